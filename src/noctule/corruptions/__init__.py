@@ -1,0 +1,51 @@
+"""The corruptions: one registry, one file per family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from noctule.corruptions import blur, color, digital, geometry, noise, occlusion, weather
+from noctule.corruptions.draws import LEVELS
+from noctule.corruptions.spec import CORRUPTIONS, Corruption, corruption
+
+__all__ = [
+    "CORRUPTIONS", "LEVELS", "Corruption", "blur", "color", "corrupt", "corruption", "digital",
+    "geometry", "noise", "occlusion", "weather",
+]  # fmt: skip
+
+
+def corrupt(
+    images: Tensor,
+    name: str,
+    *,
+    ids: Sequence[str | int] | Tensor | None = None,
+    seed: int = 0,
+    level: int | None = None,
+    **fixed: float | int | str | Tensor,
+) -> Tensor:
+    """Corrupt a batch of images; each image on its own, by its id.
+
+    Args:
+        images: uint8, or float32 in [0, 1]; (batch, channels, height, width) with 1 or 3
+            channels, on any device. Never written to.
+        name: a name in `noctule.CORRUPTIONS`.
+        ids: what the images are called, a number or a string for each. The same id, seed and
+            level give the same result in any batch. By default their positions in this batch.
+        seed: chooses the benchmark's random numbers.
+        level: 1 (mild) to 5 (severe), or None for the full published range.
+        **fixed: parameters to set instead of drawing them, one value or one for each image.
+
+    Returns:
+        The corrupted images, of the same shape, dtype and device.
+
+    Raises:
+        InputError: unknown name or parameter, unsuitable images or level.
+
+    >>> import torch
+    >>> images = torch.full((2, 3, 32, 32), 100, dtype=torch.uint8)
+    >>> corrupt(images, "brightness", change=0.2)[0, 0, 0, 0].item()
+    151
+    """
+    return CORRUPTIONS[name](images, ids=ids, seed=seed, level=level, **fixed)

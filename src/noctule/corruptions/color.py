@@ -1,0 +1,169 @@
+"""Colour: backlight, brightness, contrast, color_distortion, gray_scale, hue."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from noctule.corruptions.draws import Choice, Integer, SignedUniform, Uniform
+from noctule.corruptions.hsv import hsv_to_rgb, rgb_to_hsv
+from noctule.corruptions.pixels import (
+    REFERENCE_SIDE_PX,
+    add_clamped,
+    coordinates,
+    from_float,
+    full_scale,
+    per_image,
+    to_float,
+)
+from noctule.corruptions.spec import corruption
+
+SOURCE = "Laugros et al. 2020"
+
+
+@corruption(
+    family="color",
+    source=f"{SOURCE}, published code: backlight",
+    draws={
+        "change": SignedUniform(0.11, 0.44),
+        "split_px": Integer(-45, 44, graded=False),
+        "axis": Choice("rows", "columns"),
+    },
+)
+def backlight(images: Tensor, *, change: Tensor, split_px: Tensor, axis: Tensor) -> Tensor:
+    """Brighten one side of a straight line and darken the other by as much.
+
+    Args:
+        images: see `noctule.corrupt`.
+        change: of the side before the line, in [0, 1] units; the other side gets −change, (batch,).
+        split_px: the line's distance from the middle at 224 px, scaled with the side, (batch,).
+        axis: 0 splits the rows, 1 the columns, (batch,).
+    """
+    rows, columns = coordinates(images)
+    height, width = images.shape[2:]
+    offset = (split_px * (min(height, width) / REFERENCE_SIDE_PX)).round().view(-1, 1, 1, 1)
+    by_column = axis.view(-1, 1, 1, 1).bool()
+    before = (rows < height // 2 + offset) & ~by_column | (columns < width // 2 + offset) & by_column
+    sign = before.to(torch.float64).mul_(2).sub_(1)
+    return add_clamped(images, per_image(change, torch.float64) * sign)
+
+
+@corruption(
+    family="color",
+    source=f"{SOURCE}, published code: brightness",
+    draws={"change": SignedUniform(0.16, 0.51)},
+)
+def brightness(images: Tensor, *, change: Tensor) -> Tensor:
+    """Add a constant to all pixels, and clamp.
+
+    Args:
+        images: see `noctule.corrupt`.
+        change: in [0, 1] units, (batch,).
+    """
+    return add_clamped(images, per_image(change, torch.float64))
+
+
+@corruption(
+    family="color",
+    source=f"{SOURCE}, published code: contrast",
+    draws={"weight": Uniform(0.33, 0.74)},
+)
+def contrast(images: Tensor, *, weight: Tensor) -> Tensor:
+    """Mix the image with its mean over all pixels and channels.
+
+    Args:
+        images: see `noctule.corrupt`.
+        weight: share of the mean, (batch,).
+    """
+    share = per_image(weight)
+    values = to_float(images).mul_(1 - share)
+    return from_float(values.add_(share * _mean(images)), images.dtype)
+
+
+def _mean(images: Tensor) -> Tensor:
+    """Mean of each image in its own units: float32 (batch, 1, 1, 1).
+
+    Summed in integers: a floating-point sum would depend on the number of threads.
+    """
+    if images.dtype == torch.float32:
+        images = (images * 2**24).to(torch.int64)
+        return _mean_of_integers(images) / 2**24
+    return _mean_of_integers(images)
+
+
+def _mean_of_integers(images: Tensor) -> Tensor:
+    total = images.flatten(1).sum(dim=1, dtype=torch.int64)
+    return per_image(total.to(torch.float64) / images[0].numel(), torch.float64).to(torch.float32)
+
+
+@corruption(
+    family="color",
+    source=f"{SOURCE}, published code: color_disortion",
+    draws={"change": Uniform(0.09, 0.40), "channel": Choice("red", "green", "blue")},
+    channels=3,
+    aliases=("color_disortion",),
+)
+def color_distortion(images: Tensor, *, change: Tensor, channel: Tensor) -> Tensor:
+    """Brighten one channel, and clamp. Published as `color_disortion`. Needs 3 channels.
+
+    Args:
+        images: see `noctule.corrupt`.
+        change: in [0, 1] units, (batch,).
+        channel: 0 red, 1 green, 2 blue, (batch,).
+    """
+    chosen = torch.arange(3, device=images.device) == channel[:, None]
+    return add_clamped(images, (change[:, None] * chosen)[:, :, None, None])
+
+
+@corruption(
+    family="color",
+    source=f"{SOURCE}, published code: gray_scale",
+    draws={"weight": Uniform(0.49, 1.0)},
+    channels=3,
+)
+def gray_scale(images: Tensor, *, weight: Tensor) -> Tensor:
+    """Mix the image with its luma (ITU-R BT.601, Pillow's integer form). Needs 3 channels.
+
+    The luma of uint8 images is rounded to 8 bits as published; departure: that of float32
+    images is not (the published code truncates those to 8 bits).
+
+    Args:
+        images: see `noctule.corrupt`.
+        weight: share of the luma, (batch,).
+    """
+    share = per_image(weight)
+    values = to_float(images).mul_(1 - share)
+    return from_float(values.add_(_luma(images) * share), images.dtype)
+
+
+def _luma(images: Tensor) -> Tensor:
+    """(batch, 1, height, width), float32 in the images' own units."""
+    wide = images.to(torch.int32) if images.dtype == torch.uint8 else images
+    luma = wide[:, :1] * 19595
+    luma.add_(wide[:, 1:2], alpha=38470).add_(wide[:, 2:], alpha=7471)
+    if images.dtype == torch.uint8:
+        return luma.add_(1 << 15).bitwise_right_shift_(16).to(torch.float32)
+    return luma.mul_(2.0**-16)
+
+
+@corruption(
+    family="color",
+    source=f"{SOURCE}, published code: hue",
+    draws={"turn": SignedUniform(0.05, 0.5)},
+    channels=3,
+)
+def hue(images: Tensor, *, turn: Tensor) -> Tensor:
+    """Turn the hue, through Pillow's 8-bit HSV; grays stay. Needs 3 channels.
+
+    The 8-bit round trip alone changes 70 % of the pixels, by at most 4 levels; published so.
+    Departure: float32 images are rounded to 8 bits first, where the published code truncates.
+
+    Args:
+        images: see `noctule.corrupt`.
+        turn: in turns of the colour circle, (batch,).
+    """
+    eight_bit = images if images.dtype == torch.uint8 else (images * 255).round_().to(torch.uint8)
+    hue_, saturation, value = rgb_to_hsv(eight_bit)
+    step = (turn * 255).to(torch.int32).view(-1, 1, 1)  # truncates toward zero, as published
+    turned = hsv_to_rgb(hue_.add_(step).bitwise_and_(255), saturation, value)
+    return turned if images.dtype == torch.uint8 else turned.to(torch.float32).div_(full_scale(turned))

@@ -1,0 +1,148 @@
+"""What a corruption may draw for each image, as data: a range, a sign, a choice, a field.
+
+A draw is *graded* when a larger severity level means another part of its range. Level k of 5 is
+the k-th fifth of the range, from mild to severe; without a level the full range is used. The
+five levels together are distributed exactly as the full range.
+
+A level changes where a number falls, never which random bits it is made from, so the levels of
+one image share their noise and compare pairwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from noctule.sampling import Stream, bits_of, high24
+
+LEVELS = (1, 2, 3, 4, 5)
+_BITS = 24
+
+
+def _severity(words: Tensor, level: int | None) -> tuple[Tensor, int]:
+    """The position in the range from mild to severe, as numerator and denominator."""
+    if level is None:
+        return high24(words), 1 << _BITS
+    return ((level - 1) << _BITS) + high24(words), len(LEVELS) << _BITS
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """A real number, uniform in [low, high).
+
+    Args:
+        low, high: the published range.
+        graded: whether severity levels divide the range.
+        signed: whether a fair coin gives the value a sign.
+
+    >>> Uniform(0.05, 0.18).describe()
+    '0.05 to 0.18'
+    """
+
+    low: float
+    high: float
+    graded: bool = True
+    signed: bool = False
+
+    def sample(self, stream: Stream, level: int | None) -> Tensor:
+        """One value for each image: float64 (batch,)."""
+        value_words, sign_words = stream.words(1)
+        part, whole = _severity(value_words[:, 0], level if self.graded else None)
+        value = self.low + (self.high - self.low) * (part.to(torch.float64) / whole)
+        return value * (1 - 2 * bits_of(sign_words[:, 0])) if self.signed else value
+
+    def describe(self) -> str:
+        """The range, for tables."""
+        return f"{'±' if self.signed else ''}{self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Integer:
+    """A whole number, uniform in {low, …, high}, both ends included.
+
+    Args:
+        low, high: the published range.
+        graded: whether severity levels divide the range.
+        signed: whether a fair coin gives the value a sign.
+        hardest: the end of the range that harms most.
+
+    >>> Integer(12, 39, signed=True).describe()
+    '±12 to 39'
+    """
+
+    low: int
+    high: int
+    graded: bool = True
+    signed: bool = False
+    hardest: Literal["low", "high"] = "high"
+
+    def sample(self, stream: Stream, level: int | None) -> Tensor:
+        """One value for each image: int64 (batch,)."""
+        value_words, sign_words = stream.words(1)
+        part, whole = _severity(value_words[:, 0], level if self.graded else None)
+        if self.hardest == "low":
+            part = whole - 1 - part
+        value = self.low + part * (self.high - self.low + 1) // whole
+        return value * (1 - 2 * bits_of(sign_words[:, 0])) if self.signed else value
+
+    def describe(self) -> str:
+        """The range, for tables."""
+        return f"{'±' if self.signed else ''}{self.low} to {self.high}, whole"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several named options, each as likely: drawn and passed as its index.
+
+    >>> Choice("rows", "columns").describe()
+    'rows or columns'
+    """
+
+    options: tuple[str, ...]
+
+    def __init__(self, *options: str) -> None:
+        object.__setattr__(self, "options", options)
+
+    def sample(self, stream: Stream, level: int | None) -> Tensor:
+        """The index of the option for each image: int64 (batch,)."""
+        del level
+        return high24(stream.words(1)[0][:, 0]) * len(self.options) >> _BITS
+
+    def describe(self) -> str:
+        """The options, for tables."""
+        return " or ".join(self.options)
+
+
+@dataclass(frozen=True)
+class Field:
+    """Random words for many elements of each image; the kernel says how many it needs."""
+
+    def sample(self, stream: Stream, level: int | None) -> Stream:
+        """The stream itself."""
+        del level
+        return stream
+
+    def describe(self) -> str:
+        """How it reads in tables."""
+        return "per element"
+
+
+Draw = Uniform | Integer | Choice | Field
+
+
+def SignedInteger(low: int, high: int) -> Integer:  # noqa: N802 (reads as a kind of draw)
+    """± a whole number in {low, …, high}, never 0."""
+    return Integer(low, high, signed=True)
+
+
+def SignedUniform(low: float, high: float) -> Uniform:  # noqa: N802 (reads as a kind of draw)
+    """± a real number in [low, high)."""
+    return Uniform(low, high, signed=True)
+
+
+def unit() -> Uniform:
+    """A position or shade in [0, 1), the same at every level."""
+    return Uniform(0.0, 1.0, graded=False)

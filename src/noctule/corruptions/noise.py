@@ -1,0 +1,118 @@
+"""Noise: gaussian, salt_pepper, uniform."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import torch
+from torch import Tensor
+
+from noctule.corruptions.draws import Field, Uniform
+from noctule.corruptions.pixels import shade
+from noctule.corruptions.spec import corruption
+from noctule.sampling import FIELD_ROUNDS, Stream, bits_of, high24
+
+SOURCE = "Laugros et al. 2020"
+_TABLE_SIZE = 1 << 16
+
+
+@functools.cache
+def _half_normal(device: torch.device) -> Tensor:
+    """|N(0, 1)| at the midpoints of 65,536 equally likely intervals, up to 4.3: float32.
+
+    A table, because a library's logarithm may differ between devices in the last bit and this
+    may not. Made on the CPU in float64 for the same reason.
+    """
+    midpoints = (torch.arange(_TABLE_SIZE, dtype=torch.float64) + 0.5) / _TABLE_SIZE
+    return (math.sqrt(2) * torch.erfinv(midpoints)).to(torch.float32).to(device)
+
+
+def _noise_index(images: Tensor, noise: Stream) -> Tensor:
+    """A uniform number in [0, 65536) for each element: int64 (batch, elements)."""
+    return noise.bits16(images[0].numel()).to(torch.int64).bitwise_and_(_TABLE_SIZE - 1)
+
+
+@corruption(
+    family="noise",
+    source=f"{SOURCE}, published code: gaussian",
+    draws={"sigma": Uniform(0.05, 0.18), "noise": Field()},
+)
+def gaussian(images: Tensor, *, sigma: Tensor, noise: Stream) -> Tensor:
+    """Add the absolute value of Gaussian noise, independently per pixel and channel.
+
+    The published operation is one-sided, it only brightens; kept.
+
+    Args:
+        images: see `noctule.corrupt`.
+        sigma: standard deviation before the absolute value, in [0, 1] units, (batch,).
+        noise: 16 random bits for each element.
+    """
+    index = _noise_index(images, noise)
+    amplitude = sigma.to(torch.float32)[:, None]
+    if images.dtype == torch.float32:
+        added = _half_normal(images.device)[index].mul_(amplitude)
+        return (images + added.view_as(images)).clamp_(max=1)
+    table = (_half_normal(images.device) * (255 * amplitude)).round_().clamp_(max=255)
+    step = table.to(torch.uint8).gather(1, index).view_as(images)
+    return torch.minimum(images, ~step).add_(step)
+
+
+@corruption(
+    family="noise",
+    source=f"{SOURCE}, published range only; the operation is noctule's",
+    draws={"amplitude": Uniform(0.06, 0.20), "noise": Field()},
+)
+def uniform(images: Tensor, *, amplitude: Tensor, noise: Stream) -> Tensor:
+    """Add noise uniform in (−amplitude, amplitude), independently per pixel and channel.
+
+    A range is published without code; this operation is noctule's own.
+
+    Args:
+        images: see `noctule.corrupt`.
+        amplitude: largest change, in [0, 1] units, (batch,).
+        noise: 16 random bits for each element.
+    """
+    index = _noise_index(images, noise)
+    ramp = (torch.arange(_TABLE_SIZE, device=images.device) * 2 + 1) / _TABLE_SIZE - 1
+    table = ramp * amplitude.to(torch.float32)[:, None]
+    if images.dtype == torch.float32:
+        return (images + table.gather(1, index).view_as(images)).clamp_(0, 1)
+    step = (table * 255).round_().to(torch.int16).gather(1, index).view_as(images)
+    return step.add_(images).clamp_(0, 255).to(torch.uint8)
+
+
+@corruption(
+    family="noise",
+    source=f"{SOURCE}, published code: salt_pepper",
+    draws={"amount": Uniform(0.003, 0.032), "noise": Field()},
+)
+def salt_pepper(images: Tensor, *, amount: Tensor, noise: Stream) -> Tensor:
+    """Set each element to black or to white with probability amount / 2 each.
+
+    Elements are pixels of one channel. Only the specks are visited: candidates at the density
+    of the hardest setting lie at geometric gaps, and a milder one keeps a part of them, which
+    is the same distribution as one coin per element; the specks of a mild level are among
+    those of a severe one.
+
+    Args:
+        images: see `noctule.corrupt`.
+        amount: probability that an element is replaced, (batch,).
+        noise: two random words for each candidate.
+    """
+    elements = images[0].numel()
+    density = amount.clamp(min=0.032)[:, None]
+    mean = elements * float(density.max())
+    # Eight standard deviations more than expected: enough but for a chance of 1e-15.
+    candidates = min(elements, math.ceil(mean + 8 * math.sqrt(mean) + 16))
+    gap_words, keep_words = noise.words(candidates, rounds=FIELD_ROUNDS)
+    # float64: rounding must not move a gap, which would move all later specks, on any device.
+    uniform_gap = (high24(gap_words).to(torch.float64) + 0.5) / (1 << 24)
+    gaps = (uniform_gap.log() / torch.log1p(-density)).floor().to(torch.int64) + 1
+    position = gaps.cumsum(dim=1) - 1
+    kept = high24(keep_words) * density < amount[:, None] * (1 << 24)
+    image, which = (kept & (position < elements)).nonzero(as_tuple=True)
+    result = images.clone()
+    speck = shade(bits_of(keep_words)[image, which], images)
+    result.view(len(images), -1)[image, position[image, which]] = speck
+    return result

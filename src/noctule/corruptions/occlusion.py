@@ -1,0 +1,132 @@
+"""Occlusion: rhombus, arlequin, circle, obstruction, border."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from noctule.corruptions.draws import Field, Integer, unit
+from noctule.corruptions.pixels import coordinates, paste, per_image, place, scale_px
+from noctule.corruptions.spec import corruption
+from noctule.corruptions.stamps import (
+    disc_offsets,
+    draw_centers,
+    paint,
+    paint_in_order,
+    pixel_index,
+    rhombus_offsets,
+    stamp_margin_px,
+)
+from noctule.sampling import Stream, unit_interval
+
+SOURCE = "Laugros et al. 2020"
+
+
+@corruption(
+    family="occlusion",
+    source=f"{SOURCE}, published code: rhombus",
+    draws={"count": Integer(9, 76), "stamps": Field()},
+)
+def rhombus(images: Tensor, *, count: Tensor, stamps: Stream) -> Tensor:
+    """Cover the image with rhombi of 98 px, each of its own gray; later over earlier.
+
+    Args:
+        images: see `noctule.corrupt`.
+        count: number of rhombi, at least 1, (batch,); their size scales with the shorter side.
+        stamps: places and grays.
+    """
+    places = draw_centers(images, count, stamps)
+    return paint_in_order(images, places, rhombus_offsets(stamp_margin_px(images)))
+
+
+@corruption(
+    family="occlusion",
+    source=f"{SOURCE}, published code: arlequin",
+    draws={"count": Integer(3, 36), "color": Field(), "stamps": Field()},
+    channels=3,
+)
+def arlequin(images: Tensor, *, count: Tensor, color: Stream, stamps: Stream) -> Tensor:
+    """Cover the image with rhombi, all of one colour.
+
+    Needs 3 channels.
+
+    Args:
+        images: see `noctule.corrupt`.
+        count: number of rhombi, at least 1, (batch,); their size scales with the shorter side.
+        color: the colour of all rhombi of an image, each channel uniform in [0, 1).
+        stamps: places.
+    """
+    places = draw_centers(images, count, stamps)
+    index = pixel_index(images, places, rhombus_offsets(stamp_margin_px(images)))
+    return paint(images, index, unit_interval(color.words(3)[0])[:, :, None])
+
+
+@corruption(
+    family="occlusion",
+    source=f"{SOURCE}, published code: circle",
+    draws={"count": Integer(7, 50), "stamps": Field()},
+)
+def circle(images: Tensor, *, count: Tensor, stamps: Stream) -> Tensor:
+    """Cover the image with discs of 121 px, each of its own gray; later over earlier.
+
+    Args:
+        images: see `noctule.corrupt`.
+        count: number of discs, at least 1, (batch,); their size scales with the shorter side.
+        stamps: places and grays.
+    """
+    places = draw_centers(images, count, stamps)
+    return paint_in_order(images, places, disc_offsets(stamp_margin_px(images)))
+
+
+@corruption(
+    family="occlusion",
+    source=f"{SOURCE}, published code: obstruction",
+    draws={
+        "side_px": Integer(47, 125),
+        "top_fraction": unit(),
+        "left_fraction": unit(),
+        "gray": unit(),
+    },
+)
+def obstruction(
+    images: Tensor, *, side_px: Tensor, top_fraction: Tensor, left_fraction: Tensor, gray: Tensor
+) -> Tensor:
+    """Cover a square with one gray.
+
+    Args:
+        images: see `noctule.corrupt`.
+        side_px: side of the square at 224 px, scaled with the shorter side, (batch,).
+        top_fraction, left_fraction: where it lies among all places that fit, in [0, 1), (batch,).
+        gray: in [0, 1], (batch,).
+    """
+    height, width = images.shape[2:]
+    side = scale_px(side_px, images).clamp(max=min(height, width))
+    top = place(top_fraction, height - side + 1).view(-1, 1, 1, 1)
+    left = place(left_fraction, width - side + 1).view(-1, 1, 1, 1)
+    side = side.view(-1, 1, 1, 1)
+    rows, columns = coordinates(images)
+    in_rows = (rows >= top) & (rows < top + side)
+    in_columns = (columns >= left) & (columns < left + side)
+    return paste(images, in_rows & in_columns, per_image(gray))
+
+
+@corruption(
+    family="occlusion",
+    source=f"{SOURCE}, published code: border",
+    draws={"thickness_px": Integer(9, 46), "gray": unit()},
+)
+def border(images: Tensor, *, thickness_px: Tensor, gray: Tensor) -> Tensor:
+    """Frame the image with one gray, inside its edges.
+
+    The published code writes into its input; this does not.
+
+    Args:
+        images: see `noctule.corrupt`.
+        thickness_px: of all four sides at 224 px, scaled with the shorter side, (batch,).
+        gray: in [0, 1], (batch,).
+    """
+    height, width = images.shape[2:]
+    thickness = scale_px(thickness_px, images).view(-1, 1, 1, 1)
+    rows, columns = coordinates(images)
+    in_rows = (rows < thickness) | (rows >= height - thickness)
+    in_columns = (columns < thickness) | (columns >= width - thickness)
+    return paste(images, in_rows | in_columns, per_image(gray))

@@ -1,0 +1,42 @@
+"""Weather: rain."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from noctule.corruptions.draws import Field, Integer
+from noctule.corruptions.pixels import from_float, full_scale
+from noctule.corruptions.spec import corruption
+from noctule.corruptions.stamps import disc_offsets, draw_centers, pixel_index, stamp_margin_px
+from noctule.sampling import Stream
+
+
+@corruption(
+    family="weather",
+    source="Laugros et al. 2020, published code: rain",
+    draws={"count": Integer(12, 120), "stamps": Field()},
+)
+def rain(images: Tensor, *, count: Tensor, stamps: Stream) -> Tensor:
+    """Let discs of 121 px halve the distance to white; where they overlap, again.
+
+    Args:
+        images: see `noctule.corrupt`.
+        count: number of drops, at least 1, (batch,); their size scales with the shorter side.
+        stamps: places.
+    """
+    places = draw_centers(images, count, stamps)
+    offsets = disc_offsets(stamp_margin_px(images))
+    index = pixel_index(images, places, offsets)
+    # An image with fewer drops than the batch's most repeats its last: those do not count.
+    real = torch.arange(places.row.shape[1], device=images.device) < count[:, None]
+    drops = torch.zeros(len(images), images[0, 0].numel(), dtype=torch.int32, device=images.device)
+    drops.scatter_add_(1, index, real.to(torch.int32).repeat_interleave(offsets.shape[1], dim=1))
+    result = images.clone()
+    planes = result.view(*images.shape[:2], -1)
+    each = index[:, None].expand(-1, images.shape[1], -1)
+    white = full_scale(images)
+    darkness = white - planes.gather(2, each).to(torch.float32)
+    wet = white - torch.ldexp(darkness, -drops.gather(1, index)[:, None])
+    planes.scatter_(2, each, from_float(wet, images.dtype))
+    return result

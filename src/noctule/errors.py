@@ -1,0 +1,89 @@
+"""One family of user-facing errors: what went wrong, where, and what to do about it.
+
+The command line prints these without a traceback and exits with status 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NoctuleError(Exception):
+    """Base of every error a user can cause or cure.
+
+    Args:
+        what: one sentence that says what is wrong, with the offending value.
+        where: the file, key or argument it was found in.
+        remedy: one sentence that says what to do.
+
+    >>> print(NoctuleError("severity is 9", where="--level", remedy="use 1 to 5"))
+    --level: severity is 9. use 1 to 5
+    """
+
+    def __init__(self, what: str, *, where: object = None, remedy: str | None = None) -> None:
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.remedy = remedy
+        text = what if self.where is None else f"{self.where}: {what}"
+        if remedy:
+            text = f"{text.rstrip('.')}. {remedy}"
+        super().__init__(text)
+
+
+class InputError(NoctuleError):
+    """What the user gave cannot be used: a name, a file, a key, a value."""
+
+
+class OutputError(NoctuleError):
+    """A result cannot be written; whatever was finished before is kept."""
+
+
+class UnreadableImageError(InputError):
+    """One image of a dataset cannot be decoded.
+
+    Args:
+        image_id: the id of the image in its dataset, usually its relative path.
+        reason: why it cannot be decoded.
+        where: the file on disk, if there is one; the id otherwise.
+    """
+
+    def __init__(self, image_id: str, reason: str, *, where: object = None) -> None:
+        self.image_id = image_id
+        self.reason = reason
+        super().__init__(
+            f"cannot read this image: {reason}",
+            where=image_id if where is None else where,
+            remedy="Repair or remove the file, or skip and count such files with "
+            "--on-unreadable skip.",
+        )
+
+    def __reduce__(self) -> tuple[type[UnreadableImageError], tuple[str, str]]:
+        # Raised in DataLoader workers: must survive pickling with its own signature.
+        return (type(self), (self.image_id, self.reason))
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like `name`, or None if none is near.
+
+    >>> nearest("sheer", ["shear", "rain"])
+    'shear'
+    """
+    matches = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
+    return matches[0] if matches else None
+
+
+def unknown_name(
+    kind: str, name: str, known: Iterable[str], *, where: object = None
+) -> InputError:
+    """The error for a name that is not in a registry, with the nearest one suggested.
+
+    >>> print(unknown_name("corruption", "sheer", ["shear", "rain"]))
+    unknown corruption 'sheer'. Did you mean 'shear'? Known: rain, shear.
+    """
+    names = sorted(known)
+    guess = nearest(name, names)
+    hint = f"Did you mean '{guess}'? " if guess else ""
+    return InputError(
+        f"unknown {kind} '{name}'", where=where, remedy=f"{hint}Known: {', '.join(names)}."
+    )

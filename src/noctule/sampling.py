@@ -1,0 +1,197 @@
+"""Keyed draws: the only randomness in the package.
+
+Nothing here holds a state. Every random number is the value of a function at
+(seed, corruption, draw name, image id, element index), so it does not depend on the
+batch, the order, the number of workers or the device.
+
+The generator is Threefry-2x32 with 20 rounds for keys and per-image parameters and 13 rounds
+(the fewest that pass BigCrush, by the authors' tests) for dense noise; Salmon, Moraes, Dror &
+Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. It needs additions, shifts and
+exclusive ors of 32-bit words only, which int32 tensors carry out identically on every device.
+
+A 64-bit key is a hash of the text parts (seed, corruption, draw name); encrypting the image
+id's 64-bit hash under it gives the image's own key; encrypting the element index under that
+gives the words the numbers are made from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Key = tuple[int, int]
+"""Two 32-bit words, each in [0, 2**32)."""
+
+_PARITY = 0x1BD11BDA
+_ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
+KEY_ROUNDS = 20
+FIELD_ROUNDS = 13
+
+
+def key_of(*parts: str | int) -> Key:
+    """The 64-bit key of a sequence of names and numbers: the first words of their BLAKE2b hash.
+
+    Parts are told apart ("ab", "c" differs from "a", "bc") and so are 1 and "1".
+
+    >>> key_of("shear", 0) == key_of("shear", 0), key_of("shear", 0) == key_of("shear", 1)
+    (True, False)
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        data = str(part).encode()
+        digest.update(f"{type(part).__name__}:{len(data)}:".encode() + data)
+    word = int.from_bytes(digest.digest(), "little")
+    return word & 0xFFFFFFFF, word >> 32
+
+
+def as_int32(word: int) -> int:
+    """The signed 32-bit integer with the bits of `word`: torch has no unsigned arithmetic.
+
+    >>> as_int32(0xFFFFFFFF), as_int32(5)
+    (-1, 5)
+    """
+    return (word + 2**31) % 2**32 - 2**31
+
+
+def image_keys(key: Key, ids: Sequence[str | int], device: torch.device | str = "cpu") -> Tensor:
+    """The key of each image: int32 (len(ids), 2).
+
+    An id is an int or a string; 4711 and "4711" are the same image.
+    """
+    hashes = (hashlib.blake2b(str(i).encode(), digest_size=8).digest() for i in ids)
+    words = torch.frombuffer(bytearray(b"".join(hashes)), dtype=torch.int32).view(-1, 2)
+    x0, x1 = threefry2x32(
+        torch.tensor([as_int32(word) for word in key], dtype=torch.int32).expand(len(ids), 2),
+        words[:, :1],
+        words[:, 1:],
+        rounds=KEY_ROUNDS,
+    )
+    return torch.cat([x0, x1], dim=1).to(device)
+
+
+def threefry2x32(
+    keys: Tensor, x0: Tensor, x1: Tensor, *, rounds: int = KEY_ROUNDS
+) -> tuple[Tensor, Tensor]:
+    """Encrypt counters with Threefry-2x32.
+
+    Args:
+        keys: int32 (batch, 2).
+        x0, x1: the counter's two words, int32 (batch, count).
+        rounds: 13, 20 or 32 have published test vectors.
+
+    Returns:
+        Two int32 tensors (batch, count) of independent words.
+
+    >>> zero = torch.zeros(1, 2, dtype=torch.int32)
+    >>> [hex(w.item() % 2**32) for w in threefry2x32(zero, zero[:, :1], zero[:, :1])]
+    ['0x6b200159', '0x99ba4efe']
+    """
+    k0, k1 = keys[:, :1], keys[:, 1:]
+    schedule = (k0, k1, k0 ^ k1 ^ as_int32(_PARITY))
+    x0, x1 = x0 + k0, x1 + k1
+    high = torch.empty_like(x1)
+    for step in range(rounds):
+        rotation = _ROTATIONS[step % 8]
+        x0.add_(x1)
+        # Rotate x1 left. >> copies the sign, so mask it; the halves do not overlap, so + is |.
+        torch.bitwise_right_shift(x1, 32 - rotation, out=high)
+        high.bitwise_and_((1 << rotation) - 1)
+        torch.add(high, x1, alpha=as_int32(1 << rotation), out=x1)
+        x1.bitwise_xor_(x0)
+        if step % 4 == 3:
+            block = step // 4 + 1
+            x0.add_(schedule[block % 3])
+            x1.add_(schedule[(block + 1) % 3]).add_(block)
+    return x0, x1
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The random words of one draw for a batch of images: a function, not a generator.
+
+    Args:
+        keys: int32 (batch, 2), from `image_keys`.
+    """
+
+    keys: Tensor
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, which: slice | Tensor) -> Stream:
+        return Stream(self.keys[which])
+
+    def words(
+        self, count: int, *, lane: int = 0, rounds: int = KEY_ROUNDS
+    ) -> tuple[Tensor, Tensor]:
+        """Two independent words for each of `count` elements: int32 (batch, count) each.
+
+        `lane` (a small non-negative integer) tells apart several numbers for one element.
+        """
+        index = torch.arange(count, dtype=torch.int32, device=self.keys.device)
+        x0 = index.expand(len(self), count)
+        return threefry2x32(self.keys, x0, torch.full_like(x0, lane), rounds=rounds)
+
+    def bits16(self, count: int) -> Tensor:
+        """One uniform 16-bit number for each of `count` elements: int16 (batch, count).
+
+        The cheap form for dense noise: element i is a quarter of the words of counter i // 4.
+        """
+        w0, w1 = self.words(-(-count // 4), rounds=FIELD_ROUNDS)
+        return torch.stack([w0, w1], dim=-1).view(torch.int16).flatten(1)[:, :count]
+
+
+def high24(words: Tensor) -> Tensor:
+    """The upper 24 bits of each word: int64 in [0, 2**24)."""
+    return (words.to(torch.int64) >> 8) & 0xFFFFFF
+
+
+def unit_interval(words: Tensor) -> Tensor:
+    """Uniform float32 in [0, 1), from 24 bits so that no rounding reaches 1.
+
+    >>> unit_interval(torch.tensor([0, -1], dtype=torch.int32)).tolist()
+    [0.0, 0.9999999403953552]
+    """
+    return high24(words).to(torch.float32) * 2.0**-24
+
+
+def integers(words: Tensor, low: int | Tensor, high: int | Tensor) -> Tensor:
+    """Uniform int64 in [low, high], both ends included; the bias is below (high - low) / 2**24.
+
+    >>> integers(torch.tensor([0, -1], dtype=torch.int32), 3, 8).tolist()
+    [3, 8]
+    """
+    return low + ((high24(words) * (high - low + 1)) >> 24)
+
+
+def bits_of(words: Tensor) -> Tensor:
+    """The lowest bit of each word: int64, 0 or 1; independent of `high24`."""
+    return words.to(torch.int64) & 1
+
+
+def resample_counts(seed: int, name: str, n_images: int, replicates: Iterable[int]) -> Tensor:
+    """How often each image is drawn in bootstrap replicates.
+
+    Args:
+        seed: of the analysis.
+        name: tells apart analyses with the same seed.
+        n_images: size of the sample and of each resample.
+        replicates: numbers of the replicates wanted; row r depends on its own number only.
+
+    Returns:
+        int32 (replicates, n_images); every row sums to n_images.
+
+    >>> resample_counts(0, "doctest", 10, range(3)).sum(dim=1).tolist()
+    [10, 10, 10]
+    """
+    keys = image_keys(key_of("bootstrap", seed, name, n_images), list(replicates))
+    words = torch.cat(Stream(keys).words(-(-n_images // 2)), dim=1)[:, :n_images]
+    counts = torch.zeros(len(keys), n_images, dtype=torch.int32)
+    if n_images:
+        drawn = integers(words, 0, n_images - 1)
+        counts.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.int32))
+    return counts
