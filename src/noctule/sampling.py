@@ -9,9 +9,9 @@ The generator is Threefry-2x32 with 20 rounds for keys and per-image parameters 
 Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. It needs additions, shifts and
 exclusive ors of 32-bit words only, which int32 tensors carry out identically on every device.
 
-A 64-bit key is a hash of the text parts (seed, corruption, draw name); encrypting the image
-id's 64-bit hash under it gives the image's own key; encrypting the element index under that
-gives the words the numbers are made from.
+A 64-bit key is a hash of the text parts (seed, corruption, draw name). Encrypting the image
+id's 64-bit hash under it gives two words: the draw itself, if one number per image is wanted,
+or else the image's key, under which the element index is encrypted in turn.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from torch import Tensor
 
 Key = tuple[int, int]
 """Two 32-bit words, each in [0, 2**32)."""
+Words = tuple[Tensor, Tensor]
+"""Two random 32-bit words for each image: int32 (batch,) each."""
 
 _PARITY = 0x1BD11BDA
 _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
@@ -57,20 +59,31 @@ def as_int32(word: int) -> int:
     return (word + 2**31) % 2**32 - 2**31
 
 
-def image_keys(key: Key, ids: Sequence[str | int], device: torch.device | str = "cpu") -> Tensor:
-    """The key of each image: int32 (len(ids), 2).
+def image_words(
+    keys: Sequence[Key], ids: Sequence[str | int], device: torch.device | str = "cpu"
+) -> list[Words]:
+    """Two words for each image under each key: int32 (len(ids),) each.
 
     An id is an int or a string; 4711 and "4711" are the same image.
     """
     hashes = (hashlib.blake2b(str(i).encode(), digest_size=8).digest() for i in ids)
-    words = torch.frombuffer(bytearray(b"".join(hashes)), dtype=torch.int32).view(-1, 2)
+    counters = torch.frombuffer(bytearray(b"".join(hashes)) or bytearray(8), dtype=torch.int32)
+    counters = counters[: 2 * len(ids)].view(-1, 2)
+    # On the CPU whatever the device: the batch is small, the calls are many.
     x0, x1 = threefry2x32(
-        torch.tensor([as_int32(word) for word in key], dtype=torch.int32).expand(len(ids), 2),
-        words[:, :1],
-        words[:, 1:],
-        rounds=KEY_ROUNDS,
+        torch.tensor([[as_int32(word) for word in key] for key in keys], dtype=torch.int32),
+        counters[:, 0].expand(len(keys), -1),
+        counters[:, 1].expand(len(keys), -1),
     )
-    return torch.cat([x0, x1], dim=1).to(device)
+    return list(zip(x0.to(device), x1.to(device), strict=True))
+
+
+def image_keys(
+    key: Key, ids: Sequence[str | int], device: torch.device | str = "cpu"
+) -> Tensor:
+    """The key of each image, for a `Stream`: int32 (len(ids), 2)."""
+    ((x0, x1),) = image_words([key], ids, device)
+    return torch.stack([x0, x1], dim=1)
 
 
 def threefry2x32(

@@ -15,7 +15,10 @@ PASSES_AT_224_PX = 5
 
 
 @corruption(
-    family="blur", source=f"{SOURCE}, published code: blur", draws={"weight": Uniform(0.4, 0.95)}
+    family="blur",
+    source=f"{SOURCE}, published code: blur",
+    draws={"weight": Uniform(0.4, 0.95)},
+    bytes_per_value=16,
 )
 def blur(images: Tensor, *, weight: Tensor) -> Tensor:
     """Mix the image with its blur by five 3 × 3 box passes, zero-padded, so edges darken.
@@ -30,27 +33,51 @@ def blur(images: Tensor, *, weight: Tensor) -> Tensor:
     """
     share = per_image(weight)
     scale = min(images.shape[2:]) / REFERENCE_SIDE_PX
-    smooth, spare = to_float(images), torch.empty(images.shape, device=images.device)
-    for _ in range(max(1, round(PASSES_AT_224_PX * scale**2))):
-        _add_neighbours(smooth, spare, dim=2)
-        _add_neighbours(spare, smooth, dim=3)
-        smooth.mul_(1 / 9)
-    smooth.mul_(share)
-    return from_float(smooth.add_(spare.copy_(images).mul_(1 - share)), images.dtype)
+    smooth = _box_passes(to_float(images), max(1, round(PASSES_AT_224_PX * scale**2)))
+    smooth = smooth.mul_(share)
+    return from_float(smooth.add_(to_float(images).mul_(1 - share)), images.dtype)
 
 
-def _add_neighbours(values: Tensor, out: Tensor, dim: int) -> None:
-    """out = values plus both neighbours along a dimension, zero outside."""
-    last = values.shape[dim] - 1
-    out.copy_(values)
-    out.narrow(dim, 1, last).add_(values.narrow(dim, 0, last))
-    out.narrow(dim, 0, last).add_(values.narrow(dim, 1, last))
+def _box_passes(values: Tensor, passes: int) -> Tensor:
+    """Repeat a 3 × 3 box filter, taking zeros from outside in every pass.
+
+    Zeros outside in every pass are the same as one odd reflection about the first pixel
+    outside, which the filter preserves. So the planes are reflected once and filtered lying end
+    to end, without a look at edges: what leaks from plane to plane, or from row to row, comes
+    one pixel nearer with each pass and stays within the reflection.
+    """
+    values = _reflect_oddly(_reflect_oddly(values, passes, dim=2), passes, dim=3)
+    shape = values.shape
+    flat, spare = values.flatten(), torch.empty(values.numel(), device=values.device)
+    for step in (1, shape[3]):
+        for _ in range(passes):
+            width = len(flat) - 2 * step
+            out = torch.add(flat[: -2 * step], flat[2 * step :], out=spare[:width])
+            out.add_(flat[step:-step]).mul_(1 / 3)
+            flat, spare = out, flat
+    # What was pixel (passes, passes) of a reflected plane is now its first.
+    inner = (*shape[:2], shape[2] - 2 * passes, shape[3] - 2 * passes)
+    plane = shape[2] * shape[3]
+    return flat.as_strided(inner, (shape[1] * plane, plane, shape[3], 1)).contiguous()
+
+
+def _reflect_oddly(values: Tensor, margin: int, dim: int) -> Tensor:
+    """Extend by `margin` on both sides: a zero, then the negated pixels, mirrored."""
+    size = values.shape[dim]
+    distance = torch.arange(-margin, size + margin, device=values.device) + 1
+    turn = distance % (2 * size + 2)  # the reflected image repeats with this period
+    source = torch.minimum(turn, 2 * size + 2 - turn) - 1
+    sign = ((turn > 0) & (turn <= size)).to(values.dtype) - (turn > size + 1).to(values.dtype)
+    sign_shape = [1] * values.dim()
+    sign_shape[dim] = -1
+    return values.index_select(dim, source.clamp(0, size - 1)).mul_(sign.view(sign_shape))
 
 
 @corruption(
     family="blur",
     source=f"{SOURCE}, published code: thumbnail_resize",
     draws={"factor": Uniform(1.1, 3.25)},
+    bytes_per_value=16,
 )
 def thumbnail_resize(images: Tensor, *, factor: Tensor) -> Tensor:
     """Shrink with antialiased bilinear filtering, and stretch back to the old size.
@@ -62,12 +89,15 @@ def thumbnail_resize(images: Tensor, *, factor: Tensor) -> Tensor:
         images: see `noctule.corrupt`.
         factor: the small image has int(height / factor) × int(width / factor) pixels, (batch,).
     """
-    values = to_float(images)
-    for _ in range(2):  # once along rows, then transposed, along columns
-        planes, size = values.shape[0] * values.shape[1], values.shape[2]
-        full = torch.full((planes,), size, device=images.device)
-        small = (size / factor).to(torch.int64).clamp(min=1).repeat_interleave(values.shape[1])
-        shrunk = resize_rows(values.flatten(0, 2), first_rows(full), full, small)
-        stretched = resize_rows(shrunk, first_rows(small), small, full)
-        values = stretched.view(values.shape).transpose(2, 3).contiguous()
-    return from_float(values, images.dtype)
+    values = _shrink_and_stretch(to_float(images.transpose(2, 3)), factor)
+    return from_float(_shrink_and_stretch(values.transpose(2, 3), factor), images.dtype)
+
+
+def _shrink_and_stretch(values: Tensor, factor: Tensor) -> Tensor:
+    """Along the rows; float32 (batch, channels, height, width)."""
+    channels, height = values.shape[1:3]
+    small = (height / factor).to(torch.int64).clamp(min=1).repeat_interleave(channels)
+    full = torch.full_like(small, height)
+    rows = values.reshape(-1, values.shape[3])
+    shrunk = resize_rows(rows, first_rows(full), full, small)
+    return resize_rows(shrunk, first_rows(small), small, full).view(values.shape)

@@ -10,9 +10,9 @@ from noctule.corruptions.hsv import hsv_to_rgb, rgb_to_hsv
 from noctule.corruptions.pixels import (
     REFERENCE_SIDE_PX,
     add_clamped,
+    choose,
     coordinates,
     from_float,
-    full_scale,
     per_image,
     to_float,
 )
@@ -35,7 +35,7 @@ def backlight(images: Tensor, *, change: Tensor, split_px: Tensor, axis: Tensor)
 
     Args:
         images: see `noctule.corrupt`.
-        change: of the side before the line, in [0, 1] units; the other side gets −change, (batch,).
+        change: of the side before the line, in [0, 1] units; −change of the other, (batch,).
         split_px: the line's distance from the middle at 224 px, scaled with the side, (batch,).
         axis: 0 splits the rows, 1 the columns, (batch,).
     """
@@ -43,9 +43,12 @@ def backlight(images: Tensor, *, change: Tensor, split_px: Tensor, axis: Tensor)
     height, width = images.shape[2:]
     offset = (split_px * (min(height, width) / REFERENCE_SIDE_PX)).round().view(-1, 1, 1, 1)
     by_column = axis.view(-1, 1, 1, 1).bool()
-    before = (rows < height // 2 + offset) & ~by_column | (columns < width // 2 + offset) & by_column
-    sign = before.to(torch.float64).mul_(2).sub_(1)
-    return add_clamped(images, per_image(change, torch.float64) * sign)
+    before_row = (rows < height // 2 + offset) | by_column
+    before_column = (columns < width // 2 + offset) | ~by_column
+    change = per_image(change, torch.float64)
+    return choose(
+        before_row & before_column, add_clamped(images, change), add_clamped(images, -change)
+    )
 
 
 @corruption(
@@ -67,6 +70,7 @@ def brightness(images: Tensor, *, change: Tensor) -> Tensor:
     family="color",
     source=f"{SOURCE}, published code: contrast",
     draws={"weight": Uniform(0.33, 0.74)},
+    bytes_per_value=16,
 )
 def contrast(images: Tensor, *, weight: Tensor) -> Tensor:
     """Mix the image with its mean over all pixels and channels.
@@ -76,24 +80,21 @@ def contrast(images: Tensor, *, weight: Tensor) -> Tensor:
         weight: share of the mean, (batch,).
     """
     share = per_image(weight)
-    values = to_float(images).mul_(1 - share)
-    return from_float(values.add_(share * _mean(images)), images.dtype)
+    values = to_float(images)
+    mean = _mean(values, exact=images.dtype == torch.uint8)
+    return from_float(values.mul_(1 - share).add_(share * mean), images.dtype)
 
 
-def _mean(images: Tensor) -> Tensor:
-    """Mean of each image in its own units: float32 (batch, 1, 1, 1).
+def _mean(values: Tensor, *, exact: bool) -> Tensor:
+    """Mean of each image: float32 (batch, 1, 1, 1).
 
-    Summed in integers: a floating-point sum would depend on the number of threads.
+    A floating-point sum would depend on the number of threads, so all sums are of whole
+    numbers: exact in float32 along a row of bytes, and in float64 up to 2**53.
     """
-    if images.dtype == torch.float32:
-        images = (images * 2**24).to(torch.int64)
-        return _mean_of_integers(images) / 2**24
-    return _mean_of_integers(images)
-
-
-def _mean_of_integers(images: Tensor) -> Tensor:
-    total = images.flatten(1).sum(dim=1, dtype=torch.int64)
-    return per_image(total.to(torch.float64) / images[0].numel(), torch.float64).to(torch.float32)
+    whole = values if exact else (values * 2**24).round_().to(torch.float64)
+    total = whole.sum(dim=3).sum(dim=(1, 2), dtype=torch.float64)
+    scale = values[0].numel() * (1 if exact else 2**24)
+    return per_image(total / scale, torch.float64).to(torch.float32)
 
 
 @corruption(
@@ -120,6 +121,7 @@ def color_distortion(images: Tensor, *, change: Tensor, channel: Tensor) -> Tens
     source=f"{SOURCE}, published code: gray_scale",
     draws={"weight": Uniform(0.49, 1.0)},
     channels=3,
+    bytes_per_value=16,
 )
 def gray_scale(images: Tensor, *, weight: Tensor) -> Tensor:
     """Mix the image with its luma (ITU-R BT.601, Pillow's integer form). Needs 3 channels.
@@ -151,6 +153,7 @@ def _luma(images: Tensor) -> Tensor:
     source=f"{SOURCE}, published code: hue",
     draws={"turn": SignedUniform(0.05, 0.5)},
     channels=3,
+    bytes_per_value=16,
 )
 def hue(images: Tensor, *, turn: Tensor) -> Tensor:
     """Turn the hue, through Pillow's 8-bit HSV; grays stay. Needs 3 channels.
@@ -162,8 +165,10 @@ def hue(images: Tensor, *, turn: Tensor) -> Tensor:
         images: see `noctule.corrupt`.
         turn: in turns of the colour circle, (batch,).
     """
-    eight_bit = images if images.dtype == torch.uint8 else (images * 255).round_().to(torch.uint8)
+    eight_bit = (
+        images if images.dtype == torch.uint8 else (images * 255).round_().to(torch.uint8)
+    )
     hue_, saturation, value = rgb_to_hsv(eight_bit)
-    step = (turn * 255).to(torch.int32).view(-1, 1, 1)  # truncates toward zero, as published
-    turned = hsv_to_rgb(hue_.add_(step).bitwise_and_(255), saturation, value)
-    return turned if images.dtype == torch.uint8 else turned.to(torch.float32).div_(full_scale(turned))
+    step = (turn * 255).to(torch.int64) % 256  # truncates toward zero first, as published
+    turned = hsv_to_rgb(hue_.add_(step.to(torch.uint8).view(-1, 1, 1)), saturation, value)
+    return turned if images.dtype == torch.uint8 else turned.to(torch.float32).div_(255)

@@ -24,6 +24,7 @@ SOURCE = "Laugros et al. 2020"
     family="digital",
     source=f"{SOURCE}, published code: quantization",
     draws={"steps": Integer(3, 8, hardest="low")},
+    bytes_per_value=16,
 )
 def quantization(images: Tensor, *, steps: Tensor) -> Tensor:
     """Round every channel to steps + 1 levels, half to even.
@@ -55,9 +56,10 @@ def pixelate(images: Tensor, *, block_px: Tensor) -> Tensor:
         block_px: side of a block, not scaled with the image, (batch,).
     """
     result = torch.empty_like(images)
-    for block in block_px.unique().tolist():
+    for block in sorted(set(block_px.tolist())):
         chosen = (block_px == block).nonzero().flatten()
-        result[chosen] = _pixelate_alike(images[chosen], block)
+        part = _pixelate_alike(images.index_select(0, chosen), block)
+        result.index_copy_(0, chosen, part)
     return result
 
 
@@ -74,10 +76,9 @@ def _pixelate_alike(images: Tensor, block: int) -> Tensor:
 
 
 def _strided_sum(values: Tensor, block: int, dim: int) -> Tensor:
-    groups = values.unflatten(dim, (-1, block)).unbind(dim + 1)
-    total = groups[0].clone()
-    for group in groups[1:]:
-        total += group
+    total = values[(slice(None),) * dim + (slice(None, None, block),)].clone()
+    for offset in range(1, block):
+        total += values[(slice(None),) * dim + (slice(offset, None, block),)]
     return total
 
 
@@ -122,7 +123,9 @@ def artifacts(images: Tensor, *, count: Tensor, gray: Tensor, dashes: Stream) ->
     source=f"{SOURCE}, published code: vertical_artifacts",
     draws={"count": Integer(14, 180), "gray": unit(), "dashes": Field()},
 )
-def vertical_artifacts(images: Tensor, *, count: Tensor, gray: Tensor, dashes: Stream) -> Tensor:
+def vertical_artifacts(
+    images: Tensor, *, count: Tensor, gray: Tensor, dashes: Stream
+) -> Tensor:
     """Draw dashes as `artifacts` does, with rows and columns exchanged.
 
     Departure: the sizes are exchanged too, where the published code breaks for oblong images.

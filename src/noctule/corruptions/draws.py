@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from noctule.sampling import Stream, bits_of, high24
+from noctule.sampling import Stream, Words, bits_of, high24
 
 LEVELS = (1, 2, 3, 4, 5)
 _BITS = 24
@@ -47,12 +47,11 @@ class Uniform:
     graded: bool = True
     signed: bool = False
 
-    def sample(self, stream: Stream, level: int | None) -> Tensor:
+    def sample(self, words: Words, level: int | None) -> Tensor:
         """One value for each image: float64 (batch,)."""
-        value_words, sign_words = stream.words(1)
-        part, whole = _severity(value_words[:, 0], level if self.graded else None)
+        part, whole = _severity(words[0], level if self.graded else None)
         value = self.low + (self.high - self.low) * (part.to(torch.float64) / whole)
-        return value * (1 - 2 * bits_of(sign_words[:, 0])) if self.signed else value
+        return value * (1 - 2 * bits_of(words[1])) if self.signed else value
 
     def describe(self) -> str:
         """The range, for tables."""
@@ -79,14 +78,13 @@ class Integer:
     signed: bool = False
     hardest: Literal["low", "high"] = "high"
 
-    def sample(self, stream: Stream, level: int | None) -> Tensor:
+    def sample(self, words: Words, level: int | None) -> Tensor:
         """One value for each image: int64 (batch,)."""
-        value_words, sign_words = stream.words(1)
-        part, whole = _severity(value_words[:, 0], level if self.graded else None)
+        part, whole = _severity(words[0], level if self.graded else None)
         if self.hardest == "low":
             part = whole - 1 - part
         value = self.low + part * (self.high - self.low + 1) // whole
-        return value * (1 - 2 * bits_of(sign_words[:, 0])) if self.signed else value
+        return value * (1 - 2 * bits_of(words[1])) if self.signed else value
 
     def describe(self) -> str:
         """The range, for tables."""
@@ -106,10 +104,10 @@ class Choice:
     def __init__(self, *options: str) -> None:
         object.__setattr__(self, "options", options)
 
-    def sample(self, stream: Stream, level: int | None) -> Tensor:
+    def sample(self, words: Words, level: int | None) -> Tensor:
         """The index of the option for each image: int64 (batch,)."""
         del level
-        return high24(stream.words(1)[0][:, 0]) * len(self.options) >> _BITS
+        return high24(words[0]) * len(self.options) >> _BITS
 
     def describe(self) -> str:
         """The options, for tables."""
@@ -120,10 +118,10 @@ class Choice:
 class Field:
     """Random words for many elements of each image; the kernel says how many it needs."""
 
-    def sample(self, stream: Stream, level: int | None) -> Stream:
-        """The stream itself."""
+    def sample(self, words: Words, level: int | None) -> Stream:
+        """The stream with these words as its key."""
         del level
-        return stream
+        return Stream(torch.stack(words, dim=1))
 
     def describe(self) -> str:
         """How it reads in tables."""
@@ -133,12 +131,12 @@ class Field:
 Draw = Uniform | Integer | Choice | Field
 
 
-def SignedInteger(low: int, high: int) -> Integer:  # noqa: N802 (reads as a kind of draw)
+def SignedInteger(low: int, high: int) -> Integer:
     """± a whole number in {low, …, high}, never 0."""
     return Integer(low, high, signed=True)
 
 
-def SignedUniform(low: float, high: float) -> Uniform:  # noqa: N802 (reads as a kind of draw)
+def SignedUniform(low: float, high: float) -> Uniform:
     """± a real number in [low, high)."""
     return Uniform(low, high, signed=True)
 

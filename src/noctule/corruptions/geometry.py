@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (the field's name for it)
+import torch.nn.functional as F
 from torch import Tensor
 
 from noctule.corruptions.draws import Choice, Integer, SignedInteger
@@ -30,7 +30,9 @@ def translation(images: Tensor, *, dx_px: Tensor, dy_px: Tensor) -> Tensor:
     """
     rows, _ = coordinates(images)
     source_row = rows.flatten() - scale_px(dy_px, images)[:, None]
-    return _shift_rows(images, source_row, -scale_px(dx_px, images)[:, None].expand_as(source_row))
+    return _shift_rows(
+        images, source_row, -scale_px(dx_px, images)[:, None].expand_as(source_row)
+    )
 
 
 @corruption(
@@ -84,6 +86,7 @@ def _shift_rows(images: Tensor, source_row: Tensor, shift: Tensor) -> Tensor:
     family="geometry",
     source=f"{SOURCE}, published code: rotation",
     draws={"angle_deg": SignedInteger(7, 50)},
+    bytes_per_value=6,
 )
 def rotation(images: Tensor, *, angle_deg: Tensor) -> Tensor:
     """Rotate each image about its centre; nearest neighbour, black fill; positive is clockwise.
@@ -95,30 +98,37 @@ def rotation(images: Tensor, *, angle_deg: Tensor) -> Tensor:
         images: see `noctule.corrupt`.
         angle_deg: (batch,).
     """
-    batch, channels, height, width = images.shape
-    angle = torch.deg2rad(angle_deg.to(torch.float64))
-    cos, sin = angle.cos().view(-1, 1, 1, 1), angle.sin().view(-1, 1, 1, 1)
-    x = _coordinate(images, cos, sin, (cos * (0.5 - width / 2) + sin * (0.5 - height / 2)) + width / 2)
-    y = _coordinate(images, -sin, cos, (-sin * (0.5 - width / 2) + cos * (0.5 - height / 2)) + height / 2)
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    index = (y * width + x).mul_(inside).to(torch.int64)
-    planes = images.view(batch, channels, -1)
-    sampled = planes.gather(2, index.view(batch, 1, -1).expand_as(planes)).view_as(images)
-    return sampled.mul_(inside)
+    height, width = images.shape[2:]
+    angle = torch.deg2rad(angle_deg.to(torch.float64))[:, None, None]
+    cos, sin = angle.cos(), angle.sin()
+    dx, dy = 0.5 - width / 2, 0.5 - height / 2
+    x = _coordinate(images, cos, sin, cos * dx + sin * dy + width / 2)
+    y = _coordinate(images, -sin, cos, -sin * dx + cos * dy + height / 2)
+    return _sample(images, x, y)
 
 
 def _coordinate(images: Tensor, per_column: Tensor, per_row: Tensor, origin: Tensor) -> Tensor:
-    """One source coordinate of every pixel: int32 (batch, 1, height, width)."""
-    rows, columns = coordinates(images)
+    """One source coordinate of every pixel: int32 (batch, height, width)."""
+    rows, columns = (numbers[0] for numbers in coordinates(images))
     along_rows = (_fixed(origin) + _fixed(per_row) * rows).to(torch.int32)
     along_columns = (_fixed(per_column) * columns).to(torch.int32)
     return (along_rows + along_columns).bitwise_right_shift_(16)
+
+
+def _sample(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Read each pixel from column x and row y, int32 (batch, height, width); black outside."""
+    batch, channels, height, width = images.shape
+    framed = F.pad(images, (1, 1, 1, 1))  # one black pixel stands for all outside
+    index = y.clamp_(-1, height).add_(1).mul_(width + 2).add_(x.clamp_(-1, width)).add_(1)
+    index = index.to(torch.int64).view(batch, 1, -1).expand(-1, channels, -1)
+    return framed.view(batch, channels, -1).gather(2, index).view_as(images)
 
 
 @corruption(
     family="geometry",
     source=f"{SOURCE}, published code: elastic",
     draws={"cut_px": Integer(44, 110), "side": Choice("top", "left")},
+    bytes_per_value=8,
 )
 def elastic(images: Tensor, *, cut_px: Tensor, side: Tensor) -> Tensor:
     """Cut a strip from the top or the left, and stretch the rest to the full size.
@@ -136,9 +146,12 @@ def elastic(images: Tensor, *, cut_px: Tensor, side: Tensor) -> Tensor:
     for number in (0, 1):
         chosen = (side == number).nonzero().flatten()
         if len(chosen):
-            part = images[chosen] if number == 0 else images[chosen].transpose(2, 3)
-            stretched = _stretch_rows(part, cut[chosen])
-            result[chosen] = stretched if number == 0 else stretched.transpose(2, 3)
+            part = images.index_select(0, chosen)
+            if number == 0:
+                part = _stretch_rows(part, cut[chosen])
+            else:
+                part = _stretch_rows(part.transpose(2, 3), cut[chosen]).transpose(2, 3)
+            result.index_copy_(0, chosen, part)
     return result
 
 

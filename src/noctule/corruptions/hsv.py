@@ -1,4 +1,9 @@
-"""Pillow's 8-bit HSV: RGB to HSV and back, equal to the bit."""
+"""Pillow's 8-bit HSV: RGB to HSV and back, equal to the bit.
+
+Pillow mixes float32 and float64, and truncates. Every step depends on two bytes and a sector of
+the colour circle, so it is looked up in a table built in the same precisions: that is exact,
+and leaves no floating point but one product to be done per pixel.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +12,14 @@ import functools
 import torch
 from torch import Tensor
 
-_SIDES = 256
+_SIDE = 256
 
 
 @functools.cache
 def _hue_table(device: torch.device) -> Tensor:
-    """Pillow's hue of every colour: int32 (6 · 256 · 256,), indexed by `_hue_index`.
-
-    Pillow mixes float32 and float64, and truncates. A table built in the same precisions is
-    exact and leaves no floating point to be done per pixel.
-    """
-    levels = torch.arange(_SIDES, dtype=torch.float32)
-    spread = levels.expand(_SIDES, _SIDES)
+    """Pillow's hue of every colour: uint8 (6 · 256 · 256,), indexed as in `rgb_to_hsv`."""
+    levels = torch.arange(_SIDE, dtype=torch.float32)
+    spread = levels.expand(_SIDE, _SIDE)
     middle = (levels[:, None] / spread.clamp(min=1)).to(torch.float64)
     farthest = torch.ones_like(middle)
     # Distances of the other two channels from the largest, in units of the spread; red is
@@ -29,20 +30,36 @@ def _hue_table(device: torch.device) -> Tensor:
         for previous, following in ((farthest, middle), (middle, farthest))
     ]
     turn = torch.stack(angles).to(torch.float32).to(torch.float64).div_(6).add_(1).remainder_(1)
-    hue = turn.to(torch.float32).to(torch.float64).mul_(255).to(torch.int32)
+    # Distances beyond the spread do not occur; their entries are cut to fit.
+    hue = turn.to(torch.float32).to(torch.float64).mul_(255).clamp_(0, 255).to(torch.uint8)
     return hue.masked_fill_(spread == 0, 0).flatten().to(device)
 
 
-def _hue_index(red: Tensor, green: Tensor, blue: Tensor, high: Tensor, low: Tensor) -> Tensor:
-    """(2 · largest channel + whether the following one is smallest, high − mid, high − low)."""
-    not_red = (red != high).to(torch.int32)
-    not_green = (green != high).to(torch.int32)
-    largest = not_red * (1 + not_green)
-    green_low, blue_low, red_low = ((p == low).to(torch.int32) for p in (green, blue, red))
-    following = not_red * (not_green * red_low + (1 - not_green) * blue_low) + (1 - not_red) * green_low
-    to_middle = 2 * high + low - red - green - blue
-    sector = largest.mul_(2).add_(following)
-    return sector.mul_(_SIDES).add_(to_middle).mul_(_SIDES).add_(high).sub_(low)
+@functools.cache
+def _saturation_table(device: torch.device) -> Tensor:
+    """Saturation by value and spread (largest less smallest channel): uint8 (256 · 256,)."""
+    levels = torch.arange(_SIDE, dtype=torch.float32)
+    share = levels / levels.clamp(min=1)[:, None]
+    return share.to(torch.float64).mul_(255).clamp_(0, 255).to(torch.uint8).flatten().to(device)
+
+
+@functools.cache
+def _share_table(device: torch.device) -> Tensor:
+    """Each channel as a share of the value, by saturation and hue: float32 (3, 256 · 256)."""
+    angle = torch.arange(_SIDE, dtype=torch.float32) * (6 / 255)
+    sector, strength = angle.floor(), torch.arange(_SIDE, dtype=torch.float32)[:, None] / 255
+    fraction = angle - sector
+    full = torch.ones(_SIDE, _SIDE)
+    shares = {
+        "v": full,
+        "p": (1 - strength).expand(_SIDE, _SIDE),
+        "q": 1 - strength * fraction,
+        "t": 1 - strength * (1 - fraction),
+    }
+    order = (sector.to(torch.int64) % 6).expand(1, _SIDE, _SIDE)
+    rules = ("vqpptv", "tvvqpp", "pptvvq")  # red, green and blue in the six sectors
+    channels = [torch.stack([shares[c] for c in rule]).gather(0, order)[0] for rule in rules]
+    return torch.stack(channels).flatten(1).to(device)
 
 
 def rgb_to_hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -52,39 +69,44 @@ def rgb_to_hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         images: uint8 (batch, 3, height, width).
 
     Returns:
-        Hue, saturation and value: int32 (batch, height, width), 0 to 255.
+        Hue, saturation and value: uint8 (batch, height, width).
     """
-    red, green, blue = images.to(torch.int32).unbind(1)
+    red, green, blue = images.unbind(1)
     high = torch.maximum(torch.maximum(red, green), blue)
     low = torch.minimum(torch.minimum(red, green), blue)
-    index = _hue_index(red, green, blue, high, low).to(torch.int64)
-    hue = _hue_table(images.device).gather(0, index.flatten()).view_as(high)
-    # Divided in float32, multiplied in float64: truncation shows the difference.
-    share = (high - low).to(torch.float32).div_(high.clamp(min=1))
-    return hue, share.to(torch.float64).mul_(255).to(torch.int32), high
+    not_red, not_green = (red != high).view(torch.uint8), (green != high).view(torch.uint8)
+    green_low, blue_low, red_low = ((p == low).view(torch.uint8) for p in (green, blue, red))
+    # Which channel is largest (red wins ties, then green), and whether the next is smallest.
+    largest = not_green.add(1).mul_(not_red)
+    next_low = green_low ^ (
+        not_red & (green_low ^ blue_low ^ (not_green & (blue_low ^ red_low)))
+    )
+    # high − mid, modulo 256 as all of this.
+    to_middle = high.add(high).add_(low).sub_(red).sub_(green).sub_(blue)
+    spread = high - low
+    index = largest.mul_(2).add_(next_low).to(torch.int64)
+    index.mul_(_SIDE).add_(to_middle).mul_(_SIDE).add_(spread)
+    hue = _look_up(_hue_table(images.device), index)
+    index.copy_(high).mul_(_SIDE).add_(spread)
+    return hue, _look_up(_saturation_table(images.device), index), high
 
 
 def hsv_to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
-    """Convert as Pillow's `convert("RGB")`: uint8 (batch, 3, height, width)."""
-    angle = hue.to(torch.float32).mul_(6 / 255)
-    sector = angle.floor()
-    fraction = angle.sub_(sector)
-    strength = saturation.to(torch.float32).div_(255)
+    """Convert as Pillow's `convert("RGB")`; uint8 (batch, height, width) each.
+
+    Returns:
+        uint8 (batch, 3, height, width).
+    """
+    index = saturation.to(torch.int64).mul_(_SIDE).add_(hue)
     bright = value.to(torch.float32)
-    q = bright * (1 - strength * fraction)
-    t = bright * (1 - strength * (1 - fraction))
-    p = bright * (1 - strength)
-    planes = [plane.add_(0.5).to(torch.uint8) for plane in (bright, p, q, t)]
-    order = sector.to(torch.uint8).remainder_(6)
-    chosen = [(order == number).to(torch.uint8) for number in range(6)]
-    channels = [_pick(planes, chosen, rule) for rule in ("vqpptv", "tvvqpp", "pptvvq")]
+    channels = [
+        _look_up(table, index).mul_(bright).add_(0.5).to(torch.int16).to(torch.uint8)
+        for table in _share_table(hue.device)
+    ]
     return torch.stack(channels, dim=1)
 
 
-def _pick(planes: list[Tensor], chosen: list[Tensor], rule: str) -> Tensor:
-    """One channel: in each sector of the circle, the plane the rule's letter names."""
-    named = dict(zip("vpqt", planes, strict=True))
-    result = torch.zeros_like(planes[0])
-    for sector, letter in zip(chosen, rule, strict=True):
-        result.addcmul_(named[letter], sector)
-    return result
+def _look_up(table: Tensor, index: Tensor) -> Tensor:
+    # A row per image, because rows are what gather works on in parallel.
+    batch = len(index)
+    return table.expand(batch, -1).gather(1, index.view(batch, -1)).view_as(index)

@@ -37,6 +37,7 @@ def _noise_index(images: Tensor, noise: Stream) -> Tensor:
     family="noise",
     source=f"{SOURCE}, published code: gaussian",
     draws={"sigma": Uniform(0.05, 0.18), "noise": Field()},
+    bytes_per_value=16,
 )
 def gaussian(images: Tensor, *, sigma: Tensor, noise: Stream) -> Tensor:
     """Add the absolute value of Gaussian noise, independently per pixel and channel.
@@ -62,6 +63,7 @@ def gaussian(images: Tensor, *, sigma: Tensor, noise: Stream) -> Tensor:
     family="noise",
     source=f"{SOURCE}, published range only; the operation is noctule's",
     draws={"amplitude": Uniform(0.06, 0.20), "noise": Field()},
+    bytes_per_value=16,
 )
 def uniform(images: Tensor, *, amplitude: Tensor, noise: Stream) -> Tensor:
     """Add noise uniform in (−amplitude, amplitude), independently per pixel and channel.

@@ -88,14 +88,19 @@ def circle(images: Tensor, *, count: Tensor, stamps: Stream) -> Tensor:
     },
 )
 def obstruction(
-    images: Tensor, *, side_px: Tensor, top_fraction: Tensor, left_fraction: Tensor, gray: Tensor
+    images: Tensor,
+    *,
+    side_px: Tensor,
+    top_fraction: Tensor,
+    left_fraction: Tensor,
+    gray: Tensor,
 ) -> Tensor:
     """Cover a square with one gray.
 
     Args:
         images: see `noctule.corrupt`.
         side_px: side of the square at 224 px, scaled with the shorter side, (batch,).
-        top_fraction, left_fraction: where it lies among all places that fit, in [0, 1), (batch,).
+        top_fraction, left_fraction: where among all places that fit, in [0, 1), (batch,).
         gray: in [0, 1], (batch,).
     """
     height, width = images.shape[2:]

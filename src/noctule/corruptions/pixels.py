@@ -33,7 +33,7 @@ def from_float(values: Tensor, dtype: torch.dtype) -> Tensor:
     if dtype == torch.float32:
         return values.clamp_(0, 1)
     # By way of int16: a third faster than the direct conversion.
-    return values.round_().clamp_(0, 255).to(torch.int16).to(torch.uint8)
+    return values.round_().to(torch.int16).clamp_(0, 255).to(torch.uint8)
 
 
 def per_image(values: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -64,7 +64,7 @@ def place(fraction: Tensor, positions: Tensor | int) -> Tensor:
 
 
 def add_clamped(images: Tensor, change: Tensor) -> Tensor:
-    """images + change, clamped.
+    """The images plus a change, clamped.
 
     Args:
         change: float64 in [-1, 1], broadcastable to the images.
@@ -79,18 +79,17 @@ def add_clamped(images: Tensor, change: Tensor) -> Tensor:
     return result.add_((step % 256).to(torch.uint8))
 
 
-def paste(images: Tensor, mask: Tensor, value: Tensor) -> Tensor:
-    """Replace pixels.
-
-    Args:
-        mask: bool, broadcastable to the images: where to.
-        value: in [0, 1], broadcastable to the images: what with.
-    """
-    color = shade(value, images)
-    if images.dtype == torch.float32:
-        return torch.where(mask, color, images)
+def choose(mask: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
+    """`chosen` where the mask is true, `other` elsewhere; all broadcastable."""
+    if other.dtype == torch.float32:
+        return torch.where(mask, chosen, other)
     ones = mask.to(torch.uint8).mul_(255)
-    return (images & ~ones).bitwise_or_(ones & color)
+    return (other & ~ones).bitwise_or_(ones & chosen)
+
+
+def paste(images: Tensor, mask: Tensor, value: Tensor) -> Tensor:
+    """Replace the pixels under a mask by values in [0, 1]; all broadcastable to the images."""
+    return choose(mask, shade(value, images), images)
 
 
 def coordinates(images: Tensor) -> tuple[Tensor, Tensor]:

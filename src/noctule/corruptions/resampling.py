@@ -1,13 +1,12 @@
-"""Pillow's bilinear resampling with a different size for each image, as one sparse filter.
+"""Pillow's bilinear resampling with a different size for each image, as one gather per tap.
 
 The rows of a batch lie one after another, plane by plane (a plane is one channel of one image),
-and their number may differ from plane to plane: a whole batch is one weighted gather.
+and their number may differ from plane to plane.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (the field's name for it)
 from torch import Tensor
 
 
@@ -40,15 +39,13 @@ def resize_rows(values: Tensor, first: Tensor, rows_in: Tensor, rows_out: Tensor
     center, reach = (row + 0.5) * scale[plane], scale.clamp(min=1)[plane]
     start = (center - reach + 0.5).to(torch.int64).clamp_(min=0)
     stop = torch.minimum((center + reach + 0.5).to(torch.int64), rows_in[plane])
-    tap = start[:, None] + torch.arange(int((stop - start).max()), device=values.device)
-    weight = 1 - ((tap + 0.5 - center[:, None]) / reach[:, None]).abs_()
-    used = (tap < stop[:, None]) & (weight > 0)
-    weight.mul_(used)
-    weight /= weight.sum(dim=1, keepdim=True)
-    return F.embedding_bag(
-        (tap + first[plane][:, None])[used],
-        values,
-        first_rows(used.sum(dim=1)),
-        mode="sum",
-        per_sample_weights=weight[used].to(torch.float32),
-    )
+    tap = start + torch.arange(int((stop - start).max()), device=values.device)[:, None]
+    weight = (1 - ((tap + 0.5 - center) / reach).abs_()).clamp_(min=0).mul_(tap < stop)
+    weight = (weight / weight.sum(dim=0)).to(torch.float32)
+    index = (tap + first[plane]).clamp_(max=len(values) - 1)
+    result = torch.zeros(len(plane), values.shape[1], device=values.device)
+    rows = torch.empty_like(result)
+    for number in range(len(tap)):
+        torch.index_select(values, 0, index[number], out=rows)
+        result.add_(rows.mul_(weight[number, :, None]))
+    return result

@@ -6,6 +6,7 @@ benchmarks find it in the registry.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +17,17 @@ from torch import Tensor
 
 from noctule.corruptions.draws import LEVELS, Choice, Draw, Field, Integer
 from noctule.errors import InputError, unknown_name
-from noctule.sampling import Stream, image_keys, key_of
+from noctule.sampling import Stream, image_words, key_of
 
 MIN_SIDE_PX = 16
-# Batches are cut into pieces of about this many elements: intermediate results then stay in
-# cache, and the memory needed does not grow with the batch. The result cannot tell.
-CPU_PIECE_ELEMENTS = 1_300_000
-CUDA_PIECE_ELEMENTS = 1 << 27
+# Batches are cut into pieces whose intermediate results take about this much memory: on a CPU
+# little enough to stay in cache and to be reused without new page faults. The result cannot
+# tell, and the memory needed does not grow with the batch.
+CPU_WORKING_BYTES = 1 << 24
+CUDA_WORKING_BYTES = 1 << 31
+# glibc returns freed memory to the system at once, and every large temporary then costs page
+# faults (measured: up to half the time), until a block about this large has been freed once.
+PRIMING_BYTES = (1 << 25) - (1 << 16)
 
 Parameters = dict[str, Tensor | Stream]
 Kernel = Callable[..., Tensor]
@@ -43,6 +48,7 @@ class Corruption:
         draws: what is drawn for each image, by parameter name.
         kernel: the function `(images, **parameters) -> images`.
         channels: the number of channels it needs, or None if any.
+        bytes_per_value: working memory the kernel needs, roughly, per value of the images.
     """
 
     name: str
@@ -51,6 +57,7 @@ class Corruption:
     draws: Mapping[str, Draw]
     kernel: Kernel = field(repr=False)
     channels: int | None = None
+    bytes_per_value: int = 3
 
     @property
     def summary(self) -> str:
@@ -92,17 +99,21 @@ class Corruption:
                 where=self.name,
                 remedy="Use 1 (mild) to 5 (severe), or None for the full range.",
             )
+        keys = [key_of(seed, self.name, name) for name in self.draws]
+        words = image_words(keys, ids, device)
         return {
-            name: draw.sample(Stream(image_keys(key_of(seed, self.name, name), ids, device)), level)
-            for name, draw in self.draws.items()
+            name: draw.sample(word, level)
+            for (name, draw), word in zip(self.draws.items(), words, strict=True)
         }
 
     def apply(self, images: Tensor, **parameters: Tensor | Stream) -> Tensor:
         """Apply given parameters, a value (or stream) per image; nothing is drawn."""
         check_images(images, self)
         images = images.contiguous()
-        limit = CPU_PIECE_ELEMENTS if images.device.type == "cpu" else CUDA_PIECE_ELEMENTS
-        size = max(1, limit // max(1, images[:1].numel()))
+        size = max(
+            1,
+            _working_bytes(images.device) // max(1, images[:1].numel() * self.bytes_per_value),
+        )
         if len(images) <= size:
             return self.kernel(images, **parameters) if len(images) else images.clone()
         result = torch.empty_like(images)
@@ -122,7 +133,9 @@ class Corruption:
                 raise unknown_name("parameter", name, known, where=self.name)
             if isinstance(draw, Choice) and isinstance(value, str):
                 if value not in draw.options:
-                    raise unknown_name("option", value, draw.options, where=f"{self.name}.{name}")
+                    raise unknown_name(
+                        "option", value, draw.options, where=f"{self.name}.{name}"
+                    )
                 value = draw.options.index(value)
             dtype = torch.int64 if isinstance(draw, Integer | Choice) else torch.float64
             tensor = torch.as_tensor(value, dtype=dtype, device=images.device)
@@ -134,6 +147,14 @@ class Corruption:
                 )
             values[name] = tensor.expand(len(images)).contiguous()
         return values
+
+
+@functools.cache
+def _working_bytes(device: torch.device) -> int:
+    if device.type != "cpu":
+        return CUDA_WORKING_BYTES
+    torch.empty(PRIMING_BYTES, dtype=torch.uint8)  # never written, so it costs no memory
+    return CPU_WORKING_BYTES
 
 
 def _as_ids(ids: Sequence[str | int] | Tensor | None, count: int) -> Sequence[str | int]:
@@ -159,7 +180,9 @@ def check_images(images: Tensor, corruption: Corruption) -> None:
         )
     if images.dtype not in (torch.uint8, torch.float32):
         raise InputError(
-            f"images has dtype {images.dtype}", where=where, remedy="Use uint8, or float32 in [0, 1]."
+            f"images has dtype {images.dtype}",
+            where=where,
+            remedy="Use uint8, or float32 in [0, 1].",
         )
     if images.dim() != 4 or images.shape[1] not in (1, 3):
         raise InputError(
@@ -241,13 +264,17 @@ def corruption(
     source: str,
     draws: Mapping[str, Draw],
     channels: int | None = None,
+    bytes_per_value: int = 3,
     aliases: Sequence[str] = (),
 ) -> Callable[[Kernel], Kernel]:
     """Register the decorated kernel under its own name; the arguments are `Corruption`'s."""
 
     def register(kernel: Kernel) -> Kernel:
         CORRUPTIONS.register(
-            Corruption(kernel.__name__, family, source, dict(draws), kernel, channels), aliases
+            Corruption(
+                kernel.__name__, family, source, dict(draws), kernel, channels, bytes_per_value
+            ),
+            aliases,
         )
         return kernel
 

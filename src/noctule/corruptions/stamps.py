@@ -1,4 +1,4 @@
-"""Small shapes stamped onto images at drawn places: what occlusion, rain and artifacts share."""
+"""Small shapes stamped at drawn places: what occlusion, rain and artifacts share."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def disc_offsets(margin_px: int) -> Tensor:
 
 
 def pixel_index(images: Tensor, places: Places, offsets: Tensor) -> Tensor:
-    """The pixels covered, stamp by stamp: int64 (batch, stamps · pixels), row · width + column."""
+    """Pixels covered, stamp by stamp: int64 (batch, stamps · pixels), row · width + column."""
     width = images.shape[3]
     center = places.row * width + places.column
     offset = (offsets[0] * width + offsets[1]).to(images.device)
@@ -129,4 +129,3 @@ def paint_in_order(images: Tensor, places: Places, offsets: Tensor) -> Tensor:
     latest.scatter_reduce_(1, index, number, "amax")
     gray = places.gray.gather(1, latest.gather(1, index).to(torch.int64))
     return paint(images, index, gray[:, None])
-

@@ -30,8 +30,12 @@ def rain(images: Tensor, *, count: Tensor, stamps: Stream) -> Tensor:
     index = pixel_index(images, places, offsets)
     # An image with fewer drops than the batch's most repeats its last: those do not count.
     real = torch.arange(places.row.shape[1], device=images.device) < count[:, None]
-    drops = torch.zeros(len(images), images[0, 0].numel(), dtype=torch.int32, device=images.device)
-    drops.scatter_add_(1, index, real.to(torch.int32).repeat_interleave(offsets.shape[1], dim=1))
+    drops = torch.zeros(
+        len(images), images[0, 0].numel(), dtype=torch.int32, device=images.device
+    )
+    drops.scatter_add_(
+        1, index, real.to(torch.int32).repeat_interleave(offsets.shape[1], dim=1)
+    )
     result = images.clone()
     planes = result.view(*images.shape[:2], -1)
     each = index[:, None].expand(-1, images.shape[1], -1)

@@ -1,0 +1,59 @@
+"""noctule measures how image classifiers stand up to common corruptions.
+
+>>> import noctule
+>>> sorted(noctule.CORRUPTIONS)[:3]
+['arlequin', 'artifacts', 'backlight']
+
+`corrupt` and `CORRUPTIONS` make corrupted images, `evaluate` scores a classifier on a
+benchmark, `score_run` scores a stored run again. Everything is imported on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from noctule._version import __version__
+from noctule.errors import InputError, NoctuleError, OutputError, UnreadableImageError
+
+if TYPE_CHECKING:
+    from noctule.benchmarks import Benchmark, Condition, Reference, load_benchmark
+    from noctule.corruptions import CORRUPTIONS, Corruption, corrupt, corruption
+    from noctule.data import Dataset, open_dataset
+    from noctule.evaluation import Evaluation, Settings, evaluate
+    from noctule.metrics import Estimate, Scores
+    from noctule.models import Classifier, Preprocessing, load_classifier
+    from noctule.scoring import score_run
+    from noctule.store import RunStore
+
+_HOMES = {
+    "benchmarks": ("Benchmark", "Condition", "Reference", "load_benchmark"),
+    "corruptions": ("CORRUPTIONS", "Corruption", "corrupt", "corruption"),
+    "data": ("Dataset", "open_dataset"),
+    "evaluation": ("Evaluation", "Settings", "evaluate"),
+    "metrics": ("Estimate", "Scores"),
+    "models": ("Classifier", "Preprocessing", "load_classifier"),
+    "scoring": ("score_run",),
+    "store": ("RunStore",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "CORRUPTIONS", "Benchmark", "Classifier", "Condition", "Corruption", "Dataset", "Estimate",
+    "Evaluation", "InputError", "NoctuleError", "OutputError", "Preprocessing", "Reference",
+    "RunStore", "Scores", "Settings", "UnreadableImageError", "__version__", "corrupt",
+    "corruption", "evaluate", "load_benchmark", "load_classifier", "open_dataset", "score_run",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'noctule' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"noctule.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

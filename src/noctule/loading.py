@@ -1,0 +1,115 @@
+"""Batches of decoded pictures, read by worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from noctule.data import Dataset
+from noctule.errors import InputError, UnreadableImageError
+from noctule.models import Preprocessing
+
+
+class Batch(NamedTuple):
+    """Pictures as a corruption sees them, and the images that could not be read.
+
+    Attributes:
+        ids: of the images that could be read.
+        labels: theirs, int64 (batch,).
+        pictures: theirs, uint8 (batch, channels, height, width).
+        unreadable: (id, reason) of the others.
+    """
+
+    ids: list[str]
+    labels: Tensor
+    pictures: Tensor
+    unreadable: list[tuple[str, str]]
+
+    def __len__(self) -> int:
+        return len(self.ids) + len(self.unreadable)
+
+
+class _Batches(TorchDataset[Batch]):
+    """Item k is the k-th batch: a worker sends one tensor and not many."""
+
+    def __init__(
+        self, dataset: Dataset, preprocessing: Preprocessing, plan: Sequence[Sequence[int]]
+    ) -> None:
+        self.dataset = dataset
+        self.preprocessing = preprocessing
+        self.plan = plan
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, number: int) -> Batch:
+        return read_batch(self.dataset, self.preprocessing, self.plan[number])
+
+
+def load_batches(
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    plan: Sequence[Sequence[int]],
+    workers: int,
+) -> Iterator[Batch]:
+    """Read batches in the order of `plan`, which names the images of each by index."""
+    loader = DataLoader(
+        _Batches(dataset, preprocessing, plan),
+        batch_size=None,
+        num_workers=min(workers, len(plan)),
+        worker_init_fn=_limit_threads,
+        prefetch_factor=2 if workers else None,
+        pin_memory=torch.cuda.is_available(),
+    )
+    return iter(loader)
+
+
+def _limit_threads(worker: int) -> None:
+    del worker
+    torch.set_num_threads(1)
+
+
+def read_batch(dataset: Dataset, preprocessing: Preprocessing, indices: Sequence[int]) -> Batch:
+    """Decode, resize and crop the images with these indices.
+
+    An image that cannot be read is data here, and not an exception: whether to stop is decided
+    where the order of the images is known.
+
+    Raises:
+        InputError: the pictures differ in size.
+    """
+    ids, pictures, kept, unreadable = [], [], [], []
+    for index in indices:
+        try:
+            picture = preprocessing.picture(dataset.read(index))
+        except UnreadableImageError as error:
+            unreadable.append((dataset.ids[index], error.reason))
+            continue
+        if pictures and picture.shape != pictures[0].shape:
+            raise _differing(dataset, (ids[0], pictures[0]), (dataset.ids[index], picture))
+        ids.append(dataset.ids[index])
+        pictures.append(picture)
+        kept.append(index)
+    stacked = torch.stack(pictures) if pictures else torch.empty(0, dtype=torch.uint8)
+    return Batch(
+        ids, torch.from_numpy(dataset.labels[np.asarray(kept, int)]), stacked, unreadable
+    )
+
+
+def _differing(
+    dataset: Dataset, one: tuple[str, Tensor], other: tuple[str, Tensor]
+) -> InputError:
+    (id_a, a), (id_b, b) = one, other
+    return InputError(
+        f"'{id_a}' is {a.shape[1]} × {a.shape[2]} px and '{id_b}' "
+        f"{b.shape[1]} × {b.shape[2]} px, "
+        "and the model's preprocessing does not resize them",
+        where=dataset.name,
+        remedy="Give --resize and --crop, or a model that says its own preprocessing.",
+    )

@@ -1,0 +1,86 @@
+"""Contact sheets: one photograph under corruptions, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from noctule.corruptions import CORRUPTIONS, LEVELS
+
+GAP_PX = 6
+LABEL_PX = 18
+
+
+class Tile(NamedTuple):
+    """One picture of a sheet: a caption, and uint8 (channels, height, width)."""
+
+    caption: str
+    picture: torch.Tensor
+
+
+def level_tiles(picture: torch.Tensor, name: str, *, image_id: str, seed: int) -> list[Tile]:
+    """The picture, and the same at levels 1 to 5 of one corruption.
+
+    Args:
+        picture: uint8 (channels, height, width).
+        name: of the corruption.
+        image_id: the picture's id, on which the random numbers depend.
+        seed: likewise.
+    """
+    corruption = CORRUPTIONS[name]
+    tiles = [Tile(corruption.name, picture)]
+    for level in LEVELS:
+        (corrupted,) = corruption(picture[None], ids=[image_id], seed=seed, level=level)
+        tiles.append(Tile(f"level {level}", corrupted))
+    return tiles
+
+
+def overview_tiles(
+    picture: torch.Tensor, names: Sequence[str], *, image_id: str, seed: int, level: int | None
+) -> list[Tile]:
+    """The picture, and one of each corruption."""
+    tiles = [Tile("clean", picture)]
+    for name in names:
+        (corrupted,) = CORRUPTIONS[name](picture[None], ids=[image_id], seed=seed, level=level)
+        tiles.append(Tile(name, corrupted))
+    return tiles
+
+
+def contact_sheet(rows: Sequence[Sequence[Tile]]) -> Image.Image:
+    """Draw rows of tiles of equal size, each under its caption."""
+    height, width = rows[0][0].picture.shape[1:]
+    pitch_x, pitch_y = width + GAP_PX, height + LABEL_PX + GAP_PX
+    columns = max(len(row) for row in rows)
+    size = (columns * pitch_x + GAP_PX, len(rows) * pitch_y + GAP_PX)
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=12)
+    for row_number, row in enumerate(rows):
+        for column, tile in enumerate(row):
+            left, top = GAP_PX + column * pitch_x, GAP_PX + row_number * pitch_y
+            caption = _shortened(tile.caption, width, font)
+            draw.text((left, top), caption, fill="black", font=font)
+            sheet.paste(_image(tile.picture), (left, top + LABEL_PX))
+    return sheet
+
+
+def grid(tiles: Sequence[Tile], columns: int) -> list[list[Tile]]:
+    """Tiles in rows of `columns`."""
+    return [list(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
+
+
+def _shortened(
+    text: str, width_px: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+) -> str:
+    while len(text) > 1 and font.getlength(text) > width_px:
+        text = text[:-1]
+    return text
+
+
+def _image(picture: torch.Tensor) -> Image.Image:
+    array = picture.permute(1, 2, 0).numpy()
+    return Image.fromarray(array if array.shape[2] == 3 else np.repeat(array, 3, axis=2))

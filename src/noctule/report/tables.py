@@ -1,0 +1,173 @@
+"""Scores as a table: for the terminal, Markdown, LaTeX, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from noctule.errors import unknown_name
+from noctule.metrics import Estimate, Scores
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+FORMATS = ("table", "csv", "json", "markdown", "latex")
+UNDEFINED = "–"
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """A table of text, with what has to be said under it.
+
+    Attributes:
+        title: what was run on what.
+        header: column names, with units.
+        rows: text cells, a row per corruption; the summary comes last.
+        notes: the reference, the formula, and why something is undefined.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+
+def render(scores: Scores, format: str, *, title: str) -> str:
+    """Scores in one of `FORMATS`; CSV and JSON carry every number at full precision.
+
+    Raises:
+        InputError: unknown format.
+    """
+    match format:
+        case "json":
+            return json.dumps({"title": title, **scores.to_dict()}, indent=2) + "\n"
+        case "csv":
+            return _csv(scores)
+        case "markdown":
+            return _markdown(score_table(scores, title))
+        case "latex":
+            return _latex(score_table(scores, title))
+    raise unknown_name("format", format, FORMATS)
+
+
+def score_table(scores: Scores, title: str) -> ScoreTable:
+    """The table people read: error and CE by corruption, and their means."""
+    interval = f"{100 * scores.confidence:g} % interval"
+    rows = [("clean", *_cells(scores.clean.error, 100, 1), "", "")]
+    for one in scores.corruptions:
+        rows.append((one.corruption, *_cells(one.error, 100, 1), *_cells(one.ce, 1, 0)))
+    rows.append(("mean", *_cells(scores.mean_error, 100, 1), *_cells(scores.mce, 1, 1)))
+    header = ("corruption", "error %", interval, "CE", interval)
+    return ScoreTable(title, header, tuple(rows), tuple(_notes(scores)))
+
+
+def _cells(estimate: Estimate, scale: float, digits: int) -> tuple[str, str]:
+    if estimate.value is None:
+        return UNDEFINED, ""
+    value = f"{scale * estimate.value:.{digits}f}"
+    if estimate.low is None or estimate.high is None:
+        return value, UNDEFINED
+    low, high = (f"{scale * bound:.{digits}f}" for bound in (estimate.low, estimate.high))
+    return value, f"{low} to {high}"
+
+
+def _notes(scores: Scores) -> list[str]:
+    clean = scores.clean
+    notes = [
+        f"{scores.num_images:,} images; on clean ones the top-5 error is "
+        f"{_percent(clean.top5_error)} and the calibration error {_percent(clean.ece)}."
+    ]
+    if scores.reference is None:
+        return [*notes, f"No CE: {scores.no_reference_reason}."]
+    notes.append(
+        "CE = 100 · (error − clean error) / (the same of the reference); "
+        f"mCE, their mean, is in the last row. Relative to {scores.reference}."
+    )
+    reasons: dict[str, list[str]] = {}
+    for one in scores.corruptions:
+        if one.ce.reason:
+            reasons.setdefault(one.ce.reason, []).append(one.corruption)
+    notes += [f"CE of {', '.join(names)}: {reason}." for reason, names in reasons.items()]
+    return notes
+
+
+def _percent(estimate: Estimate) -> str:
+    return UNDEFINED if estimate.value is None else f"{100 * estimate.value:.1f} %"
+
+
+def rich_table(table: ScoreTable) -> Table:
+    """For the terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    result = Table(
+        title=escape(table.title),
+        box=SIMPLE_HEAD,
+        caption=escape("\n".join(table.notes)),
+        caption_justify="left",
+        title_justify="left",
+    )
+    for number, name in enumerate(table.header):
+        result.add_column(name, justify="left" if number == 0 else "right", no_wrap=number == 0)
+    for number, row in enumerate(table.rows):
+        edge = number in (0, len(table.rows) - 2)
+        result.add_row(*map(escape, row), end_section=edge)
+    return result
+
+
+def _csv(scores: Scores) -> str:
+    records = scores.to_records()
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return buffer.getvalue()
+
+
+def _markdown(table: ScoreTable) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    rule = ["---", *["---:"] * (len(table.header) - 1)]
+    body = [line(table.header), line(rule), *map(line, table.rows)]
+    return "\n".join([f"**{table.title}**", "", *body, "", *table.notes, ""])
+
+
+_LATEX = {
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "–": "--", "−": "$-$", "·": r"$\cdot$",
+}  # fmt: skip
+
+
+def _latex(table: ScoreTable) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(map(_escape, cells)) + r" \\"
+
+    *body, last = map(line, table.rows)
+    return "\n".join(
+        [
+            r"\begin{table}",
+            rf"\caption{{{_escape(table.title)}. {_escape(' '.join(table.notes))}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
+            r"\toprule",
+            line(table.header),
+            r"\midrule",
+            *body,
+            r"\midrule",
+            last,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _escape(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)

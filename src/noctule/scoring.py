@@ -1,0 +1,84 @@
+"""From a run folder to scores: which reference fits, and which does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from noctule.benchmarks import Benchmark, Reference, why_no_reference
+from noctule.errors import InputError
+from noctule.metrics import Scores, score
+from noctule.store import RunStore
+
+
+def score_run(
+    run: str | Path | RunStore,
+    *,
+    reference: str | Path | RunStore | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+) -> Scores:
+    """Score a finished run from its stored rows; no model is run.
+
+    Args:
+        run: the run, or its folder.
+        reference: a run on the same images that CE is relative to. By default the published
+            reference errors, if they were measured on this data; if none were, CE is undefined
+            and the scores say why.
+        seed: of the bootstrap.
+        resamples: bootstrap resamples.
+        confidence: of the intervals.
+
+    Raises:
+        InputError: the run is unfinished, or the reference is of other data or another seed.
+    """
+    store = run if isinstance(run, RunStore) else RunStore.open(run)
+    benchmark = Benchmark.from_dict(store.identity.benchmark, where=store.folder)
+    domain = store.identity.dataset["domain"]
+    fitting: Reference | pa.Table | None = benchmark.reference_for(domain)
+    name = None
+    if reference is not None:
+        other = reference if isinstance(reference, RunStore) else RunStore.open(reference)
+        check_reference(store, other)
+        fitting, name = other.rows(), f"{other.identity.model['name']} ({other.folder})"
+    return score(
+        store.rows(),
+        benchmark,
+        reference=fitting,
+        reference_name=name,
+        no_reference_reason=None
+        if fitting is not None
+        else why_no_reference(benchmark, domain),
+        seed=seed,
+        resamples=resamples,
+        confidence=confidence,
+    )
+
+
+def check_reference(run: RunStore, reference: RunStore) -> None:
+    """Refuse a reference run whose errors are not comparable.
+
+    Raises:
+        InputError: other images, another seed, or conditions missing.
+    """
+    ours, theirs = run.identity, reference.identity
+    for what, here, there in (
+        ("data", ours.dataset["fingerprint"], theirs.dataset["fingerprint"]),
+        ("a seed", ours.seed, theirs.seed),
+    ):
+        if here != there:
+            raise InputError(
+                f"this run has other {what} ({there}) than {run.folder} ({here})".replace(
+                    "other a seed", "another seed"
+                ),
+                where=reference.folder,
+                remedy="Evaluate the reference model on the same data with the same seed.",
+            )
+    if missing := sorted(set(ours.conditions) - set(theirs.conditions)):
+        raise InputError(
+            f"this run lacks {', '.join(missing)}",
+            where=reference.folder,
+            remedy="Evaluate the reference model on the same benchmark.",
+        )
