@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import click
 import typer
 
 from noctule._version import __version__
@@ -41,17 +40,10 @@ ReferenceOption = Annotated[
 def main() -> None:
     """Run the program; user errors go to stderr without a traceback, with exit status 2."""
     try:
-        status = app(standalone_mode=False)
+        app()
     except NoctuleError as error:
         typer.echo(f"noctule: {error}", err=True)
         sys.exit(EXIT_USER_ERROR)
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        typer.echo("noctule: stopped.", err=True)
-        sys.exit(EXIT_INTERRUPTED)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    sys.exit(status if isinstance(status, int) else 0)
 
 
 def _version(wanted: bool) -> None:
@@ -149,10 +141,15 @@ def evaluate(
     if other:
         check_reference(RunStore(folder, identity), other)
         other.rows(columns=["label"])  # raises now if that run is unfinished
-    with progress_bar(f"{classifier.name} on {dataset.name}", folder) as advance:
-        store = run_benchmark(
-            classifier, dataset, spec, out=folder, settings=settings, progress=advance
-        )
+    try:
+        with progress_bar(f"{classifier.name} on {dataset.name}") as advance:
+            store = run_benchmark(
+                classifier, dataset, spec, out=folder, settings=settings, progress=advance
+            )
+    except KeyboardInterrupt as error:
+        typer.echo(f"noctule: stopped. Finished slices are kept in {folder}; "
+                   "give the same command again to go on.", err=True)  # fmt: skip
+        raise typer.Exit(EXIT_INTERRUPTED) from error
     _print_scores(store, format, score_run(store, reference=other))
 
 

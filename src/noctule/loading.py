@@ -84,7 +84,10 @@ def read_batch(dataset: Dataset, preprocessing: Preprocessing, indices: Sequence
     Raises:
         InputError: the pictures differ in size.
     """
-    ids, pictures, kept, unreadable = [], [], [], []
+    ids: list[str] = []
+    pictures: list[Tensor] = []
+    kept: list[int] = []
+    unreadable: list[tuple[str, str]] = []
     for index in indices:
         try:
             picture = preprocessing.picture(dataset.read(index))

@@ -135,7 +135,8 @@ def _explained(
         f"among {num_classes} classes would reach"
     )
     if len(np.unique(predictions)) == 1:
-        cause = f"The model always says class {predictions[0]}: check its weights and normalisation."
+        always = f"The model always says class {predictions[0]}"
+        cause = f"{always}: check its weights and normalisation."
     elif _is_permuted(predictions, labels, num_classes):
         cause = (
             "Its predictions fit the labels after renaming the classes: the label order of the "

@@ -1,0 +1,135 @@
+"""Wall time of an ImageNet-NOC evaluation of ResNet-18, against two bounds.
+
+    python benchmarks/evaluation.py [--images 96] [--repeats 3]
+
+In one process and in turn, over a folder of JPEG files (500 × 375, quality 90) cut from sample
+photographs:
+
+    noctule   the whole evaluation: decoding, corruption, forward passes, rows on disk
+    forward   (a) the same number of forward passes alone, on normalised tensors in memory
+    naive     (b) a loop that decodes every image anew for each condition, one worker per core
+
+All three show the same network (random weights: only time matters) the same number of images in
+batches of the same size, in channels-last layout. The ratios are medians over the repeats.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torchvision
+from PIL import Image
+
+from noctule.benchmarks import load_benchmark
+from noctule.corruptions import CORRUPTIONS
+from noctule.data import Dataset, open_dataset
+from noctule.data.photo_patches import PhotoPatches, photograph
+from noctule.evaluation import Settings, run_benchmark
+from noctule.loading import load_batches
+from noctule.models import Classifier, Preprocessing, load_classifier
+
+BATCH_SIZE = 32
+JPEG_SIZE = (500, 375)
+IMAGENET = Preprocessing(
+    resize_px=256,
+    crop_px=(224, 224),
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+)
+
+
+def main() -> None:
+    """Run the three in turn and print times and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=96)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    network = torchvision.models.resnet18(weights=None, num_classes=1000)
+    classifier = load_classifier(network, preprocessing=IMAGENET)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        make_jpegs(root / "photos", options.images)
+        dataset = open_dataset(root / "photos")
+        times: dict[str, list[float]] = {"noctule": [], "forward": [], "naive": []}
+        forward(classifier, dataset, conditions=1)  # not counted
+        for turn in range(options.repeats):
+            runs: dict[str, Callable[[], None]] = {
+                "forward": lambda: forward(classifier, dataset),
+                "noctule": lambda out=root / f"run{turn}": noctule(classifier, dataset, out),
+                "naive": lambda: naive(classifier, dataset),
+            }
+            for name, run in runs.items():
+                start = time.perf_counter()
+                run()
+                times[name].append(time.perf_counter() - start)
+                print(f"{name:8s} {times[name][-1]:7.2f} s", flush=True)
+        report(times)
+
+
+def report(times: dict[str, list[float]]) -> None:
+    """Median ratios, turn by turn."""
+    for other in ("forward", "naive"):
+        ratios = [a / b for a, b in zip(times["noctule"], times[other], strict=True)]
+        print(f"noctule / {other}: {statistics.median(ratios):.3f} "
+              f"(from {min(ratios):.3f} to {max(ratios):.3f})")  # fmt: skip
+
+
+def make_jpegs(folder: Path, count: int) -> None:
+    """Cut `count` photographs of 500 × 375 px, in one folder per photograph."""
+    names = PhotoPatches("test").class_names
+    for number in range(count):
+        name = names[number % len(names)]
+        image = photograph(name).convert("RGB")
+        left, top = (7 * number) % 40, (5 * number) % 30
+        image = image.crop((left, top, image.width, image.height)).resize(
+            JPEG_SIZE, Image.Resampling.BICUBIC
+        )
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        image.save(folder / name / f"{number:05d}.jpg", quality=90)
+
+
+def noctule(classifier: Classifier, dataset: Dataset, out: Path) -> None:
+    """The whole evaluation; the self-check would find the network at chance."""
+    settings = Settings(device="cpu", batch_size=BATCH_SIZE, self_check=False)
+    run_benchmark(
+        classifier, dataset, load_benchmark("imagenet-noc"), out=out, settings=settings
+    )
+
+
+@torch.inference_mode()
+def forward(classifier: Classifier, dataset: Dataset, conditions: int = 9) -> None:
+    """Forward passes alone: (a)."""
+    module = classifier.module.to(memory_format=torch.channels_last)
+    inputs = torch.randn(BATCH_SIZE, 3, 224, 224).contiguous(memory_format=torch.channels_last)
+    for start in range(0, len(dataset), BATCH_SIZE):
+        part = inputs[: len(dataset) - start]
+        for _ in range(conditions):
+            module(part)
+
+
+@torch.inference_mode()
+def naive(classifier: Classifier, dataset: Dataset) -> None:
+    """Decode anew for each condition: (b). Even this one has our fast corruptions."""
+    module = classifier.module.to(memory_format=torch.channels_last)
+    plan = [
+        range(start, min(start + BATCH_SIZE, len(dataset)))
+        for start in range(0, len(dataset), BATCH_SIZE)
+    ]
+    for condition in load_benchmark("imagenet-noc").conditions:
+        for batch in load_batches(dataset, classifier.preprocessing, plan, workers=2):
+            pictures = batch.pictures
+            if condition.corruption is not None:
+                pictures = CORRUPTIONS[condition.corruption](pictures, ids=batch.ids)
+            inputs = classifier.preprocessing.normalise(pictures)
+            module(inputs.contiguous(memory_format=torch.channels_last))
+
+
+if __name__ == "__main__":
+    main()

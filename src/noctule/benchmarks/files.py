@@ -1,0 +1,59 @@
+"""Benchmarks on disk: the ones that come with the package, and the user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from noctule.benchmarks.spec import Benchmark, Reference
+from noctule.config import read_spec, write_toml
+from noctule.errors import InputError, unknown_name
+
+FOLDER = Path(__file__).parent
+
+
+def benchmark_names() -> tuple[str, ...]:
+    """Names of the benchmarks that come with the package, sorted.
+
+    >>> benchmark_names()
+    ('imagenet-noc', 'imagenet-noc-2020-06', 'imagenet-noc-candidates')
+    """
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def load_benchmark(name_or_path: str | Path) -> Benchmark:
+    """A built-in benchmark by name, or one from a TOML file.
+
+    Raises:
+        InputError: no such name (the nearest is suggested) or file, or something in the file
+            is wrong (with the file and the dotted key).
+    """
+    if str(name_or_path) in benchmark_names():
+        return read_spec(FOLDER / f"{name_or_path}.toml", Benchmark)
+    path = Path(name_or_path)
+    if path.suffix == ".toml" or path.name != str(name_or_path):
+        return read_spec(path, Benchmark)
+    if path.is_file():
+        raise InputError(
+            "a benchmark file must be named *.toml",
+            where=path,
+            remedy=f"Rename it {path}.toml.",
+        )
+    raise unknown_name("benchmark", str(name_or_path), benchmark_names(), where="--benchmark")
+
+
+def write_benchmark(benchmark: Benchmark, path: Path) -> None:
+    """Write a benchmark as TOML; `load_benchmark(path)` gives it back.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    write_toml(benchmark.to_dict(), path)
+
+
+def write_reference(reference: Reference, path: Path) -> None:
+    """Write reference errors as TOML, in the form of the files in `references/`.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    write_toml(reference.model_dump(mode="json"), path)

@@ -1,0 +1,216 @@
+"""Frozen specs and TOML: whatever is wrong with a file is one error with its file and key."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from noctule.errors import InputError, OutputError, unknown_name
+
+SpecT = TypeVar("SpecT", bound="Spec")
+
+
+class Spec(BaseModel):
+    """Base of everything read from a TOML file: frozen, no unknown keys, no silent conversion.
+
+    Sequences are declared as tuples; a TOML array is given to them as one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Refused(ValueError):
+    """Raised by a validator of a `Spec`: the file and the key are added by the reader.
+
+    Args:
+        what: what is wrong with the value.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, what: str, remedy: str | None = None) -> None:
+        self.what = what
+        self.remedy = remedy
+        super().__init__(what)
+
+    @classmethod
+    def because(cls, error: InputError) -> Refused:
+        """The same complaint, to be placed at the key under validation."""
+        return cls(error.what, error.remedy)
+
+
+def read_spec(path: Path, spec: type[SpecT]) -> SpecT:
+    """Read a TOML file into a spec.
+
+    Raises:
+        InputError: the file cannot be read, is not TOML (with the line), or has an unknown,
+            missing or wrong key (with the dotted key; the nearest known key is suggested).
+    """
+    return parse_spec(_text_of(path), spec, where=path)
+
+
+def parse_spec(text: str, spec: type[SpecT], *, where: object) -> SpecT:
+    """Like `read_spec`, for text that is already in memory.
+
+    >>> class Place(Spec):
+    ...     name: str
+    >>> parse_spec("name = 'Berlin'", Place, where="place.toml")
+    Place(name='Berlin')
+    >>> parse_spec("nam = 'Berlin'", Place, where="place.toml")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    noctule.errors.InputError: place.toml: nam: unknown key 'nam'. Did you mean 'name'? ...
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _syntax_error(str(error), where) from error
+    return build_spec(data, spec, where=where)
+
+
+def build_spec(data: Mapping[str, Any], spec: type[SpecT], *, where: object) -> SpecT:
+    """Validate plain data (from TOML or JSON) into a spec; errors as in `read_spec`."""
+    try:
+        return spec.model_validate(_with_tuples(data))
+    except ValidationError as error:
+        raise _first_complaint(error, spec, where) from error
+
+
+def to_toml(data: Mapping[str, Any]) -> str:
+    """TOML for strings, integers, floats, flat lists, tables and lists of tables.
+
+    >>> print(to_toml({"name": "a", "levels": [1, 2], "errors": {"shear@3": 0.5}}), end="")
+    name = "a"
+    levels = [1, 2]
+    <BLANKLINE>
+    [errors]
+    "shear@3" = 0.5
+    """
+    return "\n".join(_table_lines(data, prefix="")) + "\n"
+
+
+def write_toml(data: Mapping[str, Any], path: Path) -> None:
+    """Write `to_toml(data)` to a file.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    try:
+        path.write_text(to_toml(data), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot be written: {error.strerror}", where=path) from error
+
+
+class _Complaint(NamedTuple):
+    what: str
+    remedy: str | None = None
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError("is not UTF-8 text", where=path) from error
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=path) from error
+
+
+def _syntax_error(message: str, where: object) -> InputError:
+    line = re.search(r"\(at line (\d+), column \d+\)", message)
+    place = f"{where}, line {line.group(1)}" if line else where
+    return InputError(f"is not valid TOML: {message}", where=place)
+
+
+def _with_tuples(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _with_tuples(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return tuple(_with_tuples(item) for item in value)
+    return value
+
+
+def _first_complaint(error: ValidationError, spec: type[Spec], where: object) -> InputError:
+    # A mistyped key is at once unknown and missing: the unknown one is what to show.
+    found = error.errors(include_url=False)
+    first = next((entry for entry in found if entry["type"] == "extra_forbidden"), found[0])
+    path = first["loc"]
+    place = f"{where}: {_dotted(path)}" if path else str(where)
+    if first["type"] == "extra_forbidden":
+        return unknown_name("key", str(path[-1]), _known_keys(spec, path[:-1]), where=place)
+    complaint = _complaint(first["type"], first["msg"], first["input"], first.get("ctx", {}))
+    return InputError(complaint.what, where=place, remedy=complaint.remedy)
+
+
+def _complaint(
+    kind: str, message: str, value: object, context: Mapping[str, Any]
+) -> _Complaint:
+    cause = context.get("error")
+    if isinstance(cause, Refused):
+        return _Complaint(cause.what, cause.remedy)
+    if kind == "missing":
+        return _Complaint("this key is missing")
+    demand = message.removeprefix("Input ").replace("tuple", "list")
+    demand = demand.replace("dictionary", "table")
+    shown = list(value) if isinstance(value, tuple) else value
+    return _Complaint(f"{demand}, not {shown!r}")
+
+
+def _dotted(path: Sequence[int | str]) -> str:
+    """The key as a person would say it: `references[0].errors.shear`."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in path]
+    return "".join(parts).lstrip(".")
+
+
+def _known_keys(spec: type[BaseModel], path: Sequence[int | str]) -> list[str]:
+    for part in path:
+        if isinstance(part, str) and part in spec.model_fields:
+            spec = next(_specs_in(spec.model_fields[part].annotation), spec)
+    return list(spec.model_fields)
+
+
+def _specs_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _specs_in(inner)
+
+
+def _table_lines(table: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    nested = {key: value for key, value in table.items() if _is_table(value)}
+    for key, value in table.items():
+        if key not in nested:
+            yield f"{_key(key)} = {_value(value)}"
+    for key, value in nested.items():
+        name = f"{prefix}{_key(key)}"
+        brackets = f"[{name}]" if isinstance(value, Mapping) else f"[[{name}]]"
+        for entry in [value] if isinstance(value, Mapping) else value:
+            yield ""
+            yield brackets
+            yield from _table_lines(entry, f"{name}.")
+
+
+def _is_table(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return True
+    return isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value)
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _value(key)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str):
+        # JSON's escapes are TOML's, but JSON leaves DEL bare and TOML forbids that.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_value(item) for item in value)}]"
+    raise TypeError(f"{value!r} has no TOML form here")

@@ -1,0 +1,135 @@
+"""Where images come from: every image has a stable id, a label and a decoded picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from noctule.data.dataset import Dataset
+from noctule.data.files import missing_path
+from noctule.errors import InputError, nearest
+
+__all__ = ["Dataset", "DatasetForm", "dataset_forms", "open_dataset"]
+
+EMBEDDED = ("photo-patches", "photo-patches/test", "photo-patches/train")
+"""Datasets that come with the package."""
+
+
+class DatasetForm(NamedTuple):
+    """One way of naming a dataset, and what it means."""
+
+    spec: str
+    description: str
+
+
+def dataset_forms() -> tuple[DatasetForm, ...]:
+    """Every form of `open_dataset`'s argument, for lists and help.
+
+    >>> [form.spec for form in dataset_forms()][:2]
+    ['photo-patches', 'photo-patches/train']
+    """
+    return (
+        DatasetForm("photo-patches", "embedded: 1,024 test crops of 16 photographs, 64 × 64"),
+        DatasetForm("photo-patches/train", "embedded: the 5,120 crops to train on"),
+        DatasetForm(
+            "FOLDER", "one subfolder of images per class, as torchvision's ImageFolder"
+        ),
+        DatasetForm(
+            "FOLDER --labels FILE", "a flat folder; the file says 'name label' per line"
+        ),
+        DatasetForm("FILE.npz", "arrays such as images and labels, or x_test and y_test"),
+        DatasetForm(
+            "FILE.npy", "an array of images, with labels.npy beside it or --labels FILE"
+        ),
+        DatasetForm(
+            "torchvision:NAME?root=FOLDER&split=test",
+            "a dataset torchvision knows, already on disk; NAME such as CIFAR10",
+        ),
+    )
+
+
+def open_dataset(
+    spec: str | Path | Dataset | tuple[Any, Any], *, labels_file: Path | None = None
+) -> Dataset:
+    """The dataset that a name, a path or a pair of arrays stands for.
+
+    Args:
+        spec: one of `dataset_forms()`, (images, labels), or a dataset, which is returned.
+        labels_file: labels for a flat folder or for an array file; see `noctule.data.flat`
+            and `noctule.data.arrays` for its forms.
+
+    Raises:
+        InputError: if there is no such dataset, with the nearest name or path, or if it
+            cannot be used as it is, with what to do.
+    """
+    if isinstance(spec, Path) or (isinstance(spec, str) and not _is_named(spec)):
+        return _open_path(Path(spec).expanduser(), labels_file)
+    if labels_file is not None:
+        raise InputError(
+            f"{spec if isinstance(spec, str) else 'this dataset'} has labels of its own",
+            where=labels_file,
+            remedy="A labels file goes with a flat folder or an array file.",
+        )
+    if isinstance(spec, Dataset):
+        return spec
+    if isinstance(spec, str):
+        return _open_named(spec)
+    return _open_pair(spec)
+
+
+def _is_named(spec: str) -> bool:
+    return spec in EMBEDDED or spec.startswith("torchvision:")
+
+
+def _open_named(spec: str) -> Dataset:
+    if spec.startswith("torchvision:"):
+        from noctule.data.torchvision_sets import open_torchvision
+
+        return open_torchvision(spec)
+    from noctule.data.photo_patches import PhotoPatches
+
+    return PhotoPatches("train" if spec == "photo-patches/train" else "test")
+
+
+def _open_path(path: Path, labels_file: Path | None) -> Dataset:
+    if path.is_dir():
+        if labels_file is not None:
+            from noctule.data.flat import open_flat
+
+            return open_flat(path, labels_file)
+        from noctule.data.folder import open_folder
+
+        return open_folder(path)
+    if not path.exists():
+        raise _no_such_dataset(path)
+    if path.suffix.lower() in (".npz", ".npy"):
+        from noctule.data.arrays import open_array_file
+
+        return open_array_file(path, labels_file)
+    raise InputError("this file is not a dataset", where=path, remedy=_forms_text())
+
+
+def _open_pair(pair: Any) -> Dataset:
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise InputError(
+            f"a {type(pair).__name__} is not a dataset",
+            remedy="Give a name, a path, a Dataset, or a tuple (images, labels).",
+        )
+    from noctule.data.arrays import open_array_pair
+
+    return open_array_pair(*pair)
+
+
+def _no_such_dataset(path: Path) -> InputError:
+    if len(path.parts) > 1 and path.parts[0] != "photo-patches":
+        return missing_path(path, "file or folder")
+    guess = nearest(str(path), EMBEDDED)
+    hint = f"Did you mean '{guess}'? " if guess else ""
+    return InputError(
+        f"unknown dataset '{path}', and there is no file or folder of this name",
+        remedy=hint + _forms_text(),
+    )
+
+
+def _forms_text() -> str:
+    return "A dataset is one of: " + "; ".join(form.spec for form in dataset_forms()) + "."

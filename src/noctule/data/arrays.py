@@ -1,0 +1,272 @@
+"""Images and labels in arrays: .npz, .npy, or a pair in memory."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noctule.data.dataset import Dataset
+from noctule.data.files import base_name, missing_path
+from noctule.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_PAIRS: Final = (
+    ("x_test", "y_test"),
+    ("test_images", "test_labels"),
+    ("images", "labels"),
+    ("image", "label"),
+    ("data", "labels"),
+    ("data", "targets"),
+    ("x", "y"),
+    ("arr_0", "arr_1"),
+)
+_CLASS_NAME_KEYS: Final = ("class_names", "label_names", "classes")
+_CHUNK = 1024
+
+
+class ArrayDataset(Dataset):
+    """Images that lie in one array.
+
+    Args:
+        name: what the user called it.
+        images: (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3, where only one of
+            these is possible: whole numbers 0 to 255, or floats in [0, 1], which are rounded
+            to 8 bits.
+        labels: (N,) or (N, 1) class indices.
+        class_names: one per class; their numbers if None.
+        ids: one per image; "000000", "000001", … if None.
+        reopen: a function and its arguments that make this dataset anew; then pickling
+            stores them instead of the values.
+
+    Raises:
+        InputError: for any other shape or type of the arrays, and for floats outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        name: str,
+        images: NDArray[Any],
+        labels: NDArray[Any],
+        *,
+        class_names: Sequence[str] | None = None,
+        ids: Sequence[str] | None = None,
+        reopen: tuple[Callable[..., Dataset], tuple[Any, ...]] | None = None,
+    ) -> None:
+        self._images = _eight_bit(_channels_last(images, name), name)
+        self._reopen = reopen
+        indices = _indices(labels, name)
+        if class_names is None:
+            class_names = [str(index) for index in range(int(indices.max(initial=-1)) + 1)]
+        if ids is None:
+            ids = [f"{index:06d}" for index in range(len(images))]
+        super().__init__(name, class_names, ids, indices)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return super().__reduce__() if self._reopen is None else self._reopen
+
+    def read(self, index: int) -> Image.Image:
+        """Image `index` as "RGB", or "L" if the array has one channel."""
+        from PIL import Image
+
+        pixels = np.array(self._images[index])
+        return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+    def content(self) -> Iterator[bytes]:
+        """The shape and every value."""
+        yield str(self._images.shape).encode()
+        for start in range(0, len(self._images), _CHUNK):
+            yield np.ascontiguousarray(self._images[start : start + _CHUNK]).tobytes()
+
+
+def open_array_pair(images: Any, labels: Any) -> ArrayDataset:
+    """Images and labels in memory: numpy arrays, tensors, or what numpy makes arrays of.
+
+    >>> open_array_pair(np.zeros((4, 8, 8, 3), np.uint8), [0, 1, 2, 0])
+    <ArrayDataset 'arrays': 4 images, 3 classes>
+    """
+    return ArrayDataset("arrays", _as_array(images), _as_array(labels))
+
+
+def open_array_file(file: Path, labels_file: Path | None = None) -> ArrayDataset:
+    """The images of a .npz file, or of a .npy file whose labels lie in a file beside it.
+
+    A .npz file holds images and labels under a usual pair of names (x_test and y_test,
+    images and labels, data and labels, x and y, arr_0 and arr_1, …; the test set where there
+    are several) and may hold class_names. The labels of a .npy file lie in labels.npy in its
+    folder. A labels file, .npy or text with one class index per line, goes before both.
+
+    Raises:
+        InputError: for a file that is missing, damaged, needs pickle, or has no such arrays,
+            and as `ArrayDataset` does.
+    """
+    if file.suffix.lower() == ".npz":
+        images, labels, class_names = _open_npz(file, labels_file)
+    else:
+        images, class_names = _load(file, mmap=True), None
+        labels = _load_labels(labels_file or file.with_name("labels.npy"))
+    reopen = (open_array_file, (file.absolute(), labels_file and labels_file.absolute()))
+    name = base_name(file)
+    return ArrayDataset(name, images, labels, class_names=class_names, reopen=reopen)
+
+
+def _open_npz(
+    file: Path, labels_file: Path | None
+) -> tuple[NDArray[Any], NDArray[Any], list[str] | None]:
+    held = _load(file)
+    with held:
+        key_of = {key.lower(): key for key in held.files}
+        image_key, label_key = _pair(key_of, file, needs_labels=labels_file is None)
+        images = _entry(held, image_key, file)
+        labels = _load_labels(labels_file) if labels_file else _entry(held, label_key, file)
+        name_key = next((key for key in _CLASS_NAME_KEYS if key in key_of), None)
+        names = None
+        if name_key:
+            names = [str(one) for one in _entry(held, key_of[name_key], file).reshape(-1)]
+    return images, labels, names
+
+
+def _pair(key_of: Mapping[str, str], file: Path, *, needs_labels: bool) -> tuple[str, str]:
+    for images, labels in _PAIRS:
+        if images in key_of and (labels in key_of or not needs_labels):
+            return key_of[images], key_of.get(labels, "")
+    known = "; ".join(f"{images} and {labels}" for images, labels in _PAIRS)
+    raise InputError(
+        f"no pair of arrays for images and labels among: {', '.join(key_of.values()) or '-'}",
+        where=file,
+        remedy=f"Name them one of these ways: {known}.",
+    )
+
+
+def _load(file: Path, *, mmap: bool = False) -> Any:
+    try:
+        return np.load(file, mmap_mode="r" if mmap else None, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise missing_path(file, "array file") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise _not_loaded(file, error) from error
+
+
+def _entry(held: Any, key: str, file: Path) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = held[key]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise _not_loaded(f"{file}, '{key}'", error) from error
+    return array
+
+
+def _not_loaded(where: object, error: Exception) -> InputError:
+    if "allow_pickle" in str(error) or "pickled" in str(error):
+        return InputError(
+            "this is, or holds, a pickled object, which could run any code when loaded",
+            where=where,
+            remedy="Save plain arrays of numbers, with numpy.save or numpy.savez.",
+        )
+    return InputError(f"cannot load this array: {error}", where=where)
+
+
+def _load_labels(file: Path) -> NDArray[Any]:
+    if file.suffix.lower() == ".npy" or not file.exists():
+        array: NDArray[Any] = _load(file)
+        return array
+    labels = []
+    try:
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the labels: {error}", where=file) from error
+    for number, line in enumerate("\n".join(lines).rstrip().split("\n"), start=1):
+        if not line.strip().isdecimal():
+            raise InputError(
+                f"'{line.strip()}' is not a class index",
+                where=f"{file}, line {number}",
+                remedy="Beside an array, write one whole number per line, in its order.",
+            )
+        labels.append(int(line))
+    return np.array(labels)
+
+
+def _as_array(values: Any) -> NDArray[Any]:
+    if hasattr(values, "detach"):  # a tensor, perhaps on another device
+        values = values.detach().cpu()
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise InputError(
+            f"these values form no array: {error}",
+            where="arrays",
+            remedy="All images of an array have one size; for others use a folder.",
+        ) from error
+
+
+def _channels_last(images: NDArray[Any], name: str) -> NDArray[Any]:
+    """(N, H, W, C), whichever way the images lie."""
+    if images.ndim == 3:
+        return images[..., np.newaxis]
+    first = images.ndim == 4 and images.shape[1] in (1, 3)
+    last = images.ndim == 4 and images.shape[3] in (1, 3)
+    if first == last:
+        reason = "could be (N, C, H, W) or (N, H, W, C)" if first else "is no batch of images"
+        raise InputError(
+            f"the images' shape {images.shape} {reason}",
+            where=name,
+            remedy="Give (N, H, W, C) with 1 or 3 channels C and sides over 3 px.",
+        )
+    return images if last else np.moveaxis(images, 1, 3)
+
+
+def _eight_bit(images: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    if images.size == 0:
+        raise InputError(f"these images are empty: shape {images.shape}", where=name)
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind not in "iuf":
+        raise InputError(
+            f"the images' values are of type {images.dtype}",
+            where=name,
+            remedy="Give uint8, 0 to 255, or floats in [0, 1].",
+        )
+    floating = images.dtype.kind == "f"
+    _check_range(images, name, highest=1 if floating else 255)
+    out = np.empty(images.shape, np.uint8)
+    for start in range(0, len(images), _CHUNK):
+        part = images[start : start + _CHUNK]
+        out[start : start + _CHUNK] = (
+            np.rint(part.astype(np.float64) * 255) if floating else part
+        )
+    return out
+
+
+def _check_range(images: NDArray[Any], name: str, *, highest: int) -> None:
+    low, high = images.min(), images.max()
+    if low >= 0 and high <= highest:
+        return
+    remedy = "Give uint8 images, 0 to 255, or floats in [0, 1]."
+    if images.dtype.kind != "f":
+        what = f"the images' whole numbers run from {low} to {high}, beyond 8 bits"
+    elif not np.isfinite(low) or not np.isfinite(high):
+        what = "the images hold values that are not finite"
+    elif low < 0:
+        what = f"the images' values run from {low:.3g} to {high:.3g}: already normalised?"
+        remedy += " Corruptions come before normalisation, which is the classifier's part."
+    else:
+        what = f"the images are floats from {low:.3g} to {high:.3g}, not in [0, 1]"
+        remedy += " If these are 0 to 255, convert them to uint8."
+    raise InputError(what, where=name, remedy=remedy)
+
+
+def _indices(labels: NDArray[Any], name: str) -> NDArray[np.int64]:
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise InputError(
+            f"the labels are {labels.dtype} of shape {labels.shape}",
+            where=name,
+            remedy="Give one whole number per image: its class index, from 0.",
+        )
+    return labels.astype(np.int64)

@@ -1,0 +1,108 @@
+"""What every source of images offers: stable ids, labels, class names, decoded pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noctule.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+class Dataset(ABC):
+    """A labelled set of images in a fixed order; picklable, so that workers can read it.
+
+    Args:
+        name: what the user called it, for tables and the run record.
+        class_names: one name per class, in label order.
+        ids: one unique, stable id per image: a relative POSIX path, or such as
+            "test/000123". Outcome rows are keyed and joined by it.
+        labels: (len(ids),) class indices in [0, len(class_names)).
+        domain: the image population that published reference errors refer to, such as
+            "imagenet-1k-val"; None when it is not certain.
+
+    Raises:
+        InputError: for a dataset without images, an id given twice, or a label out of range.
+    """
+
+    in_memory: ClassVar[bool] = False  # whether reading is so cheap that no worker pays
+
+    def __init__(
+        self,
+        name: str,
+        class_names: Sequence[str],
+        ids: Sequence[str],
+        labels: Sequence[int] | NDArray[np.integer],
+        *,
+        domain: str | None = None,
+    ) -> None:
+        self.name = name
+        self.domain = domain
+        self.class_names = tuple(class_names)
+        self.ids: Sequence[str] = tuple(ids)
+        self.labels: NDArray[np.int64] = np.asarray(labels, dtype=np.int64).reshape(-1)
+        self._check()
+
+    @abstractmethod
+    def read(self, index: int) -> Image.Image:
+        """The image at `index` as 8-bit "RGB" or "L"; the caller may write to it.
+
+        Raises:
+            UnreadableImageError: if it cannot be decoded, naming the image.
+        """
+
+    @abstractmethod
+    def content(self) -> Iterator[bytes]:
+        """Bytes that change when the pictures change, in order: the fingerprint's raw material.
+
+        For files their sizes (reading 50,000 photographs only to name them would cost as
+        much as evaluating them), for arrays the values.
+        """
+
+    def fingerprint(self) -> str:
+        """SHA-256, as 64 hex digits, over class names, ids, labels and `content()`.
+
+        The folder's place and the dataset's name are not part of it: a moved or renamed copy
+        is the same dataset.
+        """
+        digest = hashlib.sha256()
+        digest.update(json.dumps([self.class_names, self.ids], ensure_ascii=True).encode())
+        digest.update(self.labels.astype("<i8").tobytes())
+        for piece in self.content():
+            digest.update(piece)
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} {self.name!r}: {len(self)} images, "
+            f"{len(self.class_names)} classes>"
+        )
+
+    def _check(self) -> None:
+        if not len(self.ids):
+            raise InputError("this dataset has no images", where=self.name)
+        if len(self.ids) != len(self.labels):
+            raise InputError(
+                f"{len(self.ids)} images but {len(self.labels)} labels", where=self.name
+            )
+        if len(set(self.ids)) != len(self.ids):
+            twice = next(one for one in self.ids if self.ids.count(one) > 1)
+            raise InputError(f"the image id '{twice}' occurs twice", where=self.name)
+        low, high = int(self.labels.min()), int(self.labels.max())
+        if low < 0 or high >= len(self.class_names):
+            raise InputError(
+                f"labels run from {low} to {high}, but there are {len(self.class_names)} "
+                f"classes, so they must lie in 0 to {len(self.class_names) - 1}",
+                where=self.name,
+            )

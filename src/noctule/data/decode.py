@@ -1,0 +1,140 @@
+"""The one place where a file becomes a picture.
+
+What comes out is 8-bit "L" or "RGB". Where that needs a decision, it is this:
+
+- 16-bit grey is scaled (65535 becomes 255). Departure from torchvision's loader, which clips
+  it at 255 and so turns most such pictures white.
+- EXIF orientation is applied: what a person sees is what is evaluated. Departure from
+  torchvision's loader, which ignores it.
+- Transparency is dropped and the colour stored beneath it kept, as torchvision's loader does.
+- Palettes are resolved; CMYK, YCbCr, LAB and HSV become RGB by Pillow's own rules, without
+  colour profiles, as torchvision's loader does.
+- Of an animation or a multi-page file, the first frame counts.
+- 16-bit colour comes from Pillow's decoders with its low byte already cut off.
+- 32-bit integer and floating-point pixels are refused: no file says which value is white.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from noctule.errors import UnreadableImageError
+
+LARGEST_PX: Final = 2**27
+"""Pixels an image may have, about 134 million (400 MB as RGB); beyond, it is refused."""
+
+# Named so that no other of Pillow's decoders ever sees a file: some start other programs.
+_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
+
+_EXIF_ORIENTATION = 0x0112
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class _Refused(Exception):
+    """Pillow could decode this, but no 8-bit picture follows from it."""
+
+
+def decode_file(file: Path, image_id: str) -> Image.Image:
+    """The picture in a file, upright, as 8-bit "L" or "RGB"; see the module for the rules.
+
+    Args:
+        file: a JPEG, PNG, WebP, BMP, TIFF, PPM/PGM or GIF file, whatever its name ends with.
+        image_id: the id to report if it cannot be decoded.
+
+    Raises:
+        UnreadableImageError: if the file is missing, unreadable, empty, not an image,
+            truncated, larger than `LARGEST_PX`, or of an undefined pixel range.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of odd metadata and of sizes; neither concerns the pixels here.
+            warnings.simplefilter("ignore")
+            return _decode(file)
+    except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
+        raise UnreadableImageError(image_id, _reason(file, error), where=file) from error
+
+
+def to_eight_bit(image: Image.Image) -> Image.Image:
+    """The same picture as 8-bit "L" or "RGB", by the rules of this module.
+
+    >>> to_eight_bit(Image.new("I;16", (1, 1), 65535)).getpixel((0, 0))
+    255
+
+    Raises:
+        ValueError: for 32-bit integer and floating-point pixels.
+    """
+    try:
+        return _to_eight_bit(image)
+    except _Refused as error:
+        raise ValueError(str(error)) from error
+
+
+def _decode(file: Path) -> Image.Image:
+    if not file.is_file():
+        # Opening a named pipe would wait for ever.
+        raise _Refused("there is no such file" if not file.exists() else "not a regular file")
+    with file.open("rb") as stream, Image.open(stream, formats=_FORMATS) as image:
+        if image.width * image.height > LARGEST_PX:
+            raise Image.DecompressionBombError
+        image.load()
+        return _upright(_to_eight_bit(image), _orientation(image))
+
+
+def _to_eight_bit(image: Image.Image) -> Image.Image:
+    mode = image.mode
+    if mode in ("L", "RGB"):
+        return image.copy()
+    if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
+        return _scaled_16_bit(image)
+    if mode in ("I", "F"):
+        raise _Refused(f"its pixels are 32-bit numbers (mode '{mode}'), whose white is unknown")
+    if mode in ("1", "LA", "La"):
+        return image.convert("L")
+    if mode in ("P", "PA") and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _scaled_16_bit(image: Image.Image) -> Image.Image:
+    """16-bit grey, 0 to 65535, as "L": v / 257, rounded."""
+    values = np.asarray(image).astype(np.int64)
+    return Image.fromarray(((values + 128) // 257).clip(0, 255).astype(np.uint8))
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # unreadable metadata does not make the pixels unreadable
+        return 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _reason(file: Path, error: Exception) -> str:
+    if isinstance(error, _Refused):
+        return str(error)
+    if isinstance(error, PermissionError):
+        return "permission denied"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more than {LARGEST_PX:,} pixels, which could exhaust the memory"
+    if file.is_file() and file.stat().st_size == 0:
+        return "the file is empty (0 bytes)"
+    if isinstance(error, UnidentifiedImageError):
+        return f"not an image in a known format ({', '.join(_FORMATS)})"
+    return f"damaged: {error}" if str(error) else f"damaged ({type(error).__name__})"

@@ -1,0 +1,217 @@
+"""A folder of images with a file beside it that says the label of each."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from noctule.data import imagenet
+from noctule.data.files import (
+    FileDataset,
+    base_name,
+    is_image_name,
+    listing,
+    missing_path,
+    printable,
+    some,
+)
+from noctule.errors import InputError
+
+_INTEGER = re.compile(r"-?\d+")
+_WNID = re.compile(r"n\d{8}")
+_FORMS = (
+    "Give one image per line, as 'name label' or 'name,label', where the label is a class "
+    "index from 0, a WordNet id or a class name."
+)
+
+
+class _Line(NamedTuple):
+    number: int
+    name: str | None
+    label: str
+
+
+def open_flat(folder: Path, labels_file: Path) -> FileDataset:
+    """The images directly in a folder, sorted by name, labelled by a text or CSV file.
+
+    A line of the labels file is "name label" or "name,label"; images and lines are joined by
+    name. The name may carry folders before it and may lack its ending; a heading on the
+    first line is passed over. All labels are class indices from 0, or all are names, such as
+    WordNet ids, whose classes are then the names in the file, sorted. Lines for images that
+    are not in the folder are allowed, images without a line are not.
+
+    Lines of a lone integer each are joined to ImageNet validation images only, by the number
+    in the images' names, and only where there are as many lines as images.
+
+    The domain is "imagenet-1k-val" where the names and the range of the labels say so; there
+    are 1000 classes then, else as many as the highest index asks for.
+
+    Raises:
+        InputError: for a folder without images, an unreadable labels file, a line that does
+            not parse (naming its number), an image with no or two labels, and for labels of
+            ImageNet images that count the classes in ImageNet's own order.
+    """
+    names = [one.name for one in listing(folder) if is_image_name(one.name) and one.is_file()]
+    if not names:
+        raise InputError(
+            "this folder holds no images to go with the labels file",
+            where=folder,
+            remedy="Give the folder the images lie in directly.",
+        )
+    lines = _read_lines(labels_file)
+    if all(line.name is None for line in lines):
+        label_of = _join_by_number(names, lines, labels_file)
+    else:
+        label_of = _join_by_name(names, lines, labels_file)
+    class_names, labels = _classes(names, label_of, lines, labels_file)
+    real = imagenet.all_validation_names(names) and (
+        imagenet.has_all_wnids(class_names)
+        or (_INTEGER.fullmatch(label_of[names[0]]) and imagenet.labels_fit(names, labels))
+    )
+    return FileDataset(
+        base_name(folder),
+        class_names,
+        folder,
+        names,
+        labels,
+        domain=imagenet.DOMAIN if real else None,
+    )
+
+
+def _read_lines(labels_file: Path) -> list[_Line]:
+    try:
+        text = labels_file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise missing_path(labels_file, "labels file") from error
+    except UnicodeDecodeError as error:
+        raise InputError("this is not a text file", where=labels_file, remedy=_FORMS) from error
+    except OSError as error:
+        raise InputError(
+            f"cannot read the labels: {error.strerror}", where=labels_file
+        ) from error
+    numbered = enumerate(text.splitlines(), start=1)
+    lines = [_parse(number, line, labels_file) for number, line in numbered if line.strip()]
+    if not lines:
+        raise InputError("this labels file is empty", where=labels_file, remedy=_FORMS)
+    odd = [line for line in lines if (line.name is None) != (lines[-1].name is None)]
+    if odd and odd != lines[:1]:  # a heading may differ
+        raise _line_error(odd[-1].number, "some lines have a name and some not", labels_file)
+    return [line for line in lines if line not in odd]
+
+
+def _parse(number: int, text: str, labels_file: Path) -> _Line:
+    if "," in text:
+        fields = [field.strip() for field in next(csv.reader([text]))]
+    else:
+        fields = text.rsplit(maxsplit=1)
+    if len(fields) == 1:
+        return _Line(number, None, fields[0])
+    if len(fields) != 2 or not all(fields):
+        raise _line_error(number, f"'{text.strip()}' is not a name and a label", labels_file)
+    name, label = fields
+    first = label.split()[0]
+    # ImageNet's CSV of solutions has boxes behind the WordNet id.
+    return _Line(number, name.replace("\\", "/"), first if _WNID.fullmatch(first) else label)
+
+
+def _join_by_number(
+    names: Sequence[str], lines: Sequence[_Line], labels_file: Path
+) -> Mapping[str, str]:
+    """Line k of the labels belongs to the k-th image: believed of ImageNet's files only."""
+    if not imagenet.all_validation_names(names) or len(lines) != len(names):
+        raise InputError(
+            f"its {len(lines)} lines hold labels without file names, for {len(names)} images",
+            where=labels_file,
+            remedy=f"Joined by position, one missing file shifts every label. {_FORMS}",
+        )
+    return {name: line.label for name, line in zip(sorted(names), lines, strict=True)}
+
+
+def _join_by_name(
+    names: Sequence[str], lines: Sequence[_Line], labels_file: Path
+) -> Mapping[str, str]:
+    keys = _keys(names)
+    label_of: dict[str, str] = {}
+    line_of: dict[str, int] = {}
+    for number, given, label in lines:
+        name = keys.get(PurePosixPath(given or "").name)
+        if name is None:
+            continue
+        if name in line_of:
+            message = f"'{given}' has a label on line {line_of[name]} already"
+            raise _line_error(number, message, labels_file)
+        label_of[name], line_of[name] = label, number
+    without = [printable(name) for name in names if name not in label_of]
+    if without:
+        raise InputError(
+            f"{len(without)} of {len(names)} images have no label here: {some(without)}",
+            where=labels_file,
+            remedy=f"Its first line names '{lines[0].name}'. Complete it: names must match.",
+        )
+    return label_of
+
+
+def _keys(names: Sequence[str]) -> dict[str, str]:
+    """Image of each name and, where only one image has it, of each name without ending."""
+    keys: dict[str, str] = {}
+    stems = [PurePosixPath(name).stem for name in names]
+    if len(set(stems)) == len(stems):
+        keys = dict(zip(stems, names, strict=True))
+    return keys | {name: name for name in names}
+
+
+def _classes(
+    names: Sequence[str],
+    label_of: Mapping[str, str],
+    lines: Sequence[_Line],
+    labels_file: Path,
+) -> tuple[list[str], list[int]]:
+    """Class names and the label of each image, from labels that are indices or names."""
+    used = set(label_of.values())
+    integers = {text for text in used if _INTEGER.fullmatch(text)}
+    if integers and integers != used:
+        odd = next(line for line in lines if line.label in used - integers)
+        message = f"'{odd.label}' is not a class index, as other labels are"
+        raise _line_error(odd.number, message, labels_file)
+    if integers:
+        labels = [int(label_of[name]) for name in names]
+        return _numbered_classes(names, labels, lines, labels_file), labels
+    # Line 1 counts only if it labels an image: else it may be a heading.
+    heading = lines[0].label if lines[0].number == 1 and lines[0].label not in used else None
+    class_names = sorted({line.label for line in lines} - {heading})
+    index_of = {name: index for index, name in enumerate(class_names)}
+    return class_names, [index_of[label_of[name]] for name in names]
+
+
+def _numbered_classes(
+    names: Sequence[str], labels: Sequence[int], lines: Sequence[_Line], labels_file: Path
+) -> list[str]:
+    if min(labels) < 0:
+        odd = next(line for line in lines if line.label.startswith("-"))
+        raise _line_error(odd.number, f"the class index {odd.label} is negative", labels_file)
+    wrong = imagenet.contradiction(names, labels)
+    in_foreign_order = max(labels) == imagenet.NUM_CLASSES and min(labels) > 0
+    if in_foreign_order or (wrong and lines[0].name is None):
+        raise _foreign_order(wrong, labels_file)
+    whole = imagenet.labels_fit(names, labels)
+    count = imagenet.NUM_CLASSES if whole else max(labels) + 1
+    return [str(index) for index in range(count)]
+
+
+def _foreign_order(wrong: tuple[str, int, int] | None, labels_file: Path) -> InputError:
+    what = "the class indices run from 1 to 1000"
+    if wrong:
+        what = f"'{wrong[0]}' is labelled {wrong[1]}, but its class is {wrong[2]}"
+    return InputError(
+        f"{what}: these labels do not count the sorted WordNet ids from 0, as classifiers do",
+        where=labels_file,
+        remedy="ILSVRC2012_validation_ground_truth.txt has an order of its own. Use a file "
+        "with WordNet ids, or one with lines such as 'ILSVRC2012_val_00000001.JPEG 65'.",
+    )
+
+
+def _line_error(number: int, what: str, labels_file: Path) -> InputError:
+    return InputError(what, where=f"{labels_file}, line {number}", remedy=_FORMS)

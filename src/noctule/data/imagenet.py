@@ -1,0 +1,79 @@
+"""When data is truly the ImageNet validation set, so that its published errors apply."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+from typing import Final
+
+DOMAIN: Final = "imagenet-1k-val"
+NUM_CLASSES: Final = 1000
+
+# SHA-256 of the 1000 WordNet ids of ILSVRC 2012, sorted, joined by newlines.
+_WNIDS_SHA256 = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"
+_VAL_NAME = re.compile(r"ILSVRC2012_val_(\d{8})")
+
+# Classes of the first images, counted in the order of sorted WordNet ids that classifiers use.
+# ImageNet's own ground-truth file counts in another order, from 1: it says 490 for the first.
+_FIRST_LABELS: Final = (65, 970, 230, 809, 516, 57, 334, 415, 674, 332)
+
+
+def is_validation_folder(class_names: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether class folders are exactly the 1000 WordNet ids and all files validation images.
+
+    The files may be some of the 50,000; the classes must all be there.
+    """
+    return has_all_wnids(class_names) and all_validation_names(names)
+
+
+def has_all_wnids(class_names: Iterable[str]) -> bool:
+    """Whether these are exactly the 1000 WordNet ids of ILSVRC 2012, in any order."""
+    digest = hashlib.sha256("\n".join(sorted(class_names)).encode("utf-8", "replace"))
+    return digest.hexdigest() == _WNIDS_SHA256
+
+
+def validation_number(name: str) -> int | None:
+    """Which validation image a file is, from 1, or None if its name says otherwise.
+
+    >>> validation_number("n01751748/ILSVRC2012_val_00000001.JPEG")
+    1
+    """
+    match = _VAL_NAME.fullmatch(PurePosixPath(name).stem)
+    return int(match[1]) if match else None
+
+
+def all_validation_names(names: Iterable[str]) -> bool:
+    """Whether every file is named as a validation image."""
+    return all(validation_number(name) is not None for name in names)
+
+
+def contradiction(names: Sequence[str], labels: Sequence[int]) -> tuple[str, int, int] | None:
+    """The first file whose label is certainly not its class: its name, label and true class.
+
+    Args:
+        names: file names.
+        labels: class indices that ought to count the sorted WordNet ids from 0.
+    """
+    for name, label in zip(names, labels, strict=True):
+        number = validation_number(name)
+        if number is not None and 1 <= number <= len(_FIRST_LABELS):
+            true = _FIRST_LABELS[number - 1]
+            if label != true:
+                return name, label, true
+    return None
+
+
+def labels_fit(names: Sequence[str], labels: Sequence[int]) -> bool:
+    """Whether integer labels of validation images can be those of the 1000 classes.
+
+    They are not where a known image contradicts, and where every label is small: then they
+    count the classes of a subset or a grouping (100, 200 or 16 classes are common).
+    """
+    return (
+        all_validation_names(names)
+        and min(labels) >= 0
+        and NUM_CLASSES // 2 <= max(labels) < NUM_CLASSES
+        and contradiction(names, labels) is None
+    )

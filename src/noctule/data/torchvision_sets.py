@@ -1,0 +1,133 @@
+"""Datasets that torchvision knows and that lie on disk already: "torchvision:CIFAR10"."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl
+
+import numpy as np
+
+from noctule.data.arrays import ArrayDataset
+from noctule.data.dataset import Dataset
+from noctule.data.files import FileDataset
+from noctule.errors import InputError, unknown_name
+
+PREFIX: Final = "torchvision:"
+DEFAULT_ROOT: Final = "data"
+
+
+class _Set(NamedTuple):
+    splits: tuple[str, ...]  # the first is the default
+    flag: bool = False  # whether torchvision asks for train=True instead of split="train"
+    labels: str = "_labels"
+    files: str | None = "_image_files"  # None: the images are the array `data`
+
+
+_SETS: Final = {
+    "CIFAR10": _Set(("test", "train"), True, "targets", None),
+    "CIFAR100": _Set(("test", "train"), True, "targets", None),
+    "Country211": _Set(("test", "valid", "train"), labels="samples", files="samples"),
+    "DTD": _Set(("test", "val", "train")),
+    "EuroSAT": _Set(("all",), labels="samples", files="samples"),
+    "FGVCAircraft": _Set(("test", "val", "train", "trainval")),
+    "FashionMNIST": _Set(("test", "train"), True, "targets", None),
+    "Flowers102": _Set(("test", "val", "train")),
+    "Food101": _Set(("test", "train")),
+    "GTSRB": _Set(("test", "train"), labels="_samples", files="_samples"),
+    "Imagenette": _Set(("val", "train"), labels="_samples", files="_samples"),
+    "KMNIST": _Set(("test", "train"), True, "targets", None),
+    "MNIST": _Set(("test", "train"), True, "targets", None),
+    "OxfordIIITPet": _Set(("test", "trainval"), files="_images"),
+    "STL10": _Set(("test", "train"), labels="labels", files=None),
+    "SVHN": _Set(("test", "train", "extra"), labels="labels", files=None),
+}
+
+
+def torchvision_names() -> tuple[str, ...]:
+    """The names that may follow "torchvision:"."""
+    return tuple(_SETS)
+
+
+def open_torchvision(spec: str) -> Dataset:
+    """The dataset behind "torchvision:NAME?root=FOLDER&split=SPLIT"; nothing is downloaded.
+
+    The root is "data" by default and the split the test split, or "val" where none has
+    labels. Ids are "test/000000" and so on, in torchvision's order.
+
+    Raises:
+        InputError: for an unknown name, option or split, and if the files are not there.
+    """
+    name, root, split = _parse(spec)
+    held = _construct(name, root, split, spec)
+    labels = getattr(held, _SETS[name].labels)
+    files_attribute = _SETS[name].files
+    if _SETS[name].labels == files_attribute:  # pairs of file and label
+        labels = [label for _, label in labels]
+    ids = [f"{split}/{index:06d}" for index in range(len(labels))]
+    class_names = _class_names(held, labels)
+    shown = f"torchvision:{name}/{split}"
+    if files_attribute is None:
+        reopen = (open_torchvision, (f"{PREFIX}{name}?root={root.absolute()}&split={split}",))
+        images, indices = np.asarray(held.data), np.asarray(labels)
+        return ArrayDataset(
+            shown, images, indices, class_names=class_names, ids=ids, reopen=reopen
+        )
+    entries = getattr(held, files_attribute)
+    files = [Path(one[0] if isinstance(one, tuple) else one).absolute() for one in entries]
+    names = [one.relative_to(root.absolute()).as_posix() for one in files]
+    return FileDataset(shown, class_names, root, names, labels, ids=ids)
+
+
+def _parse(spec: str) -> tuple[str, Path, str]:
+    name, _, query = spec.removeprefix(PREFIX).partition("?")
+    if name not in _SETS:
+        raise unknown_name("torchvision dataset", name, _SETS)
+    options = dict(parse_qsl(query.replace("+", "%2B"), keep_blank_values=True))
+    for key in options:
+        if key not in ("root", "split"):
+            raise unknown_name("option", key, ["root", "split"], where=spec)
+    splits = _SETS[name].splits
+    split = options.get("split", splits[0])
+    if split not in splits:
+        raise unknown_name("split", split, splits, where=spec)
+    return name, Path(options.get("root") or DEFAULT_ROOT).expanduser(), split
+
+
+def _construct(name: str, root: Path, split: str, spec: str) -> Any:
+    from torchvision import datasets
+
+    options: dict[str, Any] = {"split": split}
+    if _SETS[name].flag:
+        options = {"train": split == "train"}
+    elif len(_SETS[name].splits) == 1:
+        options = {}
+    try:
+        with warnings.catch_warnings():
+            # Old archives make numpy and scipy warn of their age; torchvision means them so.
+            warnings.simplefilter("ignore")
+            return getattr(datasets, name)(str(root), download=False, **options)
+    except (OSError, RuntimeError) as error:
+        call = ", ".join([f"{str(root)!r}", *(f"{k}={v!r}" for k, v in options.items())])
+        raise InputError(
+            f"torchvision does not find {name} ({split}) in '{root}': {_first_line(error)}",
+            where=spec,
+            remedy=f"Give the folder that holds it, as '{PREFIX}{name}?root=FOLDER', or fetch "
+            "it once in Python: import torchvision; "
+            f"torchvision.datasets.{name}({call}, download=True).",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    # The remedy that torchvision adds is Python; ours follows.
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return text.split(" You can use download=True")[0].rstrip(".")
+
+
+def _class_names(held: Any, labels: Sequence[int]) -> list[str]:
+    classes = getattr(held, "classes", None)
+    if classes is None:
+        return [str(index) for index in range(int(max(labels)) + 1)]
+    return [one if isinstance(one, str) else ", ".join(one) for one in classes]

@@ -1,0 +1,93 @@
+"""A number with its interval, and the paired bootstrap the interval comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noctule.sampling import resample_counts
+
+BOOTSTRAP_NAME = "images"
+# Replicates are drawn in groups of about this many multiplicities, to bound the memory.
+_GROUP_ELEMENTS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with an interval; what is not defined is None, never 0 or NaN.
+
+    Attributes:
+        value: the estimate, or None if it is not defined.
+        low: lower end of the interval, or None if there is no interval.
+        high: upper end of the interval, or None if there is no interval.
+        reason: why there is no value or no interval.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    reason: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, at full precision."""
+        return asdict(self)
+
+
+Samples = NDArray[np.float64]
+"""A statistic on the sample first, then on each resample: (1 + resamples,)."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A statistic on its way to an estimate.
+
+    Attributes:
+        samples: its values, or None if it is not defined.
+        reason: why it is not defined, or why its values make no interval.
+    """
+
+    samples: Samples | None
+    reason: str | None = None
+
+    def estimate(self, confidence: float) -> Estimate:
+        """With the percentile interval that holds the share `confidence` of the resamples."""
+        if self.samples is None:
+            return Estimate(None, None, None, self.reason)
+        value = float(self.samples[0])
+        if self.reason is not None:
+            return Estimate(value, None, None, self.reason)
+        if len(self.samples) == 1:
+            return Estimate(value, None, None, "there are no resamples, or a single image")
+        tail = (1 - confidence) / 2
+        low, high = np.quantile(self.samples[1:], [tail, 1 - tail])
+        return Estimate(value, float(low), float(high))
+
+
+def resampled_means(
+    blocks: Sequence[NDArray[np.float64]], *, seed: int, resamples: int
+) -> list[NDArray[np.float64]]:
+    """Means over images, on the sample and on bootstrap resamples of it.
+
+    Args:
+        blocks: (images, columns) each; one resample serves all columns of all blocks.
+        seed: of the resampling; replicates depend on it and on the number of images only.
+        resamples: how many.
+
+    Returns:
+        For each block float64 (1 + resamples, columns), the sample's means first.
+    """
+    n_images = len(blocks[0])
+    means = [np.empty((1 + resamples, block.shape[1])) for block in blocks]
+    for mean, block in zip(means, blocks, strict=True):
+        mean[0] = block.sum(axis=0) / n_images
+    step = max(1, _GROUP_ELEMENTS // n_images)
+    for start in range(0, resamples, step):
+        group = range(start, min(start + step, resamples))
+        counts = resample_counts(seed, BOOTSTRAP_NAME, n_images, group).numpy().astype(float)
+        for mean, block in zip(means, blocks, strict=True):
+            mean[1 + group.start : 1 + group.stop] = counts @ block / n_images
+    return means

@@ -1,0 +1,108 @@
+"""Outcome rows, joined by image id to one matrix row per image and one column per condition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from noctule.errors import InputError
+
+COLUMNS = ("image_id", "condition", "label_rank", "confidence")
+"""The columns of outcome rows that the metrics need."""
+
+TOP_K = 5
+
+
+@dataclass(frozen=True)
+class OutcomeMatrix:
+    """What a model did on each image (row) under each condition (column).
+
+    Attributes:
+        image_ids: sorted, so that nothing depends on the order of the rows.
+        conditions: names of the conditions.
+        label_rank: int32 (images, conditions), 1 where the prediction is right.
+        confidence: float32 (images, conditions), in (0, 1].
+    """
+
+    image_ids: pa.StringArray
+    conditions: tuple[str, ...]
+    label_rank: NDArray[np.int32]
+    confidence: NDArray[np.float32]
+
+    @property
+    def wrong(self) -> NDArray[np.bool_]:
+        """Whether the prediction is not the label."""
+        return self.label_rank > 1
+
+    @property
+    def wrong_top5(self) -> NDArray[np.bool_]:
+        """Whether the label is not among the five likeliest classes."""
+        return self.label_rank > TOP_K
+
+
+def outcome_matrix(rows: pa.Table, conditions: Sequence[str]) -> OutcomeMatrix:
+    """Join rows by image id; rows of other conditions are left out.
+
+    Args:
+        rows: outcome rows with at least `COLUMNS`, in any order.
+        conditions: names of the conditions wanted.
+
+    Raises:
+        InputError: there are no rows, or an image lacks a condition or has it twice.
+    """
+    wanted = pa.array(list(conditions), pa.string())
+    column = pc.index_in(rows["condition"], value_set=wanted)
+    rows, column = rows.filter(column.is_valid()), column.drop_null()
+    image_ids = pc.unique(rows["image_id"]).sort()
+    if len(image_ids) == 0:
+        raise InputError("there are no outcome rows under these conditions", where="rows")
+    shape = (len(image_ids), len(conditions))
+    image = pc.index_in(rows["image_id"], value_set=image_ids)
+    place = np.asarray(image).astype(np.int64) * shape[1] + np.asarray(column)
+    _check_each_once(np.bincount(place, minlength=shape[0] * shape[1]), image_ids, conditions)
+    order = np.empty_like(place)
+    order[place] = np.arange(len(place))
+    return OutcomeMatrix(
+        image_ids,
+        tuple(conditions),
+        np.asarray(rows["label_rank"])[order].reshape(shape),
+        np.asarray(rows["confidence"])[order].reshape(shape),
+    )
+
+
+def check_same_images(model: OutcomeMatrix, reference: OutcomeMatrix) -> None:
+    """Raise InputError unless both were evaluated on the same images."""
+    if model.image_ids.equals(reference.image_ids):
+        return
+    for ours, theirs, side in (
+        (model.image_ids, reference.image_ids, "the reference run"),
+        (reference.image_ids, model.image_ids, "this run"),
+    ):
+        lacking = ours.filter(pc.invert(pc.is_in(ours, value_set=theirs)))
+        if len(lacking):
+            raise InputError(
+                f"{side} lacks {len(lacking)} of {len(ours)} images, first '{lacking[0]}'",
+                where="--reference",
+                remedy="Evaluate both models on the same data.",
+            )
+
+
+def _check_each_once(
+    counts: NDArray[np.int64], image_ids: pa.StringArray, conditions: Sequence[str]
+) -> None:
+    flaws = np.flatnonzero(counts != 1)
+    if len(flaws):
+        image, column = divmod(int(flaws[0]), len(conditions))
+        number = int((counts[column :: len(conditions)] != 1).sum())
+        kind = "no row" if counts[flaws[0]] == 0 else f"{counts[flaws[0]]} rows"
+        raise InputError(
+            f"condition '{conditions[column]}' has {kind} for image '{image_ids[image]}', "
+            f"and {number} of {len(image_ids)} images are not there exactly once",
+            where="rows",
+            remedy="Every image needs one outcome under every condition.",
+        )

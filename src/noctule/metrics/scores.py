@@ -1,0 +1,170 @@
+"""All scores of one run on one benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from noctule.benchmarks import CLEAN, Benchmark, Reference
+from noctule.errors import InputError
+from noctule.metrics.calibration import bin_gaps, ece_from_means
+from noctule.metrics.estimates import Sampled, Samples, resampled_means
+from noctule.metrics.outcome_matrix import OutcomeMatrix, check_same_images, outcome_matrix
+from noctule.metrics.relative_ce import corruption_errors, mean_ce, relative_ce
+from noctule.metrics.results import ConditionScores, CorruptionScores, Scores
+
+
+def score(
+    rows: pa.Table,
+    benchmark: Benchmark,
+    *,
+    reference: Reference | pa.Table | None = None,
+    reference_name: str | None = None,
+    no_reference_reason: str | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+) -> Scores:
+    """Score a run; the formulas are in `noctule.metrics`.
+
+    Args:
+        rows: outcome rows with at least `COLUMNS`, in any order.
+        benchmark: its conditions must be among the rows'; others are left out.
+        reference: what CE is relative to: published errors, taken as exact, or the outcome
+            rows of a reference model on the same images; None leaves CE undefined.
+        reference_name: what to call the reference.
+        no_reference_reason: why there is none, shown in the place of CE.
+        seed: of the bootstrap.
+        resamples: bootstrap resamples; 0 gives no intervals.
+        confidence: of the intervals, in (0, 1).
+
+    Raises:
+        InputError: rows are missing or double, the reference lacks a condition or has other
+            images, or a setting is out of its range.
+    """
+    _check_settings(resamples, confidence)
+    names = [str(condition) for condition in benchmark.conditions]
+    outcomes = outcome_matrix(rows, names)
+    other = outcome_matrix(reference, names) if isinstance(reference, pa.Table) else None
+    if other is not None:
+        check_same_images(outcomes, other)
+    num_images = len(outcomes.image_ids)
+    # The resamples of a single image are all alike: no interval is better than one of width 0.
+    means = _means(outcomes, other, seed=seed, resamples=resamples if num_images > 1 else 0)
+    if isinstance(reference, Reference):
+        means = replace(means, reference_error=_published(reference, names))
+    no_reference_reason = no_reference_reason or "no reference errors were given"
+    ces = _ces(means, benchmark, no_reference_reason)
+    errors = corruption_errors(means.error, benchmark)
+    clean, *conditions = [
+        _condition_scores(name, means, confidence, num_images) for name in names
+    ]
+    return Scores(
+        benchmark=benchmark.name,
+        num_images=num_images,
+        clean=clean,
+        conditions=tuple(conditions),
+        corruptions=tuple(
+            CorruptionScores(
+                name,
+                Sampled(errors[name]).estimate(confidence),
+                ces[name].estimate(confidence),
+            )
+            for name in benchmark.corruptions
+        ),
+        mean_error=Sampled(np.mean(list(errors.values()), axis=0)).estimate(confidence),
+        mce=mean_ce(ces).estimate(confidence),
+        reference=_name(reference, reference_name),
+        no_reference_reason=no_reference_reason if reference is None else None,
+        confidence=confidence,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+@dataclass(frozen=True)
+class _Means:
+    """Means over images, on the sample and on each resample, by condition."""
+
+    error: Mapping[str, Samples]
+    top5_error: Mapping[str, Samples]
+    ece: Mapping[str, Samples]
+    reference_error: Mapping[str, Samples] | None
+
+
+def _means(
+    outcomes: OutcomeMatrix, reference: OutcomeMatrix | None, *, seed: int, resamples: int
+) -> _Means:
+    """Everything at once, so that one resample serves all of it."""
+    names = outcomes.conditions
+    gaps = [bin_gaps(outcomes, column) for column in range(len(names))]
+    flags = [outcomes.wrong, outcomes.wrong_top5]
+    if reference is not None:
+        flags.append(reference.wrong)
+    blocks = [*(flag.astype(np.float64) for flag in flags), *gaps]
+    means = resampled_means(blocks, seed=seed, resamples=resamples)
+    error, top5_error, *others = (_by_name(names, mean) for mean in means[: len(flags)])
+    ece = (ece_from_means(mean) for mean in means[len(flags) :])
+    return _Means(
+        error, top5_error, dict(zip(names, ece, strict=True)), others[0] if others else None
+    )
+
+
+def _by_name(names: Sequence[str], means: NDArray[np.float64]) -> dict[str, Samples]:
+    return dict(zip(names, means.T, strict=True))
+
+
+def _published(reference: Reference, names: Sequence[str]) -> dict[str, Samples]:
+    """Errors that are taken as exact: the same on every resample."""
+    if missing := [name for name in names if name not in reference.errors]:
+        raise InputError(
+            f"the errors of {reference.model} lack {', '.join(missing)}", where="reference"
+        )
+    return {name: np.array([reference.errors[name]]) for name in names}
+
+
+def _ces(means: _Means, benchmark: Benchmark, no_reference: str) -> dict[str, Sampled]:
+    if means.reference_error is None:
+        return dict.fromkeys(benchmark.corruptions, Sampled(None, no_reference))
+    ours = corruption_errors(means.error, benchmark)
+    theirs = corruption_errors(means.reference_error, benchmark)
+    clean = means.error[CLEAN], means.reference_error[CLEAN]
+    return {
+        name: relative_ce(ours[name], clean[0], theirs[name], clean[1])
+        for name in benchmark.corruptions
+    }
+
+
+def _condition_scores(
+    name: str, means: _Means, confidence: float, num_images: int
+) -> ConditionScores:
+    error = means.error[name]
+    return ConditionScores(
+        condition=name,
+        num_images=num_images,
+        accuracy=Sampled(1 - error).estimate(confidence),
+        error=Sampled(error).estimate(confidence),
+        top5_error=Sampled(means.top5_error[name]).estimate(confidence),
+        ece=Sampled(means.ece[name]).estimate(confidence),
+    )
+
+
+def _name(reference: Reference | pa.Table | None, name: str | None) -> str | None:
+    if reference is None:
+        return None
+    if isinstance(reference, Reference):
+        return name or f"{reference.model} ({reference.source})"
+    return name or "the reference run"
+
+
+def _check_settings(resamples: int, confidence: float) -> None:
+    if resamples < 0:
+        raise InputError(f"{resamples} is less than 0", where="resamples")
+    if not 0 < confidence < 1:
+        raise InputError(
+            f"{confidence} is not between 0 and 1", where="confidence", remedy="Say 0.95."
+        )

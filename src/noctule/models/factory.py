@@ -1,0 +1,71 @@
+"""Classifiers from the user's own code: "package.module:function".
+
+The function takes no arguments and returns an `nn.Module` or a `Classifier`. The working
+directory is importable, as with other command-line tools.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+
+from noctule.errors import InputError, nearest
+from noctule.models.classifier import Classifier
+
+
+def call_factory(spec: str) -> nn.Module | Classifier:
+    """What the function named by `spec` returns.
+
+    The working directory is put first on `sys.path` and stays there: the module may import its
+    neighbours later.
+
+    Raises:
+        InputError: the module cannot be imported, has no such function, or the function raises
+            or returns something else. The original exception is the cause.
+    """
+    function = _find(spec)
+    try:
+        result = function()
+    except Exception as error:  # the user's code may raise anything
+        raise InputError(f"the function raised {_text(error)}", where=spec) from error
+    if not isinstance(result, nn.Module | Classifier):
+        raise InputError(
+            f"the function returned a {type(result).__name__}",
+            where=spec,
+            remedy="It has to return a torch.nn.Module or a noctule Classifier.",
+        )
+    return result
+
+
+def _find(spec: str) -> Callable[[], object]:
+    module_name, _, function_name = spec.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # importing runs the user's code, which may raise anything
+        raise InputError(
+            f"cannot import '{module_name}': {_text(error)}",
+            where=spec,
+            remedy="Run from the folder that holds it, or install it.",
+        ) from error
+    function = getattr(module, function_name, None)
+    if callable(function):
+        return function
+    if function is not None:
+        raise InputError(f"'{function_name}' is not a function", where=spec)
+    guess = nearest(function_name, (name for name in vars(module) if not name.startswith("_")))
+    raise InputError(
+        f"the module '{module_name}' has no '{function_name}'",
+        where=spec,
+        remedy=f"Did you mean '{guess}'?" if guess else None,
+    )
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

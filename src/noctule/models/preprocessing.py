@@ -1,0 +1,196 @@
+"""How a picture becomes a model's input, as data.
+
+A corruption belongs between the two halves: `picture` resizes and crops to the 8-bit picture
+that a corruption sees, `normalise` turns the (corrupted) picture into what the network was
+trained on. Both together equal torchvision's `weights.transforms()` and timm's evaluation
+transform, value for value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from noctule.errors import InputError, unknown_name
+
+INTERPOLATIONS: Mapping[str, Image.Resampling] = {
+    filter_.name.lower(): filter_ for filter_ in Image.Resampling
+}
+_CHANNELS = {"RGB": 3, "L": 1}
+
+# A strip of 1 × 5000 resized to a short side of 256 would fill a gigabyte before it is cropped.
+# Beyond this many pixels only the part that survives the crop is computed.
+_MAX_RESIZED_PIXELS = 1 << 25
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize, centre crop and normalise; the default leaves a picture as it is, in [0, 1].
+
+    Args:
+        resize_px: the length of the short side after resizing, or (height, width), or None to
+            keep the size.
+        crop_px: (height, width) of the centre crop, or None to keep everything. Where the
+            resized picture is smaller, it is padded with `fill`.
+        interpolation: "nearest", "bilinear", "bicubic", "lanczos", "box" or "hamming", as in
+            Pillow (antialiased when shrinking, "nearest" excepted).
+        mean: per channel, in units where white is 1.
+        std: per channel, in units where white is 1; positive.
+        mode: "RGB" or "L", the channels the network takes.
+        fit: how a (height, width) in `resize_px` is met: "stretch" exactly; "cover" the
+            smallest of its aspect ratio that covers it; "contain" the largest that fits into it.
+        fill: the padding, per channel, 0 to 255; None is black.
+
+    Raises:
+        InputError: a value is outside its range.
+
+    >>> Preprocessing(resize_px=256, crop_px=(224, 224)).picture(Image.new("RGB", (640, 480))).shape
+    torch.Size([3, 224, 224])
+    """
+
+    resize_px: int | tuple[int, int] | None = None
+    crop_px: tuple[int, int] | None = None
+    interpolation: str = "bilinear"
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    mode: Literal["RGB", "L"] = "RGB"
+    fit: Literal["stretch", "cover", "contain"] = "stretch"
+    fill: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the picture: 3 or 1."""
+        return _CHANNELS[self.mode]
+
+    def picture(self, image: Image.Image) -> torch.Tensor:
+        """The picture a corruption sees: uint8 (C, H, W), resized and cropped, not normalised."""
+        if image.mode != self.mode:
+            image = image.convert(self.mode)
+        image = self._crop(self._resize(image))
+        pixels = np.array(image, dtype=np.uint8).reshape(
+            image.height, image.width, self.channels
+        )
+        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """(image − mean) / std as float32, the shape kept; the input is not written to.
+
+        Args:
+            images: (B, C, H, W) or (C, H, W); uint8, or floating point in [0, 1].
+        """
+        if images.dtype == torch.uint8:
+            scaled = images.to(torch.float32).div_(255)
+        else:
+            scaled = images.to(torch.float32)
+        mean = torch.tensor(self.mean, dtype=torch.float32, device=images.device)
+        std = torch.tensor(self.std, dtype=torch.float32, device=images.device)
+        return scaled.sub(mean[:, None, None]).div_(std[:, None, None])
+
+    def to_dict(self) -> dict[str, object]:
+        """All fields as JSON values (lists for tuples)."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+        }
+
+    def _resized_size(self, width: int, height: int) -> tuple[int, int]:
+        if self.resize_px is None:
+            return width, height
+        if isinstance(self.resize_px, int):
+            short, long = sorted((width, height))
+            new_long = int(self.resize_px * long / short)  # rounded down, as torchvision does
+            portrait = width <= height
+            return (self.resize_px, new_long) if portrait else (new_long, self.resize_px)
+        to_height, to_width = self.resize_px
+        if self.fit == "stretch":
+            return to_width, to_height
+        pick = min if self.fit == "cover" else max
+        shrink = pick(height / to_height, width / to_width)
+        # At least one pixel: timm's own rounding fails on a strip narrower than half a pixel.
+        return max(1, round(width / shrink)), max(1, round(height / shrink))
+
+    def _resize(self, image: Image.Image) -> Image.Image:
+        size = self._resized_size(image.width, image.height)
+        if size == image.size:
+            return image
+        resample = INTERPOLATIONS[self.interpolation]
+        if self.crop_px is None or size[0] * size[1] <= _MAX_RESIZED_PIXELS:
+            return image.resize(size, resample)
+        return _resize_centre(image, size, self.crop_px, resample)
+
+    def _crop(self, image: Image.Image) -> Image.Image:
+        if self.crop_px is None or (image.height, image.width) == self.crop_px:
+            return image
+        height, width = self.crop_px
+        top, left = _offset(image.height, height), _offset(image.width, width)
+        if top >= 0 and left >= 0:
+            return image.crop((left, top, left + width, top + height))
+        canvas = Image.new(self.mode, (width, height), self.fill or 0)
+        canvas.paste(image, (-left, -top))
+        return canvas
+
+
+def _offset(length_px: int, crop_px: int) -> int:
+    """Where a centre crop starts; negative where padding is needed. torchvision's rounding."""
+    if crop_px > length_px:
+        return -((crop_px - length_px) // 2)
+    return round((length_px - crop_px) / 2)
+
+
+def _resize_centre(
+    image: Image.Image,
+    size: tuple[int, int],
+    crop_px: tuple[int, int],
+    resample: Image.Resampling,
+) -> Image.Image:
+    """The centre of `image.resize(size)`, at least as large as the crop, without the rest."""
+    keep = tuple(min(full, crop) for full, crop in zip(size, crop_px[::-1], strict=True))
+    start = tuple(_offset(full, part) for full, part in zip(size, keep, strict=True))
+    scale = tuple(before / after for before, after in zip(image.size, size, strict=True))
+    box = (
+        start[0] * scale[0],
+        start[1] * scale[1],
+        (start[0] + keep[0]) * scale[0],
+        (start[1] + keep[1]) * scale[1],
+    )
+    return image.resize((keep[0], keep[1]), resample, box=box)
+
+
+def _check(spec: Preprocessing) -> None:
+    where = "preprocessing"
+    if spec.mode not in _CHANNELS:
+        raise unknown_name("mode", spec.mode, _CHANNELS, where=where)
+    if spec.interpolation not in INTERPOLATIONS:
+        raise unknown_name("interpolation", spec.interpolation, INTERPOLATIONS, where=where)
+    if spec.fit not in ("stretch", "cover", "contain"):
+        raise unknown_name("fit", spec.fit, ("stretch", "cover", "contain"), where=where)
+    for name in ("resize_px", "crop_px"):
+        _check_size(name, getattr(spec, name), where)
+    for name in ("mean", "std"):
+        values = getattr(spec, name)
+        if len(values) != spec.channels or not all(math.isfinite(v) for v in values):
+            raise InputError(
+                f"{name} is {values}, mode {spec.mode} needs {spec.channels} finite number(s)",
+                where=where,
+            )
+    if min(spec.std) <= 0:
+        raise InputError(f"std is {spec.std}, each must be above 0", where=where)
+    if spec.fill is not None and len(spec.fill) != spec.channels:
+        raise InputError(f"fill is {spec.fill}, mode {spec.mode} differs", where=where)
+
+
+def _check_size(name: str, size: int | tuple[int, int] | None, where: str) -> None:
+    lengths = () if size is None else (size,) if isinstance(size, int) else size
+    if isinstance(size, tuple) and len(size) != 2:
+        raise InputError(f"{name} is {size}, use (height, width)", where=where)
+    if any(length < 1 for length in lengths):
+        raise InputError(f"{name} is {size}, each length must be at least 1", where=where)

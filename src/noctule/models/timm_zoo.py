@@ -1,0 +1,151 @@
+"""Classifiers from timm: "timm:resnet50", "timm:vit_small_patch16_224.augreg_in1k".
+
+Preprocessing is the weights' own, from timm's pretrained configuration. With a local weights
+file the configuration is still that of the named (or default) entry, and nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from noctule.errors import InputError
+from noctule.models.classifier import Classifier, make_classifier
+from noctule.models.names import unknown_architecture
+from noctule.models.preprocessing import Preprocessing
+from noctule.models.weights_file import infer_num_classes, load_into, read_state_dict
+
+
+def load(
+    name: str,
+    weights: Path | None = None,
+    preprocessing: Preprocessing | None = None,
+    num_classes: int | None = None,
+) -> Classifier:
+    """The classifier `name` ("architecture" or "architecture.tag") of timm; see `load_classifier`."""
+    timm = _timm()
+    _check_name(timm, name)
+    if weights is None:
+        module = _download(timm, name)
+    else:
+        module = _from_file(timm, name, Path(weights), num_classes)
+    classes = int(module.num_classes)  # type: ignore[arg-type]  # every timm model has it
+    if classes < 1:
+        raise InputError(
+            "these weights are a feature extractor without a classifier", where=f"timm:{name}"
+        )
+    if num_classes not in (None, classes):
+        raise InputError(
+            f"{name} with these weights has {classes} classes, not {num_classes}",
+            where=weights or f"timm:{name}",
+        )
+    config: Mapping[str, Any] = module.pretrained_cfg  # type: ignore[assignment]
+    tag = config.get("tag") or "default"
+    names = config.get("label_names")
+    return make_classifier(
+        module,
+        preprocessing or preprocessing_of(config, where=f"timm:{name}"),
+        name=f"timm:{name}",
+        architecture=str(config.get("architecture") or name.partition(".")[0]),
+        weights=f"timm {tag}" if weights is None else f"file {Path(weights).name}",
+        class_names=tuple(names) if names and len(names) == classes else None,
+        num_classes=classes,
+    )
+
+
+def preprocessing_of(pretrained_cfg: Mapping[str, Any], *, where: str) -> Preprocessing:
+    """The preprocessing of a timm configuration, equal to timm's evaluation transform.
+
+    Args:
+        pretrained_cfg: as the `pretrained_cfg` of a timm model.
+        where: what error messages call it.
+
+    Raises:
+        InputError: an input that is not RGB, an interpolation or a crop mode that has no equal here.
+    """
+    from timm.data import resolve_data_config
+
+    data = resolve_data_config(pretrained_cfg=dict(pretrained_cfg))
+    channels, height, width = data["input_size"]
+    if channels != 3:
+        raise InputError(
+            f"this model takes {channels} channels; of timm's only those for RGB pictures are "
+            "supported",
+            where=where,
+            remedy="Wrap it in a function, load it as package.module:function, and give its "
+            "preprocessing.",
+        )
+    scaled = (math.floor(height / data["crop_pct"]), math.floor(width / data["crop_pct"]))
+    resize: dict[str, Any] = {"resize_px": scaled}
+    if data["crop_mode"] == "border":
+        resize |= {
+            "fit": "contain",
+            "fill": tuple(round(255 * value) for value in data["mean"]),
+        }
+    elif data["crop_mode"] == "center" and scaled[0] == scaled[1]:
+        resize = {"resize_px": scaled[0]}
+    elif data["crop_mode"] == "center":
+        resize |= {"fit": "cover"}
+    elif data["crop_mode"] != "squash":
+        raise InputError(f"crop mode '{data['crop_mode']}' is not supported", where=where)
+    return Preprocessing(
+        **resize,
+        crop_px=(height, width),
+        interpolation=data["interpolation"],
+        mean=tuple(data["mean"]),
+        std=tuple(data["std"]),
+    )
+
+
+def _timm() -> ModuleType:
+    try:
+        import timm
+    except ImportError as error:
+        raise InputError(
+            "the package timm is not installed",
+            where="timm:",
+            remedy="Install it with: pip install 'noctule[timm]'",
+        ) from error
+    return timm  # type: ignore[no-any-return]
+
+
+def _check_name(timm: ModuleType, name: str) -> None:
+    architecture, _, tag = name.partition(".")
+    known = timm.list_models()
+    if architecture not in known:
+        raise unknown_architecture("timm classifier", name, known)
+    tagged = [entry for entry in timm.list_pretrained() if entry.startswith(f"{architecture}.")]
+    if tag and name not in tagged:
+        raise unknown_architecture(f"weights of timm's {architecture}", name, tagged)
+
+
+def _download(timm: ModuleType, name: str) -> nn.Module:
+    try:
+        module: nn.Module = timm.create_model(name, pretrained=True)
+    # The hub client raises what its HTTP library does: no common base but Exception.
+    except Exception as error:
+        raise InputError(
+            f"the pretrained weights cannot be downloaded: {error}",
+            where=f"timm:{name}",
+            remedy="Fetch the file on another machine and pass it with --weights FILE.",
+        ) from error
+    return module
+
+
+def _from_file(timm: ModuleType, name: str, path: Path, num_classes: int | None) -> nn.Module:
+    """The architecture with a file's weights, and as many classes as they have."""
+    state = read_state_dict(path)
+    options = {} if num_classes is None else {"num_classes": num_classes}
+    module: nn.Module = timm.create_model(name, pretrained=False, **options)
+    if num_classes is None:
+        default = int(module.num_classes)  # type: ignore[arg-type]
+        found = infer_num_classes(module.state_dict(), state, default)
+        if found != default:
+            module = timm.create_model(name, pretrained=False, num_classes=found)
+    load_into(module, state, path)
+    return module

@@ -1,0 +1,127 @@
+"""What a run is: everything that determines its rows, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from noctule.benchmarks import conditions_of
+from noctule.errors import InputError
+
+SCHEMA_VERSION = 1
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """What determines the rows of a run, and nothing else; JSON-ready throughout.
+
+    Attributes:
+        model: name, weights and preprocessing of the classifier.
+        benchmark: `Benchmark.to_dict()`.
+        dataset: name, domain, fingerprint, num_images, num_classes.
+        seed: of the corruptions.
+        batch_size: images per forward pass: it may change the last bits of a logit.
+        slice_size: images per Parquet file.
+        precision: "float32" or "bfloat16".
+        device_type: "cpu" or "cuda".
+        on_unreadable: "stop" or "skip".
+        schema_version: of the run folder.
+    """
+
+    model: Mapping[str, Any]
+    benchmark: Mapping[str, Any]
+    dataset: Mapping[str, Any]
+    seed: int
+    batch_size: int
+    slice_size: int
+    precision: str
+    device_type: str
+    on_unreadable: str
+    schema_version: int = SCHEMA_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data as JSON gives it back: tuples are lists."""
+        data: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
+        return data
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON, as hex."""
+        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @property
+    def num_slices(self) -> int:
+        """How many Parquet files a complete run has."""
+        return -(-int(self.dataset["num_images"]) // self.slice_size)
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names of the benchmark's conditions, clean first."""
+        levels = self.benchmark["levels"]
+        all_levels = None if levels == "full" else levels
+        return tuple(map(str, conditions_of(self.benchmark["corruptions"], all_levels)))
+
+    def images_of(self, index: int) -> range:
+        """Indices, in the dataset, of the images of one slice."""
+        start = index * self.slice_size
+        return range(start, min(start + self.slice_size, int(self.dataset["num_images"])))
+
+
+def read_identity(folder: Path) -> RunIdentity:
+    """The identity in a folder's run.json.
+
+    Raises:
+        InputError: there is none, it is not one, or a newer noctule wrote it.
+    """
+    path = folder / RUN_FILE
+    if not path.is_file():
+        raise InputError("is not a run folder: it has no run.json", where=folder)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        newer = data["schema_version"] > SCHEMA_VERSION
+        if not newer:
+            identity = RunIdentity(**data)
+            _ = identity.num_slices, identity.conditions  # need the keys they are made from
+            return identity
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"is not a run's record: {error}", where=path) from error
+    raise InputError(
+        f"was written by a newer noctule (run folder version {data['schema_version']}, "
+        f"this one knows {SCHEMA_VERSION})",
+        where=path,
+        remedy="Upgrade noctule.",
+    )
+
+
+def refuse_other(kept: RunIdentity, wanted: RunIdentity, folder: Path) -> None:
+    """Raise InputError with every key in which two identities differ, and both values."""
+    there, here = _flat(kept.to_dict()), _flat(wanted.to_dict())
+    pairs = {key: (there.get(key, "absent"), here.get(key, "absent")) for key in there | here}
+    differences = [
+        f"{key} is {old} there and {new} here"
+        for key, (old, new) in pairs.items()
+        if old != new
+    ]
+    if differences:
+        raise InputError(
+            f"holds another run: {'; '.join(differences)}",
+            where=folder,
+            remedy="Choose another folder, or give the same settings to go on with this run.",
+        )
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Dotted key -> JSON of the value."""
+    flat: dict[str, str] = {}
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value)
+    return flat
