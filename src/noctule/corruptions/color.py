@@ -82,7 +82,7 @@ def contrast(images: Tensor, *, weight: Tensor) -> Tensor:
     share = per_image(weight)
     values = to_float(images)
     mean = _mean(values, exact=images.dtype == torch.uint8)
-    return from_float(values.mul_(1 - share).add_(share * mean), images.dtype)
+    return from_float(values.mul_(1 - share).add_(share * mean), images.dtype, in_range=True)
 
 
 def _mean(values: Tensor, *, exact: bool) -> Tensor:

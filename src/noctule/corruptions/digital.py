@@ -35,7 +35,9 @@ def quantization(images: Tensor, *, steps: Tensor) -> Tensor:
     """
     scale = per_image(steps.to(torch.float64) / full_scale(images))
     back = per_image(full_scale(images) / steps.to(torch.float64))
-    return from_float(to_float(images).mul_(scale).round_().mul_(back), images.dtype)
+    return from_float(
+        to_float(images).mul_(scale).round_().mul_(back), images.dtype, in_range=True
+    )
 
 
 @corruption(

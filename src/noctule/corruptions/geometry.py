@@ -128,7 +128,7 @@ def _sample(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
     family="geometry",
     source=f"{SOURCE}, published code: elastic",
     draws={"cut_px": Integer(44, 110), "side": Choice("top", "left")},
-    bytes_per_value=8,
+    bytes_per_value=6,
 )
 def elastic(images: Tensor, *, cut_px: Tensor, side: Tensor) -> Tensor:
     """Cut a strip from the top or the left, and stretch the rest to the full size.

@@ -25,15 +25,16 @@ def to_float(images: Tensor) -> Tensor:
     return images.to(torch.float32, copy=True)
 
 
-def from_float(values: Tensor, dtype: torch.dtype) -> Tensor:
+def from_float(values: Tensor, dtype: torch.dtype, *, in_range: bool = False) -> Tensor:
     """Clamp float32 values in the units of `dtype`, and round them if it is uint8.
 
-    `values` is overwritten.
+    `values` is overwritten; `in_range` says that they need no clamping.
     """
     if dtype == torch.float32:
         return values.clamp_(0, 1)
     # By way of int16: a third faster than the direct conversion.
-    return values.round_().to(torch.int16).clamp_(0, 255).to(torch.uint8)
+    rounded = values.round_().to(torch.int16)
+    return (rounded if in_range else rounded.clamp_(0, 255)).to(torch.uint8)
 
 
 def per_image(values: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

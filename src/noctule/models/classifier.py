@@ -74,7 +74,7 @@ def make_classifier(
 
 
 def weights_sha256(state: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 (hex) over the tensors of a state dict: names in sorted order, dtypes, shapes, bytes.
+    """SHA-256 (hex) over a state dict: sorted names, and dtype, shape and bytes of each.
 
     It does not depend on the file format, the order in the file or the device.
 
@@ -84,11 +84,8 @@ def weights_sha256(state: Mapping[str, torch.Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name]
-        if not isinstance(tensor, torch.Tensor):  # a module's get_extra_state may be anything
-            digest.update(repr((name, tensor)).encode())
-            continue
         digest.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
         # reshape first: a 0-dimensional tensor cannot be viewed as another dtype.
         flat = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(memoryview(flat.view(torch.uint8).numpy()))
+        digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -43,14 +43,16 @@ class Preprocessing:
         mean: per channel, in units where white is 1.
         std: per channel, in units where white is 1; positive.
         mode: "RGB" or "L", the channels the network takes.
-        fit: how a (height, width) in `resize_px` is met: "stretch" exactly; "cover" the
-            smallest of its aspect ratio that covers it; "contain" the largest that fits into it.
+        fit: how a (height, width) in `resize_px` is met: "stretch" exactly; "cover" by the
+            smallest picture of the old proportions that covers it; "contain" by the largest
+            that fits into it.
         fill: the padding, per channel, 0 to 255; None is black.
 
     Raises:
         InputError: a value is outside its range.
 
-    >>> Preprocessing(resize_px=256, crop_px=(224, 224)).picture(Image.new("RGB", (640, 480))).shape
+    >>> preprocessing = Preprocessing(resize_px=256, crop_px=(224, 224))
+    >>> preprocessing.picture(Image.new("RGB", (640, 480))).shape
     torch.Size([3, 224, 224])
     """
 
@@ -72,7 +74,7 @@ class Preprocessing:
         return _CHANNELS[self.mode]
 
     def picture(self, image: Image.Image) -> torch.Tensor:
-        """The picture a corruption sees: uint8 (C, H, W), resized and cropped, not normalised."""
+        """The picture a corruption sees: uint8 (C, H, W), resized, cropped, not normalised."""
         if image.mode != self.mode:
             image = image.convert(self.mode)
         image = self._crop(self._resize(image))

@@ -27,7 +27,7 @@ def load(
     preprocessing: Preprocessing | None = None,
     num_classes: int | None = None,
 ) -> Classifier:
-    """The classifier `name` ("architecture" or "architecture.tag") of timm; see `load_classifier`."""
+    """timm's classifier `name`, "architecture" or "architecture.tag"; see `load_classifier`."""
     timm = _timm()
     _check_name(timm, name)
     if weights is None:
@@ -66,7 +66,8 @@ def preprocessing_of(pretrained_cfg: Mapping[str, Any], *, where: str) -> Prepro
         where: what error messages call it.
 
     Raises:
-        InputError: an input that is not RGB, an interpolation or a crop mode that has no equal here.
+        InputError: an input that is not RGB, an interpolation or crop mode without an equal
+            here.
     """
     from timm.data import resolve_data_config
 

@@ -62,7 +62,7 @@ def read_state_dict(path: Path) -> State:
 def load_into(module: nn.Module, state: Mapping[str, torch.Tensor], where: object) -> None:
     """Copies `state` into `module`; every tensor must have its place and its shape.
 
-    BatchNorm's step counters, which older files lack and evaluation does not use, may be missing.
+    BatchNorm's step counters may be missing: older files lack them, evaluation ignores them.
 
     Raises:
         InputError: names that are missing or not expected, or shapes that differ.

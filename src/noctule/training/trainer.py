@@ -126,7 +126,7 @@ def draw_epoch(recipe: Recipe, epoch: int, count: int) -> Epoch:
 def augment(
     images: torch.Tensor, batch: torch.Tensor, draws: Epoch, shift_px: int
 ) -> torch.Tensor:
-    """The images `batch` shifted, their edges reflected, then flipped left to right where drawn.
+    """The images `batch`, shifted with their edges reflected, then mirrored where drawn.
 
     Args:
         images: uint8 (N, C, H, W).
