@@ -92,7 +92,11 @@ def _open_named(spec: str) -> Dataset:
 
 
 def _open_path(path: Path, labels_file: Path | None) -> Dataset:
-    if path.is_dir():
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except OSError as error:
+        raise InputError(f"this path cannot be used: {error.strerror}", where=path) from error
+    if is_folder:
         if labels_file is not None:
             from noctule.data.flat import open_flat
 
@@ -100,7 +104,7 @@ def _open_path(path: Path, labels_file: Path | None) -> Dataset:
         from noctule.data.folder import open_folder
 
         return open_folder(path)
-    if not path.exists():
+    if not exists:
         raise _no_such_dataset(path)
     if path.suffix.lower() in (".npz", ".npy"):
         from noctule.data.arrays import open_array_file

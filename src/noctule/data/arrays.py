@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from noctule.data.dataset import Dataset
+from noctule.data.dataset import Dataset, numbered_classes
 from noctule.data.files import base_name, missing_path
 from noctule.errors import InputError
 
@@ -63,7 +63,7 @@ class ArrayDataset(Dataset):
         self._reopen = reopen
         indices = _indices(labels, name)
         if class_names is None:
-            class_names = [str(index) for index in range(int(indices.max(initial=-1)) + 1)]
+            class_names = numbered_classes(indices, name)
         if ids is None:
             ids = [f"{index:06d}" for index in range(len(images))]
         super().__init__(name, class_names, ids, indices)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,6 +16,10 @@ from noctule.errors import InputError
 
 if TYPE_CHECKING:
     from PIL import Image
+
+
+# Far above any labelled set of images; a greater index is an id, not a class.
+_MOST_CLASSES = 1_000_000
 
 
 class Dataset(ABC):
@@ -97,7 +102,7 @@ class Dataset(ABC):
                 f"{len(self.ids)} images but {len(self.labels)} labels", where=self.name
             )
         if len(set(self.ids)) != len(self.ids):
-            twice = next(one for one in self.ids if self.ids.count(one) > 1)
+            twice = Counter(self.ids).most_common(1)[0][0]
             raise InputError(f"the image id '{twice}' occurs twice", where=self.name)
         low, high = int(self.labels.min()), int(self.labels.max())
         if low < 0 or high >= len(self.class_names):
@@ -106,3 +111,22 @@ class Dataset(ABC):
                 f"classes, so they must lie in 0 to {len(self.class_names) - 1}",
                 where=self.name,
             )
+
+
+def numbered_classes(labels: Sequence[int] | NDArray[np.integer], where: object) -> list[str]:
+    """Names for classes that have only an index: "0", "1", … up to the highest in use.
+
+    >>> numbered_classes([2, 0], "labels.txt")
+    ['0', '1', '2']
+
+    Raises:
+        InputError: for an index that is negative or beyond any plausible number of classes.
+    """
+    low, high = min(labels, default=0), max(labels, default=-1)
+    if low < 0 or high >= _MOST_CLASSES:
+        raise InputError(
+            f"{low if low < 0 else high} is not a class index",
+            where=where,
+            remedy=f"Classes count from 0, and there are at most {_MOST_CLASSES:,}.",
+        )
+    return [str(index) for index in range(high + 1)]

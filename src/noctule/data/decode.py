@@ -67,21 +67,6 @@ def decode_file(file: Path, image_id: str) -> Image.Image:
         raise UnreadableImageError(image_id, _reason(file, error), where=file) from error
 
 
-def to_eight_bit(image: Image.Image) -> Image.Image:
-    """The same picture as 8-bit "L" or "RGB", by the rules of this module.
-
-    >>> to_eight_bit(Image.new("I;16", (1, 1), 65535)).getpixel((0, 0))
-    255
-
-    Raises:
-        ValueError: for 32-bit integer and floating-point pixels.
-    """
-    try:
-        return _to_eight_bit(image)
-    except _Refused as error:
-        raise ValueError(str(error)) from error
-
-
 def _decode(file: Path) -> Image.Image:
     if not file.is_file():
         # Opening a named pipe would wait for ever.

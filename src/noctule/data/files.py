@@ -77,10 +77,10 @@ def is_image_name(name: str) -> bool:
 
 
 def printable(name: str) -> str:
-    """A file name as valid Unicode: bytes that are not UTF-8 become escapes.
+    r"""A file name as valid Unicode: bytes that are not UTF-8 become escapes.
 
     >>> printable("caf" + os.fsdecode(bytes([0xE9])))
-    'caf\\\\udce9'
+    'caf\\udce9'
     """
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -105,6 +105,14 @@ def listing(folder: Path) -> list[os.DirEntry[str]]:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise cannot_list(folder, error) from error
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one; a link to itself is not."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def cannot_list(folder: Path | str, error: OSError) -> InputError:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from noctule.data import imagenet
+from noctule.data.dataset import numbered_classes
 from noctule.data.files import (
     FileDataset,
     base_name,
@@ -43,8 +44,8 @@ def open_flat(folder: Path, labels_file: Path) -> FileDataset:
     WordNet ids, whose classes are then the names in the file, sorted. Lines for images that
     are not in the folder are allowed, images without a line are not.
 
-    Lines of a lone integer each are joined to ImageNet validation images only, by the number
-    in the images' names, and only where there are as many lines as images.
+    Lines of a lone label each are joined to ImageNet validation images only, in the order of
+    the numbers in their names, and only where there are as many lines as images.
 
     The domain is "imagenet-1k-val" where the names and the range of the labels say so; there
     are 1000 classes then, else as many as the highest index asks for.
@@ -104,7 +105,7 @@ def _read_lines(labels_file: Path) -> list[_Line]:
 
 def _parse(number: int, text: str, labels_file: Path) -> _Line:
     if "," in text:
-        fields = [field.strip() for field in next(csv.reader([text]))]
+        fields = [field.strip() for field in next(csv.reader([text], skipinitialspace=True))]
     else:
         fields = text.rsplit(maxsplit=1)
     if len(fields) == 1:
@@ -179,26 +180,29 @@ def _classes(
     if integers:
         labels = [int(label_of[name]) for name in names]
         return _numbered_classes(names, labels, lines, labels_file), labels
-    # Line 1 counts only if it labels an image: else it may be a heading.
-    heading = lines[0].label if lines[0].number == 1 and lines[0].label not in used else None
-    class_names = sorted({line.label for line in lines} - {heading})
+    counted = lines[1:] if _is_heading(lines, used) else lines
+    class_names = sorted({line.label for line in counted})
     index_of = {name: index for index, name in enumerate(class_names)}
     return class_names, [index_of[label_of[name]] for name in names]
+
+
+def _is_heading(lines: Sequence[_Line], used: set[str]) -> bool:
+    """Whether the first line is a heading: neither its name nor its label looks like data."""
+    first, known = lines[0], used | {line.label for line in lines[1:]}
+    return not (
+        first.label in known or _WNID.fullmatch(first.label) or is_image_name(first.name or "")
+    )
 
 
 def _numbered_classes(
     names: Sequence[str], labels: Sequence[int], lines: Sequence[_Line], labels_file: Path
 ) -> list[str]:
-    if min(labels) < 0:
-        odd = next(line for line in lines if line.label.startswith("-"))
-        raise _line_error(odd.number, f"the class index {odd.label} is negative", labels_file)
     wrong = imagenet.contradiction(names, labels)
     in_foreign_order = max(labels) == imagenet.NUM_CLASSES and min(labels) > 0
     if in_foreign_order or (wrong and lines[0].name is None):
         raise _foreign_order(wrong, labels_file)
     whole = imagenet.labels_fit(names, labels)
-    count = imagenet.NUM_CLASSES if whole else max(labels) + 1
-    return [str(index) for index in range(count)]
+    return numbered_classes([imagenet.NUM_CLASSES - 1] if whole else labels, labels_file)
 
 
 def _foreign_order(wrong: tuple[str, int, int] | None, labels_file: Path) -> InputError:

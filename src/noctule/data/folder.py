@@ -12,6 +12,7 @@ from noctule.data.files import (
     FileDataset,
     base_name,
     cannot_list,
+    is_folder,
     is_image_name,
     listing,
     printable,
@@ -36,7 +37,7 @@ def open_folder(folder: Path) -> FileDataset:
         InputError: for a folder that is empty, unreadable, or holds no class folders, and for
             class folders without images.
     """
-    classes = [entry.name for entry in listing(folder) if entry.is_dir()]
+    classes = [entry.name for entry in listing(folder) if is_folder(entry)]
     if not classes:
         raise _no_classes(folder)
     if set(map(str.lower, classes)) <= _SPLIT_NAMES:

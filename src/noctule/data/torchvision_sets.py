@@ -6,12 +6,12 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import numpy as np
 
 from noctule.data.arrays import ArrayDataset
-from noctule.data.dataset import Dataset
+from noctule.data.dataset import Dataset, numbered_classes
 from noctule.data.files import FileDataset
 from noctule.errors import InputError, unknown_name
 
@@ -26,20 +26,21 @@ class _Set(NamedTuple):
     files: str | None = "_image_files"  # None: the images are the array `data`
 
 
+_CIFAR_LIKE: Final = _Set(("test", "train"), flag=True, labels="targets", files=None)
 _SETS: Final = {
-    "CIFAR10": _Set(("test", "train"), True, "targets", None),
-    "CIFAR100": _Set(("test", "train"), True, "targets", None),
+    "CIFAR10": _CIFAR_LIKE,
+    "CIFAR100": _CIFAR_LIKE,
     "Country211": _Set(("test", "valid", "train"), labels="samples", files="samples"),
     "DTD": _Set(("test", "val", "train")),
     "EuroSAT": _Set(("all",), labels="samples", files="samples"),
     "FGVCAircraft": _Set(("test", "val", "train", "trainval")),
-    "FashionMNIST": _Set(("test", "train"), True, "targets", None),
+    "FashionMNIST": _CIFAR_LIKE,
     "Flowers102": _Set(("test", "val", "train")),
     "Food101": _Set(("test", "train")),
     "GTSRB": _Set(("test", "train"), labels="_samples", files="_samples"),
     "Imagenette": _Set(("val", "train"), labels="_samples", files="_samples"),
-    "KMNIST": _Set(("test", "train"), True, "targets", None),
-    "MNIST": _Set(("test", "train"), True, "targets", None),
+    "KMNIST": _CIFAR_LIKE,
+    "MNIST": _CIFAR_LIKE,
     "OxfordIIITPet": _Set(("test", "trainval"), files="_images"),
     "STL10": _Set(("test", "train"), labels="labels", files=None),
     "SVHN": _Set(("test", "train", "extra"), labels="labels", files=None),
@@ -70,7 +71,10 @@ def open_torchvision(spec: str) -> Dataset:
     class_names = _class_names(held, labels)
     shown = f"torchvision:{name}/{split}"
     if files_attribute is None:
-        reopen = (open_torchvision, (f"{PREFIX}{name}?root={root.absolute()}&split={split}",))
+        reopen = (
+            open_torchvision,
+            (f"{PREFIX}{name}?root={quote(str(root.absolute()))}&split={split}",),
+        )
         images, indices = np.asarray(held.data), np.asarray(labels)
         return ArrayDataset(
             shown, images, indices, class_names=class_names, ids=ids, reopen=reopen
@@ -109,10 +113,10 @@ def _construct(name: str, root: Path, split: str, spec: str) -> Any:
             # Old archives make numpy and scipy warn of their age; torchvision means them so.
             warnings.simplefilter("ignore")
             return getattr(datasets, name)(str(root), download=False, **options)
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # torchvision's readers raise nearly anything on damaged files
         call = ", ".join([f"{str(root)!r}", *(f"{k}={v!r}" for k, v in options.items())])
         raise InputError(
-            f"torchvision does not find {name} ({split}) in '{root}': {_first_line(error)}",
+            f"torchvision cannot open {name} ({split}) in '{root}': {_first_line(error)}",
             where=spec,
             remedy=f"Give the folder that holds it, as '{PREFIX}{name}?root=FOLDER', or fetch "
             "it once in Python: import torchvision; "
@@ -129,5 +133,5 @@ def _first_line(error: Exception) -> str:
 def _class_names(held: Any, labels: Sequence[int]) -> list[str]:
     classes = getattr(held, "classes", None)
     if classes is None:
-        return [str(index) for index in range(int(max(labels)) + 1)]
+        return numbered_classes(labels, PREFIX)
     return [one if isinstance(one, str) else ", ".join(one) for one in classes]

@@ -54,7 +54,7 @@ def _find(spec: str) -> Callable[[], object]:
             where=spec,
             remedy="Run from the folder that holds it, or install it.",
         ) from error
-    function = getattr(module, function_name, None)
+    function: object = getattr(module, function_name, None)
     if callable(function):
         return function
     if function is not None:

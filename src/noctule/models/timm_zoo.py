@@ -9,10 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
-
-from torch import nn
 
 from noctule.errors import InputError
 from noctule.models.classifier import Classifier, make_classifier
@@ -27,14 +24,14 @@ def load(
     preprocessing: Preprocessing | None = None,
     num_classes: int | None = None,
 ) -> Classifier:
-    """timm's classifier `name`, "architecture" or "architecture.tag"; see `load_classifier`."""
+    """Timm's classifier `name`, "architecture" or "architecture.tag"; see `load_classifier`."""
     timm = _timm()
     _check_name(timm, name)
     if weights is None:
         module = _download(timm, name)
     else:
         module = _from_file(timm, name, Path(weights), num_classes)
-    classes = int(module.num_classes)  # type: ignore[arg-type]  # every timm model has it
+    classes = int(module.num_classes)
     if classes < 1:
         raise InputError(
             "these weights are a feature extractor without a classifier", where=f"timm:{name}"
@@ -44,7 +41,7 @@ def load(
             f"{name} with these weights has {classes} classes, not {num_classes}",
             where=weights or f"timm:{name}",
         )
-    config: Mapping[str, Any] = module.pretrained_cfg  # type: ignore[assignment]
+    config: Mapping[str, Any] = module.pretrained_cfg
     tag = config.get("tag") or "default"
     names = config.get("label_names")
     return make_classifier(
@@ -69,9 +66,7 @@ def preprocessing_of(pretrained_cfg: Mapping[str, Any], *, where: str) -> Prepro
         InputError: an input that is not RGB, an interpolation or crop mode without an equal
             here.
     """
-    from timm.data import resolve_data_config
-
-    data = resolve_data_config(pretrained_cfg=dict(pretrained_cfg))
+    data = _timm().data.resolve_data_config(pretrained_cfg=dict(pretrained_cfg))
     channels, height, width = data["input_size"]
     if channels != 3:
         raise InputError(
@@ -103,7 +98,7 @@ def preprocessing_of(pretrained_cfg: Mapping[str, Any], *, where: str) -> Prepro
     )
 
 
-def _timm() -> ModuleType:
+def _timm() -> Any:
     try:
         import timm
     except ImportError as error:
@@ -112,10 +107,10 @@ def _timm() -> ModuleType:
             where="timm:",
             remedy="Install it with: pip install 'noctule[timm]'",
         ) from error
-    return timm  # type: ignore[no-any-return]
+    return timm
 
 
-def _check_name(timm: ModuleType, name: str) -> None:
+def _check_name(timm: Any, name: str) -> None:
     architecture, _, tag = name.partition(".")
     known = timm.list_models()
     if architecture not in known:
@@ -125,9 +120,9 @@ def _check_name(timm: ModuleType, name: str) -> None:
         raise unknown_architecture(f"weights of timm's {architecture}", name, tagged)
 
 
-def _download(timm: ModuleType, name: str) -> nn.Module:
+def _download(timm: Any, name: str) -> Any:
     try:
-        module: nn.Module = timm.create_model(name, pretrained=True)
+        return timm.create_model(name, pretrained=True)
     # The hub client raises what its HTTP library does: no common base but Exception.
     except Exception as error:
         raise InputError(
@@ -135,16 +130,15 @@ def _download(timm: ModuleType, name: str) -> nn.Module:
             where=f"timm:{name}",
             remedy="Fetch the file on another machine and pass it with --weights FILE.",
         ) from error
-    return module
 
 
-def _from_file(timm: ModuleType, name: str, path: Path, num_classes: int | None) -> nn.Module:
+def _from_file(timm: Any, name: str, path: Path, num_classes: int | None) -> Any:
     """The architecture with a file's weights, and as many classes as they have."""
     state = read_state_dict(path)
     options = {} if num_classes is None else {"num_classes": num_classes}
-    module: nn.Module = timm.create_model(name, pretrained=False, **options)
+    module = timm.create_model(name, pretrained=False, **options)
     if num_classes is None:
-        default = int(module.num_classes)  # type: ignore[arg-type]
+        default = int(module.num_classes)
         found = infer_num_classes(module.state_dict(), state, default)
         if found != default:
             module = timm.create_model(name, pretrained=False, num_classes=found)

@@ -142,5 +142,5 @@ _OLD_DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$
 
 
 def _modern_names(state: State) -> State:
-    """torchvision's first DenseNet files say "norm.1" where the module says "norm1"."""
+    """Torchvision's first DenseNet files say "norm.1" where the module says "norm1"."""
     return {_OLD_DENSENET.sub(r"\1\2", name): tensor for name, tensor in state.items()}

@@ -6,7 +6,9 @@ and the image's number only, and initial weights on the seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from noctule.errors import InputError
 from noctule.models.preprocessing import Preprocessing
 from noctule.sampling import Stream, bits_of, image_keys, integers, key_of
 
@@ -52,8 +55,7 @@ class Epoch(NamedTuple):
 
 def initialised(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     """A freshly built module whose initial weights depend on `seed` only."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with _torch_seeded(seed):
         return build()
 
 
@@ -77,37 +79,57 @@ def train(
 
     Returns:
         The mean cross-entropy of each epoch, in nats.
+
+    Raises:
+        InputError: fewer images than a batch holds.
     """
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on CPUs
     steps = recipe.epochs * (len(images) // recipe.batch_size)
+    if steps == 0:
+        raise InputError(f"{len(images)} images do not fill a batch of {recipe.batch_size}")
     optimiser = torch.optim.AdamW(
         module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.2
     )
+
+    def step(inputs: torch.Tensor, targets: torch.Tensor) -> float:
+        loss = F.cross_entropy(module(inputs), targets)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+        return loss.item()
+
     losses = []
-    # Dropout draws from PyTorch's own generator.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        module.train()
+    module.train().to(memory_format=torch.channels_last)  # a third faster on CPUs
+    with _torch_seeded(recipe.seed):  # for dropout
         for epoch in range(recipe.epochs):
             draws = draw_epoch(recipe, epoch, len(images))
-            total = 0.0
-            batches = draws.order.split(recipe.batch_size)
-            full = [batch for batch in batches if len(batch) == recipe.batch_size]
-            for batch in full:
-                inputs = preprocessing.normalise(augment(images, batch, draws, recipe.shift_px))
-                loss = F.cross_entropy(module(inputs), labels[batch])
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                schedule.step()
-                total += loss.item()
-            losses.append(total / len(full))
+            batches = _full_batches(draws.order, recipe.batch_size)
+            pictures = (augment(images, batch, draws) for batch in batches)
+            terms = [
+                step(preprocessing.normalise(inputs), labels[batch])
+                for inputs, batch in zip(pictures, batches, strict=True)
+            ]
+            losses.append(math.fsum(terms) / len(terms))
             on_epoch(epoch, losses[-1])
-    module.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    module.eval().to(memory_format=torch.contiguous_format)
     return losses
+
+
+@contextmanager
+def _torch_seeded(seed: int) -> Iterator[None]:
+    """PyTorch's own generator with a seed, for what takes no other; then as it was before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def _full_batches(order: torch.Tensor, batch_size: int) -> list[torch.Tensor]:
+    """`order` in parts of `batch_size`, without the incomplete last one."""
+    count = len(order) // batch_size
+    return list(order[: count * batch_size].reshape(count, batch_size))
 
 
 def draw_epoch(recipe: Recipe, epoch: int, count: int) -> Epoch:
@@ -123,16 +145,13 @@ def draw_epoch(recipe: Recipe, epoch: int, count: int) -> Epoch:
     )
 
 
-def augment(
-    images: torch.Tensor, batch: torch.Tensor, draws: Epoch, shift_px: int
-) -> torch.Tensor:
+def augment(images: torch.Tensor, batch: torch.Tensor, draws: Epoch) -> torch.Tensor:
     """The images `batch`, shifted with their edges reflected, then mirrored where drawn.
 
     Args:
         images: uint8 (N, C, H, W).
         batch: (B,) the numbers of the images wanted.
         draws: of this epoch.
-        shift_px: the largest shift in `draws`.
 
     Returns:
         uint8 (B, C, H, W).

@@ -1,0 +1,5 @@
+"""`python -m noctule` is the command `noctule`."""
+
+from noctule.cli import main
+
+main()

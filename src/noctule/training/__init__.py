@@ -1,0 +1,1 @@
+"""How the classifiers that noctule ships were trained."""

@@ -1,0 +1,452 @@
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from numpy.typing import NDArray
+
+from noctule.benchmarks import Benchmark, Reference
+from noctule.errors import InputError
+from noctule.metrics import COLUMNS, Estimate, Scores, estimates, score
+from noctule.outcomes import SCHEMA
+
+Ranks = Mapping[str, Sequence[int] | NDArray[np.int64]]
+
+
+def benchmark(*corruptions: str, levels: object = "full") -> Benchmark:
+    plain = {"name": "b", "title": "t", "source": "s", "levels": levels}
+    return Benchmark.from_dict({**plain, "corruptions": list(corruptions)})
+
+
+def rows_of(ranks: Ranks, confidences: Mapping[str, Any] | None = None) -> pa.Table:
+    """Rows with these ranks of the label by condition; confidence .5 unless given."""
+    tables = []
+    for condition, values in ranks.items():
+        n = len(values)
+        columns: list[Any] = [[f"{i:05d}" for i in range(n)], [condition] * n, [0] * n, [0] * n]
+        confidence = (confidences or {}).get(condition, [0.5] * n)
+        columns += [values, np.asarray(confidence, dtype=np.float32), [0.0] * n]
+        tables.append(pa.table(columns, names=SCHEMA.names).cast(SCHEMA))
+    return pa.concat_tables(tables)
+
+
+def published(**errors: float) -> Reference:
+    return Reference(model="AlexNet", domain="d", source="table 1", errors=errors)
+
+
+def random_ranks(rng: np.random.Generator, n: int, **error: float) -> dict[str, Any]:
+    return {name: np.where(rng.random(n) < p, 2, 1) for name, p in error.items()}
+
+
+def shuffled(rows: pa.Table) -> pa.Table:
+    return rows.take(np.random.default_rng(1).permutation(len(rows)))
+
+
+# Points, by hand
+
+
+def test_scores_by_hand() -> None:
+    ranks = {
+        "clean": [1, 1, 1, 2],  # error 1/4
+        "shear": [1, 2, 3, 6],  # error 3/4, top-5 error 1/4
+        "rain": [5, 6, 7, 8],  # error 1, top-5 error 3/4
+    }
+    reference = published(clean=0.5, shear=0.75, rain=1.0)
+    scores = score(rows_of(ranks), benchmark("shear", "rain"), reference=reference)
+    shear, rain = scores.conditions
+    assert (scores.clean.condition, shear.condition, rain.condition) == tuple(ranks)
+    assert (scores.clean.error.value, shear.error.value, rain.error.value) == (0.25, 0.75, 1.0)
+    assert (scores.clean.accuracy.value, shear.accuracy.value) == (0.75, 0.25)
+    assert (shear.top5_error.value, rain.top5_error.value) == (0.25, 0.75)
+    assert shear.num_images == scores.num_images == 4
+    # CE shear: 100 · (.75 − .25) / (.75 − .5) = 200; rain: 100 · (1 − .25) / (1 − .5) = 150.
+    assert [one.ce.value for one in scores.corruptions] == [200.0, 150.0]
+    assert [one.error.value for one in scores.corruptions] == [0.75, 1.0]
+    assert scores.mce.value == 175.0
+    assert scores.mean_error.value == 0.875
+    assert scores.reference == "AlexNet (table 1)"
+    assert scores.no_reference_reason is None
+
+
+def test_the_error_of_a_corruption_is_the_mean_over_its_levels() -> None:
+    ranks = {"clean": [1, 1], "shear@2": [1, 2], "shear@5": [2, 2]}  # 0, 1/2, 1
+    errors = {"clean": 0.1, "shear@2": 0.3, "shear@5": 0.5}
+    reference = published(**errors)
+    scores = score(rows_of(ranks), benchmark("shear", levels=[2, 5]), reference=reference)
+    (shear,) = scores.corruptions
+    assert shear.error.value == 0.75
+    # 100 · (.75 − 0) / (.4 − .1); a mean of the levels' ratios would be 100 · (2.5 + 2.5) / 2.
+    assert shear.ce.value == pytest.approx(250.0)
+    errors["shear@5"] = 0.7
+    again = score(
+        rows_of(ranks), benchmark("shear", levels=[2, 5]), reference=published(**errors)
+    )
+    # 100 · .75 / (.5 − .1); a mean of ratios would be 100 · (.5 / .2 + 1 / .6) / 2 = 208.33.
+    assert again.corruptions[0].ce.value == pytest.approx(187.5)
+
+
+def test_a_resnet50_scores_the_published_mean_ratio() -> None:
+    # Clean error .239 against AlexNet's .435; with every error .2 higher than clean, CE_c is
+    # 100 · .2 / (E_c(AlexNet) − .435): for shear 20 / .222, for hue 20 / .249.
+    n = 1000
+    ranks = {
+        "clean": [2] * 239 + [1] * 761,
+        "shear": [2] * 439 + [1] * 561,
+        "hue": [2] * 439 + [1] * 561,
+    }
+    reference = published(clean=0.435, shear=0.657, hue=0.684)
+    scores = score(rows_of(ranks), benchmark("shear", "hue"), reference=reference, resamples=0)
+    assert scores.num_images == n
+    assert scores.corruptions[0].ce.value == pytest.approx(20 / 0.222)
+    assert scores.mce.value == pytest.approx((20 / 0.222 + 20 / 0.249) / 2)
+
+
+# Calibration
+
+
+def test_calibration_error_by_hand() -> None:
+    # Bins of width 1/15: .65 and .66 share ((9/15, 10/15]); .95 is in ((14/15, 15/15]).
+    confidence = [0.65, 0.66, 0.95, 0.95]
+    ranks = [1, 2, 1, 2]
+    rows = rows_of({"clean": ranks, "shear": ranks}, {"clean": confidence})
+    ece = score(rows, benchmark("shear"), resamples=0).clean.ece.value
+    # |(.65 + .66) − 1| / 4 + |(.95 + .95) − 1| / 4 = .0775 + .225
+    assert ece == pytest.approx(0.3025, abs=1e-7)
+
+
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below() -> None:
+    # .2 = 3/15 exactly; in bin 3 with .19 the gaps cancel: |(.19 − 0) + (.2 − 1) + …|.
+    confidence = [0.2, 0.19, 0.21]
+    rows = rows_of({"clean": [1, 2, 2], "shear": [1, 1, 1]}, {"clean": confidence})
+    ece = score(rows, benchmark("shear"), resamples=0).clean.ece.value
+    # bin 3 holds .2 (right) and .19 (wrong): |.39 − 1| = .61; bin 4 holds .21 (wrong): .21
+    assert ece == pytest.approx((0.61 + 0.21) / 3, abs=1e-7)
+
+
+def slow_ece(confidence: NDArray[np.float32], correct: NDArray[np.bool_]) -> float:
+    total = 0.0
+    for b in range(1, 16):
+        low, high = np.float32((b - 1) / 15), np.float32(b / 15)
+        inside = [i for i, c in enumerate(confidence) if low < c <= high]
+        if inside:
+            mean_confidence = math.fsum(float(confidence[i]) for i in inside) / len(inside)
+            accuracy = sum(bool(correct[i]) for i in inside) / len(inside)
+            total += len(inside) / len(confidence) * abs(mean_confidence - accuracy)
+    return total
+
+
+def test_calibration_error_agrees_with_a_slow_loop() -> None:
+    rng = np.random.default_rng(2)
+    edges = np.arange(1, 16) / 15
+    confidence = np.concatenate([rng.random(300), edges, edges, [1e-9, 1.0]]).astype(np.float32)
+    ranks = rng.integers(1, 3, len(confidence))
+    rows = rows_of({"clean": ranks, "shear": ranks}, {"shear": confidence})
+    (shear,) = score(rows, benchmark("shear"), resamples=0).conditions
+    assert shear.ece.value == pytest.approx(slow_ece(confidence, ranks == 1), abs=1e-9)
+
+
+# Intervals
+
+
+def test_intervals_agree_with_scipy() -> None:
+    from scipy.stats import bootstrap
+
+    rng = np.random.default_rng(3)
+    n = 200
+    ours = random_ranks(rng, n, clean=0.2, shear=0.6)
+    theirs = random_ranks(rng, n, clean=0.3, shear=0.8)
+    confidence = (1 - 0.9 * rng.random(n) ** 2).astype(np.float32)
+    rows = rows_of(ours, {"clean": confidence})
+    scores = score(rows, benchmark("shear"), reference=rows_of(theirs), resamples=6000)
+
+    def ce(images: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
+        a, b, c, d = (
+            (one[name][images] > 1).mean(axis)
+            for one in (ours, theirs)
+            for name in ("clean", "shear")
+        )
+        return 100 * (b - a) / (d - c)
+
+    def error(images: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
+        return (ours["shear"][images] > 1).mean(axis)
+
+    def ece(images: NDArray[np.int64]) -> float:
+        return slow_ece(confidence[images], ours["clean"][images] == 1)
+
+    for estimate, statistic, resamples in [
+        (scores.corruptions[0].ce, ce, 6000),
+        (scores.mce, ce, 6000),
+        (scores.conditions[0].error, error, 6000),
+        (scores.clean.ece, ece, 600),
+    ]:
+        oracle = bootstrap(
+            (np.arange(n),), statistic, method="percentile", n_resamples=resamples, rng=rng
+        )
+        # An end of the interval has a Monte Carlo error of .034 standard errors at 6000
+        # resamples, .11 at 600; a 90 % interval would be off by .31 on either side.
+        tolerance = 0.2 if resamples == 6000 else 0.5
+        assert estimate.low is not None
+        assert estimate.high is not None
+        off = np.array([estimate.low, estimate.high]) - [*oracle.confidence_interval]
+        assert np.abs(off).max() < tolerance * oracle.standard_error
+
+
+def test_95_percent_intervals_cover_the_truth_95_percent_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # All data sets have the same size and seed, so the same resamples: draw them once.
+    monkeypatch.setattr(estimates, "resample_counts", lru_cache(estimates.resample_counts))
+    rng = np.random.default_rng(4)
+    hits = np.zeros(2)
+    data_sets = 400
+    # True errors: ours .2 and .6, the reference's .3 and .8, so CE = 100 · .4 / .5 = 80.
+    for _ in range(data_sets):
+        ours = rows_of(random_ranks(rng, 200, clean=0.2, shear=0.6))
+        theirs = rows_of(random_ranks(rng, 200, clean=0.3, shear=0.8))
+        scores = score(ours, benchmark("shear"), reference=theirs, resamples=200)
+        truths = (scores.conditions[0].error, 0.6), (scores.mce, 80.0)
+        hits += [one.low <= truth <= one.high for one, truth in truths]  # type: ignore[operator]
+    coverage = hits / data_sets
+    # The standard error of a coverage over 400 data sets is 1.1 points.
+    assert (coverage > 0.92).all(), coverage
+    assert (coverage < 0.98).all(), coverage
+
+
+def test_intervals_are_paired_over_images() -> None:
+    rng = np.random.default_rng(5)
+    ranks = random_ranks(rng, 100, clean=0.3, shear=0.7)
+    rows = rows_of(ranks)
+    # The same outcomes as the reference's: CE is 100 on every resample.
+    scores = score(rows, benchmark("shear"), reference=shuffled(rows))
+    assert scores.mce == Estimate(100.0, 100.0, 100.0)
+    # The same outcomes as on clean images: no rise on any resample, though errors vary.
+    same = score(
+        rows_of({**ranks, "shear": ranks["clean"]}),
+        benchmark("shear"),
+        reference=published(clean=0.4, shear=0.6),
+    )
+    assert same.mce == Estimate(0.0, 0.0, 0.0)
+    assert same.clean.error.low < same.clean.error.high  # type: ignore[operator]
+
+
+def test_a_published_reference_is_exact() -> None:
+    rng = np.random.default_rng(6)
+    ranks = random_ranks(rng, 100, shear=0.5)
+    rows = rows_of({"clean": [1] * 100, **ranks})  # no clean error: CE = 100 · E / .25
+    scores = score(rows, benchmark("shear"), reference=published(clean=0.25, shear=0.5))
+    (shear,) = scores.corruptions
+    for ce, error in zip(
+        dataclasses.astuple(shear.ce)[:3], dataclasses.astuple(shear.error)[:3], strict=True
+    ):
+        assert ce == pytest.approx(400 * error)
+    assert shear.error.low < shear.error.value < shear.error.high  # type: ignore[operator]
+
+
+def test_a_wider_confidence_gives_a_wider_interval() -> None:
+    rows = rows_of(random_ranks(np.random.default_rng(7), 200, clean=0.3, shear=0.5))
+    narrow, wide = (
+        score(rows, benchmark("shear"), confidence=confidence).clean.error
+        for confidence in (0.5, 0.99)
+    )
+    # Normal approximation: .674 and 2.576 standard errors of √(p(1 − p) / n) on either side.
+    assert narrow.value is not None
+    error = math.sqrt(narrow.value * (1 - narrow.value) / 200)
+    for one, quantile in ((narrow, 0.674), (wide, 2.576)):
+        assert one.high - one.low == pytest.approx(2 * quantile * error, rel=0.2)  # type: ignore[operator]
+
+
+def test_the_seed_chooses_the_resamples() -> None:
+    rows = rows_of(random_ranks(np.random.default_rng(8), 200, clean=0.3, shear=0.5))
+    first, again, other = (score(rows, benchmark("shear"), seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first.clean.error.value == other.clean.error.value
+    assert first.clean.error != other.clean.error
+
+
+def test_the_sample_itself_is_no_resample() -> None:
+    rows = rows_of(random_ranks(np.random.default_rng(8), 200, clean=0.3, shear=0.5))
+    error = score(rows, benchmark("shear"), resamples=1).clean.error
+    assert error.low == error.high != error.value
+
+
+def test_large_samples_are_resampled_in_groups_to_the_same_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = rows_of(random_ranks(np.random.default_rng(9), 50, clean=0.3, shear=0.5))
+    together = score(rows, benchmark("shear"), resamples=101)
+    monkeypatch.setattr(estimates, "_GROUP_ELEMENTS", 350)  # 7 at a time
+    assert score(rows, benchmark("shear"), resamples=101) == together
+
+
+# Joining
+
+
+def test_the_order_of_rows_and_other_conditions_do_not_matter() -> None:
+    rng = np.random.default_rng(10)
+    ranks = random_ranks(rng, 60, clean=0.2, shear=0.5, rain=0.4, hue=0.9)
+    confidences = {name: rng.random(60).astype(np.float32) for name in ranks}
+    rows = rows_of(ranks, confidences)
+    expected = score(rows.slice(0, 180), benchmark("shear", "rain"), reference=rows)
+    mixed = shuffled(rows).select(list(COLUMNS)[::-1])
+    assert score(mixed, benchmark("shear", "rain"), reference=shuffled(rows)) == expected
+
+
+def test_rows_are_joined_by_id_not_by_position() -> None:
+    # Image 0 is wrong under clean only; listed in another order under shear.
+    clean, shear = rows_of({"clean": [2, 1]}), rows_of({"shear": [1, 2]})
+    turned = shear.take([1, 0])
+    reference = published(clean=0.1, shear=0.2)
+    for other in (shear, turned):
+        rows = pa.concat_tables([clean, other])
+        scores = score(rows, benchmark("shear"), reference=reference, resamples=500)
+        # E_shear − E_clean is −1, 0 or 1 by how often each image is drawn.
+        assert (scores.mce.low, scores.mce.value, scores.mce.high) == pytest.approx(
+            (-1000, 0, 1000)
+        )
+
+
+def drop(rows: pa.Table, *places: int) -> pa.Table:
+    return rows.take([i for i in range(len(rows)) if i not in places])
+
+
+FULL = rows_of({"clean": [1, 1, 1], "shear": [1, 2, 2]})
+
+
+@pytest.mark.parametrize(
+    ("rows", "what"),
+    [
+        (FULL.slice(0, 0), "no outcome rows"),
+        (rows_of({"hue": [1]}), "no outcome rows"),
+        (rows_of({"clean": [1, 1]}), "'shear' has no row for image '00000', and 2 of 2"),
+        (drop(FULL, 4, 5), "'shear' has no row for image '00001', and 2 of 3"),
+        (drop(FULL, 2), "'clean' has no row for image '00002', and 1 of 3"),
+        (pa.concat_tables([FULL, FULL[3:4]]), "'shear' has 2 rows for image '00000'"),
+        (drop(pa.concat_tables([FULL, FULL[3:4]]), 4), "'shear' has 2 rows for image '00000'"),
+    ],
+)
+def test_missing_and_double_rows_are_refused(rows: pa.Table, what: str) -> None:
+    with pytest.raises(InputError, match=what):
+        score(rows, benchmark("shear"))
+
+
+def test_a_reference_run_must_have_the_same_images_and_conditions() -> None:
+    fewer = rows_of({"clean": [1, 1], "shear": [1, 2]})
+    with pytest.raises(
+        InputError, match="the reference run lacks 1 of 3 images, first '00002'"
+    ):
+        score(FULL, benchmark("shear"), reference=fewer)
+    with pytest.raises(InputError, match="this run lacks 1 of 3 images, first '00002'"):
+        score(fewer, benchmark("shear"), reference=FULL)
+    with pytest.raises(InputError, match="errors of AlexNet lack shear"):
+        score(FULL, benchmark("shear"), reference=published(clean=0.1))
+
+
+# Undefined
+
+
+def test_without_a_reference_there_is_no_ce_and_the_reason_is_given() -> None:
+    scores = score(FULL, benchmark("shear"), no_reference_reason="because")
+    undefined = Estimate(None, None, None, "because")
+    assert scores.corruptions[0].ce == scores.mce == undefined
+    assert (scores.reference, scores.no_reference_reason) == (None, "because")
+    assert scores.mean_error.value == pytest.approx(2 / 3)
+    assert "no reference errors" in str(score(FULL, benchmark("shear")).mce.reason)
+
+
+@pytest.mark.parametrize("error", [0.3, 0.25])
+def test_ce_is_undefined_where_the_reference_does_not_rise(error: float) -> None:
+    rows = rows_of({"clean": [1, 1], "shear": [1, 2], "rain": [2, 2]})
+    reference = published(clean=0.3, shear=error, rain=0.8)
+    scores = score(rows, benchmark("shear", "rain"), reference=reference)
+    shear, rain = scores.corruptions
+    assert shear.ce.value is None
+    assert "does not rise" in str(shear.ce.reason)
+    assert rain.ce.value == pytest.approx(200.0)
+    assert scores.mce == Estimate(None, None, None, "CE is not defined for shear")
+
+
+def test_rounding_is_not_a_rise() -> None:
+    # The mean of .1 at three levels is .10000000000000002, so the rise would be 1.4e-17.
+    names = ["shear@1", "shear@2", "shear@3"]
+    errors = {"clean": 0.1, **dict.fromkeys(names, 0.1)}
+    rows = rows_of({"clean": [1, 1], **{name: [2, 2] for name in names}})
+    reference = published(**errors)
+    scores = score(rows, benchmark("shear", levels=[1, 2, 3]), reference=reference)
+    assert scores.mce.value is None
+
+
+def test_ce_has_no_interval_where_the_reference_does_not_rise_on_some_resample() -> None:
+    rows = rows_of({"clean": [1, 1, 1, 1], "shear": [1, 2, 2, 2]})
+    # One image of four makes the difference: absent from (3/4)⁴ = 31.6 % of the resamples.
+    reference = rows_of({"clean": [1, 1, 1, 1], "shear": [1, 1, 1, 2]})
+    scores = score(rows, benchmark("shear"), reference=reference)
+    ce = scores.corruptions[0].ce
+    assert (ce.value, ce.low, ce.high) == (300.0, None, None)
+    share = float(str(ce.reason).partition(" % ")[0].split()[-1])
+    assert share == pytest.approx(31.6, abs=5)
+    assert scores.mce == Estimate(300.0, None, None, "CE has no interval for shear")
+
+
+def test_no_resamples_and_single_images_have_no_interval() -> None:
+    single = rows_of({"clean": [1], "shear": [2]})
+    for scores in (
+        score(single, benchmark("shear")),
+        score(FULL, benchmark("shear"), resamples=0),
+    ):
+        assert scores.clean.error.value == 0.0
+        assert (scores.clean.error.low, scores.clean.error.high) == (None, None)
+        assert "no resamples" in str(scores.clean.error.reason)
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ({"resamples": -1}, "resamples"),
+        ({"confidence": 0.0}, "confidence"),
+        ({"confidence": 95.0}, "confidence"),
+        ({"confidence": math.nan}, "confidence"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, Any], where: str) -> None:
+    with pytest.raises(InputError) as caught:
+        score(FULL, benchmark("shear"), **settings)
+    assert caught.value.where == where
+
+
+# Views
+
+
+def numbers_in(tree: Any) -> list[tuple[Any, ...]]:
+    if isinstance(tree, dict):
+        if set(tree) == {"value", "low", "high", "reason"}:
+            return [tuple(tree.values())]
+        return [found for value in tree.values() for found in numbers_in(value)]
+    if isinstance(tree, list | tuple):
+        return [found for value in tree for found in numbers_in(value)]
+    return []
+
+
+def test_the_views_hold_every_number_at_full_precision() -> None:
+    rng = np.random.default_rng(11)
+    ranks = random_ranks(rng, 70, clean=0.1, shear=0.2, rain=0.9)
+    reference = published(clean=0.3, shear=0.2, rain=0.8)
+    scores: Scores = score(rows_of(ranks), benchmark("shear", "rain"), reference=reference)
+    tree = json.loads(json.dumps(scores.to_dict(), allow_nan=False))
+    assert tree["corruptions"][1]["ce"]["value"] == scores.corruptions[1].ce.value
+    assert tree["corruptions"][0]["ce"]["value"] is None
+    records = scores.to_records()
+    flat = [
+        tuple(record[key] for key in ("value", "low", "high", "reason")) for record in records
+    ]
+    assert sorted(map(str, flat)) == sorted(map(str, numbers_in(tree)))
+    assert len(flat) == 3 * 4 + 2 * 2 + 2
+    keys = [(record["scope"], record["name"], record["metric"]) for record in records]
+    assert len(set(keys)) == len(keys)
+    assert ("condition", "shear", "error") in keys
+    assert ("corruption", "rain", "ce") in keys
+    assert ("benchmark", "b", "mce") in keys

@@ -1,0 +1,421 @@
+import dataclasses
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from noctule.errors import InputError, OutputError
+from noctule.outcomes import SCHEMA
+from noctule.store import SCHEMA_VERSION, RunIdentity, RunStore, disk
+
+CONDITIONS = ["clean", "shear", "rain"]
+
+
+def identity(**changes: Any) -> RunIdentity:
+    benchmark = {"name": "small", "corruptions": ["shear", "rain"], "levels": "full"}
+    data = {"name": "d", "domain": None, "fingerprint": "f", "num_images": 7, "num_classes": 4}
+    plain = RunIdentity(
+        model={"name": "m", "crop_px": (224, 224)},
+        benchmark=benchmark,
+        dataset=data,
+        seed=0,
+        batch_size=2,
+        slice_size=3,
+        precision="float32",
+        device_type="cpu",
+        on_unreadable="stop",
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def slice_rows(index: int, skipped: tuple[int, ...] = ()) -> pa.Table:
+    """Rows of one slice, a function of the slice alone."""
+    images = [image for image in identity().images_of(index) if image not in skipped]
+    tables = []
+    for number, condition in enumerate(CONDITIONS):
+        values = np.array(images, dtype=np.int32) * 10 + number
+        columns = [[f"{image}.png" for image in images], [condition] * len(images)]
+        columns += [values, values + 1, values + 2, values / 1000, values / 7]
+        tables.append(pa.table(columns, names=SCHEMA.names).cast(SCHEMA))
+    return pa.concat_tables(tables)
+
+
+def all_bytes(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "rows").iterdir())}
+
+
+def complete(folder: Path) -> RunStore:
+    store = RunStore.create_or_resume(folder, identity())
+    for index in store.missing_slices():
+        store.write_slice(index, slice_rows(index))
+    return store
+
+
+# Identity
+
+
+def test_an_identity_counts_slices_images_and_conditions() -> None:
+    one = identity()  # 7 images in slices of 3: 3, 3 and 1
+    assert one.num_slices == 3
+    assert [list(one.images_of(i)) for i in range(3)] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert one.conditions == ("clean", "shear", "rain")
+    at_levels = identity(benchmark={**one.benchmark, "levels": [2, 5]})
+    assert at_levels.conditions == ("clean", "shear@2", "shear@5", "rain@2", "rain@5")
+
+
+def test_the_digest_depends_on_every_key_and_on_no_order() -> None:
+    one = identity()
+    turned = identity(dataset=dict(reversed(one.dataset.items())), model={**one.model})
+    assert one.digest == turned.digest
+    others = [
+        dataclasses.replace(one, **{field.name: {"other": 1}})
+        for field in dataclasses.fields(one)
+    ]
+    assert len({one.digest, *(other.digest for other in others)}) == 1 + len(others)
+
+
+# Writing and reading
+
+
+def test_rows_come_back_as_written(tmp_path: Path) -> None:
+    store = complete(tmp_path / "run")
+    expected = pa.concat_tables([slice_rows(i) for i in range(3)])
+    assert store.rows().equals(expected)
+    assert RunStore.open(tmp_path / "run").rows().equals(expected)
+    assert store.missing_slices() == []
+    assert store.unreadable() == []
+
+
+def test_only_the_wanted_rows_and_columns_are_read(tmp_path: Path) -> None:
+    store = complete(tmp_path)
+    table = store.rows(["rain"], columns=["label"])
+    assert table.column_names == ["label"]
+    assert table["label"].to_pylist() == [10 * image + 2 for image in range(7)]
+    two = store.rows(["rain", "clean"], columns=["condition"])
+    assert set(two["condition"].to_pylist()) == {"rain", "clean"}
+    assert len(store.rows([])) == 0
+    with pytest.raises(InputError, match="no condition 'hue'"):
+        store.rows(["clean", "hue"])
+
+
+def test_the_same_rows_give_the_same_bytes_however_they_are_chunked(tmp_path: Path) -> None:
+    complete(tmp_path / "a")
+    store = RunStore.create_or_resume(tmp_path / "b", identity())
+    for index in (2, 0, 1):
+        rows = slice_rows(index)
+        store.write_slice(index, pa.concat_tables([rows[i : i + 1] for i in range(len(rows))]))
+    assert all_bytes(tmp_path / "a") == all_bytes(tmp_path / "b")
+    assert (tmp_path / "a/run.json").read_bytes() == (tmp_path / "b/run.json").read_bytes()
+
+
+def test_bytes_do_not_depend_on_chunks_in_slices_of_many_pages() -> None:
+    n = 300_000
+    values = np.random.default_rng(0).random(n, dtype=np.float32)
+    columns = [[f"{i}.png" for i in range(n)], pa.repeat("clean", n), *[range(n)] * 3]
+    rows = pa.table([*columns, values, values], names=SCHEMA.names).cast(SCHEMA)
+    chunked = pa.concat_tables([rows[i : i + 1000] for i in range(0, n, 1000)])
+    assert disk.parquet_bytes(rows, []) == disk.parquet_bytes(chunked, [])
+
+
+def test_unreadable_images_are_kept_with_their_slice(tmp_path: Path) -> None:
+    store = RunStore.create_or_resume(tmp_path, identity())
+    store.write_slice(1, slice_rows(1, skipped=(3, 5)), [("3.png", "cut"), ("5.png", "é")])
+    store.write_slice(2, slice_rows(2, skipped=(6,)), [("6.png", "empty")])
+    store.write_slice(0, slice_rows(0))
+    kept = RunStore.open(tmp_path)
+    assert kept.unreadable() == [("3.png", "cut"), ("5.png", "é"), ("6.png", "empty")]
+    assert len(kept.rows()) == (7 - 3) * 3
+    assert kept.rows().schema.equals(SCHEMA)
+
+
+def test_rows_of_the_wrong_slice_are_a_programming_error(tmp_path: Path) -> None:
+    store = RunStore.create_or_resume(tmp_path, identity())
+    for rows in (slice_rows(2), slice_rows(0)[1:], slice_rows(0).drop_columns(["loss"])):
+        with pytest.raises(ValueError, match="slice 0"):
+            store.write_slice(0, rows)
+    assert store.missing_slices() == [0, 1, 2]
+
+
+def test_an_unfinished_run_is_read_only_on_request(tmp_path: Path) -> None:
+    store = RunStore.create_or_resume(tmp_path, identity())
+    assert len(store.rows(allow_partial=True)) == 0
+    store.write_slice(1, slice_rows(1))
+    assert store.missing_slices() == [0, 2]
+    with pytest.raises(InputError, match="2 of 3 slices are missing"):
+        store.rows()
+    assert store.rows(allow_partial=True).equals(slice_rows(1))
+
+
+# Resuming
+
+
+def test_resume_keeps_what_is_there_and_clears_what_a_kill_left(tmp_path: Path) -> None:
+    store = RunStore.create_or_resume(tmp_path, identity())
+    store.write_slice(1, slice_rows(1))
+    (tmp_path / "rows/.000002.parquet.99.tmp").write_bytes(b"half")
+    (tmp_path / ".run.json.99.tmp").write_bytes(b"{")
+    (tmp_path / "report.html").write_text("the user's")
+    assert RunStore.create_or_resume(tmp_path, identity()).missing_slices() == [0, 2]
+    names = sorted(path.name for path in tmp_path.rglob("*"))
+    assert names == ["000001.parquet", "report.html", "rows", "run.json"]
+
+
+@pytest.mark.parametrize("left", [[], ["rows/"], ["rows/", ".run.json.12.tmp"]])
+def test_a_start_killed_before_its_record_starts_again(left: list[str], tmp_path: Path) -> None:
+    for name in left:
+        path = tmp_path / name
+        path.mkdir() if name.endswith("/") else path.write_text("{")
+    assert RunStore.create_or_resume(tmp_path, identity()).missing_slices() == [0, 1, 2]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rows", "run.json"]
+
+
+def test_another_run_is_refused_with_every_difference(tmp_path: Path) -> None:
+    RunStore.create_or_resume(tmp_path, identity())
+    dataset = {**identity().dataset, "fingerprint": "g", "domain": "x"}
+    other = identity(
+        seed=3, dataset=dataset, model={"name": "m", "crop_px": [224, 224], "new": 1}
+    )
+    with pytest.raises(InputError) as caught:
+        RunStore.create_or_resume(tmp_path, other)
+    for text in (
+        "seed is 0 there and 3 here",
+        'dataset.fingerprint is "f" there and "g" here',
+        'dataset.domain is null there and "x" here',
+        "model.new is absent there and 1 here",
+    ):
+        assert text in str(caught.value)
+    assert "crop_px" not in str(caught.value)  # a tuple and a list are the same JSON
+
+
+def test_provenance_is_appended_a_line_each_start(tmp_path: Path) -> None:
+    store = RunStore.create_or_resume(tmp_path, identity())
+    assert store.starts() == []
+    store.record_start({"start": 1})
+    with (tmp_path / "provenance.jsonl").open("a") as file:
+        file.write('{"start": 2, "argv": [')  # torn by a kill
+    store.record_start({"start": 3})
+    store.record_start({"start": 4})
+    assert store.starts() == [{"start": 1}, {"start": 3}, {"start": 4}]
+
+
+WRITER = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_store import RunStore, identity, slice_rows
+from pathlib import Path
+print("ready", flush=True)
+while True:
+    store = RunStore.create_or_resume(Path({folder!r}), identity())
+    for index in store.missing_slices():
+        store.write_slice(index, slice_rows(index))
+    for index in range(3):
+        store.slice_path(index).unlink()
+"""
+
+
+def test_a_kill_at_any_moment_leaves_a_run_that_resumes_to_the_same_bytes(
+    tmp_path: Path,
+) -> None:
+    complete(tmp_path / "undisturbed")
+    rng = np.random.default_rng(0)
+    script = WRITER.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "killed"))
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        time.sleep(rng.uniform(0, 0.05))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        complete(tmp_path / "killed")
+        assert all_bytes(tmp_path / "killed") == all_bytes(tmp_path / "undisturbed")
+
+
+# What can go wrong
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _lose_rows(path: Path) -> None:
+    pq.write_table(pq.read_table(path)[:-1], path)
+
+
+def _lose_column(path: Path) -> None:
+    pq.write_table(pq.read_table(path).drop_columns(["loss"]), path)
+
+
+def _lose_notes(path: Path) -> None:
+    pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
+
+
+@pytest.mark.parametrize("damage", [_truncate, _empty, _lose_rows, _lose_column, _lose_notes])
+def test_a_damaged_slice_is_named_and_can_be_deleted(
+    damage: Callable[[Path], None], tmp_path: Path
+) -> None:
+    store = complete(tmp_path)
+    path = store.slice_path(1)
+    damage(path)
+    for attempt in (lambda: RunStore.open(tmp_path), lambda: complete(tmp_path)):
+        with pytest.raises(InputError, match=r"damaged: .* Delete this file") as caught:
+            attempt()
+        assert caught.value.where == str(path)
+    path.unlink()
+    assert complete(tmp_path).rows().equals(pa.concat_tables(map(slice_rows, range(3))))
+
+
+def test_no_flipped_bit_of_the_data_goes_unseen(tmp_path: Path) -> None:
+    store = complete(tmp_path)
+    path = store.slice_path(1)
+    written, rows = path.read_bytes(), store.rows()
+    chunk = pq.read_metadata(path).row_group(0).column(SCHEMA.names.index("confidence"))
+    start = chunk.dictionary_page_offset
+    errors = []
+    for place in range(start, start + chunk.total_compressed_size):
+        data = bytearray(written)
+        data[place] ^= 4
+        path.write_bytes(data)
+        try:
+            found = RunStore.open(tmp_path).rows()
+        except InputError as error:
+            errors.append(str(error))
+        else:
+            assert found.equals(rows)  # idle bits of a page header
+    assert all(error.startswith(f"{path}: is damaged") for error in errors)
+    assert len(errors) > chunk.total_compressed_size / 2
+
+
+def test_a_slice_of_a_longer_run_is_refused(tmp_path: Path) -> None:
+    store = complete(tmp_path)
+    store.slice_path(1).rename(store.slice_path(3))
+    with pytest.raises(InputError, match="only 3 slices"):
+        RunStore.open(tmp_path)
+
+
+def test_what_is_not_a_run_folder_is_refused(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "absent", tmp_path / "file"):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(InputError, match=r"not a run folder: it has no run\.json"):
+            RunStore.open(folder)
+    with pytest.raises(InputError, match="is a file, not a folder"):
+        RunStore.create_or_resume(tmp_path / "file", identity())
+    with pytest.raises(InputError, match=r"not a run folder \(it holds file\)"):
+        RunStore.create_or_resume(tmp_path, identity())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+def test_rows_without_their_record_are_not_taken_for_a_fresh_start(tmp_path: Path) -> None:
+    complete(tmp_path)
+    (tmp_path / "run.json").unlink()
+    with pytest.raises(InputError, match=r"it holds rows/000000\.parquet"):
+        RunStore.create_or_resume(tmp_path, identity())
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("{", "not a run's record"),
+        ("[]", "not a run's record"),
+        ('{"schema_version": 1}', "not a run's record"),
+        (json.dumps({"schema_version": SCHEMA_VERSION + 1}), "newer noctule.*Upgrade"),
+        (json.dumps({**identity().to_dict(), "dataset": {}}), "'num_images'"),
+        (json.dumps({**identity().to_dict(), "extra": 1}), "extra"),
+    ],
+)
+def test_a_record_that_cannot_be_used_is_refused(text: str, what: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(text)
+    for attempt in (
+        RunStore.open,
+        lambda folder: RunStore.create_or_resume(folder, identity()),
+    ):
+        with pytest.raises(InputError, match=what) as caught:
+            attempt(tmp_path)
+        assert caught.value.where == str(tmp_path / "run.json")
+
+
+def test_a_full_disk_says_what_is_kept_and_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RunStore.create_or_resume(tmp_path, identity())
+    store.write_slice(0, slice_rows(0))
+
+    def full(file: IO[bytes]) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "_sync", full)
+        with pytest.raises(
+            OutputError, match=r"No space left.*1 of 3 slices .* kept"
+        ) as caught:
+            store.write_slice(1, slice_rows(1))
+        assert caught.value.where == str(store.slice_path(1))
+        with pytest.raises(OutputError, match="No space left"):
+            store.record_start({})
+        with pytest.raises(OutputError, match="No space left"):
+            RunStore.create_or_resume(tmp_path / "new", identity())
+    assert [path.name for path in (tmp_path / "rows").iterdir()] == ["000000.parquet"]
+    assert complete(tmp_path).rows().equals(pa.concat_tables(map(slice_rows, range(3))))
+    assert complete(tmp_path / "new").missing_slices() == []
+
+
+LIMITED = """
+import resource, signal, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from test_store import RunStore, identity, slice_rows
+store = RunStore.create_or_resume(Path({folder!r}), identity())
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+store.write_slice(0, slice_rows(0))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file size limits as Linux has them")
+def test_a_write_the_system_cuts_short_leaves_no_file(tmp_path: Path) -> None:
+    script = LIMITED.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "OutputError" in done.stderr
+    assert "File too large" in done.stderr
+    assert list((tmp_path / "rows").iterdir()) == []
+
+
+def test_an_interrupted_write_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RunStore.create_or_resume(tmp_path, identity())
+
+    def interrupted(file: IO[bytes]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(disk, "_sync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.write_slice(1, slice_rows(1))
+    assert list((tmp_path / "rows").iterdir()) == []
+
+
+def test_a_folder_that_may_not_be_written_is_an_output_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "mkdir", denied)  # permissions do not bind a superuser
+    with pytest.raises(OutputError, match="Permission denied") as caught:
+        RunStore.create_or_resume(tmp_path / "run", identity())
+    assert caught.value.where == str(tmp_path / "run")
