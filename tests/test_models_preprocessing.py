@@ -17,7 +17,7 @@ from noctule.models import preprocessing as preprocessing_module
 from noctule.models.timm_zoo import preprocessing_of as timm_preprocessing
 from noctule.models.torchvision_zoo import preprocessing_of as torchvision_preprocessing
 
-SIZES = [(500, 375), (375, 501), (224, 224), (64, 48), (31, 300), (1, 1)]  # (width, height)
+SIZES = [(500, 375), (375, 501), (224, 224), (64, 48), (31, 100), (1, 1)]  # (width, height)
 
 
 def photo(width: int, height: int, mode: str = "RGB") -> Image.Image:
@@ -53,7 +53,7 @@ def timm_configs() -> dict[str, dict[str, Any]]:
         data = resolve_data_config(pretrained_cfg=config)
         _, height, width = data["input_size"]
         key = data["crop_mode"], data["interpolation"], height == width, data["crop_pct"] == 1
-        if height <= 256 and width <= 256:
+        if max(height, width) <= 256 or data["crop_mode"] == "border":
             kinds.setdefault("-".join(map(str, key)), config)
     return kinds
 
@@ -61,7 +61,7 @@ def timm_configs() -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize("entry", torchvision_entries().values(), ids=str)
 def test_equals_torchvisions_own_transform(entry: Any) -> None:
     preprocessing = torchvision_preprocessing(entry)
-    for size in SIZES[:2] if preprocessing.crop_px > (300, 300) else SIZES:
+    for size in SIZES[::2]:
         image = photo(*size)
         torch.testing.assert_close(
             prepared(preprocessing, image), entry.transforms()(image), rtol=0, atol=1e-6
@@ -72,7 +72,7 @@ TIMM = timm_configs()
 
 
 @pytest.mark.parametrize("kind", TIMM)
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("size", SIZES[1:], ids=str)
 def test_equals_timms_own_transform(kind: str, size: tuple[int, int]) -> None:
     from timm.data import create_transform, resolve_data_config
 

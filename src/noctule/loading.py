@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -63,16 +64,18 @@ def load_batches(
         _Batches(dataset, preprocessing, plan),
         batch_size=None,
         num_workers=min(workers, len(plan)),
-        worker_init_fn=_limit_threads,
+        worker_init_fn=_prepare_worker,
         prefetch_factor=2 if workers else None,
         pin_memory=torch.cuda.is_available(),
     )
     return iter(loader)
 
 
-def _limit_threads(worker: int) -> None:
+def _prepare_worker(worker: int) -> None:
     del worker
     torch.set_num_threads(1)
+    # Ctrl-C reaches workers too; the main process ends them, after it has said what is kept.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def read_batch(dataset: Dataset, preprocessing: Preprocessing, indices: Sequence[int]) -> Batch:

@@ -1,0 +1,251 @@
+"""The command line as a user meets it: exit status, messages, files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import noctule
+from noctule.cli import app, main
+from noctule.corruptions import CORRUPTIONS
+
+SIDE = 32
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three classes of 20 noisy pictures, told apart by their brightest channel."""
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(("blue", "green", "red")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = rng.integers(0, 90, (SIDE, SIDE, 3), dtype=np.uint8)
+            pixels[..., 2 - label] += 100
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    return tmp_path / "photos"
+
+
+class Channels(torch.nn.Module):
+    """Logits are ten times the means of blue, green and red."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return 10 * images.mean(dim=(2, 3)).flip(1)
+
+
+class AlwaysRed(Channels):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([[0.0, 0.0, 1.0]]).expand(len(images), 3)
+
+
+class Broken(Channels):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images) * float("nan")
+
+
+class Reordered(Channels):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images).roll(1, dims=1)
+
+
+class TwoClasses(Channels):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images)[:, :2]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str):
+    """(exit status, stdout, stderr) of `noctule ARGUMENTS`."""
+    monkeypatch.setattr("sys.argv", ["noctule", *arguments])
+    status: object = 0
+    try:
+        main()
+    except SystemExit as stop:
+        status = stop.code or 0
+    output = capsys.readouterr()
+    return status, output.out, output.err
+
+
+@pytest.fixture
+def noctule_cli(monkeypatch, capsys, tmp_path):  # type: ignore[no-untyped-def]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    return lambda *arguments: run(monkeypatch, capsys, *map(str, arguments))
+
+
+MODEL = "test_cli:Channels"
+
+
+def test_evaluate_prints_a_table_and_keeps_the_run(noctule_cli, folder, tmp_path) -> None:
+    status, out, err = noctule_cli("evaluate", MODEL, folder, "--out", tmp_path / "run")
+    assert status == 0, err
+    assert "vertical_artifacts" in out
+    assert "No CE" in out
+    assert noctule.RunStore.open(tmp_path / "run").missing_slices() == []
+
+
+def test_metrics_recomputes_the_same_numbers_in_every_format(
+    noctule_cli, folder, tmp_path
+) -> None:
+    out = tmp_path / "run"
+    _, printed, _ = noctule_cli("evaluate", MODEL, folder, "--out", out, "--format", "json")
+    status, again, _ = noctule_cli("metrics", out, "--format", "json")
+    assert status == 0
+    assert json.loads(again) == json.loads(printed)
+    records = list(csv.DictReader(io.StringIO(noctule_cli("metrics", out, "-f", "csv")[1])))
+    clean = next(r for r in records if (r["name"], r["metric"]) == ("clean", "error"))
+    assert float(clean["value"]) == json.loads(again)["clean"]["error"]["value"] == 0.0
+    assert noctule_cli("metrics", out, "-f", "markdown")[1].count("\n| ") >= 10
+    assert r"vertical\_artifacts" in noctule_cli("metrics", out, "-f", "latex")[1]
+
+
+def test_a_run_can_be_the_reference(noctule_cli, folder, tmp_path) -> None:
+    noctule_cli("evaluate", MODEL, folder, "--out", tmp_path / "a")
+    status, out, err = noctule_cli(
+        "evaluate",
+        MODEL,
+        folder,
+        "--out",
+        tmp_path / "b",
+        "--reference",
+        tmp_path / "a",
+        "-f",
+        "json",
+    )
+    assert status == 0, err
+    # The same model twice: wherever CE is defined it is 100 exactly.
+    ces = [c["ce"]["value"] for c in json.loads(out)["corruptions"]]
+    defined = [value for value in ces if value is not None]
+    assert defined
+    assert defined == pytest.approx([100.0] * len(defined))
+
+
+def test_a_reference_of_other_data_is_refused_before_the_run(
+    noctule_cli, folder, tmp_path
+) -> None:
+    noctule_cli("evaluate", MODEL, folder, "--out", tmp_path / "a")
+    (folder / "red" / "0.png").unlink()
+    status, _, err = noctule_cli(
+        "evaluate", MODEL, folder, "--out", tmp_path / "b", "--reference", tmp_path / "a"
+    )
+    assert status == 2
+    assert "other data" in err
+    assert not (tmp_path / "b" / "rows").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate", "photo-patchs"], "Did you mean 'photo-patches'"),
+        (["evaluate", "photo-patches", "photo-patchs"], "Did you mean 'photo-patches'"),
+        (["evaluate", "-b", "imagenet-nok"], "Did you mean 'imagenet-noc'"),
+        (["evaluate", "torchvision:resnet51"], "resnet50"),
+        (["evaluate", "no.module:f", "photo-patches"], "no"),
+        (["evaluate", "--device", "gpu7"], "no device 'gpu7'"),
+        (["evaluate", "--mean", "a,b", "--out", "r"], "--mean: 'a,b' is not numbers"),
+        (["evaluate", "--batch-size", "0"], "batch size is 0"),
+        (["evaluate", "--workers", "-1", "--out", "r"], "-1 workers"),
+        (["evaluate", "--reference", "nowhere"], "nowhere"),
+        (["metrics", "nowhere"], "nowhere"),
+        (["show", "astronot"], "Did you mean 'astronaut'"),
+        (["show", "-c", "sheer"], "Did you mean 'shear'"),
+        (["show", "-c", "shear", "--level", "6"], "there is no level 6"),
+        (["show", "-c", "shear", "--size-px", "8"], "at least 16 px"),
+    ],
+)
+def test_bad_input_exits_2_with_a_message(noctule_cli, arguments, message) -> None:
+    status, _, err = noctule_cli(*arguments)
+    assert (status, message in err, "Traceback" in err) == (2, True, False), err
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("AlwaysRed", "always says class 2"),
+        ("Broken", "NaN or infinite logits on clean images"),
+        ("Reordered", "label order"),
+        ("TwoClasses", "the model has 2 classes, the data 3"),
+    ],
+)
+def test_self_checks_stop_a_spoiled_run_at_the_start(
+    noctule_cli, folder, tmp_path, model, message
+) -> None:
+    status, _, err = noctule_cli(
+        "evaluate", f"test_cli:{model}", folder, "--out", tmp_path / "r"
+    )
+    assert status == 2, err
+    assert message in err.replace("\n", " ")
+    assert list((tmp_path / "r" / "rows").iterdir()) == []
+
+
+def test_a_self_check_can_be_left_out(noctule_cli, folder, tmp_path) -> None:
+    status, _, err = noctule_cli(
+        "evaluate", "test_cli:Reordered", folder, "--out", tmp_path / "r", "--no-self-check"
+    )
+    assert status == 0, err
+
+
+def test_a_corrupt_file_stops_or_is_skipped_and_counted(noctule_cli, folder, tmp_path) -> None:
+    (folder / "green" / "3.png").write_bytes(b"not a picture")
+    out = tmp_path / "run"
+    status, _, err = noctule_cli("evaluate", MODEL, folder, "--out", out)
+    assert status == 2
+    assert "green/3.png" in err
+    out = tmp_path / "skipping"
+    status, _, err = noctule_cli(
+        "evaluate", MODEL, folder, "--out", out, "--on-unreadable", "skip"
+    )
+    assert status == 0
+    assert "1 images could not be read" in err
+    assert "green/3.png" in err
+
+
+@pytest.mark.parametrize("name", ["shear", "all"])
+def test_show_draws_what_corrupt_gives(noctule_cli, tmp_path, name) -> None:
+    status, _, err = noctule_cli(
+        "show", "coffee", "-c", name, "--size-px", "64", "--out", tmp_path / "sheet.png"
+    )
+    assert status == 0, err
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    rows = 1 if name == "shear" else len(CORRUPTIONS)
+    assert sheet.shape == (rows * (64 + 18 + 6) + 6, 6 * 70 + 6, 3)
+    from noctule.data.photo_patches import photograph
+    from noctule.models import Preprocessing
+
+    picture = Preprocessing(resize_px=64, crop_px=(64, 64)).picture(photograph("coffee"))
+    expected = noctule.corrupt(picture[None], "shear", ids=["coffee"], level=5)[0]
+    row = 0 if name == "shear" else list(CORRUPTIONS).index("shear")
+    top, left = 6 + row * 88 + 18, 6 + 5 * 70
+    tile = sheet[top : top + 64, left : left + 64]
+    assert np.array_equal(tile, expected.permute(1, 2, 0).numpy())
+
+
+def test_list_names_everything(noctule_cli) -> None:
+    _, out, _ = noctule_cli("list")
+    for name in [*CORRUPTIONS, "imagenet-noc-candidates", "photo-patches", "timm:NAME"]:
+        assert name in out
+
+
+def test_version_and_help() -> None:
+    assert noctule.__version__ in CliRunner().invoke(app, ["--version"]).output
+    assert "evaluate" in CliRunner().invoke(app, ["--help"]).output
+
+
+def test_an_unknown_option_exits_2(noctule_cli) -> None:
+    assert noctule_cli("evaluate", "--sede", "1")[0] == 2
+
+
+def test_local_weights_are_loaded_and_pickles_refused(noctule_cli, tmp_path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save(torch.nn.Linear(2, 2), path)
+    status, _, err = noctule_cli(
+        "evaluate", "torchvision:resnet18", "photo-patches", "--weights", path
+    )
+    assert status == 2
+    assert "weights.pt" in err
