@@ -3,7 +3,7 @@
     python benchmarks/corruptions.py [--images 32] [--size-px 224] [--repeats 30]
 
 Both sides use both of two cores: noctule with two threads, the published code as two processes,
-which is why its figures, measured with one, are halved. They were measured on another machine of
+which is why its figures, measured with one, are halved. They were taken on another machine of
 the same type (2 cores, AMD EPYC); runs drift by about 30 %. Each corruption is called on
 a batch with new ids every time, drawing included; the median of the repeats counts.
 """

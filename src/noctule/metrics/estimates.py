@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from noctule.sampling import resample_counts
@@ -87,7 +89,21 @@ def resampled_means(
     step = max(1, _GROUP_ELEMENTS // n_images)
     for start in range(0, resamples, step):
         group = range(start, min(start + step, resamples))
-        counts = resample_counts(seed, BOOTSTRAP_NAME, n_images, group).numpy().astype(float)
+        with _one_torch_thread():
+            drawn = resample_counts(seed, BOOTSTRAP_NAME, n_images, group)
+        counts = drawn.numpy().astype(np.float64)
         for mean, block in zip(means, blocks, strict=True):
             mean[1 + group.start : 1 + group.stop] = counts @ block / n_images
     return means
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    # Hundreds of operations of a millisecond: on a busy machine two threads wait for each
+    # other in every one of them, and take several times as long as one.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
