@@ -121,7 +121,9 @@ def test_fingerprint_sees_one_changed_pixel(monkeypatch):
     changed.paste((0, 255, 0), (x, y, x + 2, y + 2))
     original = photograph
     monkeypatch.setattr(
-        photo_patches, "photograph", lambda name: changed if name == "coffee" else original(name)
+        photo_patches,
+        "photograph",
+        lambda name: changed if name == "coffee" else original(name),
     )
     assert PhotoPatches("test").fingerprint() != before
 

@@ -51,7 +51,7 @@ def test_the_table_shows_percent_intervals_and_reasons() -> None:
     assert table.rows[0] == ("clean", "20.0", "19.0 to 21.0", "", "")
     assert table.rows[1] == ("shear", "50.0", "49.0 to 51.0", "81", "80 to 84")
     assert table.rows[2] == ("hue", "25.0", "24.0 to 26.0", "–", "")
-    assert table.rows[3][:3] == ("mean", "37.5", "36.5 to 38.5")
+    assert table.rows[3][:3] == ("mean error, mCE", "37.5", "36.5 to 38.5")
     notes = " ".join(table.notes)
     assert "1,234 images" in notes
     assert "top-5 error is 10.0 %" in notes

@@ -62,6 +62,8 @@ def open_dataset(
         InputError: if there is no such dataset, with the nearest name or path, or if it
             cannot be used as it is, with what to do.
     """
+    if spec == "":
+        raise InputError("the dataset's name is empty", remedy=_forms_text())
     if isinstance(spec, Path) or (isinstance(spec, str) and not _is_named(spec)):
         return _open_path(Path(spec).expanduser(), labels_file)
     if labels_file is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -109,7 +109,7 @@ def open_array_file(file: Path, labels_file: Path | None = None) -> ArrayDataset
     if file.suffix.lower() == ".npz":
         images, labels, class_names = _open_npz(file, labels_file)
     else:
-        images, class_names = _load(file, mmap=True), None
+        images, class_names = _load_npy(file, mmap=True), None
         labels = _load_labels(labels_file or file.with_name("labels.npy"))
     reopen = (open_array_file, (file.absolute(), labels_file and labels_file.absolute()))
     name = base_name(file)
@@ -119,8 +119,13 @@ def open_array_file(file: Path, labels_file: Path | None = None) -> ArrayDataset
 def _open_npz(
     file: Path, labels_file: Path | None
 ) -> tuple[NDArray[Any], NDArray[Any], list[str] | None]:
-    held = _load(file)
-    with held:
+    with _explained(file):
+        stream = file.open("rb")
+    with stream:  # opened here: of a damaged archive numpy would leave it open
+        with _explained(file):
+            held = np.load(stream, allow_pickle=False)
+        if isinstance(held, np.ndarray):
+            raise _wrong_kind(file, ".npy")
         key_of = {key.lower(): key for key in held.files}
         image_key, label_key = _pair(key_of, file, needs_labels=labels_file is None)
         images = _entry(held, image_key, file)
@@ -144,37 +149,49 @@ def _pair(key_of: Mapping[str, str], file: Path, *, needs_labels: bool) -> tuple
     )
 
 
-def _load(file: Path, *, mmap: bool = False) -> Any:
-    try:
-        return np.load(file, mmap_mode="r" if mmap else None, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise missing_path(file, "array file") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise _not_loaded(file, error) from error
-
-
-def _entry(held: Any, key: str, file: Path) -> NDArray[Any]:
-    try:
-        array: NDArray[Any] = held[key]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise _not_loaded(f"{file}, '{key}'", error) from error
+def _load_npy(file: Path, *, mmap: bool = False) -> NDArray[Any]:
+    with _explained(file):
+        array = np.load(file, mmap_mode="r" if mmap else None, allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise _wrong_kind(file, ".npz")
     return array
 
 
-def _not_loaded(where: object, error: Exception) -> InputError:
-    if "allow_pickle" in str(error) or "pickled" in str(error):
-        return InputError(
-            "this is, or holds, a pickled object, which could run any code when loaded",
-            where=where,
-            remedy="Save plain arrays of numbers, with numpy.save or numpy.savez.",
-        )
-    return InputError(f"cannot load this array: {error}", where=where)
+def _entry(held: Any, key: str, file: Path) -> NDArray[Any]:
+    with _explained(f"{file}, '{key}'"):
+        array: NDArray[Any] = held[key]
+    return array
+
+
+@contextmanager
+def _explained(where: object) -> Iterator[None]:
+    """Any failure to load what lies in a file becomes an InputError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise missing_path(Path(str(where)), "array file") from error
+    except Exception as error:  # numpy's and zipfile's readers raise nearly anything
+        if any(word in str(error) for word in ("allow_pickle", "pickled", "Python objects")):
+            raise InputError(
+                "this is, or holds, a pickled object, which could run any code when loaded",
+                where=where,
+                remedy="Save plain arrays of numbers, with numpy.save or numpy.savez.",
+            ) from error
+        raise InputError(f"cannot load this array: {error}", where=where) from error
+
+
+def _wrong_kind(file: Path, suffix: str) -> InputError:
+    return InputError(
+        f"this is a {suffix} file by its content",
+        where=file,
+        remedy=f"Rename it to end in {suffix}.",
+    )
 
 
 def _load_labels(file: Path) -> NDArray[Any]:
     if file.suffix.lower() == ".npy" or not file.exists():
-        array: NDArray[Any] = _load(file)
-        return array
+        return _load_npy(file)
     labels = []
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")

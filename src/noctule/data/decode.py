@@ -88,8 +88,6 @@ def _to_eight_bit(image: Image.Image) -> Image.Image:
         raise _Refused(f"its pixels are 32-bit numbers (mode '{mode}'), whose white is unknown")
     if mode in ("1", "LA", "La"):
         return image.convert("L")
-    if mode in ("P", "PA") and "transparency" in image.info:
-        image = image.convert("RGBA")
     return image.convert("RGB")
 
 

@@ -239,8 +239,7 @@ def _choose_crops(class_name: str, split: Split, count: int) -> list[Rectangle]:
     chosen: list[Rectangle] = []
     for candidate in _candidates(tiles(photo.width, photo.height, split), limit=8 * count):
         left, top, right, bottom = candidate
-        fresh = candidate not in chosen
-        if fresh and grey[top:bottom, left:right].std() >= _LEAST_CONTRAST:
+        if grey[top:bottom, left:right].std() >= _LEAST_CONTRAST:
             chosen.append(candidate)
         if len(chosen) == count:
             return chosen

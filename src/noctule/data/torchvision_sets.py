@@ -12,7 +12,7 @@ import numpy as np
 
 from noctule.data.arrays import ArrayDataset
 from noctule.data.dataset import Dataset, numbered_classes
-from noctule.data.files import FileDataset
+from noctule.data.files import FileDataset, nearest_in_any_case
 from noctule.errors import InputError, unknown_name
 
 PREFIX: Final = "torchvision:"
@@ -88,7 +88,11 @@ def open_torchvision(spec: str) -> Dataset:
 def _parse(spec: str) -> tuple[str, Path, str]:
     name, _, query = spec.removeprefix(PREFIX).partition("?")
     if name not in _SETS:
-        raise unknown_name("torchvision dataset", name, _SETS)
+        guess = nearest_in_any_case(name, _SETS)
+        hint = f"Did you mean '{guess}'? " if guess else ""
+        raise InputError(
+            f"unknown torchvision dataset '{name}'", remedy=f"{hint}Known: {', '.join(_SETS)}."
+        )
     options = dict(parse_qsl(query.replace("+", "%2B"), keep_blank_values=True))
     for key in options:
         if key not in ("root", "split"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from noctule.metrics.outcome_matrix import OutcomeMatrix
 
@@ -13,32 +14,30 @@ NUM_BINS = 15
 _GRAIN = 2.0**-30
 
 
-def bin_gaps(outcomes: OutcomeMatrix, condition: int) -> NDArray[np.float64]:
+def bin_gaps(outcomes: OutcomeMatrix) -> sparse.csr_array:
     """Confidence minus correctness of each image, in the column of its confidence bin.
 
     The bins are the equal-width intervals ((b − 1) / 15, b / 15], b = 1…15; with B_b the images
     in bin b, ECE = Σ_b |B_b| / n · |mean confidence − accuracy| = Σ_b |Σ_{i in B_b} gap_i| / n
     (Naeini, Cooper & Hauskrecht 2015; Guo et al. 2017).
 
-    Args:
-        outcomes: of one model.
-        condition: column of the condition.
-
     Returns:
-        float64 (images, 15), at most one entry of a row is not 0.
+        float64 (images, conditions · 15), one entry for each image and condition.
     """
-    confidence = outcomes.confidence[:, condition]
+    n_images, n_conditions = outcomes.confidence.shape
     # Edges in float32 too, so that the confidence float32(0.2) lies on the edge 3/15.
     edges = np.linspace(0.0, 1.0, NUM_BINS + 1).astype(np.float32)
-    bins = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, NUM_BINS - 1)
-    correct = ~outcomes.wrong[:, condition]
-    gaps = np.zeros((len(confidence), NUM_BINS))
-    rounded = np.round(confidence.astype(np.float64) / _GRAIN) * _GRAIN
-    gaps[np.arange(len(confidence)), bins] = rounded - correct
-    return gaps
+    bins = np.searchsorted(edges, outcomes.confidence, side="left") - 1
+    columns = np.clip(bins, 0, NUM_BINS - 1) + NUM_BINS * np.arange(n_conditions)
+    confidence = np.round(outcomes.confidence.astype(np.float64) / _GRAIN) * _GRAIN
+    gaps = confidence - ~outcomes.wrong
+    row_ends = np.arange(0, gaps.size + 1, n_conditions)
+    shape = (n_images, n_conditions * NUM_BINS)
+    return sparse.csr_array((gaps.ravel(), columns.ravel(), row_ends), shape=shape)
 
 
 def ece_from_means(mean_gaps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """ECE in [0, 1] from the mean over images of `bin_gaps`; bins are the last axis."""
-    ece: NDArray[np.float64] = np.abs(mean_gaps).sum(axis=-1)
+    """ECE in [0, 1], (…, conditions), from the means of `bin_gaps`, (…, conditions · 15)."""
+    bins = mean_gaps.reshape(*mean_gaps.shape[:-1], -1, NUM_BINS)
+    ece: NDArray[np.float64] = np.abs(bins).sum(axis=-1)
     return ece

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 
 from noctule.sampling import resample_counts
 
 BOOTSTRAP_NAME = "images"
 # Replicates are drawn in groups of about this many multiplicities, to bound the memory.
-_GROUP_ELEMENTS = 2_000_000
+_GROUP_ELEMENTS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -70,30 +71,28 @@ class Sampled:
 
 
 def resampled_means(
-    blocks: Sequence[NDArray[np.float64]], *, seed: int, resamples: int
-) -> list[NDArray[np.float64]]:
+    values: sparse.csr_array, *, seed: int, resamples: int
+) -> NDArray[np.float64]:
     """Means over images, on the sample and on bootstrap resamples of it.
 
     Args:
-        blocks: (images, columns) each; one resample serves all columns of all blocks.
+        values: float64 (images, columns); one resample serves all columns.
         seed: of the resampling; replicates depend on it and on the number of images only.
         resamples: how many.
 
     Returns:
-        For each block float64 (1 + resamples, columns), the sample's means first.
+        float64 (1 + resamples, columns), the sample's means first.
     """
-    n_images = len(blocks[0])
-    means = [np.empty((1 + resamples, block.shape[1])) for block in blocks]
-    for mean, block in zip(means, blocks, strict=True):
-        mean[0] = block.sum(axis=0) / n_images
+    n_images = values.shape[0]
+    columns = values.T.tocsr()
+    sums = [columns @ np.ones((n_images, 1))]
     step = max(1, _GROUP_ELEMENTS // n_images)
     for start in range(0, resamples, step):
         group = range(start, min(start + step, resamples))
         with _one_torch_thread():
-            drawn = resample_counts(seed, BOOTSTRAP_NAME, n_images, group)
-        counts = drawn.numpy().astype(np.float64)
-        for mean, block in zip(means, blocks, strict=True):
-            mean[1 + group.start : 1 + group.stop] = counts @ block / n_images
+            counts = resample_counts(seed, BOOTSTRAP_NAME, n_images, group)
+        sums.append(columns @ counts.numpy().T.astype(np.float64, order="C"))
+    means: NDArray[np.float64] = np.concatenate(sums, axis=1).T / n_images
     return means
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from scipy import sparse
 
 from noctule.benchmarks import CLEAN, Benchmark, Reference
 from noctule.errors import InputError
@@ -100,18 +101,17 @@ def _means(
     outcomes: OutcomeMatrix, reference: OutcomeMatrix | None, *, seed: int, resamples: int
 ) -> _Means:
     """Everything at once, so that one resample serves all of it."""
-    names = outcomes.conditions
-    gaps = [bin_gaps(outcomes, column) for column in range(len(names))]
     flags = [outcomes.wrong, outcomes.wrong_top5]
     if reference is not None:
         flags.append(reference.wrong)
-    blocks = [*(flag.astype(np.float64) for flag in flags), *gaps]
-    means = resampled_means(blocks, seed=seed, resamples=resamples)
-    error, top5_error, *others = (_by_name(names, mean) for mean in means[: len(flags)])
-    ece = (ece_from_means(mean) for mean in means[len(flags) :])
-    return _Means(
-        error, top5_error, dict(zip(names, ece, strict=True)), others[0] if others else None
-    )
+    blocks = [*(sparse.csr_array(flag, dtype=np.float64) for flag in flags), bin_gaps(outcomes)]
+    means = resampled_means(sparse.hstack(blocks, format="csr"), seed=seed, resamples=resamples)
+    ends = np.cumsum([block.shape[1] for block in blocks])[:-1]
+    *rates, gaps = np.split(means, ends, axis=1)
+    names = outcomes.conditions
+    error, top5_error, *others = (_by_name(names, rate) for rate in rates)
+    ece = _by_name(names, ece_from_means(gaps))
+    return _Means(error, top5_error, ece, others[0] if others else None)
 
 
 def _by_name(names: Sequence[str], means: NDArray[np.float64]) -> dict[str, Samples]:

@@ -113,23 +113,32 @@ def _from_file(
 ) -> tuple[nn.Module, int]:
     """The architecture with a file's weights, and its number of classes."""
     state = _modern_names(read_state_dict(path))
-    module = _build(name, entry, num_classes or _IMAGENET_CLASSES)
+    auxiliary = any(key.lower().startswith("aux") for key in state)
+    module = _build(name, entry, num_classes or _IMAGENET_CLASSES, auxiliary=auxiliary)
     if num_classes is None:
         num_classes = infer_num_classes(module.state_dict(), state, _IMAGENET_CLASSES)
         if num_classes != _IMAGENET_CLASSES:
-            module = _build(name, entry, num_classes)
+            module = _build(name, entry, num_classes, auxiliary=auxiliary)
     load_into(module, state, path)
     return module, num_classes
 
 
-def _build(name: str, entry: Any, num_classes: int) -> nn.Module:
-    """The architecture as torchvision builds it for this entry, with random weights."""
+def _build(name: str, entry: Any, num_classes: int, *, auxiliary: bool) -> nn.Module:
+    """The architecture as torchvision builds it for this entry, with random weights.
+
+    Args:
+        name: of the architecture.
+        entry: of its weights, from `_find_entry`.
+        num_classes: number of logits.
+        auxiliary: with the heads that GoogLeNet and Inception use while they are trained;
+            published files hold them, files saved from loaded models may not.
+    """
     from torchvision import models
 
     options: dict[str, Any] = {}
     if name in ("googlenet", "inception_v3"):
         # Their weights are from TensorFlow, and expect its normalisation.
-        options = {"transform_input": True, "init_weights": False}
+        options = {"transform_input": True, "init_weights": False, "aux_logits": auxiliary}
     elif name.startswith("vit_"):
         options = {"image_size": entry.meta["min_size"][0]}
     elif name.startswith("maxvit"):

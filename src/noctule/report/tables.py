@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "csv", "json", "markdown", "latex")
 UNDEFINED = "–"
+SUMMARY = "mean error, mCE"
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def score_table(scores: Scores, title: str) -> ScoreTable:
     rows = [("clean", *_cells(scores.clean.error, 100, 1), "", "")]
     for one in scores.corruptions:
         rows.append((one.corruption, *_cells(one.error, 100, 1), *_cells(one.ce, 1, 0)))
-    rows.append(("mean", *_cells(scores.mean_error, 100, 1), *_cells(scores.mce, 1, 1)))
+    rows.append((SUMMARY, *_cells(scores.mean_error, 100, 1), *_cells(scores.mce, 1, 1)))
     header = ("corruption", "error %", interval, "CE", interval)
     return ScoreTable(title, header, tuple(rows), tuple(_notes(scores)))
 
@@ -85,7 +86,7 @@ def _notes(scores: Scores) -> list[str]:
         return [*notes, f"No CE: {scores.no_reference_reason}."]
     notes.append(
         "CE = 100 · (error − clean error) / (the same of the reference); "
-        f"mCE, their mean, is in the last row. Relative to {scores.reference}."
+        f"mCE is their mean. Relative to {scores.reference}."
     )
     reasons: dict[str, list[str]] = {}
     for one in scores.corruptions:

@@ -1,0 +1,63 @@
+"""Pictures for the tests of the corruptions."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import skimage.data
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+# Rows and columns of the crops that reference figures were taken on.
+CROPS = {
+    "astronaut[0:224,130:354]": ("astronaut", 0, 130),
+    "coffee[88:312,188:412]": ("coffee", 88, 188),
+}
+
+
+@functools.cache
+def photograph(crop: str) -> Tensor:
+    """A 224 × 224 crop: uint8 (3, 224, 224)."""
+    name, top, left = CROPS[crop]
+    pixels = getattr(skimage.data, name)()[top : top + 224, left : left + 224]
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+
+
+def coffee() -> Tensor:
+    return photograph("coffee[88:312,188:412]")
+
+
+@functools.cache
+def pattern() -> Tensor:
+    """Synthetic, with all values and steep and gentle slopes: uint8 (3, 224, 224)."""
+    c, i, j = np.ogrid[:3, :224, :224]
+    values: NDArray[np.int64] = (7 * i * (c + 1) + 13 * j + i * j // (5 + c)) % 256
+    return torch.from_numpy(values.astype(np.uint8))
+
+
+def pictures(
+    count: int, height: int, width: int, *, channels: int = 3, dtype: torch.dtype = torch.uint8
+) -> Tensor:
+    """Different pictures: photographs, the pattern, noise, and a flat one with extremes.
+
+    (count, channels, height, width); the photographs and the pattern are tiled, so that every
+    size holds their texture. float32 is not a multiple of 1/255.
+    """
+    noise = torch.from_numpy(
+        np.random.default_rng(7).integers(0, 256, (3, height, width), dtype=np.uint8)
+    )
+    flat = torch.full((3, height, width), 128, dtype=torch.uint8)
+    flat[:, : height // 4], flat[:, -height // 4 :] = 0, 255
+    sources = [coffee(), noise, photograph("astronaut[0:224,130:354]"), pattern(), flat]
+    rows, columns = torch.arange(height), torch.arange(width)
+    chosen = []
+    for number in range(count):
+        source = sources[number % len(sources)]
+        tile = source[:, (rows + 9 * number) % source.shape[1]]
+        chosen.append(tile[:, :, (columns + 5 * number) % source.shape[2]])
+    images = torch.stack(chosen)[:, :channels].contiguous()
+    if dtype == torch.uint8:
+        return images
+    return (images.to(torch.float32) / 255).pow(1.1)

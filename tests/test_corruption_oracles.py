@@ -1,0 +1,163 @@
+"""Every corruption against a slow, obvious form of it, with the same drawn parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from corruption_cases import coffee, pattern, pictures
+from noctule.corruptions import CORRUPTIONS, LEVELS
+from noctule.corruptions.draws import Choice, Field, Integer, Uniform
+from noctule.sampling import Stream
+from oracles import kernels
+from oracles.threefry import WordStream, image_words
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """A slow form, and how far from it the fast one may be, in levels of 255.
+
+    The slow forms are not rounded to whole levels, so half a level is the rounding of uint8.
+
+    Args:
+        ties: the share of values that may be further off: nearest-neighbour ties, where the
+            last bit of a coordinate decides.
+    """
+
+    picture: Callable[..., NDArray[np.float64]]
+    uint8: float = 0.501
+    float32: float = 0.002
+    ties: float = 0.0
+
+
+ORACLES = {
+    "blur": Oracle(kernels.blur),
+    "thumbnail_resize": Oracle(kernels.thumbnail_resize, uint8=2, float32=2.5),
+    "backlight": Oracle(kernels.backlight),
+    "brightness": Oracle(kernels.brightness),
+    "contrast": Oracle(kernels.contrast),
+    "color_distortion": Oracle(kernels.color_distortion),
+    # In float32 the luma is not rounded to 8 bits.
+    "gray_scale": Oracle(kernels.gray_scale, float32=0.502),
+    "hue": Oracle(kernels.hue),
+    "quantization": Oracle(kernels.quantization),
+    "pixelate": Oracle(kernels.pixelate),
+    "artifacts": Oracle(kernels.artifacts),
+    "vertical_artifacts": Oracle(kernels.vertical_artifacts),
+    "translation": Oracle(kernels.translation),
+    "shear": Oracle(kernels.shear, ties=0.0),
+    "rotation": Oracle(kernels.rotation, ties=0.0),
+    "elastic": Oracle(kernels.elastic, uint8=1, float32=1.5),
+    "gaussian": Oracle(kernels.gaussian),
+    "uniform": Oracle(kernels.uniform),
+    "salt_pepper": Oracle(kernels.salt_pepper),
+    "rhombus": Oracle(kernels.rhombus),
+    "arlequin": Oracle(kernels.arlequin),
+    "circle": Oracle(kernels.circle),
+    "obstruction": Oracle(kernels.obstruction),
+    "border": Oracle(kernels.border),
+    "rain": Oracle(kernels.rain),
+}
+
+
+def test_every_corruption_has_an_oracle() -> None:
+    assert set(ORACLES) == set(CORRUPTIONS)
+
+
+def of_image(parameters: dict[str, torch.Tensor | Stream], image: int) -> dict[str, Any]:
+    """The drawn parameters of one image, as plain numbers and word streams."""
+    return {
+        name: WordStream(tuple(word % 2**32 for word in value.keys[image].tolist()))
+        if isinstance(value, Stream)
+        else value[image].item()
+        for name, value in parameters.items()
+    }
+
+
+def compare(name: str, images: torch.Tensor, *, seed: int, level: int | None = None) -> None:
+    """Compare a batch of uint8 images, and the same images as float32, with the oracle."""
+    oracle, corruption = ORACLES[name], CORRUPTIONS[name]
+    ids = [f"{name}/{number}" for number in range(len(images))]
+    parameters = corruption.sample(ids, seed=seed, level=level)
+    expected = np.stack(
+        [
+            oracle.picture(image.to(torch.int64).numpy(), **of_image(parameters, number))
+            for number, image in enumerate(images)
+        ]
+    )
+    for given, levels in ((images, oracle.uint8), (images / 255, oracle.float32)):
+        result = corruption(given, ids=ids, seed=seed, level=level).to(torch.float64).numpy()
+        if given.dtype == torch.float32:
+            result *= 255
+        distance = np.abs(result - expected)
+        share = float((distance > levels).mean())
+        assert share <= oracle.ties, (
+            f"{share:.2%} of the {given.dtype} values are off, by up to {distance.max():.4g}"
+        )
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_at_the_published_size(name: str) -> None:
+    compare(name, torch.stack([coffee(), pattern()]), seed=0)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (48, 80), (97, 61), (230, 301), (16, 16)])
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_at_other_sizes(name: str, size: tuple[int, int]) -> None:
+    compare(name, pictures(8 if max(size) < 100 else 2, *size), seed=1)
+
+
+@pytest.mark.parametrize("name", [n for n, c in CORRUPTIONS.items() if c.channels is None])
+def test_grey_images(name: str) -> None:
+    compare(name, pictures(4, 48, 80, channels=1), seed=2)
+
+
+@pytest.mark.parametrize("level", [1, 5])
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_at_levels(name: str, level: int) -> None:
+    compare(name, pictures(6, 48, 80), seed=3, level=level)
+
+
+# ------------------------------------------------------------------------------- the parameters
+
+
+def slow_draw(
+    draw: Uniform | Integer | Choice | Field, words: tuple[int, int], level: int | None
+) -> Any:
+    """One parameter from its two random words, in Python's exact integers and float64."""
+    part, sign = words[0] >> 8, 1 - 2 * (words[1] & 1)
+    if isinstance(draw, Field):
+        return WordStream(words)
+    if isinstance(draw, Choice):
+        return part * len(draw.options) // 2**24
+    whole = 2**24
+    if draw.graded and level is not None:
+        part, whole = part + (level - 1) * 2**24, 5 * 2**24
+    if isinstance(draw, Uniform):
+        return (draw.low + (draw.high - draw.low) * (part / whole)) * (
+            sign if draw.signed else 1
+        )
+    if draw.hardest == "low":
+        part = whole - 1 - part
+    value = draw.low + part * (draw.high - draw.low + 1) // whole
+    return value * (sign if draw.signed else 1)
+
+
+@pytest.mark.parametrize("level", [None, *LEVELS])
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_parameters_are_functions_of_seed_name_and_id(name: str, level: int | None) -> None:
+    """The documented derivation: the same picture on every machine, today and later."""
+    corruption, ids = CORRUPTIONS[name], ["cat/1.png", 4711, "été", *range(8)]
+    drawn = corruption.sample(ids, seed=11, level=level)
+    assert list(drawn) == list(corruption.draws)
+    for number, image_id in enumerate(ids):
+        one = of_image(drawn, number)
+        for key, draw in corruption.draws.items():
+            words = image_words(11, name, key, image_id)
+            assert one[key] == slow_draw(draw, words, level), (key, image_id)

@@ -1,0 +1,220 @@
+"""Class folders, against torchvision's ImageFolder, and the ways such a folder can be wrong."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torchvision.datasets import ImageFolder
+
+from noctule.data import files, imagenet, open_dataset
+from noctule.data.files import FileDataset
+from noctule.errors import InputError, UnreadableImageError
+from photos import picture, png_bytes, write
+
+ODD_NAMES = [
+    "b/1.png", "b/10.PNG", "b/2.Jpg", "B/x.jpeg", "a/deep/z.tif", "a/deep-er/y.tiff",
+    "a/deep/er/x.webp", "a/a.bmp", "a/.hidden.png", "a/notes.txt", "a/.DS_Store", "a/x.gif",
+    "ä/é.ppm", "1/with space.pgm", "10/0.png", "2/0.png", "loose.png", "readme.md",
+    ".dot/0.png",
+]  # fmt: skip
+
+
+def test_order_and_labels_are_imagefolders(tmp_path):
+    for name in ODD_NAMES:
+        write(tmp_path / name)
+    (tmp_path / "a/linked").symlink_to(tmp_path / "b", target_is_directory=True)
+    oracle, dataset = ImageFolder(str(tmp_path)), open_dataset(tmp_path)
+    assert list(dataset.class_names) == oracle.classes
+    assert [str(tmp_path / one) for one in dataset.ids] == [path for path, _ in oracle.samples]
+    assert dataset.labels.tolist() == oracle.targets
+    assert dataset.labels.dtype == np.int64
+    assert "a/linked/1.png" in dataset.ids
+    assert len(dataset) == len(dataset.ids) == 17
+
+
+def test_a_relative_folder_keeps_working(tmp_path, monkeypatch):
+    write(tmp_path / "set/cat/1.png", png_bytes(picture()))
+    monkeypatch.chdir(tmp_path / "set")
+    dataset = open_dataset(".")
+    assert dataset.name == "set"
+    monkeypatch.chdir("/")
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert copy.ids == ("cat/1.png",)
+    assert copy.read(0).tobytes() == picture().tobytes()
+
+
+def test_fingerprint_is_of_the_content_not_the_place(tmp_path):
+    def made(place: str, **changes: bytes) -> str:
+        for name in ("x", "y"):
+            write(tmp_path / place / "cat" / f"{name}.png", changes.get(name, b"123"))
+        write(tmp_path / place / changes.get("other", b"dog").decode() / "z.png")
+        return open_dataset(tmp_path / place).fingerprint()
+
+    first = made("here")
+    assert first == made("there") == open_dataset(tmp_path / "here").fingerprint()
+    assert len(first) == 64
+    assert first != made("longer", x=b"1234")
+    assert first != made("renamed", other=b"bird")
+    (tmp_path / "there/cat/y.png").rename(tmp_path / "there/dog/y.png")
+    assert first != open_dataset(tmp_path / "there").fingerprint()
+
+
+def test_a_file_that_is_gone_or_bad_is_named(tmp_path):
+    write(tmp_path / "cat/1.png")
+    write(tmp_path / "cat/2.png", b"")
+    (tmp_path / "cat/3.png").symlink_to("nowhere.png")
+    dataset = open_dataset(tmp_path)
+    assert dataset.read(0).size == (1, 1)
+    for index, reason in ((1, "empty"), (2, "no such file")):
+        with pytest.raises(UnreadableImageError, match=reason) as caught:
+            dataset.read(index)
+        assert caught.value.image_id == dataset.ids[index]
+    assert len(dataset.fingerprint()) == 64
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links")
+def test_circles_of_links_end_and_count_once(tmp_path):
+    write(tmp_path / "a/1.png")
+    write(tmp_path / "b/2.png")
+    (tmp_path / "a/self").symlink_to(tmp_path / "a")
+    (tmp_path / "a/up").symlink_to(tmp_path)
+    (tmp_path / "a/other").symlink_to(tmp_path / "b")
+    (tmp_path / "b/other").symlink_to(tmp_path / "a")
+    (tmp_path / "itself").symlink_to(tmp_path / "itself")
+    dataset = open_dataset(tmp_path)
+    # a/other/other is a again, b/other/other is b again: neither is entered. a/up is entered
+    # once, and a/up/a is a again.
+    assert dataset.class_names == ("a", "b")
+    assert dataset.ids == (
+        "a/1.png", "a/other/2.png", "a/up/b/2.png", "b/2.png", "b/other/1.png",
+    )  # fmt: skip
+
+
+def test_names_that_are_not_unicode(tmp_path):
+    try:
+        write(Path(os.fsdecode(os.fsencode(tmp_path / "cat") + b"/caf\xe9.png")))
+    except OSError:
+        pytest.skip("this file system has Unicode names only")
+    dataset = open_dataset(tmp_path)
+    assert dataset.ids[0].encode("utf-8") == b"cat/caf\\udce9.png"
+    assert dataset.read(0).size == (1, 1)
+
+
+def test_empty(tmp_path):
+    with pytest.raises(InputError, match="this folder is empty"):
+        open_dataset(tmp_path)
+
+
+def test_no_class_folders(tmp_path):
+    write(tmp_path / "1.png")
+    with pytest.raises(InputError, match=r"no class subfolders, but 1 images.*--labels FILE"):
+        open_dataset(tmp_path)
+    (tmp_path / "1.png").rename(tmp_path / "1.txt")
+    with pytest.raises(InputError, match="neither class subfolders nor images"):
+        open_dataset(tmp_path)
+
+
+def test_class_without_images(tmp_path):
+    write(tmp_path / "cat/1.png")
+    write(tmp_path / "dog/1.gif")
+    (tmp_path / "emu").mkdir()
+    with pytest.raises(InputError, match=r"2 class folders hold no image: dog, emu\. Fill"):
+        open_dataset(tmp_path)
+
+
+def test_one_level_too_high(tmp_path):
+    write(tmp_path / "train/cat/1.png")
+    write(tmp_path / "val/cat/1.png")
+    with pytest.raises(InputError, match=rf"splits, not classes: train, val.*{tmp_path}/val"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_unreadable_folder(tmp_path, monkeypatch, inner):
+    write(tmp_path / "cat/1.png")
+    real = os.scandir
+
+    def scandir(path: str | Path) -> object:
+        if str(path) == str(tmp_path / "cat" if inner else tmp_path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    # Patched, not chmod: tests may run as root, who may read everything.
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InputError, match="cannot be read: Permission denied") as caught:
+        open_dataset(tmp_path)
+    assert caught.value.where == str(tmp_path / "cat" if inner else tmp_path)
+
+
+def test_an_id_given_twice(tmp_path):
+    with pytest.raises(InputError, match=r"the image id 'a\.png' occurs twice"):
+        FileDataset("x", ["cat"], tmp_path, ["b.png", "a.png", "a.png"], [0, 0, 0])
+
+
+def test_a_label_out_of_range(tmp_path):
+    with pytest.raises(InputError, match="labels run from 0 to 2, but there are 2 classes"):
+        FileDataset("x", ["cat", "dog"], tmp_path, ["a.png", "b.png"], [0, 2])
+    with pytest.raises(InputError, match="2 images but 1 labels"):
+        FileDataset("x", ["cat", "dog"], tmp_path, ["a.png", "b.png"], [0])
+    with pytest.raises(InputError, match="no images"):
+        FileDataset("x", ["cat", "dog"], tmp_path, [], [])
+
+
+def wnids() -> list[str]:
+    info = pytest.importorskip("timm.data").ImageNetInfo("imagenet-1k")
+    return sorted(info.label_names())
+
+
+def test_imagenet_is_known_by_its_classes_and_names(tmp_path):
+    for number, wnid in enumerate(wnids(), start=1):
+        write(tmp_path / wnid / f"ILSVRC2012_val_{number:08d}.JPEG", b"")
+    dataset = open_dataset(tmp_path)
+    assert dataset.domain == "imagenet-1k-val"
+    assert len(dataset.class_names) == 1000
+    # Neither training images, nor other classes, nor fewer of them.
+    first = tmp_path / "n01440764"
+    file = next(first.iterdir())
+    file.rename(first / "n01440764_10026.JPEG")
+    assert open_dataset(tmp_path).domain is None
+    (first / "n01440764_10026.JPEG").rename(file)
+    assert open_dataset(tmp_path).domain == "imagenet-1k-val"
+    first.rename(tmp_path / "n01440765")
+    assert open_dataset(tmp_path).domain is None
+    (tmp_path / "n01440765" / file.name).unlink()
+    (tmp_path / "n01440765").rmdir()
+    assert open_dataset(tmp_path).domain is None
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("ILSVRC2012_val_00000293.JPEG", 293),
+        ("n01440764/ILSVRC2012_val_00050000.png", 50_000),
+        ("ILSVRC2012_val_0000293.JPEG", None),
+        ("xILSVRC2012_val_00000293.JPEG", None),
+        ("ILSVRC2012_val_00000293_copy.JPEG", None),
+        ("ILSVRC2012_test_00000293.JPEG", None),
+    ],
+)
+def test_validation_names(name, number):
+    assert imagenet.validation_number(name) == number
+
+
+def test_missing_path_names_the_neighbour(tmp_path):
+    (tmp_path / "imagenet").mkdir()
+    with pytest.raises(InputError, match=f"no such file or folder. '{tmp_path}' .*'imagenet'"):
+        open_dataset(tmp_path / "imagenett")
+    with pytest.raises(InputError, match=f"'{tmp_path}/imagenet' exists, but holds nothing"):
+        open_dataset(tmp_path / "imagenet" / "val")
+    with pytest.raises(InputError, match="no such file or folder"):
+        open_dataset("/no/such/place/at/all")
+
+
+def test_torchvisions_list_of_endings():
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    assert files.IMAGE_SUFFIXES == IMG_EXTENSIONS

@@ -1,0 +1,188 @@
+"""Weights files: what is read, what is refused, and that nothing in them is ever executed."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from noctule.errors import InputError
+from noctule.models import weights_sha256
+from noctule.models.weights_file import infer_num_classes, load_into, read_state_dict
+
+State = dict[str, torch.Tensor]
+
+
+def network(classes: int = 3) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, classes))
+
+
+class Bomb:
+    """A pickle that creates a file when it is loaded by the unrestricted unpickler."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
+        return open, (str(self.path), "w")
+
+
+def assert_same(given: State, expected: State) -> None:
+    assert given.keys() == expected.keys()
+    assert all(torch.equal(given[name], expected[name]) for name in expected)
+
+
+WRAPPED: dict[str, Callable[[State], Any]] = {
+    "bare": lambda state: state,
+    "state_dict": lambda state: {"epoch": 3, "state_dict": state},
+    "model_state_dict": lambda state: {"model_state_dict": state, "loss": [0.1]},
+    "model": lambda state: {"model": state, "optimizer": {"lr": 0.1}},
+    "DataParallel": lambda state: {f"module.{name}": value for name, value in state.items()},
+    "compiled": lambda state: {f"_orig_mod.{name}": value for name, value in state.items()},
+}
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".ckpt"])
+@pytest.mark.parametrize("form", WRAPPED)
+def test_the_state_dict_is_found(tmp_path: Path, form: str, suffix: str) -> None:
+    state = network().state_dict()
+    path = tmp_path / f"weights{suffix}"
+    torch.save(WRAPPED[form](state), path)
+    assert_same(read_state_dict(path), state)
+
+
+def test_the_hash_does_not_depend_on_the_file_format(tmp_path: Path) -> None:
+    module = network()
+    torch.save(module.state_dict(), tmp_path / "a.pt")
+    save_file(module.state_dict(), tmp_path / "a.safetensors")
+    hashes = set()
+    for name in ("a.pt", "a.safetensors"):
+        other = network()
+        load_into(other, read_state_dict(tmp_path / name), name)
+        assert_same(other.state_dict(), module.state_dict())
+        hashes.add(weights_sha256(other.state_dict()))
+    assert hashes == {weights_sha256(module.state_dict())}
+
+
+def test_the_hash_sees_names_values_shapes_and_dtypes() -> None:
+    zeros = torch.zeros(2, 3)
+    states: list[State] = [
+        {"a": zeros},
+        {"b": zeros},
+        {"a": zeros.T},
+        {"a": zeros.to(torch.int32)},
+        {"a": zeros + 1e-30},
+        {"a": zeros, "b": zeros},
+        {"a": torch.tensor(0.0)},
+        {"a": torch.zeros(0)},
+        {"a": torch.zeros(2, 3, dtype=torch.bfloat16)},
+    ]
+    assert len({weights_sha256(state) for state in states}) == len(states)
+    two = {"a": torch.arange(6.0).reshape(2, 3), "b": zeros}
+    assert weights_sha256(two) == weights_sha256(dict(reversed(two.items())))
+    strided = {"a": torch.arange(6.0).reshape(3, 2).T.contiguous().T.T, "b": zeros}
+    assert weights_sha256(strided) == weights_sha256({"a": strided["a"].clone(), "b": zeros})
+
+
+def test_code_in_a_pickle_is_refused_and_not_executed(tmp_path: Path) -> None:
+    trace = tmp_path / "executed"
+    torch.save({"state_dict": Bomb(trace)}, tmp_path / "new.pt")
+    torch.save(Bomb(trace), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps(Bomb(trace)))
+    for name in ("new.pt", "old.pt", "plain.pt"):
+        with pytest.raises(InputError, match=name):
+            read_state_dict(tmp_path / name)
+        assert not trace.exists()
+    # The oracle: the unrestricted unpickler does fall for it.
+    torch.load(tmp_path / "new.pt", weights_only=False)["state_dict"].close()
+    assert trace.exists()
+
+
+def test_a_pickled_model_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    torch.save(network(), tmp_path / "model.pt")
+    with pytest.raises(InputError, match=r"nothing in it was executed.*model\.state_dict\(\)"):
+        read_state_dict(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+@pytest.mark.parametrize("content", [b"", b"not weights at all", b"PK\x03\x04 cut short"])
+def test_damaged_files_are_named(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"damaged{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="damaged"):
+        read_state_dict(path)
+
+
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
+    state = network().state_dict()
+    torch.save(state, tmp_path / "whole.pt")
+    save_file(state, tmp_path / "whole.safetensors")
+    for suffix in (".pt", ".safetensors"):
+        content = (tmp_path / f"whole{suffix}").read_bytes()
+        (tmp_path / f"half{suffix}").write_bytes(content[: len(content) // 2])
+        with pytest.raises(InputError, match="half"):
+            read_state_dict(tmp_path / f"half{suffix}")
+
+
+def test_missing_files_and_other_formats_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such weights file"):
+        read_state_dict(tmp_path / "absent.pt")
+    (tmp_path / "weights.h5").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"not '\.h5'"):
+        read_state_dict(tmp_path / "weights.h5")
+
+
+@pytest.mark.parametrize("content", [{}, {"epoch": 3}, [1, 2], {"state_dict": {"a": 1.0}}])
+def test_files_without_a_state_dict_are_refused(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(InputError, match="no state dict"):
+        read_state_dict(tmp_path / "other.pt")
+
+
+def test_missing_and_unexpected_names_are_listed_with_the_nearest() -> None:
+    state = network().state_dict()
+    state["0.wieght"] = state.pop("0.weight")
+    with pytest.raises(InputError) as caught:
+        load_into(network(), state, "w.pt")
+    text = str(caught.value)
+    assert "1 missing (0.weight, like 0.wieght)" in text
+    assert "1 not expected (0.wieght, like 0.weight)" in text
+    with pytest.raises(InputError, match=r"8 missing .*; …"):
+        load_into(network(), {}, "w.pt")
+
+
+def test_a_shape_mismatch_shows_both_shapes() -> None:
+    with pytest.raises(InputError, match=r"2\.weight is \(5, 4\) instead of \(3, 4\)"):
+        load_into(network(), network(5).state_dict(), "w.pt")
+
+
+def test_a_refused_file_leaves_the_module_as_it_was() -> None:
+    module = network()
+    before = weights_sha256(module.state_dict())
+    with pytest.raises(InputError):
+        load_into(module, network(5).state_dict(), "w.pt")
+    assert weights_sha256(module.state_dict()) == before
+
+
+def test_step_counters_may_be_missing() -> None:
+    state = {k: v for k, v in network().state_dict().items() if "num_batches" not in k}
+    module = network()
+    load_into(module, state, "w.pt")
+    assert torch.equal(module[0].weight, state["0.weight"])
+
+
+def test_the_number_of_classes_is_read_off_the_head() -> None:
+    own = network(10).state_dict()
+    assert infer_num_classes(own, network(7).state_dict(), 10) == 7
+    assert infer_num_classes(own, own, 10) == 10
+    # Another layer differs too: this is another architecture, not another head.
+    other = network(7).state_dict() | {"0.weight": torch.zeros(5, 3, 3, 3)}
+    assert infer_num_classes(own, other, 10) == 10
+    two_heads = network(7).state_dict() | {"2.bias": torch.zeros(8)}
+    assert infer_num_classes(own, two_heads, 10) == 10
