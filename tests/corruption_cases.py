@@ -49,7 +49,7 @@ def pictures(
         np.random.default_rng(7).integers(0, 256, (3, height, width), dtype=np.uint8)
     )
     flat = torch.full((3, height, width), 128, dtype=torch.uint8)
-    flat[:, : height // 4], flat[:, -height // 4 :] = 0, 255
+    flat[:, : height // 4 + 1], flat[:, -height // 4 :] = 0, 255
     sources = [coffee(), noise, photograph("astronaut[0:224,130:354]"), pattern(), flat]
     rows, columns = torch.arange(height), torch.arange(width)
     chosen = []

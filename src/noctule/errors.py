@@ -6,7 +6,8 @@ The command line prints these without a traceback and exits with status 2.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 
 
 class NoctuleError(Exception):
@@ -51,6 +52,7 @@ class UnreadableImageError(InputError):
     def __init__(self, image_id: str, reason: str, *, where: object = None) -> None:
         self.image_id = image_id
         self.reason = reason
+        self.found_at = where
         super().__init__(
             f"cannot read this image: {reason}",
             where=image_id if where is None else where,
@@ -58,19 +60,21 @@ class UnreadableImageError(InputError):
             "--on-unreadable skip.",
         )
 
-    def __reduce__(self) -> tuple[type[UnreadableImageError], tuple[str, str]]:
-        # Raised in DataLoader workers: must survive pickling with its own signature.
-        return (type(self), (self.image_id, self.reason))
+    def __reduce__(self) -> tuple[Callable[..., UnreadableImageError], tuple[object, ...]]:
+        # An exception is rebuilt from its message alone, unless it says otherwise.
+        build = functools.partial(type(self), where=self.found_at)
+        return (build, (self.image_id, self.reason))
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name most like `name`, or None if none is near.
+    """The known name most like `name`, capitals or not, or None if none is near.
 
-    >>> nearest("sheer", ["shear", "rain"])
-    'shear'
+    >>> nearest("sheer", ["shear", "rain"]), nearest("cifar_10", ["CIFAR10", "MNIST"])
+    ('shear', 'CIFAR10')
     """
-    matches = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
-    return matches[0] if matches else None
+    by_lower_case = {one.lower(): one for one in known}
+    matches = difflib.get_close_matches(name.lower(), list(by_lower_case), n=1, cutoff=0.5)
+    return by_lower_case[matches[0]] if matches else None
 
 
 def unknown_name(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -136,23 +136,12 @@ def missing_path(path: Path, what: str) -> InputError:
         parent = parent.parent
     missing = path.absolute().relative_to(parent).parts[0]
     try:
-        guess = nearest_in_any_case(missing, [entry.name for entry in listing(parent)])
+        guess = nearest(missing, [entry.name for entry in listing(parent)])
     except InputError:
         guess = None
     remedy = f"'{parent}' exists"
     remedy += f" and holds '{guess}'." if guess else f", but holds nothing like '{missing}'."
     return InputError(f"there is no such {what}", where=path, remedy=remedy)
-
-
-def nearest_in_any_case(name: str, known: Iterable[str]) -> str | None:
-    """The known name most like `name`, capitals or not, or None if none is near.
-
-    >>> nearest_in_any_case("cifar_10", ["CIFAR10", "MNIST"])
-    'CIFAR10'
-    """
-    by_lower_case = {one.lower(): one for one in known}
-    guess = nearest(name, by_lower_case)
-    return None if guess is None else by_lower_case[guess]
 
 
 def some(names: Sequence[str], most: int = 5) -> str:

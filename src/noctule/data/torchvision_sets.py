@@ -12,8 +12,8 @@ import numpy as np
 
 from noctule.data.arrays import ArrayDataset
 from noctule.data.dataset import Dataset, numbered_classes
-from noctule.data.files import FileDataset, nearest_in_any_case
-from noctule.errors import InputError, unknown_name
+from noctule.data.files import FileDataset
+from noctule.errors import InputError, nearest, unknown_name
 
 PREFIX: Final = "torchvision:"
 DEFAULT_ROOT: Final = "data"
@@ -88,7 +88,7 @@ def open_torchvision(spec: str) -> Dataset:
 def _parse(spec: str) -> tuple[str, Path, str]:
     name, _, query = spec.removeprefix(PREFIX).partition("?")
     if name not in _SETS:
-        guess = nearest_in_any_case(name, _SETS)
+        guess = nearest(name, _SETS)
         hint = f"Did you mean '{guess}'? " if guess else ""
         raise InputError(
             f"unknown torchvision dataset '{name}'", remedy=f"{hint}Known: {', '.join(_SETS)}."
