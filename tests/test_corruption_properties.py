@@ -97,7 +97,7 @@ def test_the_registry_holds_what_was_published() -> None:
         name: [key for key, draw in c.draws.items() if not isinstance(draw, Field)]
         for name, c in CORRUPTIONS.items()
     }
-    assert drawn == {name: list(ranges) for name, ranges in PUBLISHED.items()} | {}
+    assert drawn == {name: list(ranges) for name, ranges in PUBLISHED.items()}
     assert {name for name, c in CORRUPTIONS.items() if c.channels == 3} == COLOR_ONLY
     assert CORRUPTIONS["color_disortion"] is CORRUPTIONS["color_distortion"]
     assert noctule.CORRUPTIONS is CORRUPTIONS
@@ -156,8 +156,8 @@ def test_order_free(case: Case) -> None:
 def test_every_picture_is_changed(case: Case) -> None:
     result = case.corruption(case.images(), ids=IDS)
     for number, image in enumerate(case.images()):
-        flat = number == 4
-        if not (flat and case.corruption.name in ("gray_scale", "hue")):  # grays stay
+        flat = number == 4  # its grays stay, and its one edge may fall between blocks
+        if not (flat and case.corruption.name in ("gray_scale", "hue", "pixelate")):
             assert not result[number].equal(image), number
 
 

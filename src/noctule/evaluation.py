@@ -149,7 +149,8 @@ def identify(
 ) -> RunIdentity:
     """Everything that determines the rows of a run."""
     device_type = settings.resolved_device().type
-    batch_size = settings.batch_size or (32 if device_type == "cpu" else 256)
+    default_batch_size = 32 if device_type == "cpu" else 256
+    batch_size = default_batch_size if settings.batch_size is None else settings.batch_size
     if batch_size < 1:
         raise InputError(f"batch size is {batch_size}", remedy="Use 1 or more.")
     precision = settings.precision or ("float32" if device_type == "cpu" else "bfloat16")
