@@ -58,6 +58,7 @@ def pixelate(images: Tensor, *, block_px: Tensor) -> Tensor:
         block_px: side of a block, not scaled with the image, (batch,).
     """
     result = torch.empty_like(images)
+    block_px = block_px.clamp(max=min(images.shape[2:]))
     for block in sorted(set(block_px.tolist())):
         chosen = (block_px == block).nonzero().flatten()
         part = _pixelate_alike(images.index_select(0, chosen), block)

@@ -20,6 +20,7 @@ from noctule.sampling import Stream, Words, bits_of, high24
 
 LEVELS = (1, 2, 3, 4, 5)
 _BITS = 24
+_MOST = 1 << 16  # keeps a slip from filling the memory
 
 
 def _severity(words: Tensor, level: int | None) -> tuple[Tensor, int]:
@@ -52,6 +53,16 @@ class Uniform:
         part, whole = _severity(words[0], level if self.graded else None)
         value = self.low + (self.high - self.low) * (part.to(torch.float64) / whole)
         return value * (1 - 2 * bits_of(words[1])) if self.signed else value
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """What a user may set: beyond the published range, but not beyond the meaning.
+
+        Shares and intensities end at 1, factors begin at 1, a signed value ends at −1 too.
+        """
+        lowest = 1.0 if self.low >= 1 else 0.0
+        highest = 1.0 if self.high <= 1 else float("inf")
+        return (-highest if self.signed else lowest), highest
 
     def describe(self) -> str:
         """The range, for tables."""
@@ -86,6 +97,12 @@ class Integer:
         value = self.low + part * (self.high - self.low + 1) // whole
         return value * (1 - 2 * bits_of(words[1])) if self.signed else value
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """What a user may set: whole numbers, from 1 where they count or measure something."""
+        lowest = 1.0 if self.low >= 1 and not self.signed else float(-_MOST)
+        return lowest, float(_MOST)
+
     def describe(self) -> str:
         """The range, for tables."""
         return f"{'±' if self.signed else ''}{self.low} to {self.high}, whole"
@@ -108,6 +125,11 @@ class Choice:
         """The index of the option for each image: int64 (batch,)."""
         del level
         return high24(words[0]) * len(self.options) >> _BITS
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The indices of the options."""
+        return 0.0, float(len(self.options) - 1)
 
     def describe(self) -> str:
         """The options, for tables."""

@@ -142,7 +142,7 @@ def elastic(images: Tensor, *, cut_px: Tensor, side: Tensor) -> Tensor:
         side: 0 for the top, 1 for the left, (batch,).
     """
     result = torch.empty_like(images)
-    cut = scale_px(cut_px, images)
+    cut = scale_px(cut_px, images).clamp(max=min(images.shape[2:]) - 1)
     for number in (0, 1):
         chosen = (side == number).nonzero().flatten()
         if len(chosen):

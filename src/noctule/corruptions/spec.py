@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from noctule.corruptions.draws import LEVELS, Choice, Draw, Field, Integer
+from noctule.corruptions.draws import LEVELS, Choice, Draw, Field, Integer, Uniform
 from noctule.errors import InputError, unknown_name
 from noctule.sampling import Stream, image_words, key_of
 
@@ -137,16 +137,38 @@ class Corruption:
                         "option", value, draw.options, where=f"{self.name}.{name}"
                     )
                 value = draw.options.index(value)
-            dtype = torch.int64 if isinstance(draw, Integer | Choice) else torch.float64
-            tensor = torch.as_tensor(value, dtype=dtype, device=images.device)
-            if tensor.dim() > 1 or tensor.numel() not in (1, len(images)):
-                raise InputError(
-                    f"{name} has shape {tuple(tensor.shape)} for {len(images)} images",
-                    where=self.name,
-                    remedy="Give one number, or one for each image.",
-                )
+            tensor = _checked_values(f"{self.name}.{name}", draw, value, len(images))
+            tensor = tensor.to(images.device)
             values[name] = tensor.expand(len(images)).contiguous()
         return values
+
+
+def _checked_values(
+    where: str, draw: Uniform | Integer | Choice, value: Any, count: int
+) -> Tensor:
+    """One number or `count` of them, float64 or int64, within the draw's limits."""
+    try:
+        numbers = torch.as_tensor(value, dtype=torch.float64).cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{value!r} is not a number", where=where) from error
+    if numbers.dim() > 1 or numbers.numel() not in (1, count):
+        raise InputError(
+            f"has shape {tuple(numbers.shape)} for {count} images",
+            where=where,
+            remedy="Give one number, or one for each image.",
+        )
+    low, high = draw.limits
+    whole = not isinstance(draw, Uniform)
+    good = torch.isfinite(numbers) & (numbers >= low) & (numbers <= high)
+    if whole:
+        good &= numbers == numbers.round()
+    if not bool(good.all()):
+        wrong = numbers.flatten()[~good.flatten()][0].item()
+        kind = "a whole number" if whole else "a number"
+        raise InputError(
+            f"is {wrong:g}", where=where, remedy=f"Use {kind} from {low:g} to {high:g}."
+        )
+    return numbers.to(torch.int64) if whole else numbers
 
 
 @functools.cache
