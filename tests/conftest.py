@@ -10,7 +10,7 @@ import torch
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Many small operations: on a busy machine, threads that wait for each other take longer."""
+    """For many small operations: on a busy machine, threads wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,14 +1,22 @@
-"""Pictures for the tests of the corruptions."""
+"""Pictures, and what else the tests of the corruptions share."""
 
 from __future__ import annotations
 
 import functools
 
 import numpy as np
+import pytest
 import skimage.data
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from noctule.corruptions import CORRUPTIONS
+
+each = pytest.mark.parametrize("c", CORRUPTIONS.values(), ids=CORRUPTIONS)
+both_dtypes = pytest.mark.parametrize(
+    "dtype", [torch.uint8, torch.float32], ids=["uint8", "float32"]
+)
 
 # Rows and columns of the crops that reference figures were taken on.
 CROPS = {

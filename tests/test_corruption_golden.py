@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from corruption_cases import coffee, pattern
 
+from corruption_cases import coffee, pattern
 from noctule.corruptions import corrupt
 
 STEP = 37
@@ -34,7 +34,7 @@ INPUTS = {"coffee": coffee, "pattern": pattern}
 
 
 class Tolerance(NamedTuple):
-    """How far off values may be in levels, all but a share of them, which may be off by more."""
+    """How many levels values may be off, and the share of them that may be off by more."""
 
     levels: int
     share: float

@@ -15,7 +15,7 @@ from corruption_cases import coffee, pattern, pictures
 from noctule.corruptions import CORRUPTIONS, LEVELS
 from noctule.corruptions.draws import Choice, Field, Integer, Uniform
 from noctule.sampling import Stream
-from oracles import kernels
+from oracles import kernels, shapes
 from oracles.threefry import WordStream, image_words
 
 
@@ -48,8 +48,8 @@ ORACLES = {
     "hue": Oracle(kernels.hue),
     "quantization": Oracle(kernels.quantization),
     "pixelate": Oracle(kernels.pixelate),
-    "artifacts": Oracle(kernels.artifacts),
-    "vertical_artifacts": Oracle(kernels.vertical_artifacts),
+    "artifacts": Oracle(shapes.artifacts),
+    "vertical_artifacts": Oracle(shapes.vertical_artifacts),
     "translation": Oracle(kernels.translation),
     "shear": Oracle(kernels.shear, ties=0.001),
     "rotation": Oracle(kernels.rotation, ties=0.001),
@@ -57,12 +57,12 @@ ORACLES = {
     "gaussian": Oracle(kernels.gaussian),
     "uniform": Oracle(kernels.uniform),
     "salt_pepper": Oracle(kernels.salt_pepper),
-    "rhombus": Oracle(kernels.rhombus),
-    "arlequin": Oracle(kernels.arlequin),
-    "circle": Oracle(kernels.circle),
-    "obstruction": Oracle(kernels.obstruction),
-    "border": Oracle(kernels.border),
-    "rain": Oracle(kernels.rain),
+    "rhombus": Oracle(shapes.rhombus),
+    "arlequin": Oracle(shapes.arlequin),
+    "circle": Oracle(shapes.circle),
+    "obstruction": Oracle(shapes.obstruction),
+    "border": Oracle(shapes.border),
+    "rain": Oracle(shapes.rain),
 }
 
 

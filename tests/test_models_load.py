@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -29,8 +30,8 @@ TIMM = "test_resnet.r160_in1k"
 
 @pytest.fixture(scope="module")
 def images() -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=generator)
+    values = np.random.default_rng(0).integers(0, 256, (2, 3, 64, 64), dtype=np.uint8)
+    return torch.from_numpy(values)
 
 
 @pytest.fixture

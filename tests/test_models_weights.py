@@ -181,6 +181,8 @@ def test_the_number_of_classes_is_read_off_the_head() -> None:
     own = network(10).state_dict()
     assert infer_num_classes(own, network(7).state_dict(), 10) == 7
     assert infer_num_classes(own, own, 10) == 10
+    wider = network(7).state_dict() | {"2.weight": torch.zeros(7, 5)}
+    assert infer_num_classes(own, wider, 10) == 10
     # Another layer differs too: this is another architecture, not another head.
     other = network(7).state_dict() | {"0.weight": torch.zeros(5, 3, 3, 3)}
     assert infer_num_classes(own, other, 10) == 10

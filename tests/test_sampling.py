@@ -6,16 +6,12 @@ is rejected.
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-import noctule
 from noctule.sampling import (
     Stream,
     as_int32,
@@ -25,7 +21,6 @@ from noctule.sampling import (
     image_words,
     integers,
     key_of,
-    resample_counts,
     threefry2x32,
     unit_interval,
 )
@@ -288,153 +283,3 @@ def test_low_bit_and_high_bits_are_independent() -> None:
     assert set(bit) == {0, 1}
     table = np.bincount(bit * 16 + (rest >> 20), minlength=32)
     assert stats.chisquare(table).pvalue > REJECT_BELOW
-
-
-# ---------------------------------------------------------------------------------- bootstrap
-
-
-def test_resampling_draws_as_many_as_there_are() -> None:
-    for n_images in (1, 2, 7, 1000):
-        counts = resample_counts(0, "t", n_images, range(20))
-        assert counts.shape == (20, n_images)
-        assert counts.dtype == torch.int32
-        assert counts.min() >= 0
-        assert counts.sum(dim=1).eq(n_images).all()
-    assert resample_counts(0, "t", 0, range(3)).shape == (3, 0)
-    assert resample_counts(0, "t", 5, []).shape == (0, 5)
-
-
-def test_a_replicate_depends_on_its_number_only() -> None:
-    many = resample_counts(3, "t", 50, range(40))
-    assert many[7:12].equal(resample_counts(3, "t", 50, range(7, 12)))
-    assert many[[30, 2]].equal(resample_counts(3, "t", 50, [30, 2]))
-
-
-def test_replicates_differ_in_every_argument() -> None:
-    base = resample_counts(3, "t", 50, range(2))
-    assert not base[0].equal(base[1])
-    assert not base.equal(resample_counts(4, "t", 50, range(2)))
-    assert not base.equal(resample_counts(3, "u", 50, range(2)))
-    assert not base.equal(resample_counts(3, "t", 51, range(2))[:, :50])
-
-
-def test_resampling_is_multinomial() -> None:
-    n_images, replicates = 100, 2000
-    counts = resample_counts(0, "t", n_images, range(replicates)).numpy()
-    # Every image is as likely, and one image's count is Binomial(n, 1/n).
-    assert stats.chisquare(counts.sum(axis=0)).pvalue > REJECT_BELOW
-    observed = np.bincount(counts.ravel())[:5]
-    shares = stats.binom.pmf(np.arange(5), n_images, 1 / n_images)
-    tail = counts.size - observed.sum()
-    expected = np.append(shares, 1 - shares.sum()) * counts.size
-    assert stats.chisquare(np.append(observed, tail), expected).pvalue > REJECT_BELOW
-    # Neighbouring images: the covariance of multinomial counts is -1/n.
-    z = (np.corrcoef(counts[:, 0], counts[:, 1])[0, 1] + 1 / n_images) * np.sqrt(replicates)
-    assert 2 * stats.norm.sf(abs(z)) > REJECT_BELOW
-
-
-# ------------------------------------------------------------- nobody else draws random numbers
-
-FORBIDDEN_ROOTS = ("random", "numpy.random", "np.random", "secrets", "torch.random")
-FORBIDDEN_CALLS = (
-    "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like",
-    "normal", "bernoulli", "multinomial", "poisson", "Generator", "seed", "initial_seed",
-    "set_rng_state",
-)  # fmt: skip
-FORBIDDEN_METHODS = (
-    "random_", "normal_", "uniform_", "bernoulli_", "exponential_", "geometric_", "cauchy_",
-    "log_normal_", "rvs",
-)  # fmt: skip
-SOURCE_FOLDER = Path(noctule.__file__).parent
-
-
-def dotted(node: ast.AST) -> str:
-    """The source of a plain chain of names, such as torch.random.fork_rng."""
-    if isinstance(node, ast.Attribute):
-        return f"{dotted(node.value)}.{node.attr}"
-    return node.id if isinstance(node, ast.Name) else "…"
-
-
-def forked_lines(tree: ast.AST) -> set[int]:
-    """Lines of `with torch.random.fork_rng(...)` and of what it encloses."""
-    blocks = (
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.With)
-        and any("torch.random.fork_rng" in ast.unparse(item) for item in node.items)
-    )
-    return {line for node in blocks for line in range(node.lineno, (node.end_lineno or 0) + 1)}
-
-
-def random_uses(source: str, *, seeding_allowed: bool = False) -> list[str]:
-    """Everything in a module that draws random numbers by other means than noctule.sampling."""
-    tree = ast.parse(source)
-    forked = forked_lines(tree) if seeding_allowed else set()
-    found = []
-    for node in ast.walk(tree):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Attribute):
-            names = [dotted(node)]
-        for name in names:
-            last = name.rpartition(".")[2]
-            seeds = name in ("torch.manual_seed", "torch.random.fork_rng", "torch.random")
-            if seeds and node.lineno in forked:
-                continue
-            if (
-                any(name == root or name.startswith(root + ".") for root in FORBIDDEN_ROOTS)
-                or (name.startswith("torch.") and last in (*FORBIDDEN_CALLS, "manual_seed"))
-                or last in FORBIDDEN_METHODS
-            ):
-                found.append(f"line {node.lineno}: {name}")
-    return found
-
-
-def test_only_sampling_draws() -> None:
-    paths = sorted(SOURCE_FOLDER.rglob("*.py"))
-    assert len(paths) > 20
-    found = {
-        str(path.relative_to(SOURCE_FOLDER)): uses
-        for path in paths
-        if path.name != "sampling.py"
-        and (
-            uses := random_uses(
-                path.read_text(encoding="utf-8"), seeding_allowed=path.parent.name == "training"
-            )
-        )
-    }
-    assert found == {}
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "import random",
-        "from random import choice",
-        "import numpy.random",
-        "from numpy.random import default_rng",
-        "from numpy import random",
-        "x = np.random.rand(3)",
-        "x = numpy.random.default_rng(0)",
-        "x = torch.rand(3)",
-        "x = torch.randn_like(y)",
-        "from torch import randperm",
-        "x = torch.empty(3).uniform_()",
-        "torch.manual_seed(0)",
-        "with torch.random.fork_rng():\n    x = torch.randn(3)",
-        "g = torch.Generator()",
-        "x = stats.norm.rvs(3)",
-    ],
-)
-def test_the_search_finds(line: str) -> None:
-    assert random_uses(line, seeding_allowed=True)
-
-
-def test_the_search_lets_pass() -> None:
-    fine = "with torch.random.fork_rng(devices=[]):\n    torch.manual_seed(0)\n"
-    assert random_uses(fine, seeding_allowed=True) == []
-    assert random_uses(fine)
-    assert random_uses("import torch\nx = torch.zeros(3)  # not torch.rand\n") == []

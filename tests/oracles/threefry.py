@@ -64,7 +64,7 @@ class WordStream(NamedTuple):
         return float((self.word(index, lane=lane, which=which) >> 8) / 2**24)
 
     def halves(self, count: int) -> NDArray[np.int64]:
-        """16-bit numbers: low and high half of the first word, then of the second; 13 rounds."""
+        """16-bit numbers: low and high half of the first word, then the second's; 13 rounds."""
         counters = np.arange(-(-count // 4), dtype=np.uint64)
         w0, w1 = threefry(self.key, counters, np.zeros_like(counters), 13)
         quarters = [w0 & 0xFFFF, w0 >> 16, w1 & 0xFFFF, w1 >> 16]

@@ -1,0 +1,126 @@
+"""Images, names, levels and ids that are refused; and the registry itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import noctule
+from corruption_cases import each, pictures
+from noctule.corruptions import CORRUPTIONS, Corruption, corrupt, spec
+from noctule.corruptions.draws import Uniform
+from noctule.errors import InputError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+COLOR_ONLY = {"arlequin", "color_distortion", "gray_scale", "hue"}
+
+
+# -------------------------------------------------------------------------------- wrong images
+
+
+@each
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((1, 3, 32, 32), dtype=np.uint8), "ndarray"),
+        (torch.zeros(1, 3, 32, 32, dtype=torch.float64), "float64"),
+        (torch.zeros(1, 3, 32, 32, dtype=torch.float16), "float16"),
+        (torch.zeros(1, 3, 32, 32, dtype=torch.int64), "int64"),
+        (torch.zeros(3, 32, 32, dtype=torch.uint8), r"\(3, 32, 32\)"),
+        (torch.zeros(1, 1, 3, 32, 32, dtype=torch.uint8), r"\(1, 1, 3, 32, 32\)"),
+        (torch.zeros(1, 32, 32, 3, dtype=torch.uint8), r"\(1, 32, 32, 3\)"),
+        (torch.zeros(1, 4, 32, 32, dtype=torch.uint8), "channels"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "8 × 8 px"),
+        (torch.zeros(1, 3, 32, 15, dtype=torch.uint8), "32 × 15 px"),
+        (torch.linspace(-2.1, 2.6, 3072).view(1, 3, 32, 32), "normalis"),
+        (torch.linspace(0, 255, 3072).view(1, 3, 32, 32), "255"),
+        (torch.full((1, 3, 32, 32), torch.nan), "nan"),
+        (torch.full((1, 3, 32, 32), torch.inf), "inf"),
+    ],
+    ids=[
+        "array", "float64", "float16", "int64", "3-d", "5-d", "channels last", "4 channels",
+        "8 px", "15 px", "normalised", "0 to 255", "nan", "inf",
+    ],
+)  # fmt: skip
+def test_wrong_images_are_refused(c: Corruption, images: torch.Tensor, message: str) -> None:
+    with pytest.raises(InputError, match=message) as refused:
+        c(images)
+    assert c.name in str(refused.value)
+
+
+def test_one_bad_value_is_enough() -> None:
+    images = torch.full((2, 3, 32, 32), 0.5)
+    images[1, 2, 31, 31] = torch.nan
+    with pytest.raises(InputError, match="nan"):
+        corrupt(images, "blur")
+
+
+@pytest.mark.parametrize("name", sorted(COLOR_ONLY))
+def test_color_corruptions_need_color(name: str) -> None:
+    with pytest.raises(InputError, match=r"needs 3 channels, the images have 1") as refused:
+        corrupt(pictures(1, 32, 32, channels=1), name)
+    assert name in str(refused.value)
+
+
+def test_unknown_names_suggest_the_nearest() -> None:
+    images = pictures(1, 32, 32)
+    with pytest.raises(InputError, match="shear"):
+        corrupt(images, "sheer")
+    with pytest.raises(InputError, match="gaussian"):
+        CORRUPTIONS["gausian"]
+    assert "sheer" not in CORRUPTIONS
+
+
+@pytest.mark.parametrize("level", [0, 6, -1, 2.5, "3"])
+@each
+def test_unknown_levels_are_refused(c: Corruption, level: int) -> None:
+    with pytest.raises(InputError, match=r"1 \(mild\) to 5"):
+        c(pictures(1, 32, 32), level=level)
+
+
+@each
+def test_ids_are_counted(c: Corruption) -> None:
+    for ids in ([], [1], [1, 2, 3], torch.arange(3)):
+        with pytest.raises(InputError, match=f"{len(ids)} ids for 2 images"):
+            c(pictures(2, 32, 32), ids=ids)
+
+
+# ------------------------------------------------------------------------------- the registry
+
+
+def test_names() -> None:
+    assert {name for name, c in CORRUPTIONS.items() if c.channels == 3} == COLOR_ONLY
+    assert CORRUPTIONS["color_disortion"] is CORRUPTIONS["color_distortion"]  # as published
+    assert noctule.CORRUPTIONS is CORRUPTIONS
+
+
+def test_a_name_is_registered_once() -> None:
+    registry = spec.Registry()
+    rain = CORRUPTIONS["rain"]
+    registry.register(rain, aliases=["drizzle"])
+    assert registry["drizzle"] is rain
+    assert list(registry) == ["rain"]
+    assert len(registry) == 1
+    with pytest.raises(ValueError, match="rain"):
+        registry.register(rain)
+    with pytest.raises(ValueError, match="drizzle"):
+        registry.register(CORRUPTIONS["blur"], aliases=["drizzle"])
+
+
+def test_draws_must_be_the_kernels_parameters() -> None:
+    blur = CORRUPTIONS["blur"]
+    wrong = Corruption("wrong", blur.family, blur.source, {"sigma": Uniform(0, 1)}, blur.kernel)
+    with pytest.raises(ValueError, match="weight"):
+        spec.Registry().register(wrong)
+
+
+@each
+def test_every_corruption_is_documented(c: Corruption) -> None:
+    assert c.summary.endswith((".", ":"))
+    assert c.family in {"noise", "blur", "geometry", "occlusion", "color", "digital", "weather"}
+    assert c.source
+    assert all(draw.describe() for draw in c.draws.values())
+    assert c.kernel.__doc__
+    assert all(f"{key}" in c.kernel.__doc__ for key in c.draws)
