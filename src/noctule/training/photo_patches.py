@@ -3,8 +3,8 @@
     python -m noctule.training.photo_patches [--only NAME] [--folder FOLDER]
 
 Each is trained for a fixed number of epochs on photo-patches/train and measured once on
-photo-patches/test: 94.7 % for the ResNet and 75.4 % for the reference, after two minutes and
-ten seconds on 2 idle cores. On one machine the files come out the same to the byte; elsewhere
+photo-patches/test: 94.7 % for the ResNet and 75.4 % for the reference, after a few minutes
+on 2 idle cores. On one machine the files come out the same to the byte; elsewhere
 another order of floating-point sums may move an accuracy by a point.
 """
 
