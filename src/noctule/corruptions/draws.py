@@ -80,7 +80,7 @@ class Integer:
         hardest: the end of the range that harms most.
 
     >>> Integer(12, 39, signed=True).describe()
-    '±12 to 39'
+    '±12 to 39, whole'
     """
 
     low: int
