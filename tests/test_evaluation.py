@@ -249,3 +249,30 @@ def test_scores_of_a_trained_classifier_make_sense(tmp_path: Path) -> None:
         assert one.ce.value is not None, one
     rows = run.rows(columns=["condition", "loss"])
     assert pc.all(pc.greater_equal(rows["loss"], 0)).as_py()
+
+
+class Uneven(Stripes):
+    """The last picture is wider than the others."""
+
+    def read(self, index: int) -> Image.Image:
+        image = super().read(index)
+        return image.resize((SIDE + 1, SIDE)) if index == len(self) - 1 else image
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (16, 2)])
+def test_sizes_are_compared_across_batches_and_workers(
+    tmp_path: Path, batch_size: int, workers: int
+) -> None:
+    settings = Settings(device="cpu", batch_size=batch_size, workers=workers, self_check=False)
+    with pytest.raises(noctule.InputError, match="does not resize them") as caught:
+        evaluate(ChannelMeans(), Uneven(40), QUICK, out=tmp_path / "run", settings=settings)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_a_model_that_fails_is_named_with_the_batch_shape(tmp_path: Path) -> None:
+    class Failing(ChannelMeans):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            raise ValueError("it wants 224 px")
+
+    with pytest.raises(noctule.InputError, match=r"16 × 3 × 32 × 32: ValueError: it wants 224"):
+        evaluate(Failing(), Stripes(40), QUICK, out=tmp_path / "run", settings=LENIENT)

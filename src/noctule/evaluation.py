@@ -228,8 +228,25 @@ class _Loop:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         low = self.identity.precision == "bfloat16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
-            logits: Tensor = self.module(inputs)
-        return logits.float().cpu() if isinstance(logits, Tensor) else logits
+            logits = self._forward(inputs)
+        if not isinstance(logits, Tensor):
+            raise InputError(
+                f"the model returned a {type(logits).__name__}",
+                where=self.classifier.name,
+                remedy="It must return a tensor of logits, (batch, classes).",
+            )
+        return logits.float().cpu()
+
+    def _forward(self, inputs: Tensor) -> object:
+        try:
+            return self.module(inputs)
+        except Exception as error:
+            shape = " × ".join(map(str, inputs.shape))
+            raise InputError(
+                f"the model failed on a batch of {shape}: {type(error).__name__}: {error}",
+                where=self.classifier.name,
+                remedy="Check what size of picture and batch it takes (--crop, --batch-size).",
+            ) from error
 
     def run(
         self, store: RunStore, missing: Sequence[int], workers: int, progress: Progress | None

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from noctule.data import Dataset
-from noctule.errors import InputError, UnreadableImageError
+from noctule.errors import InputError, NoctuleError, UnreadableImageError
 from noctule.models import Preprocessing
 
 
@@ -36,7 +36,7 @@ class Batch(NamedTuple):
         return len(self.ids) + len(self.unreadable)
 
 
-class _Batches(TorchDataset[Batch]):
+class _Batches(TorchDataset[Batch | NoctuleError]):
     """Item k is the k-th batch: a worker sends one tensor and not many."""
 
     def __init__(
@@ -49,8 +49,12 @@ class _Batches(TorchDataset[Batch]):
     def __len__(self) -> int:
         return len(self.plan)
 
-    def __getitem__(self, number: int) -> Batch:
-        return read_batch(self.dataset, self.preprocessing, self.plan[number])
+    def __getitem__(self, number: int) -> Batch | NoctuleError:
+        try:
+            return read_batch(self.dataset, self.preprocessing, self.plan[number])
+        except NoctuleError as error:
+            # Raised in a worker it would arrive as a traceback.
+            return error
 
 
 def load_batches(
@@ -68,7 +72,16 @@ def load_batches(
         prefetch_factor=2 if workers else None,
         pin_memory=torch.cuda.is_available(),
     )
-    return iter(loader)
+    first: Batch | None = None
+    for batch in loader:
+        if isinstance(batch, NoctuleError):
+            raise batch
+        if batch.ids:
+            first = first or batch
+            if batch.pictures.shape[1:] != first.pictures.shape[1:]:
+                pairs = ((one.ids[0], one.pictures[0]) for one in (first, batch))
+                raise _differing(dataset, *pairs)
+        yield batch
 
 
 def _prepare_worker(worker: int) -> None:

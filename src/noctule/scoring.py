@@ -11,6 +11,8 @@ from noctule.errors import InputError
 from noctule.metrics import Scores, score
 from noctule.store import RunStore
 
+IMAGENET, IMAGENET_IMAGES = "imagenet-1k-val", 50_000
+
 
 def score_run(
     run: str | Path | RunStore,
@@ -37,8 +39,9 @@ def score_run(
     store = run if isinstance(run, RunStore) else RunStore.open(run)
     benchmark = Benchmark.from_dict(store.identity.benchmark, where=store.folder)
     domain = store.identity.dataset["domain"]
-    fitting: Reference | pa.Table | None = benchmark.reference_for(domain)
-    name = None
+    published = benchmark.reference_for(domain)
+    fitting: Reference | pa.Table | None = published
+    name = _of_a_part(published, store) if published else None
     if reference is not None:
         other = reference if isinstance(reference, RunStore) else RunStore.open(reference)
         check_reference(store, other)
@@ -54,6 +57,17 @@ def score_run(
         seed=seed,
         resamples=resamples,
         confidence=confidence,
+    )
+
+
+def _of_a_part(reference: Reference, store: RunStore) -> str | None:
+    """The reference's name with a warning, if it was measured on more images than the run."""
+    images = int(store.identity.dataset["num_images"])
+    if reference.domain != IMAGENET or images == IMAGENET_IMAGES:
+        return None
+    return (
+        f"{reference.model} ({reference.source}), whose errors are of all {IMAGENET_IMAGES:,} "
+        f"validation images while this run has {images:,}"
     )
 
 
