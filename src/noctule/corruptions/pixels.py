@@ -59,9 +59,9 @@ def scale_px(length_px: Tensor | int, images: Tensor, *, minimum_px: int = 1) ->
     return size.clamp(min=minimum_px) * torch.where(length < 0, -1, 1)
 
 
-def place(fraction: Tensor, positions: Tensor | int) -> Tensor:
-    """Turn a fraction in [0, 1) into one of `positions` whole numbers from 0: int64."""
-    return (fraction * positions).to(torch.int64)
+def place(fraction: Tensor, positions: Tensor) -> Tensor:
+    """Turn a fraction in [0, 1] into one of `positions` whole numbers from 0: int64."""
+    return torch.minimum((fraction * positions).to(torch.int64), positions - 1)
 
 
 def add_clamped(images: Tensor, change: Tensor) -> Tensor:
