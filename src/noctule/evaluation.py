@@ -21,7 +21,7 @@ from noctule.errors import InputError, UnreadableImageError
 from noctule.loading import Batch, load_batches
 from noctule.metrics import Scores
 from noctule.models import Classifier, load_classifier
-from noctule.outcomes import outcome_table
+from noctule.outcomes import SCHEMA, outcome_table
 from noctule.scoring import score_run
 from noctule.selfcheck import check_run
 from noctule.store import RunIdentity, RunStore
@@ -315,6 +315,4 @@ class _Loop:
 
 
 def _concatenated(tables: Sequence[pa.Table]) -> pa.Table:
-    from noctule.outcomes import SCHEMA
-
     return pa.concat_tables([SCHEMA.empty_table(), *tables]).combine_chunks()

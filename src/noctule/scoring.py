@@ -79,14 +79,12 @@ def check_reference(run: RunStore, reference: RunStore) -> None:
     """
     ours, theirs = run.identity, reference.identity
     for what, here, there in (
-        ("data", ours.dataset["fingerprint"], theirs.dataset["fingerprint"]),
-        ("a seed", ours.seed, theirs.seed),
+        ("other data", ours.dataset["fingerprint"], theirs.dataset["fingerprint"]),
+        ("another seed", ours.seed, theirs.seed),
     ):
         if here != there:
             raise InputError(
-                f"this run has other {what} ({there}) than {run.folder} ({here})".replace(
-                    "other a seed", "another seed"
-                ),
+                f"this run has {what} ({there}) than {run.folder} ({here})",
                 where=reference.folder,
                 remedy="Evaluate the reference model on the same data with the same seed.",
             )
