@@ -1,0 +1,1 @@
+"""Train one model per corruption, measure every one on every corruption, score the overlap."""
