@@ -56,7 +56,8 @@ def random_uses(source: str, *, seeding_allowed: bool = False) -> list[str]:
         for name in names:
             last = name.rpartition(".")[2]
             seeds = name in ("torch.manual_seed", "torch.random.fork_rng", "torch.random")
-            if seeds and node.lineno in forked:
+            initial = name.startswith("nn.init.")
+            if (seeds or initial) and node.lineno in forked:
                 continue
             if (
                 any(name == root or name.startswith(root + ".") for root in FORBIDDEN_ROOTS)
@@ -100,6 +101,7 @@ def test_only_sampling_draws() -> None:
         "torch.manual_seed(0)",
         "with torch.random.fork_rng():\n    x = torch.randn(3)",
         "g = torch.Generator()",
+        "nn.init.normal_(weight)",
         "x = stats.norm.rvs(3)",
     ],
 )
@@ -111,4 +113,6 @@ def test_the_search_lets_pass() -> None:
     fine = "with torch.random.fork_rng(devices=[]):\n    torch.manual_seed(0)\n"
     assert random_uses(fine, seeding_allowed=True) == []
     assert random_uses(fine)
+    fine += "    nn.init.normal_(weight)\n"
+    assert random_uses(fine, seeding_allowed=True) == []
     assert random_uses("import torch\nx = torch.zeros(3)  # not torch.rand\n") == []

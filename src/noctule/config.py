@@ -80,6 +80,36 @@ def build_spec(data: Mapping[str, Any], spec: type[SpecT], *, where: object) -> 
         raise _first_complaint(error, spec, where) from error
 
 
+def names_in(folder: Path) -> tuple[str, ...]:
+    """Names of the TOML files in a folder, sorted, without their ending."""
+    return tuple(sorted(path.stem for path in folder.glob("*.toml")))
+
+
+def read_named(name_or_path: str | Path, folder: Path, spec: type[SpecT], kind: str) -> SpecT:
+    """Read a TOML file that comes with the package, by its name, or the user's, by its path.
+
+    Args:
+        name_or_path: a name in `names_in(folder)`, or the path of a file named *.toml.
+        folder: where those that come with the package are.
+        spec: what to read it into.
+        kind: what messages call it: "benchmark".
+
+    Raises:
+        InputError: no such name (the nearest is suggested) or file, or something in the file
+            is wrong (with the file and the dotted key).
+    """
+    if str(name_or_path) in names_in(folder):
+        return read_spec(folder / f"{name_or_path}.toml", spec)
+    path = Path(name_or_path)
+    if path.suffix == ".toml" or path.name != str(name_or_path):
+        return read_spec(path, spec)
+    if path.is_file():
+        raise InputError(
+            f"a {kind} file must be named *.toml", where=path, remedy=f"Rename it {path}.toml."
+        )
+    raise unknown_name(kind, str(name_or_path), names_in(folder))
+
+
 def to_toml(data: Mapping[str, Any]) -> str:
     """TOML for strings, integers, floats, flat lists, tables and lists of tables.
 
@@ -166,10 +196,21 @@ def _dotted(path: Sequence[int | str]) -> str:
 
 
 def _known_keys(spec: type[BaseModel], path: Sequence[int | str]) -> list[str]:
+    inside: list[type[BaseModel]] = []
     for part in path:
         if isinstance(part, str) and part in spec.model_fields:
-            spec = next(_specs_in(spec.model_fields[part].annotation), spec)
+            inside = list(_specs_in(spec.model_fields[part].annotation))
+            spec = inside[0] if inside else spec
+        else:  # of several specs, the path then says which by its `kind`
+            chosen = (one for one in inside if part in _kinds(one))
+            spec = next(chosen, spec)
     return list(spec.model_fields)
+
+
+def _kinds(spec: type[BaseModel]) -> tuple[Any, ...]:
+    """What the key `kind` may say in a table of this spec."""
+    kind = spec.model_fields.get("kind")
+    return get_args(kind.annotation) if kind else ()
 
 
 def _specs_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from noctule.benchmarks.spec import Benchmark, Reference
-from noctule.config import read_spec, write_toml
-from noctule.errors import InputError, unknown_name
+from noctule.config import names_in, read_named, write_toml
 
 FOLDER = Path(__file__).parent
 
@@ -17,7 +16,7 @@ def benchmark_names() -> tuple[str, ...]:
     >>> benchmark_names()
     ('imagenet-noc', 'imagenet-noc-2020-06', 'imagenet-noc-candidates')
     """
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+    return names_in(FOLDER)
 
 
 def load_benchmark(name_or_path: str | Path) -> Benchmark:
@@ -27,18 +26,7 @@ def load_benchmark(name_or_path: str | Path) -> Benchmark:
         InputError: no such name (the nearest is suggested) or file, or something in the file
             is wrong (with the file and the dotted key).
     """
-    if str(name_or_path) in benchmark_names():
-        return read_spec(FOLDER / f"{name_or_path}.toml", Benchmark)
-    path = Path(name_or_path)
-    if path.suffix == ".toml" or path.name != str(name_or_path):
-        return read_spec(path, Benchmark)
-    if path.is_file():
-        raise InputError(
-            "a benchmark file must be named *.toml",
-            where=path,
-            remedy=f"Rename it {path}.toml.",
-        )
-    raise unknown_name("benchmark", str(name_or_path), benchmark_names(), where="--benchmark")
+    return read_named(name_or_path, FOLDER, Benchmark, "benchmark")
 
 
 def write_benchmark(benchmark: Benchmark, path: Path) -> None:

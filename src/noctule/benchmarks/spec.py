@@ -106,12 +106,7 @@ class Benchmark(Spec):
     def _known_corruptions(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if not names:
             raise Refused("the list is empty", "Name at least one corruption.")
-        try:
-            proper = tuple(CORRUPTIONS[name].name for name in names)
-        except InputError as error:
-            raise Refused.because(error) from error
-        _refuse_duplicates("corruption", proper)
-        return proper
+        return proper_names(names)
 
     @field_validator("levels", mode="before")
     @classmethod
@@ -167,6 +162,20 @@ class Benchmark(Spec):
     def from_dict(cls, data: Mapping[str, Any], *, where: object = "benchmark") -> Benchmark:
         """A benchmark from plain data; InputError names `where` and the key."""
         return build_spec(data, cls, where=where)
+
+
+def proper_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Corruptions by their proper names; for the validators of specs.
+
+    Raises:
+        Refused: one is unknown, or listed twice.
+    """
+    try:
+        proper = tuple(CORRUPTIONS[name].name for name in names)
+    except InputError as error:
+        raise Refused.because(error) from error
+    _refuse_duplicates("corruption", proper)
+    return proper
 
 
 def conditions_of(

@@ -7,6 +7,7 @@ directory is importable, as with other command-line tools.
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,10 @@ from noctule.errors import InputError, nearest
 from noctule.models.classifier import Classifier
 
 
-def call_factory(spec: str) -> nn.Module | Classifier:
+def call_factory(spec: str, *, num_classes: int | None = None) -> nn.Module | Classifier:
     """What the function named by `spec` returns.
+
+    It is called without arguments, but for `num_classes` if one is given and it takes it.
 
     The working directory is put first on `sys.path` and stays there: the module may import its
     neighbours later.
@@ -28,8 +31,10 @@ def call_factory(spec: str) -> nn.Module | Classifier:
             or returns something else. The original exception is the cause.
     """
     function = _find(spec)
+    takes_classes = "num_classes" in inspect.signature(function).parameters
+    options = {} if num_classes is None or not takes_classes else {"num_classes": num_classes}
     try:
-        result = function()
+        result = function(**options)
     except Exception as error:  # the user's code may raise anything
         raise InputError(f"the function raised {_text(error)}", where=spec) from error
     if not isinstance(result, nn.Module | Classifier):
@@ -41,7 +46,7 @@ def call_factory(spec: str) -> nn.Module | Classifier:
     return result
 
 
-def _find(spec: str) -> Callable[[], object]:
+def _find(spec: str) -> Callable[..., object]:
     module_name, _, function_name = spec.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:

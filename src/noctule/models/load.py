@@ -11,7 +11,8 @@ from noctule.errors import InputError, nearest
 from noctule.models.classifier import Classifier, make_classifier
 from noctule.models.factory import call_factory
 from noctule.models.preprocessing import Preprocessing
-from noctule.models.shipped import SHIPPED
+from noctule.models.shipped import SHIPPED, shipped_file
+from noctule.models.trained import load_trained
 from noctule.models.weights_file import load_into, read_state_dict
 
 
@@ -30,6 +31,7 @@ def model_forms() -> tuple[ModelForm, ...]:
         ModelForm("torchvision:NAME", "such as torchvision:resnet50, with its default weights"),
         ModelForm("torchvision:NAME@WEIGHTS", "such as torchvision:resnet50@IMAGENET1K_V1"),
         ModelForm("timm:NAME", "such as timm:resnet50.a1_in1k (needs the extra noctule[timm])"),
+        ModelForm("FILE.safetensors", "a network that noctule has trained, as in a study"),
         ModelForm("PACKAGE.MODULE:FUNCTION", "your function that returns a torch.nn.Module"),
     )
 
@@ -76,7 +78,7 @@ def _from_source(
     preprocessing: Preprocessing | None,
     num_classes: int | None,
 ) -> Classifier | None:
-    """The classifier of a shipped name or a zoo; None for a factory."""
+    """The classifier of a shipped name, a zoo or a file; None for a factory."""
     kind, colon, name = spec.partition(":")
     if kind == "torchvision" and colon:
         from noctule.models import torchvision_zoo
@@ -87,12 +89,33 @@ def _from_source(
 
         return timm_zoo.load(name, weights, preprocessing, num_classes)
     if spec in SHIPPED:
-        from noctule.models import shipped
-
-        return shipped.load(spec, weights, preprocessing, num_classes)
+        return _shipped(spec, weights, preprocessing, num_classes)
+    if spec.endswith(".safetensors") and weights is None:
+        return load_trained(Path(spec), preprocessing=preprocessing, num_classes=num_classes)
     if not colon or not kind or not name:
         raise _unknown_form(spec)
     return None
+
+
+def _shipped(
+    name: str,
+    weights: Path | None,
+    preprocessing: Preprocessing | None,
+    num_classes: int | None,
+) -> Classifier:
+    """The shipped classifier of that name, or its architecture's with weights of our own."""
+    if weights is not None:
+        return load_trained(
+            weights, name=name, preprocessing=preprocessing, num_classes=num_classes
+        )
+    with shipped_file(name) as path:
+        return load_trained(
+            path,
+            name=name,
+            weights="shipped with noctule",
+            preprocessing=preprocessing,
+            num_classes=num_classes,
+        )
 
 
 def _unknown_form(spec: str) -> InputError:

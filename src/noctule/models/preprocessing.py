@@ -104,6 +104,19 @@ class Preprocessing:
             for key, value in asdict(self).items()
         }
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, object], *, where: object) -> Preprocessing:
+        """The inverse of `to_dict`; InputError naming `where` if it is not one."""
+        try:
+            return cls(**{
+                key: tuple(value) if isinstance(value, list) else value
+                for key, value in data.items()
+            })  # type: ignore[arg-type]  # fmt: skip
+        except (TypeError, AttributeError) as error:
+            raise InputError(
+                f"its preprocessing cannot be read: {error}", where=where
+            ) from error
+
     def _resized_size(self, width: int, height: int) -> tuple[int, int]:
         if self.resize_px is None:
             return width, height

@@ -25,7 +25,7 @@ def load(
     num_classes: int | None = None,
 ) -> Classifier:
     """Timm's classifier `name`, "architecture" or "architecture.tag"; see `load_classifier`."""
-    timm = _timm()
+    timm = package()
     _check_name(timm, name)
     if weights is None:
         module = _download(timm, name)
@@ -66,7 +66,7 @@ def preprocessing_of(pretrained_cfg: Mapping[str, Any], *, where: str) -> Prepro
         InputError: an input that is not RGB, an interpolation or crop mode without an equal
             here.
     """
-    data = _timm().data.resolve_data_config(pretrained_cfg=dict(pretrained_cfg))
+    data = package().data.resolve_data_config(pretrained_cfg=dict(pretrained_cfg))
     channels, height, width = data["input_size"]
     if channels != 3:
         raise InputError(
@@ -98,7 +98,8 @@ def preprocessing_of(pretrained_cfg: Mapping[str, Any], *, where: str) -> Prepro
     )
 
 
-def _timm() -> Any:
+def package() -> Any:
+    """The package timm; InputError if it is not installed."""
     try:
         import timm
     except ImportError as error:

@@ -99,9 +99,18 @@ def read_identity(folder: Path) -> RunIdentity:
     )
 
 
-def refuse_other(kept: RunIdentity, wanted: RunIdentity, folder: Path) -> None:
-    """Raise InputError with every key in which two identities differ, and both values."""
-    there, here = _flat(kept.to_dict()), _flat(wanted.to_dict())
+def refuse_other(
+    kept: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path, what: str = "run"
+) -> None:
+    """Raise InputError with every key in which two identities differ, and both values.
+
+    Args:
+        kept: what the folder holds, as plain JSON data.
+        wanted: what it was to hold.
+        folder: for the message.
+        what: "run" or "study", for the message.
+    """
+    there, here = _flat(kept), _flat(wanted)
     pairs = {key: (there.get(key, "absent"), here.get(key, "absent")) for key in there | here}
     differences = [
         f"{key} is {old} there and {new} here"
@@ -110,9 +119,9 @@ def refuse_other(kept: RunIdentity, wanted: RunIdentity, folder: Path) -> None:
     ]
     if differences:
         raise InputError(
-            f"holds another run: {'; '.join(differences)}",
+            f"holds another {what}: {'; '.join(differences)}",
             where=folder,
-            remedy="Choose another folder, or give the same settings to go on with this run.",
+            remedy="Choose another folder, or give the same settings to go on with it.",
         )
 
 

@@ -58,7 +58,7 @@ class RunStore:
                 text = json.dumps(identity.to_dict(), indent=2) + "\n"
                 write_atomically(folder / RUN_FILE, text.encode())
         store = cls.open(folder)
-        refuse_other(store.identity, identity, folder)
+        refuse_other(store.identity.to_dict(), identity.to_dict(), folder)
         with _output_errors(folder):
             for path in _leftovers(folder):
                 path.unlink(missing_ok=True)

@@ -1,188 +1,205 @@
-"""A small trainer for small networks on pictures that fit in memory.
+"""Lockstep training: networks that share one stream of pictures, each with its own corruption.
 
-Everything drawn is keyed: the order of an epoch, flips and shifts depend on the seed, the epoch
-and the image's number only, and initial weights on the seed.
+A batch is read, decoded and moved once; then every network takes its own step on it. The
+weights of a network depend on its recipe, seed and views only: not on the networks beside it,
+nor on an interruption. On a CPU that holds to the bit, for a fixed number of threads, on which
+the order of a convolution's sums depends; GPUs do not promise the bits of a sum.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from noctule.errors import InputError
-from noctule.models.preprocessing import Preprocessing
-from noctule.sampling import Stream, bits_of, image_keys, integers, key_of
+from noctule.data import Dataset
+from noctule.errors import InputError, UnreadableImageError
+from noctule.loading import load_batches
+from noctule.models import Preprocessing
+from noctule.training.initial import initialised, torch_seed
+from noctule.training.recipe import Recipe
+from noctule.training.stream import Views, corrupted, draw_epoch, moved
+
+CPU: Final = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How one network is trained: AdamW, learning rate rising for a fifth, then falling to 0.
+class Course:
+    """What networks in training have in common.
 
-    Args:
-        architecture: a name in `noctule.models.small_nets.ARCHITECTURES`.
-        epochs: passes over the images; fixed, nothing stops early.
-        batch_size: images per step; the incomplete last batch of an epoch is left out.
-        learning_rate: at its peak.
-        weight_decay: of AdamW.
-        shift_px: each image is shifted by up to this much both ways, edges reflected.
-        seed: of initial weights, order, flips and shifts.
+    Attributes:
+        dataset: the labelled images.
+        preprocessing: from an image to the picture a corruption sees, and its normalisation.
+        recipe: how each network is trained.
+        seed: of initial weights, order, moves, corruptions and dropout.
+        device: where it happens.
+        precision: of the forward and backward passes; weights are float32 throughout.
+        workers: processes that decode.
+        compiled: whether to compile the networks with `torch.compile`.
     """
 
-    architecture: str
-    epochs: int
-    batch_size: int = 64
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.05
-    shift_px: int = 4
+    dataset: Dataset
+    preprocessing: Preprocessing
+    recipe: Recipe
     seed: int = 0
+    device: torch.device = CPU
+    precision: Literal["float32", "bfloat16"] = "float32"
+    workers: int = 0
+    compiled: bool = False
 
 
-class Epoch(NamedTuple):
-    """What one pass draws: (N,) int64 each, by the image's number; `flip` is 0 or 1."""
+@dataclass(frozen=True, eq=False)
+class Trainee:
+    """A network in training.
 
-    order: torch.Tensor
-    flip: torch.Tensor
-    down_px: torch.Tensor
-    right_px: torch.Tensor
+    Attributes:
+        name: what messages call it.
+        views: how it sees each image in an epoch.
+        module: the network, in training mode, on the course's device.
+        optimiser: of its weights.
+        forward: the network, or its compiled form.
+        losses: mean cross-entropy of each finished epoch, in nats.
+    """
+
+    name: str
+    views: Views
+    module: nn.Module
+    optimiser: torch.optim.Optimizer
+    forward: Callable[[Tensor], Tensor]
+    losses: list[float] = field(default_factory=list)
 
 
-def initialised(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """A freshly built module whose initial weights depend on `seed` only."""
-    with _torch_seeded(seed):
-        return build()
+def enrol(name: str, views: Views, build: Callable[[], nn.Module], course: Course) -> Trainee:
+    """A network before its first epoch.
+
+    Raises:
+        InputError: a batch holds no image in so many views.
+    """
+    if course.recipe.batch_size < len(views):
+        raise InputError(
+            f"batch_size is {course.recipe.batch_size}, and each image is shown {len(views)} "
+            "times in a batch",
+            where="recipe",
+        )
+    module = initialised(build, course.seed, course.recipe.initial_weights)
+    # In this layout convolutions are a third faster, on CPUs as well.
+    module = module.to(course.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    forward = torch.compile(module) if course.compiled else module
+    return Trainee(name, views, module, course.recipe.optimiser.build(module), forward)
+
+
+def steps_per_epoch(images: int, recipe: Recipe, views: int) -> int:
+    """How many full batches there are; InputError if there is none."""
+    steps = images // (recipe.batch_size // views)
+    if steps == 0:
+        raise InputError(
+            f"{images} images, each shown {views} times, do not fill a batch of "
+            f"{recipe.batch_size}",
+            where="recipe.batch_size",
+            remedy="Use smaller batches, or more images.",
+        )
+    return steps
 
 
 def train(
-    module: nn.Module,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    recipe: Recipe,
-    preprocessing: Preprocessing,
-    on_epoch: Callable[[int, float], None] = lambda epoch, loss: None,
-) -> list[float]:
-    """Trains `module` in place.
+    trainees: Sequence[Trainee],
+    course: Course,
+    *,
+    after_epoch: Callable[[Trainee], None] = lambda trainee: None,
+    after_step: Callable[[int], None] = lambda trained: None,
+) -> None:
+    """Train networks to the end of their recipe, in place; each goes on where it stands.
 
     Args:
-        module: takes normalised images.
-        images: uint8 (N, C, H, W).
-        labels: int64 (N,).
-        recipe: see there.
-        preprocessing: only its normalisation is used.
-        on_epoch: called after each epoch with its number and mean loss.
-
-    Returns:
-        The mean cross-entropy of each epoch, in nats.
+        trainees: networks with as many views each.
+        course: what they have in common.
+        after_epoch: called with each network when it has finished an epoch: a checkpoint.
+        after_step: called after each batch with the number of networks it trained.
 
     Raises:
-        InputError: fewer images than a batch holds.
+        InputError: the images do not fill a batch, a loss is not finite, the device's memory
+            does not hold the networks.
+        UnreadableImageError: an image cannot be decoded.
     """
-    steps = recipe.epochs * (len(images) // recipe.batch_size)
-    if steps == 0:
-        raise InputError(f"{len(images)} images do not fill a batch of {recipe.batch_size}")
-    optimiser = torch.optim.AdamW(
-        module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.2
-    )
+    for number in range(course.recipe.epochs):
+        if behind := [trainee for trainee in trainees if len(trainee.losses) == number]:
+            _train_epoch(behind, course, number, after_step)
+            for trainee in behind:
+                after_epoch(trainee)
 
-    def step(inputs: torch.Tensor, targets: torch.Tensor) -> float:
-        loss = F.cross_entropy(module(inputs), targets)
-        optimiser.zero_grad()
+
+def _train_epoch(
+    trainees: Sequence[Trainee],
+    course: Course,
+    number: int,
+    after_step: Callable[[int], None],
+) -> None:
+    views = len(trainees[0].views)
+    epoch = draw_epoch(course.recipe, course.seed, number, course.dataset.ids, views)
+    steps = steps_per_epoch(len(course.dataset), course.recipe, views)
+    plan = epoch.batches(course.recipe.batch_size // views)
+    loaded = load_batches(
+        course.dataset,
+        course.preprocessing,
+        [images.tolist() for images in plan],
+        course.workers,
+    )
+    totals = torch.zeros(len(trainees), device=course.device)
+    cuda = [course.device] if course.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        for step, (images, batch) in enumerate(zip(plan, loaded, strict=True)):
+            if batch.unreadable:
+                raise UnreadableImageError(*batch.unreadable[0])
+            pictures = batch.pictures.to(course.device, non_blocking=True)
+            shown = [moved(pictures, moves.of(images)) for moves in epoch.moves]
+            labels = batch.labels.to(course.device, non_blocking=True).repeat(views)
+            # In the middle of the step, so that neither the first nor the last is of rate 0.
+            rate = course.recipe.learning_rate_at(number + (step + 0.5) / steps)
+            for place, trainee in enumerate(trainees):
+                # Dropout: the same whoever trains beside it, and after a resumption.
+                torch.manual_seed(torch_seed("step", course.seed, number, step))
+                seen = [
+                    corrupted(base, name, epoch, batch.ids)
+                    for base, name in zip(shown, trainee.views, strict=True)
+                ]
+                totals[place] += _step(trainee, torch.cat(seen), labels, rate, course)
+            after_step(len(trainees))
+    for trainee, total in zip(trainees, totals.tolist(), strict=True):
+        if not math.isfinite(total):
+            raise InputError(
+                f"the loss of '{trainee.name}' is not finite in epoch {number + 1}",
+                where="recipe",
+                remedy="Lower the learning rate, or train in float32.",
+            )
+        trainee.losses.append(total / steps)
+
+
+def _step(
+    trainee: Trainee, pictures: Tensor, labels: Tensor, learning_rate: float, course: Course
+) -> Tensor:
+    """One step of one network on uint8 pictures; its loss, a scalar on the device."""
+    inputs = course.preprocessing.normalise(pictures)
+    inputs = inputs.contiguous(memory_format=torch.channels_last)
+    low = course.precision == "bfloat16"
+    try:
+        with torch.autocast(course.device.type, dtype=torch.bfloat16, enabled=low):
+            loss = F.cross_entropy(
+                trainee.forward(inputs), labels, label_smoothing=course.recipe.label_smoothing
+            )
+        for group in trainee.optimiser.param_groups:
+            group["lr"] = learning_rate
+        trainee.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
-        return loss.item()
-
-    losses = []
-    module.train().to(memory_format=torch.channels_last)  # a third faster on CPUs
-    with _torch_seeded(recipe.seed):  # for dropout
-        for epoch in range(recipe.epochs):
-            draws = draw_epoch(recipe, epoch, len(images))
-            batches = _full_batches(draws.order, recipe.batch_size)
-            pictures = (augment(images, batch, draws) for batch in batches)
-            terms = [
-                step(preprocessing.normalise(inputs), labels[batch])
-                for inputs, batch in zip(pictures, batches, strict=True)
-            ]
-            losses.append(math.fsum(terms) / len(terms))
-            on_epoch(epoch, losses[-1])
-    module.eval().to(memory_format=torch.contiguous_format)
-    return losses
-
-
-@contextmanager
-def _torch_seeded(seed: int) -> Iterator[None]:
-    """PyTorch's own generator with a seed, for what takes no other; then as it was before."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
-
-
-def _full_batches(order: torch.Tensor, batch_size: int) -> list[torch.Tensor]:
-    """`order` in parts of `batch_size`, without the incomplete last one."""
-    count = len(order) // batch_size
-    return list(order[: count * batch_size].reshape(count, batch_size))
-
-
-def draw_epoch(recipe: Recipe, epoch: int, count: int) -> Epoch:
-    """The order, flips and shifts of one epoch over `count` images."""
-    stream = Stream(image_keys(key_of("training", recipe.seed, epoch), range(count)))
-    places, flips = stream.words(1)
-    down, right = stream.words(1, lane=1)
-    return Epoch(
-        order=places.flatten().argsort(stable=True),
-        flip=bits_of(flips).flatten(),
-        down_px=integers(down, -recipe.shift_px, recipe.shift_px).flatten(),
-        right_px=integers(right, -recipe.shift_px, recipe.shift_px).flatten(),
-    )
-
-
-def augment(images: torch.Tensor, batch: torch.Tensor, draws: Epoch) -> torch.Tensor:
-    """The images `batch`, shifted with their edges reflected, then mirrored where drawn.
-
-    Args:
-        images: uint8 (N, C, H, W).
-        batch: (B,) the numbers of the images wanted.
-        draws: of this epoch.
-
-    Returns:
-        uint8 (B, C, H, W).
-    """
-    height, width = images.shape[2:]
-    rows = _reflect(torch.arange(height) - draws.down_px[batch, None], height)
-    columns = _reflect(torch.arange(width) - draws.right_px[batch, None], width)
-    columns = torch.where(draws.flip[batch, None] == 1, columns.flip(1), columns)
-    channels = torch.arange(images.shape[1])
-    return images[
-        batch[:, None, None, None],
-        channels[None, :, None, None],
-        rows[:, None, :, None],
-        columns[:, None, None, :],
-    ]
-
-
-def _reflect(index: torch.Tensor, length: int) -> torch.Tensor:
-    """Indices outside [0, length) mirrored at the edge pixels' centres, which do not repeat."""
-    index = index.abs()
-    return torch.where(index < length, index, 2 * (length - 1) - index)
-
-
-@torch.inference_mode()
-def accuracy(
-    module: nn.Module, images: torch.Tensor, labels: torch.Tensor, preprocessing: Preprocessing
-) -> float:
-    """The fraction of uint8 `images` (N, C, H, W) whose largest logit is their label's."""
-    right = 0
-    for start in range(0, len(images), 256):
-        part = slice(start, start + 256)
-        logits = module(preprocessing.normalise(images[part]))
-        right += int((logits.argmax(dim=1) == labels[part]).sum())
-    return right / len(images)
+        trainee.optimiser.step()
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            "the device's memory does not hold all networks that train together",
+            where=str(course.device),
+            remedy="Give --models-at-once with a smaller number, or a smaller batch_size.",
+        ) from error
+    return loss.detach()

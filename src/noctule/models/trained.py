@@ -1,0 +1,115 @@
+"""Weights files that noctule writes: weights, and a record of all that their use needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from noctule.errors import InputError
+from noctule.models.classifier import Classifier, make_classifier
+from noctule.models.preprocessing import Preprocessing
+from noctule.models.shipped import SHIPPED
+from noctule.models.untrained import build_untrained
+from noctule.models.weights_file import load_into, read_state_dict
+
+# One key only: safetensors writes several in an order that differs from run to run.
+_RECORD_KEY = "noctule"
+
+
+def trained_bytes(module: nn.Module, record: Mapping[str, Any]) -> bytes:
+    """A .safetensors file with weights and their training record; the same give the same bytes.
+
+    Args:
+        module: the network.
+        record: JSON values; at least "architecture" (as `build_untrained` takes it),
+            "class_names" in the order of the logits, and "preprocessing".
+    """
+    from safetensors.torch import save
+
+    state = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()
+    }
+    data: bytes = save(state, {_RECORD_KEY: json.dumps(record, sort_keys=True)})
+    return data
+
+
+def training_record(path: Path) -> dict[str, Any]:
+    """The record in a file of `trained_bytes`.
+
+    Raises:
+        InputError: not such a file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {})[_RECORD_KEY]
+        record: dict[str, Any] = json.loads(text)
+        _ = record["architecture"], record["class_names"], record["preprocessing"]
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(
+            "not a weights file written by noctule",
+            where=path,
+            remedy="For weights from elsewhere name the architecture: torchvision:NAME, "
+            "timm:NAME or package.module:function.",
+        ) from error
+    return record
+
+
+def load_trained(
+    path: Path,
+    *,
+    name: str | None = None,
+    architecture: str | None = None,
+    weights: str | None = None,
+    preprocessing: Preprocessing | None = None,
+    num_classes: int | None = None,
+) -> Classifier:
+    """The classifier in a file of `trained_bytes`, with its own preprocessing and class names.
+
+    Args:
+        path: the file.
+        name: what to call it; by default its path.
+        architecture: what to build; by default what the file says, unless that is a function
+            of the user's: a file may not name code to run.
+        weights: where they are from, for people.
+        preprocessing: used instead of its own.
+        num_classes: checked, if given.
+
+    Raises:
+        InputError: not such a file, another number of classes, or code to run.
+    """
+    record = training_record(path)
+    class_names = tuple(map(str, record["class_names"]))
+    if num_classes not in (None, len(class_names)):
+        raise InputError(f"has {len(class_names)} classes, not {num_classes}", where=path)
+    own = Preprocessing.from_dict(record["preprocessing"], where=path)
+    side_px = own.resize_px[0] if isinstance(own.resize_px, tuple) else 224
+    architecture = architecture or _harmless(str(record["architecture"]), path)
+    module = build_untrained(architecture, len(class_names), side_px)
+    load_into(module, read_state_dict(path), path)
+    return make_classifier(
+        module,
+        preprocessing or own,
+        name=name or str(path),
+        architecture=architecture,
+        weights=weights or f"file {path.name}",
+        class_names=class_names,
+        num_classes=len(class_names),
+    )
+
+
+def _harmless(architecture: str, path: Path) -> str:
+    """An architecture of the package or of a zoo; InputError for a function."""
+    if architecture in SHIPPED or architecture.partition(":")[0] in ("torchvision", "timm"):
+        return architecture
+    raise InputError(
+        f"its architecture is the function '{architecture}', which is not called because a "
+        "file says so",
+        where=path,
+        remedy=f"If you trust it: noctule evaluate {architecture} --weights {path}",
+    )

@@ -1,0 +1,90 @@
+"""A network in training on disk: replaced whole after every epoch, so a kill loses only one."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from noctule.errors import InputError, OutputError
+from noctule.store.disk import temporaries_of, write_atomically
+from noctule.training.trainer import Trainee
+
+_PATTERN = re.compile(r"epoch-(\d{4})\.pt")
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, the newest last."""
+    return sorted(path for path in folder.glob("epoch-*.pt") if _PATTERN.fullmatch(path.name))
+
+
+def epochs_kept(folder: Path) -> int:
+    """How many epochs the newest checkpoint has behind it; 0 if there is none."""
+    found = checkpoints(folder)
+    return int(found[-1].stem.removeprefix("epoch-")) if found else 0
+
+
+def save_checkpoint(folder: Path, trainee: Trainee) -> None:
+    """Write a checkpoint of everything that training goes on from, then remove older ones.
+
+    Raises:
+        OutputError: it cannot be written; the older one is kept.
+    """
+    older = checkpoints(folder)
+    path = folder / f"epoch-{len(trainee.losses):04d}.pt"
+    buffer = io.BytesIO()
+    torch.save(
+        {
+            "losses": trainee.losses,
+            "module": trainee.module.state_dict(),
+            "optimiser": trainee.optimiser.state_dict(),
+        },
+        buffer,
+    )
+    try:
+        write_atomically(path, buffer.getvalue())
+        remove(*(one for one in older if one != path))
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written: {error.strerror or error}",
+            where=path,
+            remedy="Mend this and give the same command again: it goes on from the last epoch "
+            "that is kept.",
+        ) from error
+
+
+def load_checkpoint(folder: Path, trainee: Trainee) -> None:
+    """Bring a network to where its newest checkpoint is, if there is one.
+
+    Raises:
+        InputError: the checkpoint is damaged, or of another network.
+    """
+    remove(*temporaries_of(folder, "epoch-*.pt"))
+    found = checkpoints(folder)
+    if not found:
+        return
+    device = next(trainee.module.parameters()).device
+    try:
+        # weights_only: a checkpoint holds numbers, and nothing in it is executed.
+        kept: dict[str, Any] = torch.load(found[-1], map_location=device, weights_only=True)
+        trainee.module.load_state_dict(kept["module"])
+        trainee.optimiser.load_state_dict(kept["optimiser"])
+        trainee.losses[:] = kept["losses"]
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError,
+            pickle.UnpicklingError) as error:  # fmt: skip
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"is damaged, or of another network: {reason}",
+            where=found[-1],
+            remedy="Delete it, and this network is trained from its start.",
+        ) from error
+
+
+def remove(*paths: Path) -> None:
+    """Delete files that may be gone already."""
+    for path in paths:
+        path.unlink(missing_ok=True)
