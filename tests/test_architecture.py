@@ -15,7 +15,7 @@ PACKAGE = Path(noctule.__file__).parent
 ROOMS = [
     "_version", "errors", "config", "provenance", "sampling", "corruptions", "benchmarks",
     "data", "models", "outcomes", "store", "metrics", "scoring", "loading", "selfcheck",
-    "evaluation", "training", "study", "report", "cli", "__main__",
+    "evaluation", "training", "execution", "study", "design", "report", "cli", "__main__",
 ]  # fmt: skip
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

@@ -57,11 +57,11 @@ def show(
 @app.command(name="list")
 def list_(
     what: Annotated[
-        Literal["all", "corruptions", "benchmarks", "datasets", "models"],
+        Literal["all", "corruptions", "benchmarks", "studies", "datasets", "models"],
         typer.Argument(help="What to list."),
     ] = "all",
 ) -> None:
-    """List corruptions, benchmarks, datasets and models."""
+    """List corruptions, benchmarks, studies, datasets and models."""
     from rich.console import Console
 
     from noctule.report.listings import listings

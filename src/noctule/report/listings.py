@@ -13,29 +13,32 @@ from noctule.corruptions import CORRUPTIONS
 from noctule.corruptions.draws import Field
 from noctule.data import dataset_forms
 from noctule.models import model_forms
+from noctule.study.spec import load_study, study_names
 
 
 def listings() -> dict[str, Table]:
     """Every listing by its name."""
     return {
-        "corruptions": _table(
+        "corruptions": table(
             "Corruptions",
             ("name", "family", "drawn for each image", "what it does"),
             _corruptions(),
         ),
-        "benchmarks": _table("Benchmarks", ("name", "corruptions", "title"), _benchmarks()),
-        "datasets": _table("Datasets", ("name", "what it is"), dataset_forms()),
-        "models": _table("Models", ("name", "what it is"), model_forms()),
+        "benchmarks": table("Benchmarks", ("name", "corruptions", "title"), _benchmarks()),
+        "studies": table("Studies", ("name", "candidates", "title"), _studies()),
+        "datasets": table("Datasets", ("name", "what it is"), dataset_forms()),
+        "models": table("Models", ("name", "what it is"), model_forms()),
     }
 
 
-def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
+def table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A plain table of text for the terminal."""
+    result = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
     for number, name in enumerate(header):
-        table.add_column(name, no_wrap=number == 0)
+        result.add_column(name, no_wrap=number == 0)
     for row in rows:
-        table.add_row(*map(Text, row))
-    return table
+        result.add_row(*map(Text, row))
+    return result
 
 
 def _corruptions() -> Iterable[Sequence[str]]:
@@ -52,3 +55,9 @@ def _benchmarks() -> Iterable[Sequence[str]]:
     for name in benchmark_names():
         benchmark = load_benchmark(name)
         yield name, ", ".join(benchmark.corruptions), benchmark.title
+
+
+def _studies() -> Iterable[Sequence[str]]:
+    for name in study_names():
+        study = load_study(name)
+        yield name, str(len(study.candidates)), study.title

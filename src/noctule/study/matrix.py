@@ -48,6 +48,19 @@ class OverlapMatrix:
     confidence: float = 0.95
     source: str = "given in memory"
 
+    def check_defined(self) -> None:
+        """Raise InputError with some of the reasons if no candidate is left."""
+        if self.names:
+            return
+        shown = [f"{name}: {reason}" for name, reason in list(self.undefined.items())[:3]]
+        if more := len(self.undefined) - len(shown):
+            shown.append(f"and {more} more")
+        raise InputError(
+            f"no overlap in it is defined ({'; '.join(shown)})",
+            where=self.source,
+            remedy="Train longer, with more seeds, or measure on more images.",
+        )
+
     @property
     def scores(self) -> NDArray[np.float64]:
         """The published overlap score, max(0, raw); not bounded above."""
@@ -66,9 +79,10 @@ class OverlapMatrix:
         if self.replicates is None or not len(self.replicates):
             return None
         tail = (1 - self.confidence) / 2
-        # An observed value at each end: between a number and infinity nothing is interpolated.
-        low = np.quantile(self.replicates, tail, axis=0, method="higher")
-        high = np.quantile(self.replicates, 1 - tail, axis=0, method="lower")
+        # An observed value outside of each end: between a number and infinity nothing is
+        # interpolated.
+        low = np.quantile(self.replicates, tail, axis=0, method="lower")
+        high = np.quantile(self.replicates, 1 - tail, axis=0, method="higher")
         return low, high
 
 
@@ -114,9 +128,8 @@ def read_matrix(path: Path) -> OverlapMatrix:
                     remedy="Leave the whole row and column of a candidate empty, or fill both.",
                 )
     values = np.array([[_number(cells[i][j], path) for j in defined] for i in defined])
+    values = values.reshape(len(defined), len(defined))
     kept = tuple(names[i] for i in defined)
-    if not kept:
-        raise InputError("no overlap in it is defined", where=path)
     _check_values(values, kept, path)
     missing = (name for i, name in enumerate(names) if i not in defined)
     return OverlapMatrix(
@@ -138,6 +151,8 @@ def _read_square(path: Path) -> tuple[list[str], list[list[str]]]:
     except ValueError as error:
         raise InputError("is empty", where=path) from error
     names = header[1:]
+    if not names:
+        raise InputError("names no candidate in its first row", where=path)
     if [row[0] for row in rows] != names:
         raise InputError(
             "the names in its first column are not those in its first row",

@@ -1,0 +1,101 @@
+"""What would spoil a study is said before its first step, not after its last."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from noctule.corruptions import CORRUPTIONS
+from noctule.data import Dataset
+from noctule.errors import InputError
+from noctule.models.untrained import build_untrained
+from noctule.study.spec import Study
+from noctule.training.initial import initialised
+from noctule.training.trainer import steps_per_epoch
+
+
+def check_study(study: Study, train: Dataset, test: Dataset) -> None:
+    """Refuse what cannot be trained or measured.
+
+    Raises:
+        InputError: the two sets have other classes, a single one, or a class without images;
+            the images do not fill a batch; shifts are as long as the picture; the architecture
+            is unknown, does not take such pictures, or has another number of logits.
+    """
+    check_classes(train, test)
+    steps_per_epoch(len(train), study.recipe, views=2)
+    if study.recipe.shift_px >= study.pictures.side_px:
+        raise InputError(
+            f"shift_px is {study.recipe.shift_px}, and a picture has a side of "
+            f"{study.pictures.side_px} px",
+            where=f"{study.name}: recipe.shift_px",
+        )
+    channels = study.pictures.preprocessing().channels
+    for name in study.candidates:
+        needed = CORRUPTIONS[name].channels
+        if needed not in (None, channels):
+            raise InputError(
+                f"'{name}' needs {needed} channels, pictures here have {channels}",
+                where=f"{study.name}: candidates",
+            )
+    check_architecture(study, len(train.class_names))
+
+
+def check_classes(train: Dataset, test: Dataset) -> None:
+    """Refuse sets that do not share their classes, or have a class without an image."""
+    if len(train.class_names) < 2:
+        raise InputError(
+            f"has a single class, '{train.class_names[0]}'",
+            where=train.name,
+            remedy="Nothing can be learned from one class: give two or more.",
+        )
+    if train.class_names != test.class_names:
+        ours, theirs = set(train.class_names), set(test.class_names)
+        differing = sorted(ours ^ theirs)
+        what = "are in another order" if not differing else (
+            f"differ, first in '{differing[0]}', which "
+            f"{train.name if differing[0] in ours else test.name} alone has"
+        )  # fmt: skip
+        raise InputError(
+            f"the classes of {train.name} and {test.name} {what}",
+            where=test.name,
+            remedy="Train and test images need the same class folders.",
+        )
+    for dataset in (train, test):
+        counts = np.bincount(dataset.labels, minlength=len(dataset.class_names))
+        if empty := [dataset.class_names[i] for i in np.flatnonzero(counts == 0)]:
+            raise InputError(
+                f"{len(empty)} of {len(counts)} classes have no image, first '{empty[0]}'",
+                where=dataset.name,
+                remedy="Add images of them, or leave the class out of both sets.",
+            )
+
+
+def check_architecture(study: Study, num_classes: int) -> None:
+    """Build the network and show it a picture."""
+    side_px = study.pictures.side_px
+
+    def refuse(what: str) -> InputError:
+        return InputError(
+            what,
+            where=study.architecture,
+            remedy=f"It has to turn pictures (batch, 3, {side_px}, {side_px}) into logits "
+            f"(batch, {num_classes}).",
+        )
+
+    module = initialised(
+        lambda: build_untrained(study.architecture, num_classes, side_px),
+        study.seeds[0],
+        study.recipe.initial_weights,
+    ).eval()
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise refuse("this network has nothing to train")
+    try:
+        with torch.inference_mode():
+            logits = module(torch.zeros(2, 3, side_px, side_px))
+    except Exception as error:  # the user's code may raise anything
+        message = str(error).splitlines()[0] if str(error) else ""
+        raise refuse(f"it fails on a picture: {type(error).__name__}: {message}") from error
+    shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if shape != (2, num_classes):
+        raise refuse(f"it returned {shape} for two pictures")

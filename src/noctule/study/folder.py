@@ -1,0 +1,208 @@
+"""A study on disk: what it is, its networks, and the rows of each.
+
+study.json          what determines the results; written once
+study.toml          the same study for people, ready to be run again
+provenance.jsonl    a line for each start
+models/NAME/        checkpoints in training, then weights.safetensors
+runs/NAME/          outcome rows of the trained network, a run folder like any other
+results/            matrix, figures and tables; made from the rows, at any time again
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from noctule.config import build_spec, to_toml
+from noctule.data import Dataset
+from noctule.errors import InputError, OutputError
+from noctule.store import RunStore
+from noctule.store.disk import append_line, read_lines, write_atomically
+from noctule.store.identity import RUN_FILE, refuse_other
+from noctule.study.spec import Member, Study
+from noctule.training.checkpoint import epochs_kept
+
+SCHEMA_VERSION = 1
+STUDY_FILE = "study.json"
+WEIGHTS_FILE = "weights.safetensors"
+
+State = Literal["waiting", "training", "trained", "measured"]
+
+
+class MemberStatus(NamedTuple):
+    """How far one network is.
+
+    Attributes:
+        member: which one.
+        state: "waiting", "training", "trained" or "measured".
+        epochs: finished.
+    """
+
+    member: Member
+    state: State
+    epochs: int
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """One study folder.
+
+    Attributes:
+        folder: where it is.
+        study: the study.
+        identity: all that determines its results, JSON-ready: the study, the data's
+            fingerprints, the precision and the kind of device.
+    """
+
+    folder: Path
+    study: Study
+    identity: Mapping[str, Any]
+
+    @classmethod
+    def create_or_resume(cls, folder: Path, identity: Mapping[str, Any]) -> StudyFolder:
+        """Start a study, or go on with the same one.
+
+        Raises:
+            InputError: the folder holds another study (every key that differs is listed), or
+                something that is not a study.
+            OutputError: it cannot be written.
+        """
+        try:
+            if not (folder / STUDY_FILE).exists():
+                _refuse_foreign(folder)
+                folder.mkdir(parents=True, exist_ok=True)
+                text = to_toml(_without_none(identity["study"]))
+                write_atomically(folder / "study.toml", text.encode())
+                text = json.dumps(identity, indent=2) + "\n"
+                write_atomically(folder / STUDY_FILE, text.encode())
+        except OSError as error:
+            raise OutputError(
+                f"cannot be written: {error.strerror or error}", where=folder
+            ) from error
+        kept = cls.open(folder)
+        refuse_other(kept.identity, identity, folder, "study")
+        return kept
+
+    @classmethod
+    def open(cls, folder: Path) -> StudyFolder:
+        """A study folder, complete or not.
+
+        Raises:
+            InputError: it is not one, or a newer noctule wrote it.
+        """
+        path = folder / STUDY_FILE
+        if not path.is_file():
+            raise InputError(f"is not a study folder: it has no {STUDY_FILE}", where=folder)
+        try:
+            identity = json.loads(path.read_text(encoding="utf-8"))
+            version, study = identity["schema_version"], identity["study"]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise InputError(f"is not a study's record: {error}", where=path) from error
+        if version != SCHEMA_VERSION:
+            raise InputError(
+                f"was written by another noctule (version {version} of the folder, this one "
+                f"knows {SCHEMA_VERSION})",
+                where=path,
+                remedy="Use the noctule that wrote it, or start the study in a new folder.",
+            )
+        return cls(folder, build_spec(study, Study, where=path), identity)
+
+    def model_folder(self, member: Member) -> Path:
+        """Where checkpoints and weights of one network are."""
+        return self.folder / "models" / str(member)
+
+    def weights(self, member: Member) -> Path:
+        """The trained network; `noctule evaluate` takes this file as a model."""
+        return self.model_folder(member) / WEIGHTS_FILE
+
+    def run_folder(self, member: Member) -> Path:
+        """Where the rows of one network are."""
+        return self.folder / "runs" / str(member)
+
+    @property
+    def results(self) -> Path:
+        """Where matrix, figures and tables are."""
+        return self.folder / "results"
+
+    def status(self) -> list[MemberStatus]:
+        """How far every network is."""
+        return [MemberStatus(one, *self._state(one)) for one in self.study.members]
+
+    def missing(self) -> list[Member]:
+        """Those that are not measured yet."""
+        return [one.member for one in self.status() if one.state != "measured"]
+
+    def record_start(self, provenance: Mapping[str, Any]) -> None:
+        """Append a line to provenance.jsonl."""
+        path = self.folder / "provenance.jsonl"
+        try:
+            append_line(path, provenance)
+        except OSError as error:
+            raise OutputError(f"cannot be written: {error.strerror}", where=path) from error
+
+    def starts(self) -> list[dict[str, Any]]:
+        """The provenance of every start, the first one first."""
+        return read_lines(self.folder / "provenance.jsonl")
+
+    def _state(self, member: Member) -> tuple[State, int]:
+        if not self.weights(member).is_file():
+            epochs = epochs_kept(self.model_folder(member))
+            return ("training" if epochs else "waiting"), epochs
+        epochs = self.study.recipe.epochs
+        run = self.run_folder(member)
+        if not (run / RUN_FILE).is_file() or RunStore.open(run).missing_slices():
+            return "trained", epochs
+        return "measured", epochs
+
+
+def study_identity(
+    study: Study, train: Dataset, test: Dataset, *, device_type: str, precision: str
+) -> dict[str, Any]:
+    """All that determines the results of a study, JSON-ready."""
+
+    def described(dataset: Dataset) -> dict[str, Any]:
+        return {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint(),
+            "num_images": len(dataset),
+            "num_classes": len(dataset.class_names),
+        }
+
+    identity: dict[str, Any] = json.loads(
+        json.dumps(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "study": study.to_dict(),
+                "train": described(train),
+                "test": described(test),
+                "device_type": device_type,
+                "precision": precision,
+            }
+        )
+    )
+    return identity
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise InputError("is a file, not a folder", where=folder, remedy="Choose another.")
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    foreign = [name for name in found if name != "study.toml" and not name.startswith(".study")]
+    if foreign:
+        raise InputError(
+            f"is not empty and not a study folder (it holds {foreign[0]})",
+            where=folder,
+            remedy="Choose an empty or new folder.",
+        )
+
+
+def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
+    """TOML has no null: a key without a value is left out."""
+    return {
+        key: _without_none(value) if isinstance(value, Mapping) else value
+        for key, value in table.items()
+        if value is not None
+    }

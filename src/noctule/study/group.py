@@ -1,0 +1,179 @@
+"""The work of one process: networks that train in lockstep, and are then measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from filelock import FileLock, Timeout
+
+from noctule._version import __version__
+from noctule.data import Dataset
+from noctule.errors import InputError, OutputError
+from noctule.evaluation import Settings, run_benchmark, workers_for
+from noctule.execution import Report
+from noctule.models.trained import load_trained, trained_bytes
+from noctule.models.untrained import build_untrained
+from noctule.store.disk import write_atomically
+from noctule.study.folder import StudyFolder
+from noctule.study.spec import Member
+from noctule.training.checkpoint import checkpoints, load_checkpoint, remove, save_checkpoint
+from noctule.training.trainer import Course, Trainee, enrol, train
+
+# Every network is shown the same corrupted test pictures, whatever its own seed.
+TEST_SEED = 0
+
+
+class Advance(NamedTuple):
+    """What there is to say of progress.
+
+    Attributes:
+        kind: "training" (counted in steps of a network) or "measuring" (in test images of one).
+        amount: how many more are done.
+    """
+
+    kind: Literal["training", "measuring"]
+    amount: int
+
+
+@dataclass(frozen=True)
+class GroupJob:
+    """Networks of one seed that train in lockstep and are then measured; picklable."""
+
+    folder: Path
+    members: tuple[Member, ...]
+    train: Dataset
+    test: Dataset
+    workers: int | None
+    argv: Sequence[str] | None
+
+
+def train_and_measure(job: GroupJob, device: torch.device, report: Report) -> None:
+    """Bring the networks of one group to their end: weights, then rows."""
+    folder = StudyFolder.open(job.folder)
+    with ExitStack() as locks:
+        for member in job.members:
+            locks.enter_context(_locked(folder, member))
+        _train_group(folder, job, device, report)
+        for member in job.members:
+            _measure(folder, member, job, device, report)
+
+
+def _train_group(
+    folder: StudyFolder, job: GroupJob, device: torch.device, report: Report
+) -> None:
+    study = folder.study
+    course = Course(
+        dataset=job.train,
+        preprocessing=study.pictures.preprocessing(),
+        recipe=study.recipe,
+        seed=job.members[0].seed,
+        device=device,
+        precision=folder.identity["precision"],
+        workers=workers_for(job.train, job.workers),
+        compiled=study.compiled,
+    )
+    members = {
+        str(member): member for member in job.members if not folder.weights(member).is_file()
+    }
+    trainees = [_enrolled(folder, member, course) for member in members.values()]
+
+    def keep(trainee: Trainee) -> None:
+        member = members[trainee.name]
+        if len(trainee.losses) < study.recipe.epochs:
+            save_checkpoint(folder.model_folder(member), trainee)
+        else:
+            _save_weights(folder, member, trainee, course)
+
+    train(
+        trainees,
+        course,
+        after_epoch=keep,
+        after_step=lambda trained: report(Advance("training", trained)),
+    )
+
+
+def _enrolled(folder: StudyFolder, member: Member, course: Course) -> Trainee:
+    study, classes = folder.study, len(course.dataset.class_names)
+    trainee = enrol(
+        str(member),
+        member.views,
+        lambda: build_untrained(study.architecture, classes, study.pictures.side_px),
+        course,
+    )
+    place = folder.model_folder(member)
+    place.mkdir(parents=True, exist_ok=True)
+    load_checkpoint(place, trainee)
+    return trainee
+
+
+def _save_weights(
+    folder: StudyFolder, member: Member, trainee: Trainee, course: Course
+) -> None:
+    record: dict[str, Any] = {
+        "architecture": folder.study.architecture,
+        "class_names": list(course.dataset.class_names),
+        "preprocessing": course.preprocessing.to_dict(),
+        "member": str(member),
+        "losses": trainee.losses,
+        "noctule_version": __version__,
+        "study": dict(folder.identity),
+    }
+    path = folder.weights(member)
+    try:
+        write_atomically(path, trained_bytes(trainee.module, record))
+    except OSError as error:
+        raise OutputError(f"cannot be written: {error.strerror}", where=path) from error
+    remove(*checkpoints(folder.model_folder(member)))
+
+
+def _measure(
+    folder: StudyFolder, member: Member, job: GroupJob, device: torch.device, report: Report
+) -> None:
+    classifier = load_trained(
+        folder.weights(member), name=str(member), architecture=folder.study.architecture
+    )
+    done = 0
+
+    def advance(images: int, total: int) -> None:
+        nonlocal done
+        report(Advance("measuring", images - done))
+        done = images
+
+    run_benchmark(
+        classifier,
+        job.test,
+        folder.study.benchmark,
+        out=folder.run_folder(member),
+        settings=Settings(
+            seed=TEST_SEED,
+            device=str(device),
+            workers=job.workers,
+            precision=folder.identity["precision"],
+            # A network near chance is a finding here, and no mistake of the user's.
+            self_check=False,
+        ),
+        progress=advance,
+        argv=job.argv,
+    )
+
+
+def _locked(folder: StudyFolder, member: Member) -> FileLock:
+    place = folder.model_folder(member)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place / ".lock")
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise InputError(
+            f"another process is at work on '{member}'",
+            where=folder.folder,
+            remedy="Wait for it, or share the work with --only.",
+        ) from error
+    except OSError as error:
+        raise OutputError(f"cannot be written: {error.strerror}", where=place) from error
+    return lock

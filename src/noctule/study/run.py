@@ -1,0 +1,177 @@
+"""Running a study: what is missing is shared out among processes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from noctule import provenance
+from noctule.data import Dataset, open_dataset
+from noctule.errors import InputError, unknown_name
+from noctule.evaluation import Settings
+from noctule.execution import Report, run_jobs, usable_cores
+from noctule.study.checks import check_study
+from noctule.study.folder import StudyFolder, study_identity
+from noctule.study.group import GroupJob, train_and_measure
+from noctule.study.spec import Member, Study
+from noctule.training.trainer import steps_per_epoch
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where and how a study runs; nothing here changes its results.
+
+    Attributes:
+        devices: as torch names them; none takes a GPU if there is one, else the CPU.
+        processes: how many work at once; None is one for each GPU, or for each CPU core.
+        models_at_once: the most networks that train together in a process; None is no limit.
+        workers: processes that decode, for each process; None suits the data.
+        only: names of networks ("shear-seed0") to run, the others being run elsewhere; empty
+            is all.
+    """
+
+    devices: tuple[str, ...] = ()
+    processes: int | None = None
+    models_at_once: int | None = None
+    workers: int | None = None
+    only: tuple[str, ...] = ()
+
+
+def prepare_study(
+    study: Study, *, out: Path | None = None, where: Where | None = None
+) -> tuple[StudyFolder, Dataset, Dataset]:
+    """Check everything, and open or resume the study's folder: nothing is trained yet.
+
+    Returns:
+        The folder, the images to train on and those to test on.
+
+    Raises:
+        InputError: something cannot be used, or the folder holds another study.
+        OutputError: the folder cannot be written.
+    """
+    where = where or Where()
+    train_set, test_set = open_dataset(study.train), open_dataset(study.test)
+    check_study(study, train_set, test_set)
+    device_type = _devices(where)[0].type
+    precision: str = study.precision
+    if precision == "auto":
+        precision = "float32" if device_type == "cpu" else "bfloat16"
+    identity = study_identity(
+        study, train_set, test_set, device_type=device_type, precision=precision
+    )
+    folder = StudyFolder.create_or_resume(out or default_folder(study), identity)
+    return folder, train_set, test_set
+
+
+def run_study(
+    folder: StudyFolder,
+    train_set: Dataset,
+    test_set: Dataset,
+    *,
+    where: Where | None = None,
+    on_advance: Report = lambda advance: None,
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Train and measure every network that is missing; arguments from `prepare_study`.
+
+    Raises:
+        NoctuleError: something failed; what is finished is kept, and the next call goes on.
+    """
+    where = where or Where()
+    devices = _devices(where)
+    wanted = _wanted(folder, where.only)
+    if not wanted:
+        return
+    processes = _processes(where, devices)
+    folder.record_start(
+        provenance.collect(argv, device=str(devices[0]), processes=processes, only=where.only)
+    )
+    jobs = [
+        GroupJob(folder.folder, members, train_set, test_set, where.workers, argv)
+        for members in groups(wanted, processes, where.models_at_once)
+    ]
+    run_jobs(
+        train_and_measure,
+        jobs,
+        processes=processes,
+        devices=devices,
+        threads=folder.study.threads,
+        on_report=on_advance,
+    )
+
+
+def groups(
+    members: Sequence[Member], processes: int, models_at_once: int | None
+) -> list[tuple[Member, ...]]:
+    """Networks that train together: of one seed, in parts of nearly equal size.
+
+    >>> members = [Member(name, seed) for seed in (0, 1) for name in (None, "rain", "shear")]
+    >>> [len(group) for group in groups(members, processes=4, models_at_once=None)]
+    [2, 1, 2, 1]
+    """
+    seeds = sorted({member.seed for member in members})
+    parts: list[tuple[Member, ...]] = []
+    for seed in seeds:
+        mine = [member for member in members if member.seed == seed]
+        count = min(len(mine), -(-processes // len(seeds)))
+        if models_at_once is not None:
+            count = max(count, -(-len(mine) // models_at_once))
+        # The k-th of every `count`: dear corruptions are spread.
+        parts += [tuple(mine[k::count]) for k in range(count)]
+    return parts
+
+
+def default_folder(study: Study) -> Path:
+    """runs/study-NAME, so that the same command finds its own study again."""
+    return Path("runs") / f"study-{re.sub(r'[^A-Za-z0-9]+', '-', study.name).strip('-')}"
+
+
+def work_left(folder: StudyFolder, only: Sequence[str] = ()) -> dict[str, tuple[int, int]]:
+    """(done, all) of "training" and "measuring", in the units of `Advance`."""
+    study = folder.study
+    chosen = [one for one in folder.status() if not only or str(one.member) in only]
+    steps = steps_per_epoch(int(folder.identity["train"]["num_images"]), study.recipe, views=2)
+    images = int(folder.identity["test"]["num_images"])
+    measured = sum(one.state == "measured" for one in chosen)
+    return {
+        "training": (
+            steps * sum(one.epochs for one in chosen),
+            steps * study.recipe.epochs * len(chosen),
+        ),
+        "measuring": (images * measured, images * len(chosen)),
+    }
+
+
+def _wanted(folder: StudyFolder, only: Sequence[str]) -> list[Member]:
+    known = {str(member) for member in folder.study.members}
+    for name in only:
+        if name not in known:
+            raise unknown_name("network", name, known, where="--only")
+    return [one for one in folder.missing() if not only or str(one) in only]
+
+
+def _devices(where: Where) -> list[torch.device]:
+    names = where.devices or (None,)
+    devices = [Settings(device=name).resolved_device() for name in names]
+    if len({device.type for device in devices}) > 1:
+        raise InputError(
+            f"{', '.join(map(str, devices))} are of several kinds",
+            where="--device",
+            remedy="A study runs on CPUs or on GPUs: their results differ in the last bits.",
+        )
+    return devices
+
+
+def _processes(where: Where, devices: Sequence[torch.device]) -> int:
+    for name, value in (
+        ("processes", where.processes),
+        ("models_at_once", where.models_at_once),
+    ):
+        if value is not None and value < 1:
+            raise InputError(f"{value} is less than 1", where=f"--{name.replace('_', '-')}")
+    default = usable_cores() if devices[0].type == "cpu" else len(devices)
+    return where.processes or default

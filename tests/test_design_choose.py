@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+from itertools import combinations, permutations
+
+import numpy as np
+import pytest
+
+from noctule.benchmarks import Benchmark, load_benchmark, write_benchmark
+from noctule.design import (
+    benchmark_of,
+    choose_exact,
+    choose_greedy,
+    coverage,
+    largest_set,
+    n_by_k,
+)
+from noctule.errors import InputError
+from noctule.sampling import image_words, key_of, unit_interval
+from noctule.study.matrix import OverlapMatrix
+
+# What the solver may leave on the table, of a sum of shares.
+GAP = 1e-6
+
+
+def drawn_matrix(n: int, number: int) -> OverlapMatrix:
+    """Symmetric, 1 on the diagonal, elsewhere uniform in [−.3, 1.2): both cuts occur."""
+    ((words, _),) = image_words([key_of("design", number)], range(n * n))
+    values = 1.5 * unit_interval(words).double().numpy().reshape(n, n) - 0.3
+    raw = np.triu(values, 1)
+    return OverlapMatrix(tuple("abcdefgh"[:n]), raw + raw.T + np.eye(n))
+
+
+def star(overlap: float) -> OverlapMatrix:
+    """A hub that overlaps three leaves, which do not overlap each other."""
+    raw = np.eye(4)
+    raw[0, 1:] = raw[1:, 0] = overlap
+    return OverlapMatrix(("hub", "x", "y", "z"), raw)
+
+
+def possible(matrix: OverlapMatrix, size: int, limit: float | None) -> list[tuple[int, ...]]:
+    """Every set of this size within the limit, by trying all."""
+    return [
+        chosen
+        for chosen in combinations(range(len(matrix.names)), size)
+        if limit is None
+        or all(max(0.0, matrix.raw[i, j]) < limit for i, j in combinations(chosen, 2))
+    ]
+
+
+def best_coverage(matrix: OverlapMatrix, sets: list[tuple[int, ...]]) -> float:
+    def covered(chosen: tuple[int, ...], c: int) -> float:
+        return max(min(1.0, max(0.0, float(matrix.raw[b, c]))) for b in chosen)
+
+    n = len(matrix.names)
+    return max((sum(covered(one, c) for c in range(n)) / n for one in sets), default=0.0)
+
+
+CASES = [(n, number) for n in range(2, 9) for number in range(2)]
+
+
+@pytest.mark.parametrize("limit", [None, 0.15, 0.5, 0.9, 1.1])
+@pytest.mark.parametrize(("n", "number"), CASES)
+def test_exact_is_the_best_of_all_sets_and_greedy_no_better(n, number, limit) -> None:
+    matrix = drawn_matrix(n, number)
+    smaller_best = 0.0
+    for size in range(1, n + 1):
+        sets = possible(matrix, size, limit)
+        greedy = choose_greedy(matrix, size, limit)
+        positions = tuple(sorted(map(matrix.names.index, greedy.names)))
+        assert positions in possible(matrix, len(positions), limit)
+        assert greedy.complete == (len(greedy.names) == size)
+        if not sets:
+            assert not greedy.complete
+            with pytest.raises(InputError, match=f"{size} corruptions under .* not possible"):
+                choose_exact(matrix, size, limit)
+            continue
+        best = best_coverage(matrix, sets)
+        exact = choose_exact(matrix, size, limit)
+        assert tuple(map(matrix.names.index, exact.names)) in sets
+        assert exact.scores.coverage == pytest.approx(best, abs=GAP)
+        if greedy.complete:
+            assert greedy.scores.coverage <= best + 1e-12
+        assert bool(exact.note) == (smaller_best > best + GAP), exact.note
+        smaller_best = max(smaller_best, best)
+
+
+def test_the_cases_above_have_infeasible_ones_stuck_ones_and_better_smaller_ones() -> None:
+    infeasible = stuck = fewer_better = suboptimal = 0
+    for n, number in CASES:
+        matrix = drawn_matrix(n, number)
+        for limit in (0.15, 0.5, 0.9, 1.1):
+            bests = [
+                best_coverage(matrix, possible(matrix, size, limit)) for size in range(1, n + 1)
+            ]
+            for size, best in enumerate(bests, start=1):
+                greedy = choose_greedy(matrix, size, limit)
+                infeasible += best == 0
+                stuck += best > 0 and not greedy.complete
+                suboptimal += greedy.complete and greedy.scores.coverage < best - GAP
+                fewer_better += 0 < best < max(bests[: size - 1], default=0) - GAP
+    assert min(infeasible, stuck, fewer_better, suboptimal) >= 2
+
+
+@pytest.mark.parametrize("limit", [None, 0.15, 0.5, 1.1])
+def test_the_largest_set_is_as_large_as_any(limit) -> None:
+    for n, number in CASES:
+        matrix = drawn_matrix(n, number)
+        largest = max(size for size in range(1, n + 1) if possible(matrix, size, limit))
+        found = largest_set(matrix, limit)
+        assert tuple(map(matrix.names.index, found)) in possible(matrix, largest, limit)
+
+
+def test_what_is_infeasible_is_said_with_the_largest_set() -> None:
+    with pytest.raises(InputError) as error:
+        choose_exact(star(0.5), 4, 0.4)
+    assert error.value.what == (
+        "4 corruptions under 0.4 are not possible; the largest possible set has 3 (x, y, z)"
+    )
+
+
+def test_a_pair_at_the_limit_is_not_below_it() -> None:
+    matrix = OverlapMatrix(("a", "b"), np.array([[1.0, 0.3], [0.3, 1.0]]))
+    assert choose_greedy(matrix, 2, 0.3).names == ("a",)
+    with pytest.raises(InputError, match="the largest possible set has 1"):
+        choose_exact(matrix, 2, 0.3)
+    above = float(np.nextafter(0.3, 1))
+    assert choose_greedy(matrix, 2, above).names == ("a", "b")
+    assert choose_exact(matrix, 2, above).names == ("a", "b")
+
+
+def test_conflicts_count_overlap_beyond_1() -> None:
+    # Shares are cut off at 1, conflicts are not: 1.5 is not below 1.2, and 1.1 is.
+    matrix = OverlapMatrix(("a", "b"), np.array([[1.0, 1.5], [1.5, 1.0]]))
+    assert not choose_greedy(matrix, 2, 1.2).complete
+    with pytest.raises(InputError, match="not possible"):
+        choose_exact(matrix, 2, 1.2)
+    matrix = OverlapMatrix(("a", "b"), np.array([[1.0, 1.1], [1.1, 1.0]]))
+    assert choose_exact(matrix, 2, 1.2).names == ("a", "b")
+
+
+# Greedy, by hand
+
+
+def test_greedy_takes_the_largest_gain_each_time() -> None:
+    # Sums of the rows: a 1.6, b 1.9, c 1.7, d 1.4; so b, which covers (.6, 1, .3, 0).
+    # Gains then: a .4, c .7 + .4 = 1.1, d (.4 − .3) + 1 = 1.1; alike, so c, the first.
+    # Covered: (.6, 1, 1, .4); gains a .4, d .6; so d, then a.
+    raw = np.array(
+        [[1.0, 0.6, 0.0, 0.0], [0.6, 1.0, 0.3, 0.0], [0.0, 0.3, 1.0, 0.4], [0.0, 0.0, 0.4, 1.0]]
+    )
+    matrix = OverlapMatrix(tuple("abcd"), raw)
+    assert choose_greedy(matrix, 4).names == ("b", "c", "d", "a")
+    # With a limit of .3, c may not go with b, so d is next; then neither a nor c may come.
+    choice = choose_greedy(matrix, 3, 0.3)
+    assert choice.names == ("b", "d")
+    assert choice.note == (
+        "greedy got stuck at 2 of 3 corruptions: every other candidate overlaps one of them "
+        "by 0.3 or more"
+    )
+
+
+def test_ties_go_to_the_first_whatever_the_rounding() -> None:
+    # Rows 0 and 1 sum to 1 + .9, row 2 to 1 + .3 + .3 + .3, the others to less.
+    raw = np.eye(6)
+    raw[0, 1] = 0.9
+    raw[2, 3:] = 0.3
+    raw = np.maximum(raw, raw.T)
+    rounding_decides = 0
+    for order in permutations(range(6)):
+        matrix = OverlapMatrix(tuple(f"n{i}" for i in order), raw[np.ix_(order, order)])
+        first = next(i for i in order if i <= 2)
+        assert choose_greedy(matrix, 1).names == (f"n{first}",)
+        rounding_decides += order[int(matrix.shares.mean(axis=1).argmax())] != first
+    assert rounding_decides > 100
+
+
+def test_greedy_may_get_stuck_where_exact_does_not() -> None:
+    greedy = choose_greedy(star(0.5), 3, 0.4)
+    assert (greedy.names, greedy.complete) == (("hub",), False)
+    assert choose_exact(star(0.5), 3, 0.4).names == ("x", "y", "z")
+
+
+def test_a_smaller_set_that_covers_more_is_pointed_out() -> None:
+    # The hub alone: (1 + 3 · .8) / 4 = .85; two leaves: (2 + .8) / 4 = .7.
+    choice = choose_exact(star(0.8), 2, 0.4)
+    assert choice.scores.coverage == pytest.approx(0.7)
+    assert (
+        choice.note == "a smaller set, hub, covers more than the best of 2: 0.850 against 0.700"
+    )
+    assert choose_exact(star(0.8), 1, 0.4).note is None
+    assert choose_exact(star(0.8), 2).note is None
+
+
+@pytest.mark.parametrize("choose", [choose_exact, choose_greedy])
+@pytest.mark.parametrize(
+    ("size", "limit", "message"),
+    [
+        (0, None, "0 corruptions are asked for, of 4 candidates. Use a size from 1 to 4"),
+        (5, None, "5 corruptions are asked for, of 4 candidates"),
+        (2, 0.0, "the largest overlap allowed is 0"),
+        (2, -0.1, "the largest overlap allowed is -0.1"),
+        (2, float("nan"), "the largest overlap allowed is nan"),
+    ],
+)
+def test_impossible_requests_are_refused(choose, size, limit, message) -> None:
+    with pytest.raises(InputError, match=message):
+        choose(star(0.5), size, limit)
+
+
+def test_undefined_candidates_are_counted_in_the_refusal() -> None:
+    matrix = OverlapMatrix(("a",), np.eye(1), {"b": "no gain"})
+    with pytest.raises(InputError, match="of 1 candidates, 1 more are undefined"):
+        choose_exact(matrix, 2)
+    assert choose_exact(matrix, 1, 0.1).scores.undefined == {"b": "no gain"}
+
+
+# A benchmark from a choice
+
+REGISTERED = OverlapMatrix(
+    ("rain", "shear", "hue"),
+    np.array([[1.0, 0.5, 0.0], [0.5, 1.0, 0.4], [0.0, 0.4, 1.0]]),
+    {"blur": "training on it did not help"},
+    source="overlap.csv",
+)
+
+
+def test_a_choice_becomes_a_benchmark_file(tmp_path) -> None:
+    choice = choose_exact(REGISTERED, 2, 0.3)
+    assert choice.names == ("rain", "hue")  # coverage (1 + .5 + 1) / 3
+    benchmark = benchmark_of(choice, REGISTERED, "mine")
+    write_benchmark(benchmark, tmp_path / "mine.toml")
+    loaded = load_benchmark(tmp_path / "mine.toml")
+    assert loaded == benchmark
+    assert isinstance(loaded, Benchmark)
+    assert (loaded.name, loaded.corruptions, loaded.levels) == ("mine", ("rain", "hue"), None)
+    assert loaded.source == (
+        "Designed by noctule from overlap.csv: 2 corruptions, every overlap below 0.3, exact "
+        "method; coverage 0.833 of 3 candidates. Left out, their overlap is not defined: blur "
+        "(training on it did not help)"
+    )
+
+
+def test_a_benchmark_of_families_says_so() -> None:
+    (design,) = n_by_k(REGISTERED, [0, 0, 1], n=1, k=2, count=5)
+    source = benchmark_of(design, REGISTERED, "f").source
+    assert "1 families with 2 corruptions each; coverage 0.800" in source  # (1 + 1 + .4) / 3
+
+
+def test_only_registered_corruptions_and_complete_choices_make_a_benchmark() -> None:
+    choice = choose_greedy(star(0.5), 1)
+    with pytest.raises(InputError, match="candidate hub is not a registered corruption"):
+        benchmark_of(choice, star(0.5), "b")
+    stuck = choose_greedy(REGISTERED, 3, 0.3)
+    with pytest.raises(InputError, match="greedy got stuck at 1 of 3"):
+        benchmark_of(stuck, REGISTERED, "b")
+    assert coverage(REGISTERED, stuck.names) == stuck.scores.coverage
