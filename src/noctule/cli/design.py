@@ -129,15 +129,15 @@ def n_by_k(
     """Make benchmarks of N families with K corruptions each."""
     from noctule.design import benchmark_of
     from noctule.design import n_by_k as benchmarks_of_families
-    from noctule.study.families import kmeans_families
+    from noctule.study.families import family_letter, kmeans_families
 
     overlap = _read(matrix)
     labels = kmeans_families(overlap, seed=seed).labels
     designs = benchmarks_of_families(overlap, labels, families, per_family, count, seed=seed)
-    members: dict[int, list[str]] = {}
+    members: dict[str, list[str]] = {}
     for name, label in zip(overlap.names, labels, strict=True):
-        members.setdefault(int(label), []).append(name)
-    rows = [[str(label), ", ".join(members[label])] for label in sorted(members)]
+        members.setdefault(family_letter(label), []).append(name)
+    rows = [[letter, ", ".join(names)] for letter, names in sorted(members.items())]
     _print_table("Families", ["family", "candidates"], rows)
     rows = [
         [str(number), *_short(one.scores), ", ".join(one.names)]

@@ -143,18 +143,20 @@ _LATEX = {
     **{c: f"\\{c}" for c in "&%$#_{}"},
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "–": "--", "−": "$-$", "·": r"$\cdot$",
+    # Other signs than these in the OT1 encoding, and options of a `\\` before them.
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "*": "{*}",
 }  # fmt: skip
 
 
 def _latex(table: ScoreTable) -> str:
     def line(cells: Sequence[str]) -> str:
-        return " & ".join(map(_escape, cells)) + r" \\"
+        return " & ".join(map(escape_latex, cells)) + r" \\"
 
     *body, last = map(line, table.rows)
     return "\n".join(
         [
             r"\begin{table}",
-            rf"\caption{{{_escape(table.title)}. {_escape(' '.join(table.notes))}}}",
+            rf"\caption{{{escape_latex(table.title)}. {escape_latex(' '.join(table.notes))}}}",
             rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
             r"\toprule",
             line(table.header),
@@ -170,5 +172,10 @@ def _latex(table: ScoreTable) -> str:
     )
 
 
-def _escape(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+def escape_latex(text: str) -> str:
+    r"""Text that LaTeX prints as it is, on one line.
+
+    >>> escape_latex("salt_pepper: 5 %")
+    'salt\\_pepper: 5 \\%'
+    """
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))

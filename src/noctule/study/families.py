@@ -121,6 +121,16 @@ def seriation(matrix: OverlapMatrix) -> tuple[int, ...]:
     return tuple(order[leaf] for leaf in (leaves if leaves[0] <= leaves[-1] else leaves[::-1]))
 
 
+def family_letter(label: int) -> str:
+    """What a family is called: A to Z, then AA, AB and so on.
+
+    >>> family_letter(0), family_letter(25), family_letter(26)
+    ('A', 'Z', 'AA')
+    """
+    first, last = divmod(label, 26)
+    return (family_letter(first - 1) if first else "") + chr(ord("A") + last)
+
+
 class _Branch(NamedTuple):
     """A part of the tree, and its shortest orders.
 

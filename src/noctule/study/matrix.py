@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noctule.errors import InputError, OutputError
+from noctule.store.disk import write_atomically
 
 Form = Literal["robustness", "accuracy"]
 CORNER = "overlap"
@@ -85,6 +87,14 @@ class OverlapMatrix:
         high = np.quantile(self.replicates, 1 - tail, axis=0, method="higher")
         return low, high
 
+    def established(self) -> NDArray[np.bool_]:
+        """(n, n): of which two candidates the interval lies above 0; none without intervals."""
+        bounds = self.intervals()
+        if bounds is None:
+            return np.zeros(self.raw.shape, dtype=np.bool_)
+        low = bounds[0]
+        return (low > 0) & np.isfinite(low) & ~np.eye(len(low), dtype=np.bool_)
+
 
 def write_matrix(matrix: OverlapMatrix, path: Path) -> None:
     """Write the scores as a square CSV; the cells of undefined candidates are empty.
@@ -96,11 +106,12 @@ def write_matrix(matrix: OverlapMatrix, path: Path) -> None:
     empty = [""] * len(matrix.undefined)
     rows = [[f"{value:.17g}" for value in row] + empty for row in matrix.scores]
     rows += [[""] * len(names)] * len(matrix.undefined)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([CORNER, *names])
+    writer.writerows([name, *row] for name, row in zip(names, rows, strict=True))
     try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([CORNER, *names])
-            writer.writerows([name, *row] for name, row in zip(names, rows, strict=True))
+        write_atomically(path, buffer.getvalue().encode())
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", where=path) from error
 

@@ -1,0 +1,156 @@
+"""noctule study on the command line: from a TOML file to a heat map and a benchmark."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from noctule.benchmarks import load_benchmark
+from noctule.cli import main
+from noctule.config import to_toml
+from small_studies import small_study, write_arrays
+
+RESULTS = {
+    "accuracies.csv", "families.csv", "heatmap.pdf", "heatmap.png", "heatmap.svg",
+    "overlap-pairs.csv", "overlap.csv", "overlap.json", "overlap.md", "overlap.tex",
+}  # fmt: skip
+
+
+@pytest.fixture
+def noctule_cli(monkeypatch: Any, capsys: Any) -> Any:
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["noctule", *map(str, arguments)])
+        try:
+            main()
+            status = 0
+        except SystemExit as error:
+            status = int(error.code or 0)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study that is run: four candidates, long enough to learn something."""
+    folder = tmp_path_factory.mktemp("cli")
+    write_arrays(folder, train=320, test=192)
+    spec = small_study(folder, candidates=["gaussian", "border", "salt_pepper", "hue"])
+    data = spec.to_dict()
+    data["recipe"]["epochs"] = 5
+    (folder / "small.toml").write_text(to_toml(data))
+    command = [
+        sys.executable, "-m", "noctule", "study", "run", str(folder / "small.toml"),
+        "--out", str(folder / "s"), "--device", "cpu", "--processes", "1",
+    ]  # fmt: skip
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "Families" in done.stdout
+    return folder / "s"
+
+
+def test_a_study_ends_with_all_its_results(study: Path) -> None:
+    assert {path.name for path in (study / "results").iterdir()} == RESULTS
+    with (study / "results" / "accuracies.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 5 * 5
+    results = json.loads((study / "results" / "overlap.json").read_text())
+    assert results["form"] == "robustness"
+
+
+def test_status_counts_networks(noctule_cli: Any, study: Path) -> None:
+    status, out, _ = noctule_cli("study", "status", study)
+    assert status == 0
+    assert out.count("measured") >= 5
+    assert "5 of 5 networks are trained and measured." in out
+
+
+def test_a_finished_study_is_only_scored_again(noctule_cli: Any, study: Path) -> None:
+    before = (study / "results" / "overlap.csv").read_bytes()
+    (study / "results" / "overlap.csv").unlink()
+    status, _, _ = noctule_cli("study", "resume", study, "--device", "cpu")
+    assert (status, (study / "results" / "overlap.csv").read_bytes()) == (0, before)
+    assert len((study / "provenance.jsonl").read_text().splitlines()) == 1
+
+
+def test_overlap_can_be_scored_with_other_choices(
+    noctule_cli: Any, study: Path, tmp_path: Path
+) -> None:
+    status, _, err = noctule_cli(
+        "study", "overlap", study, "--form", "accuracy", "--candidates", "gaussian,salt_pepper",
+        "--confidence", "0.5", "--resamples", "50", "--out", tmp_path / "other",
+    )  # fmt: skip
+    assert status == 0, err
+    results = json.loads((tmp_path / "other" / "overlap.json").read_text())
+    assert (results["form"], results["confidence"]) == ("accuracy", 0.5)
+    assert "hue" not in (tmp_path / "other" / "overlap.csv").read_text()
+
+
+def test_a_benchmark_is_designed_from_the_folder(
+    noctule_cli: Any, study: Path, tmp_path: Path
+) -> None:
+    results = json.loads((study / "results" / "overlap.json").read_text())
+    assert sum(one["reason"] is None for one in results["candidates"]) >= 2
+    out = tmp_path / "mine.toml"
+    status, text, err = noctule_cli(
+        "design", study, "--size", "2", "--out", out, "--resamples", "20"
+    )
+    assert status == 0, err
+    assert len(load_benchmark(out).corruptions) == 2
+    assert "coverage" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run"], "which study? Give a TOML file"),
+        (["run", "small", "--quick"], "'small' and --quick are two studies"),
+        (["run", "imagenet-10"], "Did you mean 'imagenet-100'"),
+        (["run", "absent.toml"], "absent.toml: cannot be read"),
+        (["run", "--quick", "--candidates", "sheer,rain"], "Did you mean 'shear'"),
+        (["run", "--quick", "--seeds", "one"], "--seeds: 'one' is not whole numbers"),
+        (["run", "--quick", "--epochs", "0"], "recipe.epochs: should be greater"),
+        (["run", "--quick", "--train", "nowhere"], "unknown dataset 'nowhere'"),
+        (["run", "--quick", "--architecture", "timm:resnet19"], "Nearest: resnet1"),
+        (["run", "--quick", "--device", "gpu7", "--out", "x"], "no device 'gpu7'"),
+        (["run", "imagenet-100"], "imagenet-100/train"),
+        (["status", "nowhere"], "nowhere: is not a study folder"),
+        (["resume", "nowhere"], "nowhere: is not a study folder"),
+        (["overlap", "nowhere"], "nowhere: is not a study folder"),
+    ],
+)
+def test_bad_input_exits_2_with_a_message(
+    noctule_cli: Any, monkeypatch: Any, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, _, err = noctule_cli("study", *arguments)
+    assert (status, message in err, "Traceback" in err) == (2, True, False), err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--candidates", "gaussian,rain"], "unknown candidate of this study 'rain'"),
+        (["--seeds", "4"], "unknown seed of this study '4'"),
+        (["--confidence", "1.5"], "1.5 is not between 0 and 1"),
+        (["--resamples", "-1"], "-1"),
+    ],
+)
+def test_choices_that_are_not_there_are_refused(
+    noctule_cli: Any, study: Path, arguments: list[str], message: str
+) -> None:
+    status, _, err = noctule_cli("study", "overlap", study, *arguments)
+    assert (status, message in err, "Traceback" in err) == (2, True, False), err
+
+
+def test_studies_are_listed(noctule_cli: Any) -> None:
+    status, out, _ = noctule_cli("list", "studies")
+    assert status == 0
+    assert "imagenet-100" in out
