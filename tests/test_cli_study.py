@@ -109,7 +109,7 @@ def test_a_benchmark_is_designed_from_the_folder(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run"], "which study? Give a TOML file"),
+        (["run"], "no study is given. Give a TOML file"),
         (["run", "small", "--quick"], "'small' and --quick are two studies"),
         (["run", "imagenet-10"], "Did you mean 'imagenet-100'"),
         (["run", "absent.toml"], "absent.toml: cannot be read"),

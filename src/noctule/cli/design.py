@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from noctule.study.matrix import OverlapMatrix
 
 DEFAULT_COMMAND = "choose"
-UNDEFINED = "–"
+UNDEFINED = "–"  # as in noctule.report.tables, which takes long to import
 
 MatrixArgument = Annotated[
     Path, typer.Argument(help="A square CSV of overlap scores, or a study folder.")
@@ -281,15 +281,8 @@ def _print_notes(notes: Iterable[str | None]) -> None:
 
 
 def _print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, show_header=any(header))
-    for column in header:
-        table.add_column(escape(column))
-    for row in rows:
-        table.add_row(*map(escape, row))
-    typer.echo(title)  # in the table, it would be broken to the table's width
-    Console(highlight=False).print(table)
+    from noctule.report.tables import text_table
+
+    Console(highlight=False).print(text_table(title, header, rows))

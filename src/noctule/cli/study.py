@@ -83,7 +83,7 @@ def run(
         raise InputError(f"'{study}' and --quick are two studies", where="study run")
     if study is None and not quick:
         raise InputError(
-            "which study?",
+            "no study is given",
             where="study run",
             remedy="Give a TOML file, a name from `noctule list studies`, or --quick.",
         )
@@ -121,7 +121,7 @@ def status(folder: FolderArgument) -> None:
     """Say how far every network of a study is."""
     from rich.console import Console
 
-    from noctule.report.listings import table
+    from noctule.report.tables import text_table
     from noctule.study.folder import StudyFolder
 
     found = StudyFolder.open(folder)
@@ -130,7 +130,7 @@ def status(folder: FolderArgument) -> None:
         for one in found.status()
     ]
     Console(markup=False, highlight=False).print(
-        table(found.study.title, ("network", "state", "epochs"), rows)
+        text_table(found.study.title, ("network", "state", "epochs"), rows)
     )
     missing = len(found.missing())
     typer.echo(

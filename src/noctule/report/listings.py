@@ -3,42 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from noctule.benchmarks import benchmark_names, load_benchmark
 from noctule.corruptions import CORRUPTIONS
 from noctule.corruptions.draws import Field
 from noctule.data import dataset_forms
 from noctule.models import model_forms
+from noctule.report.tables import text_table
 from noctule.study.spec import load_study, study_names
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
-def listings() -> dict[str, Table]:
+
+def listings() -> dict[str, RenderableType]:
     """Every listing by its name."""
     return {
-        "corruptions": table(
+        "corruptions": text_table(
             "Corruptions",
             ("name", "family", "drawn for each image", "what it does"),
             _corruptions(),
         ),
-        "benchmarks": table("Benchmarks", ("name", "corruptions", "title"), _benchmarks()),
-        "studies": table("Studies", ("name", "candidates", "title"), _studies()),
-        "datasets": table("Datasets", ("name", "what it is"), dataset_forms()),
-        "models": table("Models", ("name", "what it is"), model_forms()),
+        "benchmarks": text_table("Benchmarks", ("name", "corruptions", "title"), _benchmarks()),
+        "studies": text_table("Studies", ("name", "candidates", "title"), _studies()),
+        "datasets": text_table("Datasets", ("name", "what it is"), dataset_forms()),
+        "models": text_table("Models", ("name", "what it is"), model_forms()),
     }
-
-
-def table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A plain table of text for the terminal."""
-    result = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
-    for number, name in enumerate(header):
-        result.add_column(name, no_wrap=number == 0)
-    for row in rows:
-        result.add_row(*map(Text, row))
-    return result
 
 
 def _corruptions() -> Iterable[Sequence[str]]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from noctule.errors import OutputError
 from noctule.report.heatmap import draw_heatmap, save_heatmap
 from noctule.report.matrix_tables import FORMULA, latex_square, markdown_square, terms
-from noctule.report.tables import UNDEFINED
+from noctule.report.tables import UNDEFINED, text_table
 from noctule.store.disk import write_atomically
 from noctule.study.accuracy import AccuracyRow
 from noctule.study.families import Families, family_letter
@@ -27,7 +27,6 @@ from noctule.study.matrix import OverlapMatrix, write_matrix
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
 NO_BOUND = "the interval has no bound where its end is missing"
 PAIRS_SHOWN = 5
@@ -159,7 +158,7 @@ def summary(matrix: OverlapMatrix, families: Families) -> list[RenderableType]:
         (family_letter(label), ", ".join(name for name in family if family[name] == label))
         for label in sorted(set(family.values()))
     ]
-    parts: list[RenderableType] = [_table("Families", ("family", "corruptions"), rows)]
+    parts: list[RenderableType] = [text_table("Families", ("family", "corruptions"), rows)]
     defined = [pair for pair in pairs_of(matrix) if pair.raw is not None]
     defined.sort(key=lambda pair: pair.raw or 0.0)
     within = [pair for pair in defined if family[pair.a] == family[pair.b]]
@@ -170,7 +169,7 @@ def summary(matrix: OverlapMatrix, families: Families) -> list[RenderableType]:
         ("Most overlap between families", between[:PAIRS_SHOWN]),
     ):
         if pairs:
-            parts.append(_table(heading, header, map(_pair_cells, pairs)))
+            parts.append(text_table(heading, header, map(_pair_cells, pairs)))
     parts += [Text(f"{name} is undefined: {why}") for name, why in matrix.undefined.items()]
     return parts
 
@@ -179,17 +178,6 @@ def _pair_cells(pair: Pair) -> tuple[str, str, str, str]:
     low, high = ("none" if end is None else f"{end:.2f}" for end in (pair.low, pair.high))
     interval = UNDEFINED if low == high == "none" else f"{low} to {high}"
     return pair.a, pair.b, f"{pair.score:.2f}", interval
-
-
-def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*header, title=title, box=SIMPLE_HEAD, title_justify="left")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
 
 
 def _accuracy_record(row: AccuracyRow) -> dict[str, Any]:

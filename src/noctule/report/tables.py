@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from noctule.errors import unknown_name
 from noctule.metrics import Estimate, Scores
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
 FORMATS = ("table", "csv", "json", "markdown", "latex")
@@ -98,6 +99,27 @@ def _notes(scores: Scores) -> list[str]:
 
 def _percent(estimate: Estimate) -> str:
     return UNDEFINED if estimate.value is None else f"{100 * estimate.value:.1f} %"
+
+
+def text_table(
+    title: str, header: Sequence[str], rows: Iterable[Sequence[str]]
+) -> RenderableType:
+    """A plain table for the terminal; markup in its cells is shown and not obeyed.
+
+    Without a single name in the header none is shown.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, show_header=any(header))
+    for number, name in enumerate(header):
+        table.add_column(Text(name), no_wrap=number == 0)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    # As the table's own, the title would be broken to its width.
+    return Group(Text(title), table)
 
 
 def rich_table(table: ScoreTable) -> Table:

@@ -67,10 +67,11 @@ def load_checkpoint(folder: Path, trainee: Trainee) -> None:
     found = checkpoints(folder)
     if not found:
         return
-    device = next(trainee.module.parameters()).device
     try:
-        # weights_only: a checkpoint holds numbers, and nothing in it is executed.
-        kept: dict[str, Any] = torch.load(found[-1], map_location=device, weights_only=True)
+        # weights_only: a checkpoint holds numbers, and nothing in it is executed. To the CPU
+        # first: what belongs on the network's device is copied there, an optimiser's step
+        # counts stay where it keeps them.
+        kept: dict[str, Any] = torch.load(found[-1], map_location="cpu", weights_only=True)
         trainee.module.load_state_dict(kept["module"])
         trainee.optimiser.load_state_dict(kept["optimiser"])
         trainee.losses[:] = kept["losses"]
