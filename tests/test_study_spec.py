@@ -131,3 +131,5 @@ def test_groups_share_a_seed_and_hold_everyone_once(
     assert all(len(part) <= (models_at_once or 99) for part in parts)
     sizes = [len(part) for part in parts]
     assert max(sizes) - min(sizes) <= 1
+    if models_at_once is None and processes < len(CANDIDATES):
+        assert len(parts) % processes == 0

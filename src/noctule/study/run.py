@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,15 +110,19 @@ def groups(
 ) -> list[tuple[Member, ...]]:
     """Networks that train together: of one seed, in parts of nearly equal size.
 
+    Each seed makes so many parts that every process gets as many: a process without work
+    costs more than decoding the images once more.
+
     >>> members = [Member(name, seed) for seed in (0, 1) for name in (None, "rain", "shear")]
     >>> [len(group) for group in groups(members, processes=4, models_at_once=None)]
     [2, 1, 2, 1]
     """
     seeds = sorted({member.seed for member in members})
+    parts_per_seed = processes // math.gcd(processes, len(seeds))
     parts: list[tuple[Member, ...]] = []
     for seed in seeds:
         mine = [member for member in members if member.seed == seed]
-        count = min(len(mine), -(-processes // len(seeds)))
+        count = min(len(mine), parts_per_seed)
         if models_at_once is not None:
             count = max(count, -(-len(mine) // models_at_once))
         # The k-th of every `count`: dear corruptions are spread.
