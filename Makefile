@@ -1,16 +1,18 @@
-# make demo   set up and evaluate the embedded classifier on the embedded photographs
+# make demo   set up, evaluate the embedded classifier on the embedded photographs, run a small study
 # make test   set up and run style checks, type checks and tests
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo test lint types check setup weights reference clean
+.PHONY: demo test lint types check setup weights reference study clean
 
 demo: $(READY)
 	$(BIN)/noctule show astronaut --overview --out demo/corruptions.png
 	$(BIN)/noctule evaluate photo-patches photo-patches --benchmark imagenet-noc --out demo/run
-	@echo "The run is in demo/run, the corruptions are shown in demo/corruptions.png."
+	$(BIN)/noctule study run photo-patches-demo --out demo/study
+	@echo "The corruptions are shown in demo/corruptions.png, the run is in demo/run,"
+	@echo "the overlap of four corruptions in demo/study/results/heatmap.png."
 
 test: lint types check
 
@@ -39,6 +41,14 @@ weights: $(READY)
 
 reference: $(READY)
 	$(BIN)/python -m noctule.training.reference
+
+# The worked study of docs/overlap.md: about 40 minutes on 2 idle cores.
+study: $(READY)
+	$(BIN)/noctule study run photo-patches --out runs/study-photo-patches
+	cp runs/study-photo-patches/results/heatmap.png docs/overlap.png
+	cp runs/study-photo-patches/results/overlap.csv docs/overlap.csv
+	cp runs/study-photo-patches/results/overlap-pairs.csv docs/overlap-pairs.csv
+	cp runs/study-photo-patches/results/accuracies.csv docs/overlap-accuracies.csv
 
 clean:
 	rm -rf $(VENV) demo
