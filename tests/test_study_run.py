@@ -22,7 +22,7 @@ from noctule.models import load_classifier
 from noctule.models.trained import training_record
 from noctule.study.folder import StudyFolder
 from noctule.study.results import cross_evaluation, overlap_of
-from noctule.study.run import Where, prepare_study, run_study, work_left
+from noctule.study.run import Where, prepare_study, run_prepared, run_study, work_left
 from noctule.study.spec import Member, Study
 from small_studies import small_study, write_arrays
 
@@ -37,9 +37,7 @@ def arrays(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(study: Study, out: Path, where: Where = ONE) -> StudyFolder:
-    folder, train_set, test_set = prepare_study(study, out=out, where=where)
-    run_study(folder, train_set, test_set, where=where)
-    return folder
+    return run_study(study, out=out, where=where)
 
 
 def weights_of(folder: StudyFolder) -> dict[str, bytes]:
@@ -194,14 +192,15 @@ def test_a_folder_of_something_else_is_refused(arrays: Path, tmp_path: Path) -> 
 
 def test_two_processes_do_not_work_on_one_network(arrays: Path, tmp_path: Path) -> None:
     study = small_study(arrays)
-    folder, train_set, test_set = prepare_study(study, out=tmp_path / "s", where=ONE)
+    prepared = prepare_study(study, out=tmp_path / "s", where=ONE)
+    folder = prepared.folder
     place = folder.model_folder(Member("gaussian", 0))
     place.mkdir(parents=True)
     with (
         FileLock(place / ".lock"),
         pytest.raises(InputError, match="another process is at work"),
     ):
-        run_study(folder, train_set, test_set, where=ONE)
+        run_prepared(prepared, where=ONE)
     assert folder.missing() == list(study.members)
 
 

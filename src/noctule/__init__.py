@@ -5,7 +5,9 @@
 ['arlequin', 'artifacts', 'backlight']
 
 `corrupt` and `CORRUPTIONS` make corrupted images, `evaluate` scores a classifier on a
-benchmark, `score_run` scores a stored run again. Everything is imported on first use.
+benchmark, `score_run` scores a stored run again; `run_study` trains a network per corruption,
+`overlap_of` says how much they overlap, and `noctule.design` makes benchmarks from that.
+Everything is imported on first use.
 """
 
 from __future__ import annotations
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from noctule.models import Classifier, Preprocessing, load_classifier
     from noctule.scoring import score_run
     from noctule.store import RunStore
+    from noctule.study.matrix import OverlapMatrix, read_matrix
+    from noctule.study.results import overlap_of
+    from noctule.study.run import run_study
+    from noctule.study.spec import Study, load_study
 
 _HOMES = {
     "benchmarks": ("Benchmark", "Condition", "Reference", "load_benchmark"),
@@ -35,14 +41,19 @@ _HOMES = {
     "models": ("Classifier", "Preprocessing", "load_classifier"),
     "scoring": ("score_run",),
     "store": ("RunStore",),
+    "study.matrix": ("OverlapMatrix", "read_matrix"),
+    "study.results": ("overlap_of",),
+    "study.run": ("run_study",),
+    "study.spec": ("Study", "load_study"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "CORRUPTIONS", "Benchmark", "Classifier", "Condition", "Corruption", "Dataset", "Estimate",
-    "Evaluation", "InputError", "NoctuleError", "OutputError", "Preprocessing", "Reference",
-    "RunStore", "Scores", "Settings", "UnreadableImageError", "__version__", "corrupt",
-    "corruption", "evaluate", "load_benchmark", "load_classifier", "open_dataset", "score_run",
+    "Evaluation", "InputError", "NoctuleError", "OutputError", "OverlapMatrix", "Preprocessing",
+    "Reference", "RunStore", "Scores", "Settings", "Study", "UnreadableImageError",
+    "__version__", "corrupt", "corruption", "evaluate", "load_benchmark", "load_classifier",
+    "load_study", "open_dataset", "overlap_of", "read_matrix", "run_study", "score_run",
 ]  # fmt: skip
 
 

@@ -179,14 +179,15 @@ def _run(
     only: list[str] | None,
 ) -> None:
     from noctule.report.progress import study_progress
-    from noctule.study.run import Where, prepare_study, run_study, work_left
+    from noctule.study.run import Where, prepare_study, run_prepared, work_left
 
     where = Where(tuple(device or ()), processes, models_at_once, workers, tuple(only or ()))
-    folder, train_set, test_set = prepare_study(spec, out=out, where=where)
+    prepared = prepare_study(spec, out=out, where=where)
+    folder = prepared.folder
     typer.echo(f"noctule: study folder {folder.folder}", err=True)
     try:
         with study_progress(work_left(folder, where.only)) as advance:
-            run_study(folder, train_set, test_set, where=where, on_advance=advance)
+            run_prepared(prepared, where=where, on_advance=advance)
     except KeyboardInterrupt as error:
         typer.echo(f"noctule: stopped. Finished epochs are kept in {folder.folder}; "
                    f"go on with: noctule study resume {folder.folder}", err=True)  # fmt: skip

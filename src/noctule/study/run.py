@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -18,7 +19,7 @@ from noctule.execution import Report, run_jobs, usable_cores
 from noctule.study.checks import check_study
 from noctule.study.folder import StudyFolder, study_identity
 from noctule.study.group import GroupJob, train_and_measure
-from noctule.study.spec import Member, Study
+from noctule.study.spec import Member, Study, load_study
 from noctule.training.trainer import steps_per_epoch
 
 
@@ -42,13 +43,50 @@ class Where:
     only: tuple[str, ...] = ()
 
 
-def prepare_study(
-    study: Study, *, out: Path | None = None, where: Where | None = None
-) -> tuple[StudyFolder, Dataset, Dataset]:
-    """Check everything, and open or resume the study's folder: nothing is trained yet.
+class Prepared(NamedTuple):
+    """A study that is checked and has its folder."""
+
+    folder: StudyFolder
+    train_set: Dataset
+    test_set: Dataset
+
+
+def run_study(
+    study: Study | str | Path,
+    *,
+    out: str | Path | None = None,
+    where: Where | None = None,
+    on_advance: Report = lambda advance: None,
+) -> StudyFolder:
+    """Train the networks of a study and measure each on every candidate.
+
+    Called again after an interruption, it goes on where it was. With several processes a
+    script has to guard this call by `if __name__ == "__main__":`, as `multiprocessing` asks.
+
+    Args:
+        study: a `Study`, the name of one that comes with the package, or a TOML file.
+        out: the study folder; by default one under runs/ named after the study.
+        where: devices and processes; nothing in it changes the results.
+        on_advance: called with an `Advance` now and then.
 
     Returns:
-        The folder, the images to train on and those to test on.
+        The folder; `noctule.overlap_of(folder.folder)` is its overlap matrix.
+
+    Raises:
+        InputError: something cannot be used, which is said before anything is trained, or the
+            folder holds another study.
+        NoctuleError: something failed on the way; what is finished is kept.
+    """
+    spec = study if isinstance(study, Study) else load_study(study)
+    prepared = prepare_study(spec, out=None if out is None else Path(out), where=where)
+    run_prepared(prepared, where=where, on_advance=on_advance)
+    return prepared.folder
+
+
+def prepare_study(
+    study: Study, *, out: Path | None = None, where: Where | None = None
+) -> Prepared:
+    """Check everything, and open or resume the study's folder: nothing is trained yet.
 
     Raises:
         InputError: something cannot be used, or the folder holds another study.
@@ -65,24 +103,23 @@ def prepare_study(
         study, train_set, test_set, device_type=device_type, precision=precision
     )
     folder = StudyFolder.create_or_resume(out or default_folder(study), identity)
-    return folder, train_set, test_set
+    return Prepared(folder, train_set, test_set)
 
 
-def run_study(
-    folder: StudyFolder,
-    train_set: Dataset,
-    test_set: Dataset,
+def run_prepared(
+    prepared: Prepared,
     *,
     where: Where | None = None,
     on_advance: Report = lambda advance: None,
     argv: Sequence[str] | None = None,
 ) -> None:
-    """Train and measure every network that is missing; arguments from `prepare_study`.
+    """Train and measure every network that is missing.
 
     Raises:
         NoctuleError: something failed; what is finished is kept, and the next call goes on.
     """
     where = where or Where()
+    folder = prepared.folder
     devices = _devices(where)
     wanted = _wanted(folder, where.only)
     if not wanted:
@@ -92,7 +129,14 @@ def run_study(
         provenance.collect(argv, device=str(devices[0]), processes=processes, only=where.only)
     )
     jobs = [
-        GroupJob(folder.folder, members, train_set, test_set, where.workers, argv)
+        GroupJob(
+            folder.folder,
+            members,
+            prepared.train_set,
+            prepared.test_set,
+            where.workers,
+            argv,
+        )
         for members in groups(wanted, processes, where.models_at_once)
     ]
     run_jobs(
