@@ -14,8 +14,8 @@ import noctule
 PACKAGE = Path(noctule.__file__).parent
 ROOMS = [
     "_version", "errors", "config", "provenance", "sampling", "corruptions", "benchmarks",
-    "data", "models", "outcomes", "store", "metrics", "scoring", "loading", "selfcheck",
-    "evaluation", "training", "execution", "study", "design", "report", "cli", "__main__",
+    "data", "models", "outcomes", "store", "metrics", "scoring", "execution", "loading",
+    "selfcheck", "evaluation", "training", "study", "design", "report", "cli", "__main__",
 ]  # fmt: skip
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

@@ -14,6 +14,7 @@ import pytest
 from noctule.benchmarks import load_benchmark
 from noctule.cli import main
 from noctule.config import to_toml
+from noctule.study.matrix import read_matrix
 from small_studies import small_study, write_arrays
 
 RESULTS = {
@@ -62,6 +63,29 @@ def test_a_study_ends_with_all_its_results(study: Path) -> None:
     assert len(rows) == 5 * 5
     results = json.loads((study / "results" / "overlap.json").read_text())
     assert results["form"] == "robustness"
+
+
+def test_the_matrix_is_that_of_the_rows(study: Path) -> None:
+    """Every defined score, worked out from the accuracies by the published formula."""
+    with (study / "results" / "accuracies.csv").open() as file:
+        accuracy = {
+            (row["model"], row["condition"]): float(row["accuracy"])
+            for row in csv.DictReader(file)
+        }
+
+    def robustness(model: str, name: str) -> float:
+        return accuracy[model, name] / accuracy[model, "clean"]
+
+    def half(model: str, name: str) -> float:
+        standard = robustness("standard", name)
+        return (robustness(model, name) - standard) / (robustness(name, name) - standard)
+
+    matrix = read_matrix(study / "results" / "overlap.csv")
+    assert len(matrix.names) >= 2
+    for i, a in enumerate(matrix.names):
+        for j, b in enumerate(matrix.names):
+            expected = max(0, (half(a, b) + half(b, a)) / 2)
+            assert matrix.scores[i, j] == pytest.approx(expected)
 
 
 def test_status_counts_networks(noctule_cli: Any, study: Path) -> None:
@@ -148,6 +172,24 @@ def test_choices_that_are_not_there_are_refused(
 ) -> None:
     status, _, err = noctule_cli("study", "overlap", study, *arguments)
     assert (status, message in err, "Traceback" in err) == (2, True, False), err
+
+
+def test_a_study_that_taught_nothing_still_has_results(
+    noctule_cli: Any, tmp_path: Path
+) -> None:
+    write_arrays(tmp_path, train=32, test=16)
+    data = small_study(tmp_path).to_dict()
+    data["recipe"]["epochs"], data["recipe"]["learning_rate"] = 1, 1e-9
+    (tmp_path / "idle.toml").write_text(to_toml(data))
+    status, out, err = noctule_cli(
+        "study", "run", tmp_path / "idle.toml", "--out", tmp_path / "s", "--device", "cpu",
+        "--processes", "1",
+    )  # fmt: skip
+    assert (status, "Traceback" in err) == (0, False), err
+    assert "gaussian is undefined: training on it is not shown to help" in " ".join(out.split())
+    assert {path.name for path in (tmp_path / "s" / "results").iterdir()} == RESULTS
+    status, _, err = noctule_cli("design", tmp_path / "s", "--size", "1")
+    assert (status, "no overlap in it is defined (gaussian:" in err) == (2, True), err
 
 
 def test_studies_are_listed(noctule_cli: Any) -> None:

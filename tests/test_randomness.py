@@ -55,7 +55,9 @@ def random_uses(source: str, *, seeding_allowed: bool = False) -> list[str]:
             names = [dotted(node)]
         for name in names:
             last = name.rpartition(".")[2]
-            seeds = name in ("torch.manual_seed", "torch.random.fork_rng", "torch.random")
+            seeds = name in (
+                "torch.default_generator.manual_seed", "torch.random.fork_rng", "torch.random",
+            )  # fmt: skip
             initial = name.startswith("nn.init.")
             if (seeds or initial) and node.lineno in forked:
                 continue
@@ -99,6 +101,7 @@ def test_only_sampling_draws() -> None:
         "from torch import randperm",
         "x = torch.empty(3).uniform_()",
         "torch.manual_seed(0)",
+        "with torch.random.fork_rng():\n    torch.manual_seed(0)",
         "with torch.random.fork_rng():\n    x = torch.randn(3)",
         "g = torch.Generator()",
         "nn.init.normal_(weight)",
@@ -110,7 +113,9 @@ def test_the_search_finds(line: str) -> None:
 
 
 def test_the_search_lets_pass() -> None:
-    fine = "with torch.random.fork_rng(devices=[]):\n    torch.manual_seed(0)\n"
+    fine = (
+        "with torch.random.fork_rng(devices=[]):\n    torch.default_generator.manual_seed(0)\n"
+    )
     assert random_uses(fine, seeding_allowed=True) == []
     assert random_uses(fine)
     fine += "    nn.init.normal_(weight)\n"

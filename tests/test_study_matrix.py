@@ -53,6 +53,7 @@ def test_scores_shares_and_intervals_by_hand() -> None:
     [
         ("", "is empty"),
         ("overlap\n", "names no candidate"),
+        (GOOD.replace(",", ";"), "names no candidate in its first row. Separate its cells by"),
         (
             GOOD.replace("0.25,1,", "0.26,1,"),
             "0.25, and the other way round it is 0.26",
@@ -61,7 +62,7 @@ def test_scores_shares_and_intervals_by_hand() -> None:
         (GOOD.replace("0.25", "-0.25"), "overlap of a and b is -0.25"),
         (GOOD.replace("0.25", "nan"), "overlap of a and b is nan"),
         (GOOD.replace("0.25", "inf"), "overlap of a and b is inf"),
-        (GOOD.replace("0.25", "much"), "'much' is not a number"),
+        (GOOD.replace("0.25", "much"), "'much', of a and b, is not a number"),
         (GOOD.replace("a,1,0.25,", "a,1,,"), "the cell of a and b is empty"),
         (GOOD.replace("c,,,", "c,0.5,,"), "the cell of c and a is 0.5"),
         (GOOD.replace("\nb,", "\nx,"), "names in its first column are not those"),

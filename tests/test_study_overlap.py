@@ -298,7 +298,7 @@ def test_a_candidate_that_training_did_not_help_is_undefined() -> None:
     matrix = overlap(cross, resamples=0)
     assert matrix.names == ("b", "c")
     assert dict(matrix.undefined) == {
-        "a": "training on it did not help against it: robustness +0.00 points"
+        "a": "training on it is not shown to help against it: robustness +0.00 points"
     }
     # What is left is what a study without a would have found.
     without = overlap(cross_of(cross.correct[:, [0, 2, 3]][..., [0, 2, 3]]), resamples=30)
@@ -319,7 +319,8 @@ def test_a_gain_whose_interval_reaches_0_is_no_gain() -> None:
         for number in matrix.undefined["a"].rpartition(" interval ")[2].split(" to ")
     )
     assert matrix.undefined["a"].startswith(
-        "training on it did not help against it: accuracy +10.00 points, 90 % interval 0.00 to"
+        "training on it is not shown to help against it: "
+        "accuracy +10.00 points, 90 % interval 0.00 to"
     )
     # The count of one image in ten is binomial: 98.7 % at most 3, 93.0 % at most 2, so the
     # upper 5 % begin at 3.
@@ -346,7 +347,9 @@ def test_nothing_defined_is_a_matrix_of_reasons() -> None:
     assert (matrix.names, matrix.raw.shape, len(matrix.undefined)) == ((), (0, 0), 5)
     with pytest.raises(InputError) as caught:
         matrix.check_defined()
-    assert "no overlap in it is defined (a: training on it did not help" in str(caught.value)
+    assert "no overlap in it is defined (a: training on it is not shown to help" in str(
+        caught.value
+    )
     assert "+0.00 points, 95 % interval 0.00 to 0.00; b: " in str(caught.value)
     assert "; and 2 more)" in str(caught.value)
     assert "more seeds" in str(caught.value.remedy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,15 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
+import torch
 from filelock import FileLock
+from PIL import Image
 
 from noctule.benchmarks import CLEAN
 from noctule.config import to_toml
+from noctule.corruptions import corrupt
 from noctule.data import open_dataset
 from noctule.errors import InputError, NoctuleError
 from noctule.models import load_classifier
 from noctule.models.trained import training_record
+from noctule.store import RunStore
+from noctule.study import run as study_run
 from noctule.study.folder import StudyFolder
 from noctule.study.results import cross_evaluation, overlap_of
 from noctule.study.run import Where, prepare_study, run_prepared, run_study, work_left
@@ -72,8 +79,6 @@ def test_a_study_ends_with_weights_and_rows(done: StudyFolder, arrays: Path) -> 
 
 def test_the_rows_are_those_of_the_weights(done: StudyFolder, arrays: Path) -> None:
     """Accuracy of one network under one corruption, worked out from scratch."""
-    from noctule.corruptions import corrupt
-
     member = Member("gaussian", 0)
     given = load_classifier(str(done.weights(member)))
     dataset = open_dataset(arrays / "test.npz")
@@ -123,6 +128,145 @@ def test_a_study_can_be_shared_out(done: StudyFolder, arrays: Path, tmp_path: Pa
     assert weights_of(run(study, tmp_path / "s")) == weights_of(done)
 
 
+def test_a_resumed_network_goes_on_from_its_checkpoint(
+    arrays: Path, tmp_path: Path, done: StudyFolder
+) -> None:
+    """Stopped after the first epoch, the second one is all that is left to do."""
+    prepared = prepare_study(small_study(arrays), out=tmp_path / "s", where=ONE)
+    advances: list[Any] = []
+
+    def stop_in_the_second_epoch(advance: Any) -> None:
+        advances.append(advance)
+        if len(advances) == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_prepared(prepared, where=ONE, on_advance=stop_in_the_second_epoch)
+    assert {(one.state, one.epochs) for one in prepared.folder.status()} == {("training", 1)}
+    assert work_left(prepared.folder)["training"] == (3 * 4, 3 * 2 * 4)
+    (prepared.folder.model_folder(Member("border", 0)) / ".weights.safetensors.9.tmp").touch()
+    advances.clear()
+    run_prepared(prepared, where=ONE, on_advance=advances.append)
+    assert [one.amount for one in advances if one.kind == "training"] == [3] * 4
+    assert weights_of(prepared.folder) == weights_of(done)
+    for member in done.study.members:
+        names = sorted(path.name for path in prepared.folder.model_folder(member).iterdir())
+        assert names == [".lock", "weights.safetensors"]
+
+
+def test_networks_of_every_seed_are_shown_the_same_test_pictures(
+    arrays: Path, tmp_path: Path
+) -> None:
+    study = small_study(arrays, seeds=[5], candidates=["gaussian", "hue"])
+    folder = run(study, tmp_path / "s")
+    given = load_classifier(str(folder.weights(Member("gaussian", 5))))
+    dataset = open_dataset(arrays / "test.npz")
+    pictures = torch.stack([given.preprocessing.picture(dataset.read(i)) for i in range(48)])
+    noisy = corrupt(pictures, "gaussian", ids=dataset.ids, seed=0)
+    right = given.module(given.preprocessing.normalise(noisy)).argmax(dim=1).numpy()
+    right = (right == dataset.labels)[np.argsort(dataset.ids)]
+    assert cross_evaluation(folder).correct[0, 1, :, 1].tolist() == right.tolist()
+
+
+def test_precision_reaches_the_training(
+    arrays: Path, tmp_path: Path, done: StudyFolder
+) -> None:
+    low = run(small_study(arrays, precision="bfloat16"), tmp_path / "s")
+    assert low.identity["precision"] == "bfloat16"
+    assert not set(weights_of(low).values()) & set(weights_of(done).values())
+    with pytest.raises(InputError, match=r'study\.precision is "bfloat16" there'):
+        prepare_study(small_study(arrays), out=low.folder, where=ONE)
+
+
+def test_rows_of_other_images_are_refused(done: StudyFolder, tmp_path: Path) -> None:
+    copy = tmp_path / "s"
+    shutil.copytree(done.folder, copy)
+    (path,) = (copy / "runs" / "border-seed0" / "rows").iterdir()
+    run_folder = RunStore.open(copy / "runs" / "border-seed0")
+    rows = run_folder.rows()
+    names = pc.binary_join_element_wise("x", rows["image_id"], "/")
+    other = rows.set_column(0, rows.schema.field(0), names)
+    path.unlink()
+    run_folder.write_slice(0, other)
+    with pytest.raises(InputError, match=r"lacks 48 of 48 images"):
+        cross_evaluation(StudyFolder.open(copy))
+
+
+def test_weights_of_another_network_are_refused(done: StudyFolder, tmp_path: Path) -> None:
+    copy = StudyFolder.open(shutil.copytree(done.folder, tmp_path / "s"))
+    border, gaussian = copy.weights(Member("border", 0)), copy.weights(Member("gaussian", 0))
+    shutil.rmtree(copy.run_folder(Member("border", 0)))
+    whole = border.read_bytes()
+    for damage, message in (
+        (gaussian.read_bytes(), "holds another network. Delete it"),
+        (whole[: len(whole) // 2], "not a weights file written by noctule. Delete it"),
+        (b"", "not a weights file written by noctule. Delete it"),
+    ):
+        border.write_bytes(damage)
+        with pytest.raises(InputError, match=f"border-seed0/weights.safetensors: {message}"):
+            run(copy.study, copy.folder)
+    border.unlink()
+    assert weights_of(run(copy.study, copy.folder)) == weights_of(done)
+
+
+def test_a_network_that_diverges_is_named_after_the_others_are_done(
+    arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from noctule.study import group
+
+    def diverging(trainees: Any, course: Any, **hooks: Any) -> Any:
+        bad = [one for one in trainees if one.name == "border-seed0"]
+        return [*train([one for one in trainees if one not in bad], course, **hooks), *bad]
+
+    train = group.train
+    monkeypatch.setattr(group, "train", diverging)
+    with pytest.raises(InputError, match="the loss of border-seed0 is not finite; the others"):
+        run(small_study(arrays), tmp_path / "s")
+    assert [one.state for one in StudyFolder.open(tmp_path / "s").status()] == [
+        "measured", "measured", "waiting",
+    ]  # fmt: skip
+
+
+def test_titles_and_places_do_not_make_another_study(
+    done: StudyFolder, arrays: Path, tmp_path: Path
+) -> None:
+    for split in ("train", "test"):
+        shutil.copy(arrays / f"{split}.npz", tmp_path / f"{split}.npz")
+    moved = small_study(tmp_path, title="Another title", source="elsewhere")
+    prepared = prepare_study(moved, out=done.folder, where=ONE)
+    assert prepared.folder.missing() == []
+
+
+def test_a_torn_image_is_found_before_training(arrays: Path, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for name in "ab":
+            (tmp_path / split / name).mkdir(parents=True)
+            for number in range(20):
+                image = Image.new("RGB", (20, 16), (9 * number, 200 * (name == "a"), 0))
+                image.save(tmp_path / split / name / f"{number}.png")
+    torn = tmp_path / "test" / "b" / "7.png"
+    torn.write_bytes(torn.read_bytes()[:40])
+    study = small_study(arrays, train=str(tmp_path / "train"), test=str(tmp_path / "test"))
+    told: list[tuple[int, int]] = []
+    with pytest.raises(InputError, match=r"test: cannot read the image 'b/7\.png'.*Repair"):
+        prepare_study(
+            study,
+            out=tmp_path / "s",
+            where=ONE,
+            progress=lambda done, total: told.append((done, total)),
+        )
+    assert told == [(40, 40)]
+    assert not (tmp_path / "s").exists()
+
+
+def test_processes_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study_run, "usable_cores", lambda: 7)
+    cpu, gpus = [torch.device("cpu")], [torch.device("cuda", 0), torch.device("cuda", 1)]
+    assert study_run._processes(Where(), cpu) == 7
+    assert study_run._processes(Where(), gpus) == 2
+    assert study_run._processes(Where(processes=3), cpu) == 3
+
+
 @pytest.mark.slow
 def test_a_killed_study_gives_the_same_weights(
     done: StudyFolder, arrays: Path, tmp_path: Path
@@ -137,7 +281,10 @@ def test_a_killed_study_gives_the_same_weights(
         process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
         _wait_for_progress(tmp_path / "s", moment, process)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL  # it was still at work
+        kept = {path.parent.name: path.name for path in (tmp_path / "s").glob("models/*/e*.pt")}
+        later = {path.parent.name for path in (tmp_path / "s").glob("models/*/weights.*")}
+        assert moment < 3 or kept or later
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     folder = StudyFolder.open(tmp_path / "s")
     assert weights_of(folder) == weights_of(done)
@@ -150,10 +297,12 @@ def _wait_for_progress(folder: Path, moment: int, process: subprocess.Popen[byte
     patterns = (
         "study.json", "models/*/.lock", "models/*/epoch-*.pt", "models/*/weights.*", "runs/*/*",
     )  # fmt: skip
-    for _ in range(600):
-        if list(folder.glob(patterns[moment])) or process.poll() is not None:
+    for _ in range(6000):
+        if list(folder.glob(patterns[moment])):
             return
-        time.sleep(0.05)
+        assert process.poll() is None
+        time.sleep(0.01)
+    raise AssertionError(f"{patterns[moment]} did not come within a minute")
 
 
 def test_another_study_in_the_folder_is_refused(done: StudyFolder, arrays: Path) -> None:
@@ -230,7 +379,16 @@ def test_data_that_cannot_be_used_is_refused_before_training(
         ({"architecture": "test_study_run:nothing"}, "has no 'nothing'"),
         ({"architecture": "test_study_run:frozen"}, "this network has nothing to train"),
         ({"architecture": "test_study_run:narrow"}, r"it returned \(2, 3\) for two pictures"),
-        ({"architecture": "test_study_run:square"}, "it fails on a picture: RuntimeError"),
+        (
+            {"architecture": "test_study_run:square"},
+            "it fails on a picture in training: RuntimeError",
+        ),
+        ({"architecture": "test_study_run:two_headed"}, "tuple for two pictures in training"),
+        ({"architecture": "test_study_run:two_faced"}, "tuple for two pictures in evaluation"),
+        ({"architecture": "test_study_run:lazy"}, "this network has lazy layers"),
+        ({"architecture": "test_study_run:always_the_same"}, "returns the same network"),
+        ({"architecture": "test_study_run:unseeded"}, "do not come from PyTorch's generator"),
+        ({"architecture": "test_study_run:leaving"}, "the function raised SystemExit: 3"),
         ({"pictures": {"side_px": 8}}, "pictures.side_px: should be greater than"),
     ]
     for changes, message in cases:
@@ -255,29 +413,53 @@ def frozen() -> Any:
 
 
 def narrow() -> Any:
-    import torch
-
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 3))
 
 
+def two_faced() -> Any:
+    """Returns more than logits, but in evaluation only."""
+    return _Heads(lambda training: not training)
+
+
+def lazy() -> Any:
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(16))
+
+
+ONE_NETWORK = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 16))
+
+
+def always_the_same() -> Any:
+    return ONE_NETWORK
+
+
+def unseeded() -> Any:
+    network = torch.nn.Linear(3 * 16 * 16, 16)
+    with torch.no_grad():
+        network.weight += time.time_ns() % 1000003
+    return network
+
+
+def leaving() -> Any:
+    sys.exit(3)
+
+
+class _Heads(torch.nn.Linear):
+    def __init__(self, two: Any) -> None:
+        super().__init__(3 * 16 * 16, 16)
+        self.two = two
+
+    def forward(self, images: torch.Tensor) -> Any:
+        logits = super().forward(images.flatten(1))
+        return (logits, logits) if self.two(self.training) else logits
+
+
+def two_headed() -> Any:
+    """Returns more than logits, but in training only."""
+    return _Heads(bool)
+
+
 def square() -> Any:
-    import torch
-
     return torch.nn.Linear(5, 5)
-
-
-def test_the_matrix_of_a_study_is_that_of_its_rows(done: StudyFolder) -> None:
-    accuracy = cross_evaluation(done).correct[0].mean(axis=1)
-    ratio = accuracy / accuracy[:, :1]
-    names = done.study.candidates
-    gains = {name: ratio[k, k] - ratio[0, k] for k, name in enumerate(names, start=1)}
-    matrix = overlap_of(done.folder, resamples=0)
-    assert matrix.names == tuple(name for name in names if gains[name] > 1e-12)
-    assert set(matrix.undefined) == set(names) - set(matrix.names)
-    if len(matrix.names) == 2:
-        gaussian, border = gains.values()
-        halves = (ratio[1, 2] - ratio[0, 2]) / border, (ratio[2, 1] - ratio[0, 1]) / gaussian
-        assert matrix.raw[0, 1] == pytest.approx(sum(halves) / 2)
 
 
 def test_candidates_and_seeds_can_be_chosen_later(done: StudyFolder) -> None:

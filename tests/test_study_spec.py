@@ -133,3 +133,9 @@ def test_groups_share_a_seed_and_hold_everyone_once(
     assert max(sizes) - min(sizes) <= 1
     if models_at_once is None and processes < len(CANDIDATES):
         assert len(parts) % processes == 0
+
+
+def test_neighbours_in_the_list_are_spread_over_groups() -> None:
+    members = [Member(name, 0) for name in (None, "a", "b", "c", "d")]
+    names = [[member.candidate for member in part] for part in groups(members, 2, None)]
+    assert names == [[None, "b", "d"], ["a", "c"]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from noctule.training.checkpoint import (
 )
 from noctule.training.initial import initialised
 from noctule.training.recipe import AdamW, OneCycleSchedule, Recipe, Sgd
+from noctule.training.stream import draw_epoch, moved
 from noctule.training.trainer import Course, Trainee, enrol, steps_per_epoch, train
 
 SIDE_PX = 16
@@ -141,12 +144,12 @@ def test_an_interrupted_training_gives_the_same_weights(
         train([enrolled("shear", over)], over, after_epoch=keep)
     assert epochs_kept(tmp_path) == 2
     assert [path.name for path in checkpoints(tmp_path)] == ["epoch-0002.pt"]
-    (tmp_path / ".epoch-0003.pt.99.tmp").write_bytes(b"half")  # what a kill leaves
     resumed = enrolled("shear", over)
     load_checkpoint(tmp_path, resumed)
-    assert not list(tmp_path.glob(".epoch*"))
     assert len(resumed.losses) == 2
-    train([resumed], over)
+    steps: list[int] = []
+    train([resumed], over, after_step=steps.append)
+    assert len(steps) == 2 * 4  # two epochs were left
     assert (resumed.losses, weights_sha256(resumed.module.state_dict())) == expected
 
 
@@ -176,10 +179,21 @@ def test_a_damaged_checkpoint_is_named(few: Dataset, tmp_path: Path) -> None:
     save_checkpoint(tmp_path, enrolled("shear", over))
     (path,) = checkpoints(tmp_path)
     whole = path.read_bytes()
-    for damage in (b"", whole[: len(whole) // 2], b"nonsense" * 100):
+    odd = []
+    for content in ({"losses": "abc"}, {"optimiser": 5}, {"losses": [1.0]}):
+        buffer = io.BytesIO()
+        torch.save(torch.load(path, weights_only=True) | content, buffer)
+        odd.append(buffer.getvalue())
+    for damage in (b"", whole[: len(whole) // 2], b"nonsense" * 100, *odd):
         path.write_bytes(damage)
         with pytest.raises(InputError, match=r"epoch-0000\.pt: is damaged.*Delete it"):
             load_checkpoint(tmp_path, enrolled("shear", over))
+
+
+def test_checkpoints_are_ordered_by_their_number(tmp_path: Path) -> None:
+    for number in ("9999", "10000", "0007"):
+        (tmp_path / f"epoch-{number}.pt").touch()
+    assert epochs_kept(tmp_path) == 10000
 
 
 def test_a_checkpoint_of_another_network_is_refused(few: Dataset, tmp_path: Path) -> None:
@@ -195,38 +209,118 @@ def test_a_checkpoint_that_cannot_be_written_says_so(few: Dataset, tmp_path: Pat
         save_checkpoint(tmp_path / "absent", enrolled("shear", course(few)))
 
 
+class Listening(torch.nn.Module):
+    """Keeps what it is shown, and learns nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(16))
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen.append(images.detach().clone())
+        return self.weight.expand(len(images), 16)
+
+
 def test_every_view_is_what_its_corruption_makes_of_it(few: Dataset) -> None:
-    """One epoch of a network that only listens, against corruptions applied by hand."""
-    seen: list[torch.Tensor] = []
-
-    class Listening(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.zeros(16))
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            seen.append(images.detach().clone())
-            return self.weight.expand(len(images), 16)
-
-    still = recipe(epochs=2, flip=False, shift_px=0, batch_size=16)
-    over = course(few, recipe=still, seed=3)
-    train([enrol("rain", (None, "rain"), Listening, over)], over)
+    """Two epochs of a network that only listens, against moves and corruptions by hand."""
+    over = course(few, recipe=recipe(epochs=2, shift_px=2, batch_size=16), seed=3)
+    trainee = enrol("rain", (None, "rain"), Listening, over)
+    assert isinstance(trainee.module, Listening)
+    train([trainee], over)
+    seen = trainee.module.seen
     assert len(seen) == 2 * (64 // 8)
     assert all(len(batch) == 16 for batch in seen)
     pictures = torch.stack([PREPROCESSING.picture(few.read(i)) for i in range(64)])
     for number in range(2):
-        batches = seen[8 * number : 8 * number + 8]
-        clean = torch.cat([batch[:8] for batch in batches])
-        rainy = torch.cat([batch[8:] for batch in batches])
+        epoch = draw_epoch(over.recipe, 3, number, few.ids, views=2)
+        first, second = (moved(pictures, moves) for moves in epoch.moves)
+        assert not torch.equal(first, second)
         ids = [f"epoch {number}/{image_id}" for image_id in few.ids]
-        expected = PREPROCESSING.normalise(corrupt(pictures, "rain", ids=ids, seed=3))
-        order = [
-            next(i for i in range(64) if torch.equal(PREPROCESSING.normalise(pictures[i]), one))
-            for one in clean
-        ]
-        assert sorted(order) == list(range(64))
-        assert order != list(range(64))
-        assert torch.equal(rainy, expected[order])
+        rainy = corrupt(second, "rain", ids=ids, seed=3)
+        batches = seen[8 * number : 8 * number + 8]
+        for view, expected in ((slice(0, 8), first), (slice(8, 16), rainy)):
+            shown = torch.cat([batch[view] for batch in batches])
+            assert torch.equal(shown, PREPROCESSING.normalise(expected[epoch.order]))
+
+
+def test_networks_train_in_training_mode(few: Dataset) -> None:
+    over = course(few, recipe=recipe(epochs=1))
+    trainee = enrolled("standard", over)
+    (norm,) = [part for name, part in trainee.module.named_modules() if name == "stem.1"]
+    assert isinstance(norm, torch.nn.BatchNorm2d)
+    train([trainee], over)
+    assert norm.num_batches_tracked is not None
+    assert int(norm.num_batches_tracked) == 4  # 64 images in batches of 16, shown twice
+    assert norm.running_mean is not None
+    assert norm.running_mean.abs().max() > 0
+
+
+def test_dropout_is_drawn_anew_in_every_step_and_epoch(few: Dataset) -> None:
+    masks: list[torch.Tensor] = []
+
+    class Masked(Listening):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            ones = torch.nn.functional.dropout(torch.ones(64), 0.5, self.training)
+            masks.append(ones)
+            return super().forward(images)
+
+    over = course(few, recipe=recipe(epochs=2))
+    train([enrol("masked", (None, None), Masked, over)], over)
+    assert len(masks) == 8
+    assert len({tuple(mask.tolist()) for mask in masks}) == 8
+
+
+def test_a_loss_by_hand_with_smoothed_labels(few: Dataset) -> None:
+    class Sure(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            logits = torch.zeros(len(images), 16)
+            logits[:, 0] = 1.0
+            return logits + 0 * self.weight
+
+    over = course(few, recipe=recipe(epochs=1, batch_size=128, label_smoothing=0.1))
+    trainee = enrol("sure", (None, None), Sure, over)
+    train([trainee], over)
+    # log of the sum of exponentials: log(e + 15). A label weighs 0.9 + 0.1/16, every other
+    # class 0.1/16; the logit of class 0 is 1, and 4 of 64 labels are class 0.
+    own = (4 / 64) * 0.9 + 0.1 / 16
+    assert trainee.losses == pytest.approx([math.log(math.e + 15) - own], rel=1e-6)
+
+
+def test_a_network_is_enrolled_with_its_recipe_and_seed(few: Dataset) -> None:
+    xavier = course(few, recipe=recipe(initial_weights="xavier"))
+    network = enrolled("standard", xavier).module
+    assert network.head.bias.unique().tolist() == pytest.approx([0.01])
+    digests = {
+        weights_sha256(enrolled("standard", course(few, seed=seed)).module.state_dict())
+        for seed in (0, 1)
+    }
+    assert len(digests) == 2
+
+
+def test_weight_decay_reaches_the_optimisers() -> None:
+    for optimiser in (AdamW(kind="adamw", weight_decay=0.3), Sgd(kind="sgd", weight_decay=0.3)):
+        assert optimiser.build(torch.nn.Linear(2, 2)).defaults["weight_decay"] == 0.3
+
+
+def test_compiled_networks_are_saved_like_others(
+    few: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a compiler that only counts: the real one takes minutes."""
+    calls: list[int] = []
+
+    def counting(module: torch.nn.Module) -> Any:
+        return lambda images: calls.append(len(images)) or module(images)
+
+    monkeypatch.setattr(torch, "compile", counting)
+    plain = trained(["shear"], course(few, recipe=recipe(epochs=1)))
+    assert not calls
+    assert trained(["shear"], course(few, recipe=recipe(epochs=1), compiled=True)) == plain
+    assert calls == [32] * 4
 
 
 def test_the_learning_rate_follows_the_schedule(few: Dataset) -> None:
@@ -249,10 +343,20 @@ def test_the_learning_rate_follows_the_schedule(few: Dataset) -> None:
     assert rates == pytest.approx(expected)
 
 
-def test_a_loss_that_is_not_finite_stops_with_a_name(few: Dataset) -> None:
-    over = course(few, recipe=recipe(learning_rate=1e30, optimiser=Sgd(kind="sgd")))
-    with pytest.raises(InputError, match="the loss of 'shear' is not finite in epoch"):
-        train([enrolled("shear", over)], over)
+def test_a_network_that_diverges_does_not_stop_the_others(few: Dataset) -> None:
+    class Exploding(Listening):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images) * float("inf")
+
+    over = course(few)
+    exploding = enrol("exploding", (None, None), Exploding, over)
+    good, kept = enrolled("shear", over), []
+    diverged = train([exploding, good], over, after_epoch=lambda one: kept.append(one.name))
+    assert diverged == [exploding]
+    assert kept == ["shear"] * 3
+    assert (good.losses, weights_sha256(good.module.state_dict())) == trained(["shear"], over)[
+        "shear"
+    ]
 
 
 def test_an_unreadable_image_stops_with_its_name(few: Dataset) -> None:
@@ -266,7 +370,7 @@ def test_an_unreadable_image_stops_with_its_name(few: Dataset) -> None:
     torn.__dict__ = dict(few.__dict__)
     over = course(torn)
     trainee = enrolled("shear", over)
-    with pytest.raises(UnreadableImageError, match=f"{few.ids[5]}.*torn"):
+    with pytest.raises(InputError, match=f"cannot read the image '{few.ids[5]}': torn"):
         train([trainee], over)
 
 
@@ -281,6 +385,8 @@ def test_too_few_images_for_a_batch_are_refused(few: Dataset) -> None:
     assert steps_per_epoch(64, recipe(batch_size=64), views=2) == 2
     with pytest.raises(InputError, match="64 images, each shown 2 times, do not fill a batch"):
         steps_per_epoch(64, recipe(batch_size=130), views=2)
+    with pytest.raises(InputError, match="33 pictures are no whole number of images"):
+        steps_per_epoch(64, recipe(batch_size=33), views=2)
 
 
 def test_bfloat16_trains_too(few: Dataset) -> None:
@@ -316,6 +422,8 @@ def test_the_xavier_rule_has_the_published_spread() -> None:
     assert scales.mean().item() == pytest.approx(1, abs=5 * 0.02 / len(scales) ** 0.5)
     assert scales.std().item() == pytest.approx(0.02, rel=5 / (2 * len(scales)) ** 0.5)
     assert module.fc.bias.unique().tolist() == pytest.approx([0.01])
+    bound = (6 / (512 + 100)) ** 0.5
+    assert module.fc.weight.abs().max().item() == pytest.approx(bound, rel=1e-3)
 
 
 def test_accuracy_by_hand() -> None:

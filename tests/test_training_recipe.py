@@ -99,6 +99,23 @@ def test_a_recipe_is_read_from_toml() -> None:
         ("0.1", "-0.1", "learning_rate: should be greater than 0"),
         ('"xavier"', '"Xavier"', "initial_weights"),
         ("[optimiser]", "flips = true\n[optimiser]", "Did you mean 'flip'"),
+        (
+            "momentum = 0.9",
+            "momentum = 0.0\nnesterov = true",
+            "nesterov is true and momentum 0",
+        ),
+        ("[20, 30]", "[20, 40]", "after 40 epochs, and there are 40"),
+        ("[20, 30]", "[-1]", "should be greater than or equal to 1"),
+        (
+            '"step"\nafter_epochs = [20, 30]',
+            '"cosine"\nwarmup_epochs = 40.0',
+            "after 40 epochs",
+        ),
+        (
+            '"sgd"\nmomentum = 0.9',
+            '"adamw"\nbetas = [1.0, 0.9]',
+            "betas[0]: should be less than 1",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_recipe_is_named(old: str, new: str, message: str) -> None:

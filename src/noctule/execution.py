@@ -94,9 +94,23 @@ def _start(
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, function, str(device), threads))
-    process.start()
+    with _interrupts_held():
+        process.start()
     theirs.close()
     return ours, process
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits meanwhile; a process that is started inherits this for good."""
+    if not hasattr(signal, "pthread_sigmask"):  # as on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(
@@ -123,10 +137,14 @@ def _serve(
 
 def _ended_by_itself(process: SpawnProcess) -> NoctuleError:
     process.join()
+    again = "What is finished is kept: give the same command again to go on."
+    if process.exitcode == -9:
+        again = (
+            "If nobody killed it, the memory was exhausted: use fewer --processes or "
+            f"--models-at-once. {again}"
+        )
     return NoctuleError(
-        f"a worker process ended with exit code {process.exitcode}",
-        remedy="-9 usually means that the memory was exhausted: use fewer --processes or "
-        "--models-at-once. What is finished is kept: give the same command again to go on.",
+        f"a worker process ended with exit code {process.exitcode}", remedy=again
     )
 
 
@@ -134,8 +152,12 @@ def _work(connection: Connection, function: Function[Any], device: str, threads:
     """The life of a worker process."""
     # Ctrl-C reaches every process of a terminal; the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # What this process starts in turn, to decode, may be forked again where that is usual.
+    multiprocessing.set_start_method(None, force=True)
+    end_with_parent()
     torch.set_num_threads(threads)
+    if torch.device(device).type == "cuda":
+        torch.cuda.set_device(device)  # or the first GPU would be opened, too
 
     def report(content: object) -> None:
         connection.send((_REPORT, content))
@@ -151,8 +173,12 @@ def _work(connection: Connection, function: Function[Any], device: str, threads:
         connection.send((_READY, None))
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def end_with_parent() -> None:
+    """From now on this process ends when the one that started it does, however that happens."""
+
+    def wait_for_it() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait_for_it, daemon=True).start()

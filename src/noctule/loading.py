@@ -14,6 +14,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from noctule.data import Dataset
 from noctule.errors import InputError, NoctuleError, UnreadableImageError
+from noctule.execution import end_with_parent
 from noctule.models import Preprocessing
 
 
@@ -87,6 +88,8 @@ def load_batches(
 def _prepare_worker(worker: int) -> None:
     del worker
     torch.set_num_threads(1)
+    # PyTorch watches the parent too, but not if that dies while this process starts.
+    end_with_parent()
     # Ctrl-C reaches workers too; the main process ends them, after it has said what is kept.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -58,7 +58,8 @@ def choose(
         Path | None, typer.Option("--out", "-o", help="The benchmark to write, a .toml.")
     ] = None,
     resamples: Annotated[
-        int, typer.Option(help="Bootstrap resamples to repeat the choice on; 0 for none.")
+        int,
+        typer.Option(min=0, help="Bootstrap resamples to repeat the choice on; 0 for none."),
     ] = 200,
     seed: Annotated[int, typer.Option(help="Of the bootstrap, for a study folder.")] = 0,
 ) -> None:

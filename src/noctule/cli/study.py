@@ -112,8 +112,10 @@ def resume(
     """Go on with a study that was stopped."""
     from noctule.study.folder import StudyFolder
 
-    spec = StudyFolder.open(folder).study
-    _run(spec, folder, device, processes, models_at_once, workers, only)
+    found = StudyFolder.open(folder)
+    if not device and found.identity["device_type"] == "cpu":
+        device = ["cpu"]  # where it was, though there may be a GPU
+    _run(found.study, folder, device, processes, models_at_once, workers, only)
 
 
 @study_app.command()
@@ -178,11 +180,12 @@ def _run(
     workers: int | None,
     only: list[str] | None,
 ) -> None:
-    from noctule.report.progress import study_progress
+    from noctule.report.progress import progress_bar, study_progress
     from noctule.study.run import Where, prepare_study, run_prepared, work_left
 
     where = Where(tuple(device or ()), processes, models_at_once, workers, tuple(only or ()))
-    prepared = prepare_study(spec, out=out, where=where)
+    with progress_bar("reading every image once") as advance_reading:
+        prepared = prepare_study(spec, out=out, where=where, progress=advance_reading)
     folder = prepared.folder
     typer.echo(f"noctule: study folder {folder.folder}", err=True)
     try:

@@ -49,6 +49,8 @@ class ArrayDataset(Dataset):
         InputError: for any other shape or type of the arrays, and for floats outside [0, 1].
     """
 
+    in_memory = True
+
     def __init__(
         self,
         name: str,

@@ -85,9 +85,11 @@ def _exclusions(conflicts: NDArray[np.bool_], variables: int) -> list[Any]:
     pairs = np.argwhere(np.triu(conflicts))
     if not len(pairs):
         return []
-    rows = np.zeros((len(pairs), variables))
-    np.put_along_axis(rows, pairs, 1, axis=1)
-    return [LinearConstraint(sparse.csr_array(rows), -np.inf, 1)]
+    ends = np.arange(0, pairs.size + 1, 2)
+    rows = sparse.csr_array(
+        (np.ones(pairs.size), pairs.ravel(), ends), shape=(len(pairs), variables)
+    )
+    return [LinearConstraint(rows, -np.inf, 1)]
 
 
 def _solve(

@@ -35,7 +35,7 @@ def call_factory(spec: str, *, num_classes: int | None = None) -> nn.Module | Cl
     options = {} if num_classes is None or not takes_classes else {"num_classes": num_classes}
     try:
         result = function(**options)
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise InputError(f"the function raised {_text(error)}", where=spec) from error
     if not isinstance(result, nn.Module | Classifier):
         raise InputError(
@@ -53,7 +53,7 @@ def _find(spec: str) -> Callable[..., object]:
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # importing runs the user's code, which may raise anything
+    except (Exception, SystemExit) as error:  # importing runs the user's code
         raise InputError(
             f"cannot import '{module_name}': {_text(error)}",
             where=spec,
@@ -72,5 +72,5 @@ def _find(spec: str) -> Callable[..., object]:
     )
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

@@ -49,8 +49,8 @@ def training_record(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {})[_RECORD_KEY]
         record: dict[str, Any] = json.loads(text)
-        _ = record["architecture"], record["class_names"], record["preprocessing"]
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        _check_record(record)
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise InputError(
             "not a weights file written by noctule",
             where=path,
@@ -58,6 +58,14 @@ def training_record(path: Path) -> dict[str, Any]:
             "timm:NAME or package.module:function.",
         ) from error
     return record
+
+
+def _check_record(record: Any) -> None:
+    """ValueError, KeyError or TypeError if it is not a record; a file may hold anything."""
+    kinds = {"architecture": str, "class_names": list, "preprocessing": dict}
+    for key, kind in kinds.items():
+        if not isinstance(record[key], kind):
+            raise ValueError(f"{key} is no {kind.__name__}")
 
 
 def load_trained(

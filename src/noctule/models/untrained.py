@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from torch import nn
@@ -75,12 +74,16 @@ def _timm(name: str, num_classes: int, side_px: int) -> nn.Module:
     known = timm.list_models()
     if architecture not in known:
         raise unknown_architecture("timm classifier", architecture, known)
-    options: dict[str, Any] = {"num_classes": num_classes}
-    if "img_size" in inspect.signature(timm.model_entrypoint(architecture)).parameters:
-        options["img_size"] = side_px
-    return _built(f"timm:{name}", lambda: timm.create_model(
-        architecture, pretrained=False, **options
-    ))  # fmt: skip
+
+    def build() -> nn.Module:
+        options: dict[str, Any] = {"pretrained": False, "num_classes": num_classes}
+        try:
+            module: nn.Module = timm.create_model(architecture, img_size=side_px, **options)
+        except TypeError:  # most convolutional networks do not ask for it
+            module = timm.create_model(architecture, **options)
+        return module
+
+    return _built(f"timm:{name}", build)
 
 
 def _built(spec: str, build: Any) -> nn.Module:

@@ -32,7 +32,7 @@ from noctule.study.matrix import OverlapMatrix
 COLOR_MAP = "Blues"
 # Okabe and Ito's colours, which differ under any colour vision, but for their blues.
 FAMILY_COLORS = ("#E69F00", "#009E73", "#F0E442", "#D55E00", "#CC79A7", "#BBBBBB")
-UNDEFINED = "undefined: training on it did not help against it"
+UNDEFINED = "undefined: training on it is not shown to help against it"
 DOTS_PER_INCH = 300
 FORMATS = ("png", "svg", "pdf")
 # No date, by format: equal figures are equal files.

@@ -56,7 +56,7 @@ def write_results(
         seed: of the bootstrap and of the families.
 
     Raises:
-        InputError: networks are missing, a choice is not in the study, no overlap is defined.
+        InputError: networks are missing, or a choice is not in the study.
         OutputError: a file cannot be written.
     """
     cross = cross_evaluation(folder, candidates=candidates, seeds=seeds)

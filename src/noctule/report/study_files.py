@@ -158,7 +158,9 @@ def summary(matrix: OverlapMatrix, families: Families) -> list[RenderableType]:
         (family_letter(label), ", ".join(name for name in family if family[name] == label))
         for label in sorted(set(family.values()))
     ]
-    parts: list[RenderableType] = [text_table("Families", ("family", "corruptions"), rows)]
+    parts: list[RenderableType] = []
+    if rows:
+        parts.append(text_table("Families", ("family", "corruptions"), rows))
     defined = [pair for pair in pairs_of(matrix) if pair.raw is not None]
     defined.sort(key=lambda pair: pair.raw or 0.0)
     within = [pair for pair in defined if family[pair.a] == family[pair.b]]

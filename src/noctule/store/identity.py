@@ -89,7 +89,7 @@ def read_identity(folder: Path) -> RunIdentity:
             identity = RunIdentity(**data)
             _ = identity.num_slices, identity.conditions  # need the keys they are made from
             return identity
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"is not a run's record: {error}", where=path) from error
     raise InputError(
         f"was written by a newer noctule (run folder version {data['schema_version']}, "

@@ -13,8 +13,8 @@ from noctule.benchmarks import CLEAN
 from noctule.errors import InputError
 from noctule.metrics.estimates import Estimate, Sampled, resampled_means
 from noctule.sampling import resample_counts
+from noctule.study.spec import STANDARD
 
-STANDARD = "standard"
 SEEDS_NAME = "seeds"
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
+from torch import nn
 
-from noctule.corruptions import CORRUPTIONS
 from noctule.data import Dataset
 from noctule.errors import InputError
+from noctule.loading import load_batches
+from noctule.models import Preprocessing, weights_sha256
 from noctule.models.untrained import build_untrained
 from noctule.study.spec import Study
-from noctule.training.initial import initialised
-from noctule.training.trainer import steps_per_epoch
+from noctule.training.initial import initialised, thrown_away
+from noctule.training.trainer import refuse_unreadable, steps_per_epoch
 
 
 def check_study(study: Study, train: Dataset, test: Dataset) -> None:
@@ -30,14 +34,6 @@ def check_study(study: Study, train: Dataset, test: Dataset) -> None:
             f"{study.pictures.side_px} px",
             where=f"{study.name}: recipe.shift_px",
         )
-    channels = study.pictures.preprocessing().channels
-    for name in study.candidates:
-        needed = CORRUPTIONS[name].channels
-        if needed not in (None, channels):
-            raise InputError(
-                f"'{name}' needs {needed} channels, pictures here have {channels}",
-                where=f"{study.name}: candidates",
-            )
     check_architecture(study, len(train.class_names))
 
 
@@ -71,8 +67,34 @@ def check_classes(train: Dataset, test: Dataset) -> None:
             )
 
 
+def check_readable(
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    workers: int,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Decode every image once: a torn one is better found now than after days.
+
+    Args:
+        dataset: the images.
+        preprocessing: as they are to be used.
+        workers: processes that decode.
+        progress: called with (images done, images in all).
+
+    Raises:
+        InputError: an image cannot be decoded.
+    """
+    total = len(dataset)
+    plan = [range(start, min(start + 64, total)) for start in range(0, total, 64)]
+    done = 0
+    for batch in load_batches(dataset, preprocessing, plan, workers):
+        refuse_unreadable(dataset, batch)
+        done += len(batch)
+        progress(done, total)
+
+
 def check_architecture(study: Study, num_classes: int) -> None:
-    """Build the network and show it a picture."""
+    """Build the network, take a step with it that is thrown away, and ask it for logits."""
     side_px = study.pictures.side_px
 
     def refuse(what: str) -> InputError:
@@ -83,19 +105,51 @@ def check_architecture(study: Study, num_classes: int) -> None:
             f"(batch, {num_classes}).",
         )
 
-    module = initialised(
-        lambda: build_untrained(study.architecture, num_classes, side_px),
-        study.seeds[0],
-        study.recipe.initial_weights,
-    ).eval()
-    if not any(parameter.requires_grad for parameter in module.parameters()):
-        raise refuse("this network has nothing to train")
-    try:
-        with torch.inference_mode():
-            logits = module(torch.zeros(2, 3, side_px, side_px))
-    except Exception as error:  # the user's code may raise anything
-        message = str(error).splitlines()[0] if str(error) else ""
-        raise refuse(f"it fails on a picture: {type(error).__name__}: {message}") from error
-    shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-    if shape != (2, num_classes):
-        raise refuse(f"it returned {shape} for two pictures")
+    first, second = (
+        initialised(
+            lambda: build_untrained(study.architecture, num_classes, side_px),
+            study.seeds[0],
+            study.recipe.initial_weights,
+        )
+        for _ in range(2)
+    )
+    _refuse_unsuitable(first, second, study.architecture)
+    for how, training in (("in training", True), ("in evaluation", False)):
+        try:
+            logits = thrown_away(first.train(training), torch.zeros(2, 3, side_px, side_px))
+        except Exception as error:  # the user's code may raise anything
+            message = str(error).splitlines()[0] if str(error) else ""
+            raise refuse(
+                f"it fails on a picture {how}: {type(error).__name__}: {message}"
+            ) from error
+        shape = (
+            tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        )
+        if shape != (2, num_classes):
+            raise refuse(f"it returned {shape} for two pictures {how}")
+
+
+def _refuse_unsuitable(first: nn.Module, second: nn.Module, where: str) -> None:
+    """Two networks built with one seed have to be alike, trainable, and not the same one."""
+    parameters = list(first.parameters())
+    if any(isinstance(one, nn.parameter.UninitializedParameter) for one in parameters):
+        raise InputError(
+            "this network has lazy layers, whose weights do not exist before the first picture",
+            where=where,
+            remedy="Give every layer its size.",
+        )
+    if not any(parameter.requires_grad for parameter in parameters):
+        raise InputError("this network has nothing to train", where=where)
+    if {id(one) for one in parameters} & {id(one) for one in second.parameters()}:
+        raise InputError(
+            "it returns the same network, or parts of it, every time",
+            where=where,
+            remedy="Every call has to build a new one.",
+        )
+    if weights_sha256(first.state_dict()) != weights_sha256(second.state_dict()):
+        raise InputError(
+            "its initial weights do not come from PyTorch's generator: they differ from call "
+            "to call",
+            where=where,
+            remedy="Draw them with PyTorch, which is seeded here.",
+        )

@@ -14,6 +14,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
+from noctule.sampling import key_of
 from noctule.study.matrix import OverlapMatrix
 
 Matrix = NDArray[np.float64]
@@ -62,7 +63,7 @@ def kmeans_families(matrix: OverlapMatrix, *, seed: int = 0) -> Families:
     scores, order = _in_order_of_names(matrix, matrix.scores)
 
     def cluster(k: int) -> Labels:
-        model = KMeans(k, n_init=10, random_state=seed)
+        model = KMeans(k, n_init=10, random_state=key_of("k-means", seed)[0])
         with warnings.catch_warnings():
             # Fewer distinct rows than k: the rows that are alike are then one family, rightly.
             warnings.simplefilter("ignore", ConvergenceWarning)
@@ -203,6 +204,8 @@ def _first_coherent(
     rows: Matrix, order: Sequence[int], cluster: Callable[[int], Labels]
 ) -> Families:
     """The first clustering, k from 2, whose families hold rows that are correlated enough."""
+    if not len(rows):
+        return Families((), None)
     correlations = _correlations(rows)
     for k in range(2, len(rows)):
         labels = cluster(k)

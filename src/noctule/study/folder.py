@@ -83,7 +83,7 @@ class StudyFolder:
                 f"cannot be written: {error.strerror or error}", where=folder
             ) from error
         kept = cls.open(folder)
-        refuse_other(kept.identity, identity, folder, "study")
+        refuse_other(_determining(kept.identity), _determining(identity), folder, "study")
         return kept
 
     @classmethod
@@ -99,7 +99,7 @@ class StudyFolder:
         try:
             identity = json.loads(path.read_text(encoding="utf-8"))
             version, study = identity["schema_version"], identity["study"]
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise InputError(f"is not a study's record: {error}", where=path) from error
         if version != SCHEMA_VERSION:
             raise InputError(
@@ -184,6 +184,13 @@ def study_identity(
         )
     )
     return identity
+
+
+def _determining(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """An identity without what is there for people, and without where the images lie."""
+    told = ("title", "source", "train", "test")
+    study = {key: value for key, value in identity["study"].items() if key not in told}
+    return {**identity, "study": study}
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,9 @@ from noctule.data import Dataset
 from noctule.errors import InputError, OutputError
 from noctule.evaluation import Settings, run_benchmark, workers_for
 from noctule.execution import Report
-from noctule.models.trained import load_trained, trained_bytes
+from noctule.models.trained import load_trained, trained_bytes, training_record
 from noctule.models.untrained import build_untrained
-from noctule.store.disk import write_atomically
+from noctule.store.disk import temporaries_of, write_atomically
 from noctule.study.folder import StudyFolder
 from noctule.study.spec import Member
 from noctule.training.checkpoint import checkpoints, load_checkpoint, remove, save_checkpoint
@@ -49,7 +48,6 @@ class GroupJob:
     train: Dataset
     test: Dataset
     workers: int | None
-    argv: Sequence[str] | None
 
 
 def train_and_measure(job: GroupJob, device: torch.device, report: Report) -> None:
@@ -57,15 +55,24 @@ def train_and_measure(job: GroupJob, device: torch.device, report: Report) -> No
     folder = StudyFolder.open(job.folder)
     with ExitStack() as locks:
         for member in job.members:
-            locks.enter_context(_locked(folder, member))
-        _train_group(folder, job, device, report)
+            locks.callback(_locked(folder, member).release)
+        diverged = _train_group(folder, job, device, report)
         for member in job.members:
-            _measure(folder, member, job, device, report)
+            if str(member) not in diverged:
+                _measure(folder, member, job, device, report)
+    if diverged:
+        raise InputError(
+            f"the loss of {', '.join(diverged)} is not finite; the others are trained",
+            where=folder.folder,
+            remedy="Lower the learning rate or train in float32, in a new study; or leave the "
+            "candidate out.",
+        )
 
 
 def _train_group(
     folder: StudyFolder, job: GroupJob, device: torch.device, report: Report
-) -> None:
+) -> list[str]:
+    """Train what is not trained yet; the names of networks whose loss is not finite."""
     study = folder.study
     course = Course(
         dataset=job.train,
@@ -77,9 +84,15 @@ def _train_group(
         workers=workers_for(job.train, job.workers),
         compiled=study.compiled,
     )
-    members = {
-        str(member): member for member in job.members if not folder.weights(member).is_file()
-    }
+    members: dict[str, Member] = {}
+    for member in job.members:
+        place = folder.model_folder(member)
+        remove(*temporaries_of(place, "*"))
+        if folder.weights(member).is_file():
+            _check_weights(folder, member)
+            remove(*checkpoints(place))  # a kill came between
+        else:
+            members[str(member)] = member
     trainees = [_enrolled(folder, member, course) for member in members.values()]
 
     def keep(trainee: Trainee) -> None:
@@ -89,12 +102,25 @@ def _train_group(
         else:
             _save_weights(folder, member, trainee, course)
 
-    train(
+    diverged = train(
         trainees,
         course,
         after_epoch=keep,
         after_step=lambda trained: report(Advance("training", trained)),
     )
+    return [trainee.name for trainee in diverged]
+
+
+def _check_weights(folder: StudyFolder, member: Member) -> None:
+    """Refuse a weights file that this study has not written for this network."""
+    path = folder.weights(member)
+    remedy = "Delete it, and this network is trained again."
+    try:
+        record = training_record(path)
+    except InputError as error:
+        raise InputError(error.what, where=path, remedy=remedy) from error
+    if (record.get("member"), record.get("study")) != (str(member), dict(folder.identity)):
+        raise InputError("holds another network", where=path, remedy=remedy)
 
 
 def _enrolled(folder: StudyFolder, member: Member, course: Course) -> Trainee:
@@ -105,9 +131,7 @@ def _enrolled(folder: StudyFolder, member: Member, course: Course) -> Trainee:
         lambda: build_untrained(study.architecture, classes, study.pictures.side_px),
         course,
     )
-    place = folder.model_folder(member)
-    place.mkdir(parents=True, exist_ok=True)
-    load_checkpoint(place, trainee)
+    load_checkpoint(folder.model_folder(member), trainee)
     return trainee
 
 
@@ -158,7 +182,6 @@ def _measure(
             self_check=False,
         ),
         progress=advance,
-        argv=job.argv,
     )
 
 

@@ -138,7 +138,12 @@ def read_matrix(path: Path) -> OverlapMatrix:
                     where=path,
                     remedy="Leave the whole row and column of a candidate empty, or fill both.",
                 )
-    values = np.array([[_number(cells[i][j], path) for j in defined] for i in defined])
+    values = np.array(
+        [
+            [_number(cells[i][j], f"{names[i]} and {names[j]}", path) for j in defined]
+            for i in defined
+        ]
+    )
     values = values.reshape(len(defined), len(defined))
     kept = tuple(names[i] for i in defined)
     _check_values(values, kept, path)
@@ -154,7 +159,9 @@ def read_matrix(path: Path) -> OverlapMatrix:
 def _read_square(path: Path) -> tuple[list[str], list[list[str]]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            header, *rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+            header, *rows = [
+                [cell.strip() for cell in row] for row in csv.reader(file) if any(row)
+            ]
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=path) from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -163,7 +170,11 @@ def _read_square(path: Path) -> tuple[list[str], list[list[str]]]:
         raise InputError("is empty", where=path) from error
     names = header[1:]
     if not names:
-        raise InputError("names no candidate in its first row", where=path)
+        raise InputError(
+            "names no candidate in its first row",
+            where=path,
+            remedy="Separate its cells by commas." if ";" in header[0] else None,
+        )
     if [row[0] for row in rows] != names:
         raise InputError(
             "the names in its first column are not those in its first row",
@@ -181,11 +192,11 @@ def _read_square(path: Path) -> tuple[list[str], list[list[str]]]:
     return names, [row[1:] for row in rows]
 
 
-def _number(cell: str, path: Path) -> float:
+def _number(cell: str, pair: str, path: Path) -> float:
     try:
         return float(cell)
     except ValueError as error:
-        raise InputError(f"'{cell}' is not a number", where=path) from error
+        raise InputError(f"'{cell}', of {pair}, is not a number", where=path) from error
 
 
 def _check_values(values: NDArray[np.float64], names: Sequence[str], path: Path) -> None:

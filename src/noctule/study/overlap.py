@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from noctule.errors import InputError, unknown_name
 from noctule.study.accuracy import (
-    STANDARD,
     CrossEvaluation,
     MeanAccuracies,
     check_confidence,
     mean_accuracies,
 )
 from noctule.study.matrix import Form, OverlapMatrix
+from noctule.study.spec import STANDARD
 
 # Differences of robustness below this are rounding: that of 50,000 images and several seeds
 # comes in steps above 1e-11.
@@ -128,7 +128,8 @@ def _why_undefined(own_gain: NDArray[np.float64], form: Form, confidence: float)
         interval = f", {100 * confidence:g} % interval {100 * low:.2f} to {100 * high:.2f}"
     if min(value, low) > _ROUNDING:
         return None
-    return f"training on it did not help against it: {form} {100 * value:+.2f} points{interval}"
+    what = "training on it is not shown to help against it"
+    return f"{what}: {form} {100 * value:+.2f} points{interval}"
 
 
 def _raw_overlap(gains: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -53,7 +53,7 @@ def cross_evaluation(
 
     Args:
         folder: of the study.
-        candidates: those wanted, two or more; None is all.
+        candidates: those wanted; None is all.
         seeds: those wanted; None is all.
 
     Raises:

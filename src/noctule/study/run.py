@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,10 +14,10 @@ import torch
 from noctule import provenance
 from noctule.data import Dataset, open_dataset
 from noctule.errors import InputError, unknown_name
-from noctule.evaluation import Settings
+from noctule.evaluation import Settings, workers_for
 from noctule.execution import Report, run_jobs, usable_cores
-from noctule.study.checks import check_study
-from noctule.study.folder import StudyFolder, study_identity
+from noctule.study.checks import check_readable, check_study
+from noctule.study.folder import STUDY_FILE, StudyFolder, study_identity
 from noctule.study.group import GroupJob, train_and_measure
 from noctule.study.spec import Member, Study, load_study
 from noctule.training.trainer import steps_per_epoch
@@ -31,7 +31,8 @@ class Where:
         devices: as torch names them; none takes a GPU if there is one, else the CPU.
         processes: how many work at once; None is one for each GPU, or for each CPU core.
         models_at_once: the most networks that train together in a process; None is no limit.
-        workers: processes that decode, for each process; None suits the data.
+        workers: processes that decode, for each process; None shares out the CPU cores, or
+            is 0 for images in memory.
         only: names of networks ("shear-seed0") to run, the others being run elsewhere; empty
             is all.
     """
@@ -84,9 +85,15 @@ def run_study(
 
 
 def prepare_study(
-    study: Study, *, out: Path | None = None, where: Where | None = None
+    study: Study,
+    *,
+    out: Path | None = None,
+    where: Where | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Prepared:
     """Check everything, and open or resume the study's folder: nothing is trained yet.
+
+    At a study's first start every image is read, which `progress` is told of.
 
     Raises:
         InputError: something cannot be used, or the folder holds another study.
@@ -102,7 +109,12 @@ def prepare_study(
     identity = study_identity(
         study, train_set, test_set, device_type=device_type, precision=precision
     )
-    folder = StudyFolder.create_or_resume(out or default_folder(study), identity)
+    place = out or default_folder(study)
+    if not (place / STUDY_FILE).exists():
+        for dataset in (train_set, test_set):
+            workers = workers_for(dataset, where.workers)
+            check_readable(dataset, study.pictures.preprocessing(), workers, progress)
+    folder = StudyFolder.create_or_resume(place, identity)
     return Prepared(folder, train_set, test_set)
 
 
@@ -111,7 +123,6 @@ def run_prepared(
     *,
     where: Where | None = None,
     on_advance: Report = lambda advance: None,
-    argv: Sequence[str] | None = None,
 ) -> None:
     """Train and measure every network that is missing.
 
@@ -126,16 +137,23 @@ def run_prepared(
         return
     processes = _processes(where, devices)
     folder.record_start(
-        provenance.collect(argv, device=str(devices[0]), processes=processes, only=where.only)
+        provenance.collect(
+            device=str(devices[0]),
+            devices=[str(device) for device in devices],
+            processes=processes,
+            only=where.only,
+        )
     )
+    workers = where.workers
+    if workers is None and not prepared.train_set.in_memory:
+        workers = max(1, min(8, usable_cores() // processes))
     jobs = [
         GroupJob(
             folder.folder,
             members,
             prepared.train_set,
             prepared.test_set,
-            where.workers,
-            argv,
+            workers,
         )
         for members in groups(wanted, processes, where.models_at_once)
     ]
@@ -205,7 +223,7 @@ def _wanted(folder: StudyFolder, only: Sequence[str]) -> list[Member]:
 
 def _devices(where: Where) -> list[torch.device]:
     names = where.devices or (None,)
-    devices = [Settings(device=name).resolved_device() for name in names]
+    devices = [_numbered(Settings(device=name).resolved_device()) for name in names]
     if len({device.type for device in devices}) > 1:
         raise InputError(
             f"{', '.join(map(str, devices))} are of several kinds",
@@ -213,6 +231,13 @@ def _devices(where: Where) -> list[torch.device]:
             remedy="A study runs on CPUs or on GPUs: their results differ in the last bits.",
         )
     return devices
+
+
+def _numbered(device: torch.device) -> torch.device:
+    """The device with its number: "cuda" is the current one."""
+    if str(device) == "cuda":
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
 
 
 def _processes(where: Where, devices: Sequence[torch.device]) -> int:

@@ -83,7 +83,7 @@ class Study(Spec):
         pictures: how images become pictures.
         recipe: how each network is trained.
         precision: of the forward and backward passes; "auto" is float32 on a CPU and bfloat16
-            on a GPU.
+            on a GPU, where float32 lets convolutions use TF32, as PyTorch does.
         compiled: whether to use `torch.compile`.
         threads: of each process, on a CPU; the last bits of a weight depend on it.
     """

@@ -11,21 +11,26 @@ from typing import Any
 import torch
 
 from noctule.errors import InputError, OutputError
-from noctule.store.disk import temporaries_of, write_atomically
+from noctule.store.disk import write_atomically
 from noctule.training.trainer import Trainee
 
-_PATTERN = re.compile(r"epoch-(\d{4})\.pt")
+_PATTERN = re.compile(r"epoch-(\d{4,})\.pt")
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, the newest last."""
-    return sorted(path for path in folder.glob("epoch-*.pt") if _PATTERN.fullmatch(path.name))
+    found = (path for path in folder.glob("epoch-*.pt") if _PATTERN.fullmatch(path.name))
+    return sorted(found, key=_epoch)
 
 
 def epochs_kept(folder: Path) -> int:
     """How many epochs the newest checkpoint has behind it; 0 if there is none."""
     found = checkpoints(folder)
-    return int(found[-1].stem.removeprefix("epoch-")) if found else 0
+    return _epoch(found[-1]) if found else 0
+
+
+def _epoch(path: Path) -> int:
+    return int(path.stem.removeprefix("epoch-"))
 
 
 def save_checkpoint(folder: Path, trainee: Trainee) -> None:
@@ -63,7 +68,6 @@ def load_checkpoint(folder: Path, trainee: Trainee) -> None:
     Raises:
         InputError: the checkpoint is damaged, or of another network.
     """
-    remove(*temporaries_of(folder, "epoch-*.pt"))
     found = checkpoints(folder)
     if not found:
         return
@@ -74,8 +78,11 @@ def load_checkpoint(folder: Path, trainee: Trainee) -> None:
         kept: dict[str, Any] = torch.load(found[-1], map_location="cpu", weights_only=True)
         trainee.module.load_state_dict(kept["module"])
         trainee.optimiser.load_state_dict(kept["optimiser"])
-        trainee.losses[:] = kept["losses"]
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError,
+        losses = [float(loss) for loss in kept["losses"]]
+        if len(losses) != _epoch(found[-1]):
+            raise ValueError(f"it has the losses of {len(losses)} epochs")
+        trainee.losses[:] = losses
+    except (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError,
             pickle.UnpicklingError) as error:  # fmt: skip
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(

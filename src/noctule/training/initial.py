@@ -34,7 +34,7 @@ def initialised(build: Callable[[], nn.Module], seed: int, rule: Rule) -> nn.Mod
             batch-normalisation weights N(1, 0.02) and biases 0.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(torch_seed("initial weights", seed))
+        torch.default_generator.manual_seed(torch_seed("initial weights", seed))
         module = build()
         if rule == "architecture":
             return module
@@ -47,3 +47,10 @@ def initialised(build: Callable[[], nn.Module], seed: int, rule: Rule) -> nn.Mod
                 nn.init.normal_(part.weight, 1.0, 0.02)
                 nn.init.zeros_(part.bias)
         return module
+
+
+def thrown_away(module: nn.Module, pictures: torch.Tensor) -> object:
+    """What a network returns for pictures, PyTorch's generator left as it was."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        returned: object = module(pictures)
+        return returned

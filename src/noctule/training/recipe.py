@@ -6,14 +6,16 @@ import math
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import nn
 
 from noctule.config import Refused, Spec
+from noctule.training.initial import Rule
 
 Positive = Annotated[float, Field(gt=0.0)]
 NotNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class Sgd(Spec):
@@ -26,9 +28,15 @@ class Sgd(Spec):
     """
 
     kind: Literal["sgd"]
-    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    momentum: Share = 0.9
     nesterov: bool = False
     weight_decay: NotNegative = 0.0
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> Sgd:
+        if self.nesterov and not self.momentum:
+            raise Refused("nesterov is true and momentum 0", "Use a momentum above 0.")
+        return self
 
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
         """The optimiser of one network; its learning rate is set at every step."""
@@ -50,7 +58,7 @@ class AdamW(Spec):
     """
 
     kind: Literal["adamw"]
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Share, Share] = (0.9, 0.999)
     weight_decay: NotNegative = 0.01
 
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
@@ -65,7 +73,12 @@ class StepSchedule(Spec):
 
     kind: Literal["step"]
     factor: Positive = 0.1
-    after_epochs: tuple[int, ...]
+    after_epochs: tuple[Count, ...]
+
+    @property
+    def last_change(self) -> float:
+        """How many epochs of training the schedule needs to make sense."""
+        return max(self.after_epochs, default=0)
 
     def multiplier(self, epoch: float, epochs: int) -> float:
         """Of the recipe's learning rate, `epoch` (a fraction counts) epochs after the start.
@@ -85,6 +98,11 @@ class CosineSchedule(Spec):
     kind: Literal["cosine"]
     warmup_epochs: NotNegative = 0.0
 
+    @property
+    def last_change(self) -> float:
+        """How many epochs of training the schedule needs to make sense."""
+        return self.warmup_epochs
+
     def multiplier(self, epoch: float, epochs: int) -> float:
         """Of the recipe's learning rate, `epoch` (a fraction counts) epochs after the start.
 
@@ -94,7 +112,7 @@ class CosineSchedule(Spec):
         """
         if epoch < self.warmup_epochs:
             return epoch / self.warmup_epochs
-        done = (epoch - self.warmup_epochs) / max(epochs - self.warmup_epochs, 1e-9)
+        done = (epoch - self.warmup_epochs) / (epochs - self.warmup_epochs)
         return 0.5 * (1 + math.cos(math.pi * done))
 
 
@@ -106,6 +124,11 @@ class OneCycleSchedule(Spec):
 
     kind: Literal["one-cycle"]
     rise: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+
+    @property
+    def last_change(self) -> float:
+        """How many epochs of training the schedule needs to make sense: any will do."""
+        return 0
 
     def multiplier(self, epoch: float, epochs: int) -> float:
         """Of the recipe's learning rate, `epoch` (a fraction counts) epochs after the start.
@@ -138,7 +161,8 @@ class Recipe(Spec):
             Xavier-uniform convolutions and linear layers, linear biases of 0.01 and
             batch-normalisation weights N(1, 0.02), as the NOC study has them.
         flip: mirror each picture left to right with probability one half.
-        shift_px: shift each picture by up to this much both ways, edges reflected.
+        shift_px: shift each picture by up to this much both ways, edges reflected; in pixels
+            of the picture, whatever its side.
         label_smoothing: share of a label that is spread over all classes.
     """
 
@@ -147,10 +171,10 @@ class Recipe(Spec):
     learning_rate: Positive
     optimiser: Optimiser
     schedule: Schedule
-    initial_weights: Literal["architecture", "xavier"] = "architecture"
+    initial_weights: Rule = "architecture"
     flip: bool = True
     shift_px: Annotated[int, Field(ge=0)] = 0
-    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    label_smoothing: Share = 0.0
 
     @field_validator("batch_size")
     @classmethod
@@ -158,6 +182,16 @@ class Recipe(Spec):
         if batch_size < 2:
             raise Refused("batch normalisation needs more than one picture", "Use 2 or more.")
         return batch_size
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> Recipe:
+        if self.schedule.last_change >= self.epochs:
+            raise Refused(
+                f"the schedule changes the learning rate after {self.schedule.last_change:g} "
+                f"epochs, and there are {self.epochs}",
+                "Use more epochs, or another schedule.",
+            )
+        return self
 
     def learning_rate_at(self, epoch: float) -> float:
         """The learning rate of the step that starts `epoch` epochs after the start."""

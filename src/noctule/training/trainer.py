@@ -9,7 +9,8 @@ the order of a convolution's sums depends; GPUs do not promise the bits of a sum
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -18,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from noctule.data import Dataset
-from noctule.errors import InputError, UnreadableImageError
-from noctule.loading import load_batches
+from noctule.errors import InputError
+from noctule.loading import Batch, load_batches
 from noctule.models import Preprocessing
 from noctule.training.initial import initialised, torch_seed
 from noctule.training.recipe import Recipe
@@ -88,13 +89,25 @@ def enrol(name: str, views: Views, build: Callable[[], nn.Module], course: Cours
         )
     module = initialised(build, course.seed, course.recipe.initial_weights)
     # In this layout convolutions are a third faster, on CPUs as well.
-    module = module.to(course.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    with _memory_is_enough(course.device):
+        module = module.to(course.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     forward = torch.compile(module) if course.compiled else module
     return Trainee(name, views, module, course.recipe.optimiser.build(module), forward)
 
 
 def steps_per_epoch(images: int, recipe: Recipe, views: int) -> int:
-    """How many full batches there are; InputError if there is none."""
+    """How many full batches there are.
+
+    Raises:
+        InputError: there is none, or a batch is not a whole number of images.
+    """
+    if recipe.batch_size % views:
+        raise InputError(
+            f"{recipe.batch_size} pictures are no whole number of images, each shown {views} "
+            "times",
+            where="recipe.batch_size",
+            remedy=f"Use a multiple of {views}.",
+        )
     steps = images // (recipe.batch_size // views)
     if steps == 0:
         raise InputError(
@@ -106,14 +119,26 @@ def steps_per_epoch(images: int, recipe: Recipe, views: int) -> int:
     return steps
 
 
+def refuse_unreadable(dataset: Dataset, batch: Batch) -> None:
+    """Raise InputError if an image of a batch could not be decoded: none is left out here."""
+    for image_id, reason in batch.unreadable:
+        raise InputError(
+            f"cannot read the image '{image_id}': {reason}",
+            where=dataset.name,
+            remedy="Repair or remove the file.",
+        )
+
+
 def train(
     trainees: Sequence[Trainee],
     course: Course,
     *,
     after_epoch: Callable[[Trainee], None] = lambda trainee: None,
     after_step: Callable[[int], None] = lambda trained: None,
-) -> None:
+) -> list[Trainee]:
     """Train networks to the end of their recipe, in place; each goes on where it stands.
+
+    A network whose loss is not finite any more stops there, and the others go on.
 
     Args:
         trainees: networks with as many views each.
@@ -121,16 +146,26 @@ def train(
         after_epoch: called with each network when it has finished an epoch: a checkpoint.
         after_step: called after each batch with the number of networks it trained.
 
+    Returns:
+        The networks that stopped because their loss was not finite.
+
     Raises:
-        InputError: the images do not fill a batch, a loss is not finite, the device's memory
-            does not hold the networks.
-        UnreadableImageError: an image cannot be decoded.
+        InputError: the images do not fill a batch, one cannot be decoded, or the device's
+            memory does not hold the networks.
     """
+    diverged: list[Trainee] = []
     for number in range(course.recipe.epochs):
-        if behind := [trainee for trainee in trainees if len(trainee.losses) == number]:
-            _train_epoch(behind, course, number, after_step)
-            for trainee in behind:
-                after_epoch(trainee)
+        waiting = [trainee for trainee in trainees if trainee not in diverged]
+        if behind := [trainee for trainee in waiting if len(trainee.losses) == number]:
+            with _memory_is_enough(course.device):
+                losses = _train_epoch(behind, course, number, after_step)
+            for trainee, loss in zip(behind, losses, strict=True):
+                if math.isfinite(loss):
+                    trainee.losses.append(loss)
+                    after_epoch(trainee)
+                else:
+                    diverged.append(trainee)
+    return diverged
 
 
 def _train_epoch(
@@ -138,7 +173,8 @@ def _train_epoch(
     course: Course,
     number: int,
     after_step: Callable[[int], None],
-) -> None:
+) -> list[float]:
+    """One epoch of networks that stand at the same one; the mean loss of each."""
     views = len(trainees[0].views)
     epoch = draw_epoch(course.recipe, course.seed, number, course.dataset.ids, views)
     steps = steps_per_epoch(len(course.dataset), course.recipe, views)
@@ -150,11 +186,11 @@ def _train_epoch(
         course.workers,
     )
     totals = torch.zeros(len(trainees), device=course.device)
+    # torch.manual_seed would seed every GPU there is, and no fork would put them back.
     cuda = [course.device] if course.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         for step, (images, batch) in enumerate(zip(plan, loaded, strict=True)):
-            if batch.unreadable:
-                raise UnreadableImageError(*batch.unreadable[0])
+            refuse_unreadable(course.dataset, batch)
             pictures = batch.pictures.to(course.device, non_blocking=True)
             shown = [moved(pictures, moves.of(images)) for moves in epoch.moves]
             labels = batch.labels.to(course.device, non_blocking=True).repeat(views)
@@ -162,21 +198,17 @@ def _train_epoch(
             rate = course.recipe.learning_rate_at(number + (step + 0.5) / steps)
             for place, trainee in enumerate(trainees):
                 # Dropout: the same whoever trains beside it, and after a resumption.
-                torch.manual_seed(torch_seed("step", course.seed, number, step))
+                seed = torch_seed("step", course.seed, number, step)
+                torch.default_generator.manual_seed(seed)
+                for device in cuda:
+                    torch.cuda.default_generators[device.index].manual_seed(seed)
                 seen = [
                     corrupted(base, name, epoch, batch.ids)
                     for base, name in zip(shown, trainee.views, strict=True)
                 ]
                 totals[place] += _step(trainee, torch.cat(seen), labels, rate, course)
             after_step(len(trainees))
-    for trainee, total in zip(trainees, totals.tolist(), strict=True):
-        if not math.isfinite(total):
-            raise InputError(
-                f"the loss of '{trainee.name}' is not finite in epoch {number + 1}",
-                where="recipe",
-                remedy="Lower the learning rate, or train in float32.",
-            )
-        trainee.losses.append(total / steps)
+    return [total / steps for total in totals.tolist()]
 
 
 def _step(
@@ -186,20 +218,25 @@ def _step(
     inputs = course.preprocessing.normalise(pictures)
     inputs = inputs.contiguous(memory_format=torch.channels_last)
     low = course.precision == "bfloat16"
+    with torch.autocast(course.device.type, dtype=torch.bfloat16, enabled=low):
+        loss = F.cross_entropy(
+            trainee.forward(inputs), labels, label_smoothing=course.recipe.label_smoothing
+        )
+    for group in trainee.optimiser.param_groups:
+        group["lr"] = learning_rate
+    trainee.optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    trainee.optimiser.step()
+    return loss.detach()
+
+
+@contextmanager
+def _memory_is_enough(device: torch.device) -> Iterator[None]:
     try:
-        with torch.autocast(course.device.type, dtype=torch.bfloat16, enabled=low):
-            loss = F.cross_entropy(
-                trainee.forward(inputs), labels, label_smoothing=course.recipe.label_smoothing
-            )
-        for group in trainee.optimiser.param_groups:
-            group["lr"] = learning_rate
-        trainee.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        trainee.optimiser.step()
+        yield
     except torch.OutOfMemoryError as error:
         raise InputError(
             "the device's memory does not hold all networks that train together",
-            where=str(course.device),
+            where=str(device),
             remedy="Give --models-at-once with a smaller number, or a smaller batch_size.",
         ) from error
-    return loss.detach()
