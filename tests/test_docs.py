@@ -1,0 +1,87 @@
+"""What the pages say is what the files beside them say, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from noctule.design import choose_exact, score_design
+from noctule.study.matrix import read_matrix
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGE = (ROOT / "docs" / "overlap.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+    local = [target for target in targets if "://" not in target]
+    for target in local:
+        assert (page.parent / target).is_file(), target
+
+
+def test_the_table_of_the_worked_study_is_that_of_its_files() -> None:
+    with (ROOT / "docs" / "overlap-pairs.csv").open(encoding="utf-8") as file:
+        pairs = {frozenset((row["a"], row["b"])): row for row in csv.DictReader(file)}
+    rows = re.findall(
+        r"^\| [^|]*\| `(\w+)`, `(\w+)` \| ([\d.-]+) \| ([\d.-]+) to ([\d.-]+) \|$", PAGE, re.M
+    )
+    assert len(rows) == 9
+    for a, b, *numbers in rows:
+        row = pairs[frozenset((a, b))]
+        known = [f"{float(row[key]):.2f}" for key in ("score", "low", "high")]
+        assert numbers == known, (a, b)
+    above = sum(float(row["low"]) > 0 for row in pairs.values())
+    assert f"In {above} of {len(pairs)} pairs the interval lies above 0" in " ".join(
+        PAGE.split()
+    )
+
+
+def test_the_design_of_the_worked_study_is_that_of_its_matrix() -> None:
+    matrix = read_matrix(ROOT / "docs" / "overlap.csv")
+    assert len(matrix.names) == 23
+    choice = choose_exact(matrix, 8, 0.3)
+    text = " ".join(PAGE.split())
+    listed = ", ".join(f"`{name}`" for name in choice.names[:-1])
+    assert f"takes {listed} and `{choice.names[-1]}`" in text
+    scores = choice.scores
+    assert scores.redundancy is not None
+    assert (
+        f"coverage {scores.coverage:.3f}, redundancy {scores.redundancy:.3f}, "
+        f"balance {scores.balance:.3f}, no pair above {scores.largest_overlap:.3f}"
+    ) in text
+    noc = ("shear", "rain", "hue", "quantization", "brightness", "border", "blur",
+           "vertical_artifacts")  # fmt: skip
+    known = score_design(matrix, noc)
+    assert known.redundancy is not None
+    assert (
+        f"have coverage {known.coverage:.3f}, redundancy {known.redundancy:.3f} and balance "
+        f"{known.balance:.3f}"
+    ) in text
+
+
+def test_the_matrix_beside_the_page_is_that_of_its_accuracies() -> None:
+    """The published formula, from the accuracies to every score."""
+    with (ROOT / "docs" / "overlap-accuracies.csv").open(encoding="utf-8") as file:
+        accuracy = {
+            (row["model"], row["condition"]): float(row["accuracy"])
+            for row in csv.DictReader(file)
+        }
+    matrix = read_matrix(ROOT / "docs" / "overlap.csv")
+
+    def gain(model: str, name: str) -> float:
+        ours, standard = (
+            accuracy[one, name] / accuracy[one, "clean"] for one in (model, "standard")
+        )
+        return ours - standard
+
+    expected = [
+        [max(0, (gain(a, b) / gain(b, b) + gain(b, a) / gain(a, a)) / 2) for b in matrix.names]
+        for a in matrix.names
+    ]
+    assert np.allclose(matrix.scores, expected, atol=1e-9)
