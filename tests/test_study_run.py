@@ -209,22 +209,36 @@ def test_weights_of_another_network_are_refused(done: StudyFolder, tmp_path: Pat
     assert weights_of(run(copy.study, copy.folder)) == weights_of(done)
 
 
-def test_a_network_that_diverges_is_named_after_the_others_are_done(
-    arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+class Exploding(torch.nn.Linear):
+    """Diverges wherever a picture has a grey frame, as `border` gives it one."""
+
+    def __init__(self) -> None:
+        super().__init__(3 * 16 * 16, 16)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        top = images[:, :, 0].flatten(1)
+        framed = (top == top[:, :1]).all(dim=1, keepdim=True) & self.training
+        return super().forward(images.flatten(1)).masked_fill(framed, float("inf"))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_network_that_diverges_is_named_when_the_others_are_done(
+    arrays: Path, tmp_path: Path, processes: int
 ) -> None:
-    from noctule.study import group
-
-    def diverging(trainees: Any, course: Any, **hooks: Any) -> Any:
-        bad = [one for one in trainees if one.name == "border-seed0"]
-        return [*train([one for one in trainees if one not in bad], course, **hooks), *bad]
-
-    train = group.train
-    monkeypatch.setattr(group, "train", diverging)
-    with pytest.raises(InputError, match="the loss of border-seed0 is not finite; the others"):
-        run(small_study(arrays), tmp_path / "s")
-    assert [one.state for one in StudyFolder.open(tmp_path / "s").status()] == [
-        "measured", "measured", "waiting",
-    ]  # fmt: skip
+    study = small_study(
+        arrays,
+        architecture="test_study_run:Exploding",
+        candidates=["border", "gaussian", "hue"],
+        pictures={"side_px": 16},
+    )
+    for _ in range(2):  # and again
+        with pytest.raises(InputError, match="the loss of border-seed0 is not finite; the oth"):
+            run(study, tmp_path / "s", Where(("cpu",), processes))
+        states = {
+            str(one.member): one.state for one in StudyFolder.open(tmp_path / "s").status()
+        }
+        assert states.pop("border-seed0") == "waiting"
+        assert set(states.values()) == {"measured"}
 
 
 def test_titles_and_places_do_not_make_another_study(

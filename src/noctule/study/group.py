@@ -39,6 +39,16 @@ class Advance(NamedTuple):
     amount: int
 
 
+class Diverged(NamedTuple):
+    """Says that a network cannot be trained, without stopping the others.
+
+    Attributes:
+        name: of the network, whose loss was not finite.
+    """
+
+    name: str
+
+
 @dataclass(frozen=True)
 class GroupJob:
     """Networks of one seed that train in lockstep and are then measured; picklable."""
@@ -51,22 +61,23 @@ class GroupJob:
 
 
 def train_and_measure(job: GroupJob, device: torch.device, report: Report) -> None:
-    """Bring the networks of one group to their end: weights, then rows."""
+    """Bring the networks of one group to their end: weights, then rows.
+
+    Args:
+        job: the group.
+        device: where to.
+        report: called with `Advance` now and then, and with `Diverged`.
+    """
     folder = StudyFolder.open(job.folder)
     with ExitStack() as locks:
         for member in job.members:
             locks.callback(_locked(folder, member).release)
         diverged = _train_group(folder, job, device, report)
         for member in job.members:
-            if str(member) not in diverged:
+            if str(member) in diverged:
+                report(Diverged(str(member)))
+            else:
                 _measure(folder, member, job, device, report)
-    if diverged:
-        raise InputError(
-            f"the loss of {', '.join(diverged)} is not finite; the others are trained",
-            where=folder.folder,
-            remedy="Lower the learning rate or train in float32, in a new study; or leave the "
-            "candidate out.",
-        )
 
 
 def _train_group(

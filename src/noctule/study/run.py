@@ -18,7 +18,7 @@ from noctule.evaluation import Settings, workers_for
 from noctule.execution import Report, run_jobs, usable_cores
 from noctule.study.checks import check_readable, check_study
 from noctule.study.folder import STUDY_FILE, StudyFolder, study_identity
-from noctule.study.group import GroupJob, train_and_measure
+from noctule.study.group import Advance, Diverged, GroupJob, train_and_measure
 from noctule.study.spec import Member, Study, load_study
 from noctule.training.trainer import steps_per_epoch
 
@@ -127,6 +127,7 @@ def run_prepared(
     """Train and measure every network that is missing.
 
     Raises:
+        InputError: the loss of some network was not finite; the others are trained.
         NoctuleError: something failed; what is finished is kept, and the next call goes on.
     """
     where = where or Where()
@@ -144,6 +145,14 @@ def run_prepared(
             only=where.only,
         )
     )
+    diverged: list[str] = []
+
+    def listen(content: Advance | Diverged) -> None:
+        if isinstance(content, Diverged):
+            diverged.append(content.name)
+        else:
+            on_advance(content)
+
     workers = where.workers
     if workers is None and not prepared.train_set.in_memory:
         workers = max(1, min(8, usable_cores() // processes))
@@ -163,8 +172,15 @@ def run_prepared(
         processes=processes,
         devices=devices,
         threads=folder.study.threads,
-        on_report=on_advance,
+        on_report=listen,
     )
+    if diverged:
+        raise InputError(
+            f"the loss of {', '.join(sorted(diverged))} is not finite; the others are trained",
+            where=folder.folder,
+            remedy="Lower the learning rate or train in float32, in a new study; or leave the "
+            "candidate out.",
+        )
 
 
 def groups(

@@ -76,17 +76,7 @@ class Trainee:
 
 
 def enrol(name: str, views: Views, build: Callable[[], nn.Module], course: Course) -> Trainee:
-    """A network before its first epoch.
-
-    Raises:
-        InputError: a batch holds no image in so many views.
-    """
-    if course.recipe.batch_size < len(views):
-        raise InputError(
-            f"batch_size is {course.recipe.batch_size}, and each image is shown {len(views)} "
-            "times in a batch",
-            where="recipe",
-        )
+    """A network before its first epoch; InputError if the device's memory does not hold it."""
     module = initialised(build, course.seed, course.recipe.initial_weights)
     # In this layout convolutions are a third faster, on CPUs as well.
     with _memory_is_enough(course.device):
