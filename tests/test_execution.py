@@ -25,6 +25,13 @@ def note(job: tuple[Path, int], device: torch.device, report: Report) -> None:
     report(number)
 
 
+def meet(job: tuple[Path, int], device: torch.device, report: Report) -> None:
+    """Waits for the other one, so that each needs a process of its own."""
+    folder, number = job
+    (folder / str(number)).write_text(str(device))
+    _wait_until(lambda: len(list(folder.iterdir())) == 2)
+
+
 def refuse(job: int, device: torch.device, report: Report) -> None:
     if job == 1:
         raise InputError("this job is refused", where="job 1", remedy="Leave it out.")
@@ -58,6 +65,19 @@ def test_every_job_is_done_once(tmp_path: Path, processes: int) -> None:
     here = {words[0] for words in texts} == {str(os.getpid())}
     assert here == (processes == 1)
     assert torch.get_num_threads() == before
+
+
+def test_every_process_has_a_device_of_its_own(tmp_path: Path) -> None:
+    devices = [torch.device("cpu"), torch.device("cpu", 0)]
+    run_jobs(
+        meet,
+        [(tmp_path, 0), (tmp_path, 1)],
+        processes=2,
+        devices=devices,
+        threads=1,
+        on_report=print,
+    )
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"cpu", "cpu:0"}
 
 
 def test_a_failure_keeps_its_message_and_ends_the_others() -> None:
