@@ -31,7 +31,7 @@ from noctule.corruptions import CORRUPTIONS
 from noctule.data import Dataset, open_dataset
 from noctule.data.photo_patches import PhotoPatches, photograph
 from noctule.evaluation import Settings, run_benchmark
-from noctule.loading import load_batches
+from noctule.loading import in_order, load_batches
 from noctule.models import Classifier, Preprocessing, load_classifier
 
 BATCH_SIZE = 32
@@ -118,10 +118,7 @@ def forward(classifier: Classifier, dataset: Dataset, conditions: int = 9) -> No
 def naive(classifier: Classifier, dataset: Dataset) -> None:
     """Decode anew for each condition: (b). Even this one has our fast corruptions."""
     module = classifier.module.to(memory_format=torch.channels_last)
-    plan = [
-        range(start, min(start + BATCH_SIZE, len(dataset)))
-        for start in range(0, len(dataset), BATCH_SIZE)
-    ]
+    plan = in_order(dataset, BATCH_SIZE)
     for condition in load_benchmark("imagenet-noc").conditions:
         for batch in load_batches(dataset, classifier.preprocessing, plan, workers=2):
             pictures = batch.pictures

@@ -14,7 +14,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import noctule
-from noctule.cli import app, main
+from command_line import run
+from noctule.cli import app
 from noctule.corruptions import CORRUPTIONS
 
 SIDE = 32
@@ -60,23 +61,11 @@ class TwoClasses(Channels):
         return super().forward(images)[:, :2]
 
 
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str):
-    """(exit status, stdout, stderr) of `noctule ARGUMENTS`."""
-    monkeypatch.setattr("sys.argv", ["noctule", *arguments])
-    status: object = 0
-    try:
-        main()
-    except SystemExit as stop:
-        status = stop.code or 0
-    output = capsys.readouterr()
-    return status, output.out, output.err
-
-
 @pytest.fixture
 def noctule_cli(monkeypatch, capsys, tmp_path):  # type: ignore[no-untyped-def]
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    return lambda *arguments: run(monkeypatch, capsys, *map(str, arguments))
+    return lambda *arguments: run(monkeypatch, capsys, *arguments)
 
 
 MODEL = "test_cli:Channels"

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import noctule.cli.design
+from command_line import run
 from noctule.benchmarks import Benchmark, load_benchmark, write_benchmark
-from noctule.cli import main
 from noctule.study.matrix import OverlapMatrix, write_matrix
 
 # Under .45 three pairs may go together, and of the candidates in this order they cover
@@ -41,17 +41,7 @@ def design(monkeypatch, capsys, tmp_path):  # type: ignore[no-untyped-def]
     monkeypatch.setenv("COLUMNS", "200")
     write_matrix(MATRIX, tmp_path / "overlap.csv")
 
-    def run(*arguments: object) -> tuple[object, str, str]:
-        monkeypatch.setattr("sys.argv", ["noctule", "design", *map(str, arguments)])
-        status: object = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code or 0
-        output = capsys.readouterr()
-        return status, output.out, output.err
-
-    return run
+    return lambda *arguments: run(monkeypatch, capsys, "design", *arguments)
 
 
 def cells(out: str, name: str) -> list[str]:

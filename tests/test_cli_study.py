@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from command_line import run
 from noctule.benchmarks import load_benchmark
-from noctule.cli import main
 from noctule.config import to_toml
 from noctule.study.matrix import read_matrix
 from small_studies import small_study, write_arrays
@@ -25,17 +25,7 @@ RESULTS = {
 
 @pytest.fixture
 def noctule_cli(monkeypatch: Any, capsys: Any) -> Any:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["noctule", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as error:
-            status = int(error.code or 0)
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
+    return lambda *arguments: run(monkeypatch, capsys, *arguments)
 
 
 @pytest.fixture(scope="module")

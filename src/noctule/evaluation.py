@@ -153,7 +153,7 @@ def identify(
     batch_size = default_batch_size if settings.batch_size is None else settings.batch_size
     if batch_size < 1:
         raise InputError(f"batch size is {batch_size}", remedy="Use 1 or more.")
-    precision = settings.precision or ("float32" if device_type == "cpu" else "bfloat16")
+    precision = settings.precision or default_precision(device_type)
     batches_per_slice = -(-MIN_SLICE_SIZE // batch_size)
     return RunIdentity(
         model=classifier.to_dict(),
@@ -172,6 +172,11 @@ def identify(
         device_type=device_type,
         on_unreadable=settings.on_unreadable,
     )
+
+
+def default_precision(device_type: str) -> Literal["float32", "bfloat16"]:
+    """float32 on a CPU, bfloat16 on a GPU."""
+    return "float32" if device_type == "cpu" else "bfloat16"
 
 
 def default_folder(identity: RunIdentity) -> Path:

@@ -58,6 +58,14 @@ class _Batches(TorchDataset[Batch | NoctuleError]):
             return error
 
 
+def in_order(dataset: Dataset, batch_size: int) -> list[range]:
+    """A plan for `load_batches`: every image once, in order."""
+    total = len(dataset)
+    return [
+        range(start, min(start + batch_size, total)) for start in range(0, total, batch_size)
+    ]
+
+
 def load_batches(
     dataset: Dataset,
     preprocessing: Preprocessing,

@@ -21,8 +21,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.textpath import text_to_path
 from numpy.typing import ArrayLike
 
-from noctule.errors import OutputError, unknown_name
-from noctule.store.disk import write_atomically
+from noctule.errors import unknown_name
+from noctule.store.disk import output_errors, write_atomically
 from noctule.study.families import family_letter
 from noctule.study.matrix import OverlapMatrix
 
@@ -132,10 +132,8 @@ def save_heatmap(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -
         buffer, path = io.BytesIO(), stem.with_name(f"{stem.name}.{name}")
         with _our_style():
             figure.savefig(buffer, format=name, dpi=DOTS_PER_INCH, metadata=_METADATA[name])
-        try:
+        with output_errors(path):
             write_atomically(path, buffer.getvalue())
-        except OSError as error:
-            raise OutputError(f"cannot be written: {error.strerror}", where=path) from error
         paths.append(path)
     return paths
 

@@ -16,11 +16,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from noctule.errors import OutputError
 from noctule.report.heatmap import draw_heatmap, save_heatmap
 from noctule.report.matrix_tables import FORMULA, latex_square, markdown_square, terms
 from noctule.report.tables import UNDEFINED, text_table
-from noctule.store.disk import write_atomically
+from noctule.store.disk import output_errors, write_atomically
 from noctule.study.accuracy import AccuracyRow
 from noctule.study.families import Families, family_letter
 from noctule.study.matrix import OverlapMatrix, write_matrix
@@ -208,9 +207,7 @@ def _csv(records: Iterable[Mapping[str, Any]], fields: Sequence[str]) -> str:
 
 
 def _write(path: Path, text: str) -> Path:
-    try:
+    with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
-    except OSError as error:
-        raise OutputError(f"cannot be written: {error.strerror}", where=path) from error
     return path

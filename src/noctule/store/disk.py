@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from noctule.errors import InputError
+from noctule.errors import InputError, OutputError
 from noctule.outcomes import SCHEMA
 
 TEMPORARY_SUFFIX = ".tmp"
@@ -24,6 +25,16 @@ class SliceSummary(NamedTuple):
 
     num_rows: int
     unreadable: list[tuple[str, str]]
+
+
+@contextmanager
+def output_errors(where: object, remedy: str | None = None) -> Iterator[None]:
+    """What the system refuses meanwhile becomes an OutputError that names `where`."""
+    try:
+        yield
+    except OSError as error:
+        what = f"cannot be written: {error.strerror or error}"
+        raise OutputError(what, where=where, remedy=remedy) from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:

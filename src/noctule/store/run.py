@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from noctule.errors import InputError, OutputError
+from noctule.errors import InputError
 from noctule.outcomes import SCHEMA
 from noctule.store.disk import (
     append_line,
     damaged,
+    output_errors,
     parquet_bytes,
     read_lines,
     read_rows,
@@ -52,14 +52,14 @@ class RunStore:
         """
         folder = Path(folder)
         fresh = _is_fresh(folder)
-        with _output_errors(folder):
+        with output_errors(folder):
             (folder / ROWS_FOLDER).mkdir(parents=True, exist_ok=True)
             if fresh:
                 text = json.dumps(identity.to_dict(), indent=2) + "\n"
                 write_atomically(folder / RUN_FILE, text.encode())
         store = cls.open(folder)
         refuse_other(store.identity.to_dict(), identity.to_dict(), folder)
-        with _output_errors(folder):
+        with output_errors(folder):
             for path in _leftovers(folder):
                 path.unlink(missing_ok=True)
         return store
@@ -120,7 +120,7 @@ class RunStore:
             f"{kept} slices are finished and kept: mend this and give the same command again "
             "to go on from there."
         )
-        with _output_errors(self.slice_path(index), remedy):
+        with output_errors(self.slice_path(index), remedy):
             write_atomically(self.slice_path(index), parquet_bytes(rows, unreadable))
 
     def rows(
@@ -163,7 +163,7 @@ class RunStore:
             OutputError: it cannot be written.
         """
         path = self.folder / PROVENANCE_FILE
-        with _output_errors(path):
+        with output_errors(path):
             append_line(path, provenance)
 
     def starts(self) -> list[dict[str, Any]]:
@@ -230,12 +230,3 @@ def _is_fresh(folder: Path) -> bool:
 def _leftovers(folder: Path) -> list[Path]:
     slices = temporaries_of(folder / ROWS_FOLDER, "*.parquet")
     return [*temporaries_of(folder, RUN_FILE), *slices]
-
-
-@contextmanager
-def _output_errors(where: Path, remedy: str | None = None) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        what = f"cannot be written: {error.strerror or error}"
-        raise OutputError(what, where=where, remedy=remedy) from error

@@ -10,7 +10,7 @@ from torch import nn
 
 from noctule.data import Dataset
 from noctule.errors import InputError
-from noctule.loading import load_batches
+from noctule.loading import in_order, load_batches
 from noctule.models import Preprocessing, weights_sha256
 from noctule.models.untrained import build_untrained
 from noctule.study.spec import Study
@@ -84,13 +84,11 @@ def check_readable(
     Raises:
         InputError: an image cannot be decoded.
     """
-    total = len(dataset)
-    plan = [range(start, min(start + 64, total)) for start in range(0, total, 64)]
     done = 0
-    for batch in load_batches(dataset, preprocessing, plan, workers):
+    for batch in load_batches(dataset, preprocessing, in_order(dataset, 64), workers):
         refuse_unreadable(dataset, batch)
         done += len(batch)
-        progress(done, total)
+        progress(done, len(dataset))
 
 
 def check_architecture(study: Study, num_classes: int) -> None:

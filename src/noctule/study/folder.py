@@ -18,9 +18,9 @@ from typing import Any, Literal, NamedTuple
 
 from noctule.config import build_spec, to_toml
 from noctule.data import Dataset
-from noctule.errors import InputError, OutputError
+from noctule.errors import InputError
 from noctule.store import RunStore
-from noctule.store.disk import append_line, read_lines, write_atomically
+from noctule.store.disk import append_line, output_errors, read_lines, write_atomically
 from noctule.store.identity import RUN_FILE, refuse_other
 from noctule.study.spec import Member, Study
 from noctule.training.checkpoint import epochs_kept
@@ -70,7 +70,7 @@ class StudyFolder:
                 something that is not a study.
             OutputError: it cannot be written.
         """
-        try:
+        with output_errors(folder):
             if not (folder / STUDY_FILE).exists():
                 _refuse_foreign(folder)
                 folder.mkdir(parents=True, exist_ok=True)
@@ -78,10 +78,6 @@ class StudyFolder:
                 write_atomically(folder / "study.toml", text.encode())
                 text = json.dumps(identity, indent=2) + "\n"
                 write_atomically(folder / STUDY_FILE, text.encode())
-        except OSError as error:
-            raise OutputError(
-                f"cannot be written: {error.strerror or error}", where=folder
-            ) from error
         kept = cls.open(folder)
         refuse_other(_determining(kept.identity), _determining(identity), folder, "study")
         return kept
@@ -138,10 +134,8 @@ class StudyFolder:
     def record_start(self, provenance: Mapping[str, Any]) -> None:
         """Append a line to provenance.jsonl."""
         path = self.folder / "provenance.jsonl"
-        try:
+        with output_errors(path):
             append_line(path, provenance)
-        except OSError as error:
-            raise OutputError(f"cannot be written: {error.strerror}", where=path) from error
 
     def starts(self) -> list[dict[str, Any]]:
         """The provenance of every start, the first one first."""

@@ -12,12 +12,12 @@ from filelock import FileLock, Timeout
 
 from noctule._version import __version__
 from noctule.data import Dataset
-from noctule.errors import InputError, OutputError
+from noctule.errors import InputError
 from noctule.evaluation import Settings, run_benchmark, workers_for
 from noctule.execution import Report
 from noctule.models.trained import load_trained, trained_bytes, training_record
 from noctule.models.untrained import build_untrained
-from noctule.store.disk import temporaries_of, write_atomically
+from noctule.store.disk import output_errors, temporaries_of, write_atomically
 from noctule.study.folder import StudyFolder
 from noctule.study.spec import Member
 from noctule.training.checkpoint import checkpoints, load_checkpoint, remove, save_checkpoint
@@ -159,10 +159,8 @@ def _save_weights(
         "study": dict(folder.identity),
     }
     path = folder.weights(member)
-    try:
+    with output_errors(path):
         write_atomically(path, trained_bytes(trainee.module, record))
-    except OSError as error:
-        raise OutputError(f"cannot be written: {error.strerror}", where=path) from error
     remove(*checkpoints(folder.model_folder(member)))
 
 
@@ -198,16 +196,15 @@ def _measure(
 
 def _locked(folder: StudyFolder, member: Member) -> FileLock:
     place = folder.model_folder(member)
-    try:
+    with output_errors(place):
         place.mkdir(parents=True, exist_ok=True)
         lock = FileLock(place / ".lock")
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise InputError(
-            f"another process is at work on '{member}'",
-            where=folder.folder,
-            remedy="Wait for it, or share the work with --only.",
-        ) from error
-    except OSError as error:
-        raise OutputError(f"cannot be written: {error.strerror}", where=place) from error
+        try:
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            raise InputError(
+                f"another process is at work on '{member}'",
+                where=folder.folder,
+                remedy="Wait for it, or share the work with --only.",
+            ) from error
     return lock

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from noctule.errors import InputError, OutputError
-from noctule.store.disk import write_atomically
+from noctule.errors import InputError
+from noctule.store.disk import output_errors, write_atomically
 
 Form = Literal["robustness", "accuracy"]
 CORNER = "overlap"
@@ -110,10 +110,8 @@ def write_matrix(matrix: OverlapMatrix, path: Path) -> None:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([CORNER, *names])
     writer.writerows([name, *row] for name, row in zip(names, rows, strict=True))
-    try:
+    with output_errors(path):
         write_atomically(path, buffer.getvalue().encode())
-    except OSError as error:
-        raise OutputError(f"cannot be written: {error.strerror}", where=path) from error
 
 
 def read_matrix(path: Path) -> OverlapMatrix:

@@ -14,7 +14,7 @@ import torch
 from noctule import provenance
 from noctule.data import Dataset, open_dataset
 from noctule.errors import InputError, unknown_name
-from noctule.evaluation import Settings, workers_for
+from noctule.evaluation import Settings, default_precision, workers_for
 from noctule.execution import Report, run_jobs, usable_cores
 from noctule.study.checks import check_readable, check_study
 from noctule.study.folder import STUDY_FILE, StudyFolder, study_identity
@@ -103,9 +103,8 @@ def prepare_study(
     train_set, test_set = open_dataset(study.train), open_dataset(study.test)
     check_study(study, train_set, test_set)
     device_type = _devices(where)[0].type
-    precision: str = study.precision
-    if precision == "auto":
-        precision = "float32" if device_type == "cpu" else "bfloat16"
+    auto = study.precision == "auto"
+    precision = default_precision(device_type) if auto else study.precision
     identity = study_identity(
         study, train_set, test_set, device_type=device_type, precision=precision
     )

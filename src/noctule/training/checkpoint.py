@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from noctule.errors import InputError, OutputError
-from noctule.store.disk import write_atomically
+from noctule.errors import InputError
+from noctule.store.disk import output_errors, write_atomically
 from noctule.training.trainer import Trainee
 
 _PATTERN = re.compile(r"epoch-(\d{4,})\.pt")
@@ -50,16 +50,10 @@ def save_checkpoint(folder: Path, trainee: Trainee) -> None:
         },
         buffer,
     )
-    try:
+    remedy = "Mend this and give the same command again: it goes on from the last epoch kept."
+    with output_errors(path, remedy):
         write_atomically(path, buffer.getvalue())
         remove(*(one for one in older if one != path))
-    except OSError as error:
-        raise OutputError(
-            f"cannot be written: {error.strerror or error}",
-            where=path,
-            remedy="Mend this and give the same command again: it goes on from the last epoch "
-            "that is kept.",
-        ) from error
 
 
 def load_checkpoint(folder: Path, trainee: Trainee) -> None:

@@ -23,7 +23,7 @@ from torch import nn
 from noctule._version import __version__
 from noctule.data import Dataset, open_dataset
 from noctule.data.photo_patches import IMAGE_SIDE_PX
-from noctule.loading import load_batches
+from noctule.loading import in_order, load_batches
 from noctule.models import Preprocessing
 from noctule.models.shipped import PREPROCESSING
 from noctule.models.trained import trained_bytes
@@ -100,11 +100,8 @@ def rebuild(name: str, folder: Path, console: Console) -> dict[str, Any]:
 @torch.inference_mode()
 def accuracy(module: nn.Module, dataset: Dataset, preprocessing: Preprocessing) -> float:
     """The fraction of the images whose largest logit is their label's."""
-    plan = [
-        range(start, min(start + 256, len(dataset))) for start in range(0, len(dataset), 256)
-    ]
     right = 0
-    for batch in load_batches(dataset, preprocessing, plan, workers=0):
+    for batch in load_batches(dataset, preprocessing, in_order(dataset, 256), workers=0):
         logits = module(preprocessing.normalise(batch.pictures))
         right += int((logits.argmax(dim=1) == batch.labels).sum())
     return right / len(dataset)
