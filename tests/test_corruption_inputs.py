@@ -8,8 +8,9 @@ import torch
 
 import noctule
 from corruption_cases import each, pictures
-from noctule.corruptions import CORRUPTIONS, Corruption, corrupt, spec
+from noctule.corruptions import CORRUPTIONS, Corruption, corrupt
 from noctule.corruptions.draws import Uniform
+from noctule.corruptions.registry import Registry
 from noctule.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -97,23 +98,23 @@ def test_names() -> None:
 
 
 def test_a_name_is_registered_once() -> None:
-    registry = spec.Registry()
+    fresh = Registry()
     rain = CORRUPTIONS["rain"]
-    registry.register(rain, aliases=["drizzle"])
-    assert registry["drizzle"] is rain
-    assert list(registry) == ["rain"]
-    assert len(registry) == 1
+    fresh.register(rain, aliases=["drizzle"])
+    assert fresh["drizzle"] is rain
+    assert list(fresh) == ["rain"]
+    assert len(fresh) == 1
     with pytest.raises(ValueError, match="rain"):
-        registry.register(rain)
+        fresh.register(rain)
     with pytest.raises(ValueError, match="drizzle"):
-        registry.register(CORRUPTIONS["blur"], aliases=["drizzle"])
+        fresh.register(CORRUPTIONS["blur"], aliases=["drizzle"])
 
 
 def test_draws_must_be_the_kernels_parameters() -> None:
     blur = CORRUPTIONS["blur"]
     wrong = Corruption("wrong", blur.family, blur.source, {"sigma": Uniform(0, 1)}, blur.kernel)
     with pytest.raises(ValueError, match="weight"):
-        spec.Registry().register(wrong)
+        Registry().register(wrong)
 
 
 @each

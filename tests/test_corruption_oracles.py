@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import importlib
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from corruption_cases import coffee, pattern, pictures
 from noctule.corruptions import CORRUPTIONS, LEVELS
-from noctule.corruptions.draws import Choice, Field, Integer, Uniform
+from noctule.corruptions.draws import Choice, Field, Integer, PerLevel, Uniform
 from noctule.sampling import Stream
 from oracles import kernels, shapes
+from oracles.oracle import Oracle
 from oracles.threefry import WordStream, image_words
 
-
-@dataclass(frozen=True)
-class Oracle:
-    """A slow form, and how far from it the fast one may be, in levels of 255.
-
-    The slow forms are not rounded to whole levels, so half a level is the rounding of uint8.
-
-    Args:
-        ties: the share of values that may be further off: nearest-neighbour ties, where the
-            last bit of a coordinate decides.
-    """
-
-    picture: Callable[..., NDArray[np.float64]]
-    uint8: float = 0.501
-    float32: float = 0.002
-    ties: float = 0.0
-
-
+MODULES = ("imagenet_c_noise", "imagenet_c_color", "imagenet_c_blur", "imagenet_c_weather",
+           "imagenet_c_bar")  # fmt: skip
 ORACLES = {
     "blur": Oracle(kernels.blur),
     "thumbnail_resize": Oracle(kernels.thumbnail_resize, uint8=2, float32=2.5),
@@ -64,6 +47,8 @@ ORACLES = {
     "border": Oracle(shapes.border),
     "rain": Oracle(shapes.rain),
 }
+for module in MODULES:
+    ORACLES |= importlib.import_module(f"oracles.{module}").ORACLES
 
 
 def test_every_corruption_has_an_oracle() -> None:
@@ -128,7 +113,9 @@ def test_at_levels(name: str, level: int) -> None:
 
 
 def slow_draw(
-    draw: Uniform | Integer | Choice | Field, words: tuple[int, int], level: int | None
+    draw: Uniform | Integer | PerLevel | Choice | Field,
+    words: tuple[int, int],
+    level: int | None,
 ) -> Any:
     """One parameter from its two random words, in Python's exact integers and float64."""
     part, sign = words[0] >> 8, 1 - 2 * (words[1] & 1)
@@ -136,6 +123,8 @@ def slow_draw(
         return WordStream(words)
     if isinstance(draw, Choice):
         return part * len(draw.options) // 2**24
+    if isinstance(draw, PerLevel):
+        return draw.values[part * 5 // 2**24 if level is None else level - 1]
     whole = 2**24
     if draw.graded and level is not None:
         part, whole = part + (level - 1) * 2**24, 5 * 2**24
@@ -159,5 +148,8 @@ def test_parameters_are_functions_of_seed_name_and_id(name: str, level: int | No
     for number, image_id in enumerate(ids):
         one = of_image(drawn, number)
         for key, draw in corruption.draws.items():
-            words = image_words(11, name, key, image_id)
+            # The tables of a corruption share one lot.
+            words = image_words(
+                11, name, "level" if isinstance(draw, PerLevel) else key, image_id
+            )
             assert one[key] == slow_draw(draw, words, level), (key, image_id)

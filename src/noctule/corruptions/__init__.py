@@ -6,13 +6,25 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from noctule.corruptions import blur, color, digital, geometry, noise, occlusion, weather
+from noctule.corruptions import (
+    blur,
+    color,
+    digital,
+    geometry,
+    imagenet_c,
+    imagenet_c_bar,
+    noise,
+    occlusion,
+    weather,
+)
 from noctule.corruptions.draws import LEVELS
-from noctule.corruptions.spec import CORRUPTIONS, Corruption, corruption
+from noctule.corruptions.registry import CORRUPTIONS, corruption
+from noctule.corruptions.spec import MODES, Corruption, Mode
 
 __all__ = [
-    "CORRUPTIONS", "LEVELS", "Corruption", "blur", "color", "corrupt", "corruption", "digital",
-    "geometry", "noise", "occlusion", "weather",
+    "CORRUPTIONS", "LEVELS", "MODES", "Corruption", "Mode", "blur", "color", "corrupt",
+    "corruption", "digital", "geometry", "imagenet_c", "imagenet_c_bar", "noise", "occlusion",
+    "weather",
 ]  # fmt: skip
 
 
@@ -23,6 +35,7 @@ def corrupt(
     ids: Sequence[str | int] | Tensor | None = None,
     seed: int = 0,
     level: int | None = None,
+    mode: Mode = "corrected",
     **fixed: float | int | str | Tensor,
 ) -> Tensor:
     """Corrupt a batch of images; each image on its own, by its id.
@@ -35,17 +48,18 @@ def corrupt(
             level give the same result in any batch. By default their positions in this batch.
         seed: chooses the benchmark's random numbers.
         level: 1 (mild) to 5 (severe), or None for the full published range.
+        mode: "corrected", or "published" for what the released code does, mistakes included.
         **fixed: parameters to set instead of drawing them, one value or one for each image.
 
     Returns:
         The corrupted images, of the same shape, dtype and device.
 
     Raises:
-        InputError: unknown name or parameter, unsuitable images or level.
+        InputError: unknown name, mode or parameter, unsuitable images or level.
 
     >>> import torch
     >>> images = torch.full((2, 3, 32, 32), 100, dtype=torch.uint8)
     >>> corrupt(images, "brightness", change=0.2)[0, 0, 0, 0].item()
     151
     """
-    return CORRUPTIONS[name](images, ids=ids, seed=seed, level=level, **fixed)
+    return CORRUPTIONS[name].in_mode(mode)(images, ids=ids, seed=seed, level=level, **fixed)

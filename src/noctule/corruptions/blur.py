@@ -7,8 +7,8 @@ from torch import Tensor
 
 from noctule.corruptions.draws import Uniform
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX, from_float, per_image, to_float
+from noctule.corruptions.registry import corruption
 from noctule.corruptions.resampling import first_rows, resize_rows
-from noctule.corruptions.spec import corruption
 
 SOURCE = "Laugros et al. 2020"
 PASSES_AT_224_PX = 5

@@ -16,7 +16,7 @@ from noctule.corruptions.pixels import (
     per_image,
     to_float,
 )
-from noctule.corruptions.spec import corruption
+from noctule.corruptions.registry import corruption
 
 SOURCE = "Laugros et al. 2020"
 

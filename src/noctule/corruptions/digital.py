@@ -13,7 +13,7 @@ from noctule.corruptions.pixels import (
     per_image,
     to_float,
 )
-from noctule.corruptions.spec import corruption
+from noctule.corruptions.registry import corruption
 from noctule.corruptions.stamps import draw_places, paint
 from noctule.sampling import Stream
 

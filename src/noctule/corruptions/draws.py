@@ -1,8 +1,9 @@
-"""What a corruption may draw for each image, as data: a range, a sign, a choice, a field.
+"""What a corruption may draw for each image, as data: a range, a table, a choice, a field.
 
 A draw is *graded* when a larger severity level means another part of its range. Level k of 5 is
 the k-th fifth of the range, from mild to severe; without a level the full range is used. The
-five levels together are distributed exactly as the full range.
+five levels together are distributed exactly as the full range. A corruption that was published
+with one value per level has a table instead; its "full range" is one of the levels, by lot.
 
 A level changes where a number falls, never which random bits it is made from, so the levels of
 one image share their noise and compare pairwise.
@@ -137,6 +138,56 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class PerLevel:
+    """A published table: one value for each of the five levels.
+
+    Without a level, a fair lot of five decides; all tables of a corruption share it, so that
+    values published together stay together. Tables of whole numbers give int64, others float64.
+
+    Args:
+        *values: from mild to severe.
+        lowest, highest: what a user may set.
+
+    >>> PerLevel(0.08, 0.12, 0.18, 0.26, 0.38).describe()
+    '0.08, 0.12, 0.18, 0.26, 0.38 by level'
+    """
+
+    values: tuple[float, ...]
+    lowest: float
+    highest: float
+
+    def __init__(
+        self, *values: float, lowest: float = 0.0, highest: float = float("inf")
+    ) -> None:
+        if len(values) != len(LEVELS) or not all(lowest <= v <= highest for v in values):
+            raise ValueError(f"{values} is not {len(LEVELS)} values in [{lowest}, {highest}]")
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "lowest", lowest)
+        object.__setattr__(self, "highest", highest)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every value is an int."""
+        return all(isinstance(value, int) for value in self.values)
+
+    def sample(self, words: Words, level: int | None) -> Tensor:
+        """The level's value for each image: int64 or float64 (batch,)."""
+        lot = high24(words[0]) * len(LEVELS) >> _BITS
+        index = lot if level is None else torch.full_like(lot, level - 1)
+        dtype = torch.int64 if self.whole else torch.float64
+        return torch.tensor(self.values, dtype=dtype, device=index.device)[index]
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """What a user may set."""
+        return self.lowest, min(self.highest, _MOST) if self.whole else self.highest
+
+    def describe(self) -> str:
+        """The values, for tables."""
+        return ", ".join(f"{value:g}" for value in self.values) + " by level"
+
+
+@dataclass(frozen=True)
 class Field:
     """Random words for many elements of each image; the kernel says how many it needs."""
 
@@ -150,7 +201,7 @@ class Field:
         return "per element"
 
 
-Draw = Uniform | Integer | Choice | Field
+Draw = Uniform | Integer | PerLevel | Choice | Field
 
 
 def SignedInteger(low: int, high: int) -> Integer:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from noctule.corruptions.draws import Choice, Integer, SignedInteger
 from noctule.corruptions.pixels import coordinates, from_float, scale_px, to_float
+from noctule.corruptions.registry import corruption
 from noctule.corruptions.resampling import resize_rows
-from noctule.corruptions.spec import corruption
 
 SOURCE = "Laugros et al. 2020"
 _ONE = 1 << 16  # fixed point with 16 fractional bits, as Pillow's affine transform has it

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import math
 
 import torch
 from torch import Tensor
 
 from noctule.corruptions.draws import Field, Uniform
+from noctule.corruptions.fields import TABLE_SIZE, field_index, half_normal_table
 from noctule.corruptions.pixels import shade
-from noctule.corruptions.spec import corruption
+from noctule.corruptions.registry import corruption
 from noctule.sampling import FIELD_ROUNDS, Stream, bits_of, high24
 
 SOURCE = "Laugros et al. 2020"
-_TABLE_SIZE = 1 << 16
-
-
-@functools.cache
-def _half_normal(device: torch.device) -> Tensor:
-    """|N(0, 1)| at the midpoints of 65,536 equally likely intervals, up to 4.3: float32.
-
-    A table, because a library's logarithm may differ between devices in the last bit and this
-    may not. Made on the CPU in float64 for the same reason.
-    """
-    midpoints = (torch.arange(_TABLE_SIZE, dtype=torch.float64) + 0.5) / _TABLE_SIZE
-    return (math.sqrt(2) * torch.erfinv(midpoints)).to(torch.float32).to(device)
-
-
-def _noise_index(images: Tensor, noise: Stream) -> Tensor:
-    """A uniform number in [0, 65536) for each element: int64 (batch, elements)."""
-    return noise.bits16(images[0].numel()).to(torch.int64).bitwise_and_(_TABLE_SIZE - 1)
 
 
 @corruption(
@@ -49,12 +32,12 @@ def gaussian(images: Tensor, *, sigma: Tensor, noise: Stream) -> Tensor:
         sigma: standard deviation before the absolute value, in [0, 1] units, (batch,).
         noise: 16 random bits for each element.
     """
-    index = _noise_index(images, noise)
+    index = field_index(noise, images[0].numel())
     amplitude = sigma.to(torch.float32)[:, None]
     if images.dtype == torch.float32:
-        added = _half_normal(images.device)[index].mul_(amplitude)
+        added = half_normal_table(images.device)[index].mul_(amplitude)
         return (images + added.view_as(images)).clamp_(max=1)
-    table = (_half_normal(images.device) * (255 * amplitude)).round_().clamp_(max=255)
+    table = (half_normal_table(images.device) * (255 * amplitude)).round_().clamp_(max=255)
     step = table.to(torch.uint8).gather(1, index).view_as(images)
     return torch.minimum(images, ~step).add_(step)
 
@@ -75,8 +58,8 @@ def uniform(images: Tensor, *, amplitude: Tensor, noise: Stream) -> Tensor:
         amplitude: largest change, in [0, 1] units, (batch,).
         noise: 16 random bits for each element.
     """
-    index = _noise_index(images, noise)
-    ramp = (torch.arange(_TABLE_SIZE, device=images.device) * 2 + 1) / _TABLE_SIZE - 1
+    index = field_index(noise, images[0].numel())
+    ramp = (torch.arange(TABLE_SIZE, device=images.device) * 2 + 1) / TABLE_SIZE - 1
     table = ramp * amplitude.to(torch.float32)[:, None]
     if images.dtype == torch.float32:
         return (images + table.gather(1, index).view_as(images)).clamp_(0, 1)

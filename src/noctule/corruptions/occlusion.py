@@ -6,7 +6,7 @@ from torch import Tensor
 
 from noctule.corruptions.draws import Field, Integer, unit
 from noctule.corruptions.pixels import coordinates, paste, per_image, place, scale_px
-from noctule.corruptions.spec import corruption
+from noctule.corruptions.registry import corruption
 from noctule.corruptions.stamps import (
     disc_offsets,
     draw_centers,

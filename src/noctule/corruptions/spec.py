@@ -1,25 +1,21 @@
-"""What a corruption is: a pure function of a batch and of per-image parameters, plus data.
-
-`@corruption` registers a kernel; the command line, the tables, the gallery, the tests and the
-benchmarks find it in the registry.
-"""
+"""What a corruption is: a pure function of a batch and of per-image parameters, plus data."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from noctule.corruptions.draws import LEVELS, Choice, Draw, Field, Integer, Uniform
+from noctule.corruptions.checks import as_ids, check_images, checked_values, with_values
+from noctule.corruptions.draws import LEVELS, Choice, Draw, Field, PerLevel
 from noctule.errors import InputError, unknown_name
 from noctule.sampling import Stream, image_words, key_of
 
-MIN_SIDE_PX = 16
 # Batches are cut into pieces whose intermediate results take about this much memory: on a CPU
 # little enough to stay in cache and to be reused without new page faults. The result cannot
 # tell, and the memory needed does not grow with the batch.
@@ -31,6 +27,8 @@ PRIMING_BYTES = (1 << 25) - (1 << 16)
 
 Parameters = dict[str, Tensor | Stream]
 Kernel = Callable[..., Tensor]
+Mode = Literal["corrected", "published"]
+MODES: tuple[Mode, ...] = ("corrected", "published")
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,9 @@ class Corruption:
         kernel: the function `(images, **parameters) -> images`.
         channels: the number of channels it needs, or None if any.
         bytes_per_value: working memory the kernel needs, roughly, per value of the images.
+        published_name: what its authors call it, and so its folder or file in their datasets.
+        mode: "corrected" does what the publication says; "published" what the released code
+            does, mistakes included, where the kernel's docstring says that they differ.
     """
 
     name: str
@@ -58,6 +59,37 @@ class Corruption:
     kernel: Kernel = field(repr=False)
     channels: int | None = None
     bytes_per_value: int = 3
+    published_name: str = ""
+    mode: Mode = "corrected"
+
+    @property
+    def has_modes(self) -> bool:
+        """Whether the released code differs from what was published, and both can be had."""
+        return "published" in inspect.signature(self.kernel).parameters
+
+    def in_mode(self, mode: Mode) -> Corruption:
+        """The corruption in one of `MODES`; the same where there is no difference.
+
+        Raises:
+            InputError: no such mode.
+        """
+        if mode not in MODES:
+            raise unknown_name("mode", mode, MODES, where=self.name)
+        return replace(self, mode=mode)
+
+    def with_tables(self, tables: Mapping[str, Sequence[float]]) -> Corruption:
+        """The corruption with other values for the five levels, by parameter name.
+
+        Raises:
+            InputError: no such table, not five values, or a value beyond its limits.
+        """
+        draws = dict(self.draws)
+        for name, values in tables.items():
+            known = {key: d for key, d in self.draws.items() if isinstance(d, PerLevel)}
+            if name not in known:
+                raise unknown_name("table of levels", name, known, where=self.name)
+            draws[name] = with_values(known[name], values, f"{self.name}.{name}")
+        return replace(self, draws=draws)
 
     @property
     def summary(self) -> str:
@@ -74,8 +106,8 @@ class Corruption:
         **fixed: float | int | str | Tensor,
     ) -> Tensor:
         """Corrupt a batch; see `noctule.corrupt` for the arguments."""
-        check_images(images, self)
-        names = _as_ids(ids, len(images))
+        check_images(images, where=self.name, channels=self.channels)
+        names = as_ids(ids, len(images))
         parameters = self.sample(names, seed=seed, level=level, device=images.device)
         parameters.update(self._fixed(fixed, images))
         return self.apply(images, **parameters)
@@ -99,7 +131,9 @@ class Corruption:
                 where=self.name,
                 remedy="Use 1 (mild) to 5 (severe), or None for the full range.",
             )
-        keys = [key_of(seed, self.name, name) for name in self.draws]
+        # One lot decides on the level of every table, so that they stay together.
+        lots = {name: isinstance(draw, PerLevel) for name, draw in self.draws.items()}
+        keys = [key_of(seed, self.name, "level" if lot else name) for name, lot in lots.items()]
         words = image_words(keys, ids, device)
         return {
             name: draw.sample(word, level)
@@ -108,18 +142,21 @@ class Corruption:
 
     def apply(self, images: Tensor, **parameters: Tensor | Stream) -> Tensor:
         """Apply given parameters, a value (or stream) per image; nothing is drawn."""
-        check_images(images, self)
+        check_images(images, where=self.name, channels=self.channels)
         images = images.contiguous()
+        kernel = self.kernel
+        if self.has_modes:
+            kernel = functools.partial(kernel, published=self.mode == "published")
         size = max(
             1,
             _working_bytes(images.device) // max(1, images[:1].numel() * self.bytes_per_value),
         )
         if len(images) <= size:
-            return self.kernel(images, **parameters) if len(images) else images.clone()
+            return kernel(images, **parameters) if len(images) else images.clone()
         result = torch.empty_like(images)
         for start in range(0, len(images), size):
             piece = slice(start, start + size)
-            result[piece] = self.kernel(
+            result[piece] = kernel(
                 images[piece], **{name: value[piece] for name, value in parameters.items()}
             )
         return result
@@ -137,38 +174,10 @@ class Corruption:
                         "option", value, draw.options, where=f"{self.name}.{name}"
                     )
                 value = draw.options.index(value)
-            tensor = _checked_values(f"{self.name}.{name}", draw, value, len(images))
+            tensor = checked_values(f"{self.name}.{name}", draw, value, len(images))
             tensor = tensor.to(images.device)
             values[name] = tensor.expand(len(images)).contiguous()
         return values
-
-
-def _checked_values(
-    where: str, draw: Uniform | Integer | Choice, value: Any, count: int
-) -> Tensor:
-    """One number or `count` of them, float64 or int64, within the draw's limits."""
-    try:
-        numbers = torch.as_tensor(value, dtype=torch.float64).cpu()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{value!r} is not a number", where=where) from error
-    if numbers.dim() > 1 or numbers.numel() not in (1, count):
-        raise InputError(
-            f"has shape {tuple(numbers.shape)} for {count} images",
-            where=where,
-            remedy="Give one number, or one for each image.",
-        )
-    low, high = draw.limits
-    whole = not isinstance(draw, Uniform)
-    good = torch.isfinite(numbers) & (numbers >= low) & (numbers <= high)
-    if whole:
-        good &= numbers == numbers.round()
-    if not bool(good.all()):
-        wrong = numbers.flatten()[~good.flatten()][0].item()
-        kind = "a whole number" if whole else "a number"
-        raise InputError(
-            f"is {wrong:g}", where=where, remedy=f"Use {kind} from {low:g} to {high:g}."
-        )
-    return numbers.to(torch.int64) if whole else numbers
 
 
 @functools.cache
@@ -177,127 +186,3 @@ def _working_bytes(device: torch.device) -> int:
         return CUDA_WORKING_BYTES
     torch.empty(PRIMING_BYTES, dtype=torch.uint8)  # never written, so it costs no memory
     return CPU_WORKING_BYTES
-
-
-def _as_ids(ids: Sequence[str | int] | Tensor | None, count: int) -> Sequence[str | int]:
-    if ids is None:
-        return range(count)
-    if isinstance(ids, Tensor):
-        ids = ids.tolist()
-    if len(ids) != count:
-        raise InputError(f"{len(ids)} ids for {count} images", where="ids")
-    return ids
-
-
-def check_images(images: Tensor, corruption: Corruption) -> None:
-    """Refuse what no corruption is defined on.
-
-    Raises:
-        InputError: wrong type, rank, dtype, number of channels, size or range.
-    """
-    where = corruption.name
-    if not isinstance(images, Tensor):
-        raise InputError(
-            f"images is a {type(images).__name__}", where=where, remedy="Pass a torch.Tensor."
-        )
-    if images.dtype not in (torch.uint8, torch.float32):
-        raise InputError(
-            f"images has dtype {images.dtype}",
-            where=where,
-            remedy="Use uint8, or float32 in [0, 1].",
-        )
-    if images.dim() != 4 or images.shape[1] not in (1, 3):
-        raise InputError(
-            f"images has shape {tuple(images.shape)}",
-            where=where,
-            remedy="Use (batch, channels, height, width) with 1 or 3 channels.",
-        )
-    if corruption.channels is not None and images.shape[1] != corruption.channels:
-        raise InputError(
-            f"needs {corruption.channels} channels, the images have {images.shape[1]}",
-            where=where,
-            remedy="Convert grey images to RGB, or leave this corruption out.",
-        )
-    if min(images.shape[2:]) < MIN_SIDE_PX:
-        raise InputError(
-            f"images are {images.shape[2]} × {images.shape[3]} px",
-            where=where,
-            remedy=f"The shorter side must be at least {MIN_SIDE_PX} px.",
-        )
-    if images.dtype == torch.float32 and images.numel():
-        low, high = (value.item() for value in torch.aminmax(images))
-        if not (low >= 0 and high <= 1):  # also catches NaN
-            raise InputError(
-                f"pixel values run from {low:g} to {high:g}, outside [0, 1]",
-                where=where,
-                remedy="Corrupt before normalising; divide 0…255 by 255.",
-            )
-
-
-class Registry(Mapping[str, Corruption]):
-    """The corruptions by name, in order of registration.
-
-    Indexing also takes aliases, and an unknown name raises InputError with the nearest one.
-    """
-
-    def __init__(self) -> None:
-        self._corruptions: dict[str, Corruption] = {}
-        self._aliases: dict[str, str] = {}
-
-    def __getitem__(self, name: str) -> Corruption:
-        found = self._corruptions.get(self._aliases.get(name, name))
-        if found is None:
-            raise unknown_name("corruption", name, self._corruptions)
-        return found
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._corruptions or name in self._aliases
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._corruptions)
-
-    def __len__(self) -> int:
-        return len(self._corruptions)
-
-    def register(self, corruption: Corruption, aliases: Sequence[str] = ()) -> None:
-        """Add a corruption.
-
-        Raises:
-            ValueError: if the name is taken, or the kernel's parameters are not the draws.
-        """
-        for name in (corruption.name, *aliases):
-            if name in self:
-                raise ValueError(f"a corruption named {name!r} exists already")
-        wanted = list(inspect.signature(corruption.kernel).parameters)[1:]
-        if wanted != list(corruption.draws):
-            raise ValueError(
-                f"{corruption.name}: draws {list(corruption.draws)}, but kernel takes {wanted}"
-            )
-        self._corruptions[corruption.name] = corruption
-        self._aliases.update(dict.fromkeys(aliases, corruption.name))
-
-
-CORRUPTIONS = Registry()
-
-
-def corruption(
-    *,
-    family: str,
-    source: str,
-    draws: Mapping[str, Draw],
-    channels: int | None = None,
-    bytes_per_value: int = 3,
-    aliases: Sequence[str] = (),
-) -> Callable[[Kernel], Kernel]:
-    """Register the decorated kernel under its own name; the arguments are `Corruption`'s."""
-
-    def register(kernel: Kernel) -> Kernel:
-        CORRUPTIONS.register(
-            Corruption(
-                kernel.__name__, family, source, dict(draws), kernel, channels, bytes_per_value
-            ),
-            aliases,
-        )
-        return kernel
-
-    return register

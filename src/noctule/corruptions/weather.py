@@ -7,7 +7,7 @@ from torch import Tensor
 
 from noctule.corruptions.draws import Field, Integer
 from noctule.corruptions.pixels import from_float, full_scale
-from noctule.corruptions.spec import corruption
+from noctule.corruptions.registry import corruption
 from noctule.corruptions.stamps import disc_offsets, draw_centers, pixel_index, stamp_margin_px
 from noctule.sampling import Stream
 

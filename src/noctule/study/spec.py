@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.benchmarks.spec import proper_names
 from noctule.config import Refused, Spec, names_in, read_named
-from noctule.corruptions.spec import MIN_SIDE_PX
+from noctule.corruptions.checks import MIN_SIDE_PX
 from noctule.errors import InputError
 from noctule.models import Preprocessing
 from noctule.training.recipe import Positive, Recipe

@@ -1,0 +1,52 @@
+"""Random numbers for every element of an image, from 16 bits each.
+
+Tables, because a library's logarithm may differ between devices in the last bit and these may
+not; they are made on the CPU in float64 for the same reason.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import torch
+from torch import Tensor
+
+from noctule.sampling import Stream
+
+TABLE_SIZE = 1 << 16
+
+
+@functools.cache
+def normal_table(device: torch.device) -> Tensor:
+    """N(0, 1) at the midpoints of 65,536 equally likely intervals, up to ±4.3: float32."""
+    return _scaled_erfinv(2 * _midpoints() - 1).to(device)
+
+
+@functools.cache
+def half_normal_table(device: torch.device) -> Tensor:
+    """|N(0, 1)| at the midpoints of 65,536 equally likely intervals, up to 4.3: float32."""
+    return _scaled_erfinv(_midpoints()).to(device)
+
+
+def _midpoints() -> Tensor:
+    return (torch.arange(TABLE_SIZE, dtype=torch.float64) + 0.5) / TABLE_SIZE
+
+
+def _scaled_erfinv(values: Tensor) -> Tensor:
+    return (math.sqrt(2) * torch.erfinv(values)).to(torch.float32)
+
+
+def field_index(stream: Stream, count: int) -> Tensor:
+    """A uniform number in [0, 65536) for each element: int64 (batch, count)."""
+    return stream.bits16(count).to(torch.int64).bitwise_and_(TABLE_SIZE - 1)
+
+
+def normal_field(stream: Stream, count: int) -> Tensor:
+    """N(0, 1) for each element: float32 (batch, count)."""
+    return normal_table(stream.keys.device)[field_index(stream, count)]
+
+
+def uniform_field(stream: Stream, count: int) -> Tensor:
+    """Uniform in (0, 1) for each element, the midpoints of 65,536 intervals: float32."""
+    return (field_index(stream, count).to(torch.float32) + 0.5) / TABLE_SIZE

@@ -1,0 +1,7 @@
+"""Slow forms of corruptions of ImageNet-C, from their definitions."""
+
+from __future__ import annotations
+
+from oracles.oracle import Oracle
+
+ORACLES: dict[str, Oracle] = {}
