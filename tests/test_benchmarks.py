@@ -11,7 +11,7 @@ from noctule.benchmarks import (
     Reference,
     benchmark_names,
     load_benchmark,
-    spec,
+    references,
     why_no_reference,
     write_benchmark,
     write_reference,
@@ -80,7 +80,7 @@ def test_the_reference_is_alexnets_on_imagenet_and_nowhere_else(name: str) -> No
 def test_why_there_is_no_reference_says_where_it_applies_and_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spec, "REFERENCES_FOLDER", tmp_path)
+    monkeypatch.setattr(references, "REFERENCES_FOLDER", tmp_path)
     assert "no reference errors are known for small" in why_no_reference(small(), "x")
     for model, domain in (("A", "a"), ("B", "b")):
         errors = {"clean": 0.1, "shear": 0.2, "rain": 0.3}
@@ -100,7 +100,7 @@ def test_a_shipped_reference_fits_the_benchmarks_it_covers(
     errors = {"clean": 0.1, "shear@2": 0.2, "rain@2": 0.3, "hue": 0.4}
     reference = Reference(model="weak", domain="photos", source="s", errors=errors)
     write_reference(reference, tmp_path / "weak.toml")
-    monkeypatch.setattr(spec, "REFERENCES_FOLDER", tmp_path)
+    monkeypatch.setattr(references, "REFERENCES_FOLDER", tmp_path)
     assert small(levels=[2]).reference_for("photos") == reference
     assert small(levels=[2, 3]).reference_for("photos") is None
     assert small().reference_for("photos") is None
@@ -199,7 +199,12 @@ source = "s"
         (SMALL.replace('["shear", "rain"]', '"shear"'), "corruptions", "valid list"),
         (SMALL.replace('"small"', '""'), "name", "at least 1 character"),
         (SMALL.replace('source = "me"', ""), "source", "missing"),
-        (SMALL + 'metric = "ce"', "metric", "'relative_ce', not 'ce'"),
+        (SMALL + 'metric = "mce"', "metric", "'mean_error', not 'mce'"),
+        (SMALL + 'mode = "publish"', "mode", "'published', not 'publish'"),
+        (SMALL + "side_px = 8", "side_px", "greater than or equal to 16, not 8"),
+        (SMALL + "stored_jpeg_quality = 0", "stored_jpeg_quality", "not 0"),
+        (SMALL + "[tables.hue]\nturn = [1]", "tables.hue", "not among the corruptions"),
+        (SMALL + "[tables.shear]\nturn = [1]", "tables.shear", "no parameter of it"),
         (SMALL + "levels = []", "levels", "not a list of levels"),
         (SMALL + 'levels = "all"', "levels", "'all' is not a list of levels"),
         (SMALL + "levels = 3", "levels", "3 is not a list of levels"),
@@ -261,9 +266,9 @@ def test_an_unknown_name_suggests_the_nearest(tmp_path: Path) -> None:
 
 def test_a_missing_condition_in_a_shipped_file_is_found(tmp_path: Path) -> None:
     """The shipped reference files read without error and name registered corruptions."""
-    references = spec.shipped_references()
-    assert len(references) == len(list(spec.REFERENCES_FOLDER.glob("*.toml")))
-    assert "AlexNet" in [one.model for one in references]
+    shipped = references.shipped_references()
+    assert len(shipped) == len(list(references.REFERENCES_FOLDER.glob("*.toml")))
+    assert "AlexNet" in [one.model for one in shipped]
     path = tmp_path / "r.toml"
-    write_reference(references[0], path)
-    assert config.read_spec(path, Reference) == references[0]
+    write_reference(shipped[0], path)
+    assert config.read_spec(path, Reference) == shipped[0]

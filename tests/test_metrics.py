@@ -64,10 +64,13 @@ def test_scores_by_hand() -> None:
     assert (scores.clean.accuracy.value, shear.accuracy.value) == (0.75, 0.25)
     assert (shear.top5_error.value, rain.top5_error.value) == (0.25, 0.75)
     assert shear.num_images == scores.num_images == 4
-    # CE shear: 100 · (.75 − .25) / (.75 − .5) = 200; rain: 100 · (1 − .25) / (1 − .5) = 150.
-    assert [one.ce.value for one in scores.corruptions] == [200.0, 150.0]
+    # CE shear: 100 · .75 / .75 = 100; rain: 100 · 1 / 1 = 100.
+    assert [one.ce.value for one in scores.corruptions] == [100.0, 100.0]
+    assert scores.mce.value == 100.0
+    # Relative, shear: 100 · (.75 − .25) / (.75 − .5) = 200; rain: 100 · .75 / .5 = 150.
+    assert [one.relative_ce.value for one in scores.corruptions] == [200.0, 150.0]
     assert [one.error.value for one in scores.corruptions] == [0.75, 1.0]
-    assert scores.mce.value == 175.0
+    assert scores.relative_mce.value == 175.0
     assert scores.mean_error.value == 0.875
     assert scores.reference == "AlexNet (table 1)"
     assert scores.no_reference_reason is None
@@ -80,14 +83,16 @@ def test_the_error_of_a_corruption_is_the_mean_over_its_levels() -> None:
     scores = score(rows_of(ranks), benchmark("shear", levels=[2, 5]), reference=reference)
     (shear,) = scores.corruptions
     assert shear.error.value == 0.75
+    # 100 · (1/2 + 1) / (.3 + .5), a ratio of sums.
+    assert shear.ce.value == pytest.approx(187.5)
     # 100 · (.75 − 0) / (.4 − .1); a mean of the levels' ratios would be 100 · (2.5 + 2.5) / 2.
-    assert shear.ce.value == pytest.approx(250.0)
+    assert shear.relative_ce.value == pytest.approx(250.0)
     errors["shear@5"] = 0.7
     again = score(
         rows_of(ranks), benchmark("shear", levels=[2, 5]), reference=published(**errors)
     )
     # 100 · .75 / (.5 − .1); a mean of ratios would be 100 · (.5 / .2 + 1 / .6) / 2 = 208.33.
-    assert again.corruptions[0].ce.value == pytest.approx(187.5)
+    assert again.corruptions[0].relative_ce.value == pytest.approx(187.5)
 
 
 def test_a_resnet50_scores_the_published_mean_ratio() -> None:
@@ -102,8 +107,51 @@ def test_a_resnet50_scores_the_published_mean_ratio() -> None:
     reference = published(clean=0.435, shear=0.657, hue=0.684)
     scores = score(rows_of(ranks), benchmark("shear", "hue"), reference=reference, resamples=0)
     assert scores.num_images == n
-    assert scores.corruptions[0].ce.value == pytest.approx(20 / 0.222)
-    assert scores.mce.value == pytest.approx((20 / 0.222 + 20 / 0.249) / 2)
+    assert scores.corruptions[0].relative_ce.value == pytest.approx(20 / 0.222)
+    assert scores.relative_mce.value == pytest.approx((20 / 0.222 + 20 / 0.249) / 2)
+
+
+def test_without_clean_rows_only_relative_ce_is_undefined() -> None:
+    ranks = {"shear": [1, 2, 3, 6], "rain": [5, 6, 7, 8]}
+    reference = published(clean=0.5, shear=0.6, rain=0.8)
+    scores = score(rows_of(ranks), benchmark("shear", "rain"), reference=reference)
+    assert scores.clean is None
+    # 100 · .75 / .6 and 100 · 1 / .8; a ratio of means would be 100 · .875 / .7, the same here.
+    assert [one.ce.value for one in scores.corruptions] == pytest.approx([125.0, 125.0])
+    undefined = Estimate(None, None, None, "the clean images were not evaluated")
+    assert scores.relative_mce == scores.corruptions[0].relative_ce == undefined
+    with_clean = rows_of({"clean": [1, 1, 1, 2], **ranks})
+    partly = with_clean.slice(1)  # one image's clean row is missing: an error, not "no clean"
+    with pytest.raises(InputError, match="clean"):
+        score(partly, benchmark("shear", "rain"), reference=reference)
+
+
+def test_mce_is_a_mean_of_ratios_and_not_a_ratio_of_means() -> None:
+    ranks = {"clean": [1, 1, 1, 1], "shear": [1, 1, 1, 2], "rain": [2, 2, 2, 2]}
+    reference = published(clean=0.1, shear=0.5, rain=0.8)
+    scores = score(rows_of(ranks), benchmark("shear", "rain"), reference=reference)
+    # (100 · .25 / .5 + 100 · 1 / .8) / 2 = 87.5, where 100 · 1.25 / 1.3 = 96.2.
+    assert scores.mce.value == pytest.approx(87.5)
+
+
+def test_ce_is_undefined_where_the_reference_never_errs() -> None:
+    ranks = {"clean": [1, 1], "shear": [1, 2], "rain": [2, 2]}
+    reference = published(clean=0.0, shear=0.0, rain=0.5)
+    scores = score(rows_of(ranks), benchmark("shear", "rain"), reference=reference)
+    shear, rain = scores.corruptions
+    assert (shear.ce.value, shear.ce.reason) == (None, "the reference's error under it is 0 %")
+    assert rain.ce.value == 200.0
+    assert scores.mce == Estimate(None, None, None, "CE is not defined for shear")
+
+
+def test_a_mean_over_the_five_levels_serves_as_their_reference() -> None:
+    levels = {f"shear@{level}": [1, 2] for level in range(1, 6)}
+    reference = published(clean=0.1, shear=0.4)
+    rows = rows_of({"clean": [1, 1], **levels})
+    scores = score(rows, benchmark("shear", levels=[1, 2, 3, 4, 5]), reference=reference)
+    assert scores.mce.value == pytest.approx(125.0)  # 100 · .5 / .4
+    with pytest.raises(InputError, match=r"lack shear@1, shear@2$"):
+        score(rows, benchmark("shear", levels=[1, 2]), reference=reference)
 
 
 # Calibration
@@ -179,8 +227,8 @@ def test_intervals_agree_with_scipy() -> None:
         return slow_ece(confidence[images], ours["clean"][images] == 1)
 
     for estimate, statistic, resamples in [
-        (scores.corruptions[0].ce, ce, 6000),
-        (scores.mce, ce, 6000),
+        (scores.corruptions[0].relative_ce, ce, 6000),
+        (scores.relative_mce, ce, 6000),
         (scores.conditions[0].error, error, 6000),
         (scores.clean.ece, ece, 600),
     ]:
@@ -209,7 +257,7 @@ def test_95_percent_intervals_cover_the_truth_95_percent_of_the_time(
         ours = rows_of(random_ranks(rng, 200, clean=0.2, shear=0.6))
         theirs = rows_of(random_ranks(rng, 200, clean=0.3, shear=0.8))
         scores = score(ours, benchmark("shear"), reference=theirs, resamples=200)
-        truths = (scores.conditions[0].error, 0.6), (scores.mce, 80.0)
+        truths = (scores.conditions[0].error, 0.6), (scores.relative_mce, 80.0)
         hits += [one.low <= truth <= one.high for one, truth in truths]  # type: ignore[operator]
     coverage = hits / data_sets
     # The standard error of a coverage over 400 data sets is 1.1 points.
@@ -223,14 +271,14 @@ def test_intervals_are_paired_over_images() -> None:
     rows = rows_of(ranks)
     # The same outcomes as the reference's: CE is 100 on every resample.
     scores = score(rows, benchmark("shear"), reference=shuffled(rows))
-    assert scores.mce == Estimate(100.0, 100.0, 100.0)
+    assert scores.relative_mce == Estimate(100.0, 100.0, 100.0)
     # The same outcomes as on clean images: no rise on any resample, though errors vary.
     same = score(
         rows_of({**ranks, "shear": ranks["clean"]}),
         benchmark("shear"),
         reference=published(clean=0.4, shear=0.6),
     )
-    assert same.mce == Estimate(0.0, 0.0, 0.0)
+    assert same.relative_mce == Estimate(0.0, 0.0, 0.0)
     assert same.clean.error.low < same.clean.error.high  # type: ignore[operator]
 
 
@@ -241,7 +289,9 @@ def test_a_published_reference_is_exact() -> None:
     scores = score(rows, benchmark("shear"), reference=published(clean=0.25, shear=0.5))
     (shear,) = scores.corruptions
     for ce, error in zip(
-        dataclasses.astuple(shear.ce)[:3], dataclasses.astuple(shear.error)[:3], strict=True
+        dataclasses.astuple(shear.relative_ce)[:3],
+        dataclasses.astuple(shear.error)[:3],
+        strict=True,
     ):
         assert ce == pytest.approx(400 * error)
     assert shear.error.low < shear.error.value < shear.error.high  # type: ignore[operator]
@@ -305,9 +355,11 @@ def test_rows_are_joined_by_id_not_by_position() -> None:
         rows = pa.concat_tables([clean, other])
         scores = score(rows, benchmark("shear"), reference=reference, resamples=500)
         # E_shear − E_clean is −1, 0 or 1 by how often each image is drawn.
-        assert (scores.mce.low, scores.mce.value, scores.mce.high) == pytest.approx(
-            (-1000, 0, 1000)
-        )
+        assert (
+            scores.relative_mce.low,
+            scores.relative_mce.value,
+            scores.relative_mce.high,
+        ) == pytest.approx((-1000, 0, 1000))
 
 
 def drop(rows: pa.Table, *places: int) -> pa.Table:
@@ -352,10 +404,10 @@ def test_a_reference_run_must_have_the_same_images_and_conditions() -> None:
 def test_without_a_reference_there_is_no_ce_and_the_reason_is_given() -> None:
     scores = score(FULL, benchmark("shear"), no_reference_reason="because")
     undefined = Estimate(None, None, None, "because")
-    assert scores.corruptions[0].ce == scores.mce == undefined
+    assert scores.corruptions[0].relative_ce == scores.relative_mce == undefined
     assert (scores.reference, scores.no_reference_reason) == (None, "because")
     assert scores.mean_error.value == pytest.approx(2 / 3)
-    assert "no reference errors" in str(score(FULL, benchmark("shear")).mce.reason)
+    assert "no reference errors" in str(score(FULL, benchmark("shear")).relative_mce.reason)
 
 
 @pytest.mark.parametrize("error", [0.3, 0.25])
@@ -364,10 +416,12 @@ def test_ce_is_undefined_where_the_reference_does_not_rise(error: float) -> None
     reference = published(clean=0.3, shear=error, rain=0.8)
     scores = score(rows, benchmark("shear", "rain"), reference=reference)
     shear, rain = scores.corruptions
-    assert shear.ce.value is None
-    assert "does not rise" in str(shear.ce.reason)
-    assert rain.ce.value == pytest.approx(200.0)
-    assert scores.mce == Estimate(None, None, None, "CE is not defined for shear")
+    assert shear.relative_ce.value is None
+    assert "does not rise" in str(shear.relative_ce.reason)
+    assert rain.relative_ce.value == pytest.approx(200.0)
+    assert scores.relative_mce == Estimate(
+        None, None, None, "relative CE is not defined for shear"
+    )
 
 
 def test_rounding_is_not_a_rise() -> None:
@@ -377,7 +431,7 @@ def test_rounding_is_not_a_rise() -> None:
     rows = rows_of({"clean": [1, 1], **{name: [2, 2] for name in names}})
     reference = published(**errors)
     scores = score(rows, benchmark("shear", levels=[1, 2, 3]), reference=reference)
-    assert scores.mce.value is None
+    assert scores.relative_mce.value is None
 
 
 def test_ce_has_no_interval_where_the_reference_does_not_rise_on_some_resample() -> None:
@@ -385,11 +439,13 @@ def test_ce_has_no_interval_where_the_reference_does_not_rise_on_some_resample()
     # One image of four makes the difference: absent from (3/4)⁴ = 31.6 % of the resamples.
     reference = rows_of({"clean": [1, 1, 1, 1], "shear": [1, 1, 1, 2]})
     scores = score(rows, benchmark("shear"), reference=reference)
-    ce = scores.corruptions[0].ce
+    ce = scores.corruptions[0].relative_ce
     assert (ce.value, ce.low, ce.high) == (300.0, None, None)
     share = float(str(ce.reason).partition(" % ")[0].split()[-1])
     assert share == pytest.approx(31.6, abs=5)
-    assert scores.mce == Estimate(300.0, None, None, "CE has no interval for shear")
+    assert scores.relative_mce == Estimate(
+        300.0, None, None, "relative CE has no interval for shear"
+    )
 
 
 def test_no_resamples_and_single_images_have_no_interval() -> None:
@@ -437,16 +493,19 @@ def test_the_views_hold_every_number_at_full_precision() -> None:
     reference = published(clean=0.3, shear=0.2, rain=0.8)
     scores: Scores = score(rows_of(ranks), benchmark("shear", "rain"), reference=reference)
     tree = json.loads(json.dumps(scores.to_dict(), allow_nan=False))
-    assert tree["corruptions"][1]["ce"]["value"] == scores.corruptions[1].ce.value
-    assert tree["corruptions"][0]["ce"]["value"] is None
+    shear, rain = (one["relative_ce"]["value"] for one in tree["corruptions"])
+    assert rain == scores.corruptions[1].relative_ce.value
+    assert shear is None
     records = scores.to_records()
     flat = [
         tuple(record[key] for key in ("value", "low", "high", "reason")) for record in records
     ]
     assert sorted(map(str, flat)) == sorted(map(str, numbers_in(tree)))
-    assert len(flat) == 3 * 4 + 2 * 2 + 2
+    assert len(flat) == 3 * 4 + 2 * 3 + 3
     keys = [(record["scope"], record["name"], record["metric"]) for record in records]
     assert len(set(keys)) == len(keys)
     assert ("condition", "shear", "error") in keys
     assert ("corruption", "rain", "ce") in keys
+    assert ("corruption", "rain", "relative_ce") in keys
     assert ("benchmark", "b", "mce") in keys
+    assert ("benchmark", "b", "relative_mce") in keys

@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from noctule import InputError
+from noctule.formulas import FORMULAS
 from noctule.metrics import Estimate, Scores
 from noctule.metrics.results import ConditionScores, CorruptionScores
 from noctule.report.tables import render, rich_table, score_table
 
+CE = Estimate(81.4, 79.6, 83.5)
 NONE = Estimate(None, None, None, "the reference's error does not rise under it")
 
 
@@ -29,15 +32,17 @@ def condition(name: str, error: float) -> ConditionScores:
 
 SCORES = Scores(
     benchmark="b",
+    metric="ce",
     num_images=1234,
     clean=condition("clean", 0.2),
     conditions=(condition("shear", 0.5), condition("hue", 0.25)),
     corruptions=(
-        CorruptionScores("shear", fraction(0.5), Estimate(81.4, 79.6, 83.5)),
-        CorruptionScores("hue", fraction(0.25), NONE),
+        CorruptionScores("shear", fraction(0.5), CE, Estimate(71.2, 70, 72)),
+        CorruptionScores("hue", fraction(0.25), NONE, Estimate(55, 50, 60)),
     ),
     mean_error=fraction(0.375),
     mce=Estimate(None, None, None, "CE is not defined for hue"),
+    relative_mce=Estimate(63.1, 60, 66),
     reference="AlexNet_1 & co",
     no_reference_reason=None,
     confidence=0.95,
@@ -48,10 +53,12 @@ SCORES = Scores(
 
 def test_the_table_shows_percent_intervals_and_reasons() -> None:
     table = score_table(SCORES, "model [bold] on data")
-    assert table.rows[0] == ("clean", "20.0", "19.0 to 21.0", "", "")
-    assert table.rows[1] == ("shear", "50.0", "49.0 to 51.0", "81", "80 to 84")
-    assert table.rows[2] == ("hue", "25.0", "24.0 to 26.0", "–", "")
-    assert table.rows[3][:3] == ("mean error, mCE", "37.5", "36.5 to 38.5")
+    assert table.header[3:] == ("CE", "95 % interval", "relative CE")
+    assert table.rows[0] == ("clean", "20.0", "19.0 to 21.0", "", "", "")
+    assert table.rows[1] == ("shear", "50.0", "49.0 to 51.0", "81", "80 to 84", "71")
+    assert table.rows[2] == ("hue", "25.0", "24.0 to 26.0", "–", "", "55")
+    means = ("mean error, mCE, relative mCE", "37.5", "36.5 to 38.5", "–", "", "63.1")
+    assert table.rows[3] == means
     notes = " ".join(table.notes)
     assert "1,234 images" in notes
     assert "top-5 error is 10.0 %" in notes
@@ -59,11 +66,38 @@ def test_the_table_shows_percent_intervals_and_reasons() -> None:
     assert "Relative to AlexNet_1 & co." in notes
 
 
-def test_without_a_reference_the_table_says_why() -> None:
-    from dataclasses import replace
+def test_the_authors_own_score_comes_first_and_each_has_its_formula() -> None:
+    table = score_table(replace(SCORES, metric="relative_ce"), "t")
+    assert table.header[3:] == ("relative CE", "95 % interval", "CE")
+    assert table.rows[1][3:] == ("71", "70 to 72", "81")
+    means = (
+        "mean error, relative mCE, mCE",
+        "37.5",
+        "36.5 to 38.5",
+        "63.1",
+        "60.0 to 66.0",
+        "–",
+    )
+    assert table.rows[3] == means
+    assert "ImageNet-NOC publishes as mCE" in " ".join(table.notes)
+    for notes in (table.notes, score_table(SCORES, "t").notes):
+        for formula in FORMULAS.values():
+            assert formula[1:] in " ".join(notes)
+    assert "ImageNet-NOC" not in " ".join(score_table(SCORES, "t").notes)
 
+
+def test_without_a_reference_the_table_says_why() -> None:
     bare = replace(SCORES, reference=None, no_reference_reason="this data is of unknown origin")
-    assert "No CE: this data is of unknown origin." in score_table(bare, "t").notes
+    table = score_table(bare, "t")
+    assert "No CE: this data is of unknown origin." in table.notes
+    assert table.header == ("corruption", "error %", "95 % interval")
+    assert table.rows[-1] == ("mean error", "37.5", "36.5 to 38.5")
+
+
+def test_without_clean_images_the_table_has_no_such_row() -> None:
+    table = score_table(replace(SCORES, clean=None), "t")
+    assert table.rows[0][0] == "shear"
+    assert "the clean ones were not evaluated" in table.notes[0]
 
 
 def test_markup_in_names_is_printed_and_not_obeyed() -> None:
@@ -84,12 +118,10 @@ def test_csv_and_json_carry_full_precision() -> None:
 
 
 def test_markdown_and_latex_escape_what_they_must() -> None:
-    from dataclasses import replace
-
-    odd = replace(SCORES, corruptions=(CorruptionScores("a|b_c", fraction(0.5), NONE),))
+    odd = replace(SCORES, corruptions=(CorruptionScores("a|b_c", fraction(0.5), NONE, CE),))
     assert r"| a\|b_c | 50.0 |" in render(odd, "markdown", title="t")
     latex = render(odd, "latex", title="50 % & more")
-    assert r"a\textbar{}b\_c & 50.0 & 49.0 to 51.0 & -- &  \\" in latex
+    assert r"a\textbar{}b\_c & 50.0 & 49.0 to 51.0 & -- &  & 81 \\" in latex
     assert r"\caption{50 \% \& more." in latex
     assert r"AlexNet\_1 \& co" in latex
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from noctule import provenance
-from noctule.benchmarks import Benchmark, Condition, load_benchmark
-from noctule.corruptions import CORRUPTIONS
+from noctule.benchmarks import Benchmark, load_benchmark
+from noctule.corruptions.checks import MIN_SIDE_PX
 from noctule.data import Dataset, open_dataset
 from noctule.errors import InputError, UnreadableImageError
 from noctule.loading import Batch, load_batches
@@ -129,7 +129,7 @@ def run_benchmark(
     argv: Sequence[str] | None = None,
 ) -> RunStore:
     """Fill a run folder with the outcomes that are missing; the arguments are `evaluate`'s."""
-    _check_channels(classifier, benchmark)
+    _check_corruptions(classifier, benchmark)
     device = settings.resolved_device()
     identity = identify(classifier, dataset, benchmark, settings)
     store = RunStore.create_or_resume(out or default_folder(identity), identity)
@@ -195,16 +195,12 @@ def workers_for(dataset: Dataset, workers: int | None) -> int:
     return 0 if dataset.in_memory else min(8, os.cpu_count() or 1)
 
 
-def _check_channels(classifier: Classifier, benchmark: Benchmark) -> None:
+def _check_corruptions(classifier: Classifier, benchmark: Benchmark) -> None:
+    """Apply each once to a small picture: what is missing shows now, not after hours."""
     channels = classifier.preprocessing.channels
-    for name in benchmark.corruptions:
-        needed = CORRUPTIONS[name].channels
-        if needed is not None and needed != channels:
-            raise InputError(
-                f"'{name}' needs {needed} channels, but {classifier.name} takes {channels}",
-                where=benchmark.name,
-                remedy="Leave it out of the benchmark, or use a model that takes RGB.",
-            )
+    picture = torch.zeros(1, channels, MIN_SIDE_PX, MIN_SIDE_PX, dtype=torch.uint8)
+    for condition in benchmark.conditions:
+        benchmark.corrupt(condition, picture, ids=[0], seed=0)
 
 
 class _Loop:
@@ -220,7 +216,7 @@ class _Loop:
     ) -> None:
         self.classifier = classifier
         self.dataset = dataset
-        self.conditions = benchmark.conditions
+        self.benchmark = benchmark
         self.identity = identity
         self.device = device
         # A quarter faster than the default layout, on CPUs as well (benchmarks/evaluation.py).
@@ -306,17 +302,14 @@ class _Loop:
                 batch.ids,
                 str(condition),
                 batch.labels,
-                self.logits(self._corrupted(pictures, batch, condition)),
+                self.logits(
+                    self.benchmark.corrupt(
+                        condition, pictures, ids=batch.ids, seed=self.identity.seed
+                    )
+                ),
             )
-            for condition in self.conditions
+            for condition in self.benchmark.conditions
         ]
-
-    def _corrupted(self, pictures: Tensor, batch: Batch, condition: Condition) -> Tensor:
-        if condition.corruption is None:
-            return pictures
-        return CORRUPTIONS[condition.corruption](
-            pictures, ids=batch.ids, seed=self.identity.seed, level=condition.level
-        )
 
 
 def _concatenated(tables: Sequence[pa.Table]) -> pa.Table:

@@ -1,24 +1,20 @@
 """A benchmark is a TOML file: conditions, levels, and reference errors with their source."""
 
+from noctule.benchmarks.conditions import CLEAN, Condition, conditions_of
 from noctule.benchmarks.files import (
     benchmark_names,
     load_benchmark,
     write_benchmark,
     write_reference,
 )
-from noctule.benchmarks.spec import (
-    CLEAN,
-    Benchmark,
-    Condition,
-    Reference,
-    conditions_of,
-    why_no_reference,
-)
+from noctule.benchmarks.references import Reference
+from noctule.benchmarks.spec import Benchmark, Metric, why_no_reference
 
 __all__ = [
     "CLEAN",
     "Benchmark",
     "Condition",
+    "Metric",
     "Reference",
     "benchmark_names",
     "conditions_of",

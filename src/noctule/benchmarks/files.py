@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from noctule.benchmarks.spec import Benchmark, Reference
+from noctule.benchmarks.references import Reference
+from noctule.benchmarks.spec import Benchmark
 from noctule.config import names_in, read_named, write_toml
 
 FOLDER = Path(__file__).parent

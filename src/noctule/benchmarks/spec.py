@@ -2,82 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
+from torch import Tensor
 
-from noctule.config import Refused, Spec, build_spec, read_spec
-from noctule.corruptions import CORRUPTIONS, LEVELS
+from noctule.benchmarks.conditions import (
+    Condition,
+    conditions_of,
+    proper_names,
+    refuse_duplicates,
+)
+from noctule.benchmarks.references import Reference, Text, shipped_references
+from noctule.config import Refused, Spec, build_spec
+from noctule.corruptions import CORRUPTIONS, LEVELS, Corruption, Mode
+from noctule.corruptions.checks import MIN_SIDE_PX
+from noctule.corruptions.codec import through_jpeg
+from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.errors import InputError
 
-CLEAN = "clean"
-REFERENCES_FOLDER = Path(__file__).parent / "references"
-
-Text = Annotated[str, Field(min_length=1)]
-ErrorRate = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One corruption at one level or over its full range (level None), or clean (both None).
-
-    >>> str(Condition("shear", 3)), str(Condition("shear")), str(Condition())
-    ('shear@3', 'shear', 'clean')
-    """
-
-    corruption: str | None = None
-    level: int | None = None
-
-    def __str__(self) -> str:
-        if self.corruption is None:
-            return CLEAN
-        return self.corruption if self.level is None else f"{self.corruption}@{self.level}"
-
-    @classmethod
-    def parse(cls, text: str) -> Condition:
-        """The condition with this name; an alias of a corruption becomes its proper name.
-
-        Raises:
-            InputError: unknown corruption, or a level that is not 1 to 5.
-        """
-        if text == CLEAN:
-            return cls()
-        name, at, level = text.partition("@")
-        if at and level not in {str(known) for known in LEVELS}:
-            raise InputError(f"condition '{text}' has level '{level}'", remedy="Use 1 to 5.")
-        return cls(CORRUPTIONS[name].name, int(level) if at else None)
-
-
-class Reference(Spec):
-    """The errors one model made on one dataset; the denominators of CE.
-
-    Attributes:
-        model: name of the model.
-        domain: the dataset they were measured on; they mean nothing on another.
-        source: where the numbers come from.
-        errors: top-1 error as a fraction in [0, 1] by condition name; `clean` is required.
-    """
-
-    model: Text
-    domain: Text
-    source: Text
-    errors: dict[str, ErrorRate]
-
-    @field_validator("errors")
-    @classmethod
-    def _known_conditions(cls, errors: dict[str, float]) -> dict[str, float]:
-        names = {key: _condition_name(key) for key in errors}
-        _refuse_duplicates("condition", list(names.values()))
-        if CLEAN not in errors:
-            raise Refused("the error on 'clean' is missing", "CE is relative to it.")
-        return {names[key]: error for key, error in errors.items()}
-
-    def lacks(self, conditions: Iterable[Condition]) -> list[str]:
-        """Names of those conditions that have no error here."""
-        return [str(condition) for condition in conditions if str(condition) not in self.errors]
+Metric = Literal["relative_ce", "ce", "mean_error"]
+LATER_FIELDS = ("mode", "side_px", "tables", "stored_jpeg_quality")
 
 
 class Benchmark(Spec):
@@ -87,18 +34,29 @@ class Benchmark(Spec):
         name: short name, as used on the command line.
         title: what a table is headed with.
         source: who proposed it, and where.
-        metric: `relative_ce`, see `noctule.metrics`.
+        metric: the score its authors report: `relative_ce`, `ce` or `mean_error`, see
+            `noctule.metrics`. All are computed where they are defined.
         corruptions: names of registered corruptions, in the order they are reported.
         levels: the levels each corruption is applied at; None is its full range.
+        mode: "corrected" or "published", see `noctule.corruptions.Corruption`.
+        side_px: the side of the pictures that lengths in `tables` are for.
+        tables: the values of the five levels, by corruption and parameter, where they are not
+            those in the code; lengths (`*_px`) scale with the picture.
+        stored_jpeg_quality: the quality of the JPEG files that the released dataset consists
+            of; in mode "published", corrupted pictures pass through such a file.
         references: errors of reference models, each covering every condition.
     """
 
     name: Text
     title: Text
     source: Text
-    metric: Literal["relative_ce"] = "relative_ce"
+    metric: Metric = "relative_ce"
     corruptions: tuple[str, ...]
     levels: tuple[int, ...] | None = None
+    mode: Mode = "corrected"
+    side_px: Annotated[int, Field(ge=MIN_SIDE_PX)] = REFERENCE_SIDE_PX
+    tables: dict[str, dict[str, tuple[float, ...]]] = Field(default_factory=dict)
+    stored_jpeg_quality: Annotated[int, Field(ge=1, le=100)] | None = None
     references: tuple[Reference, ...] = ()
 
     @field_validator("corruptions")
@@ -119,7 +77,7 @@ class Benchmark(Spec):
         for level in levels:
             if type(level) is not int or level not in LEVELS:
                 raise Refused(f"{level!r} is not a level", remedy)
-        _refuse_duplicates("level", levels)
+        refuse_duplicates("level", levels)
         return levels
 
     @model_validator(mode="after")
@@ -132,6 +90,65 @@ class Benchmark(Spec):
                     "Add them, or leave this reference out.",
                 )
         return self
+
+    @model_validator(mode="after")
+    def _tables_fit(self) -> Benchmark:
+        for name in self.tables:
+            if name not in self.corruptions:
+                raise Refused(
+                    f"tables.{name}: '{name}' is not among the corruptions",
+                    "Use the names in `corruptions`.",
+                )
+        try:
+            _ = self.bound
+        except InputError as error:
+            raise Refused(f"tables.{error.where}: {error.what}", error.remedy) from error
+        return self
+
+    @functools.cached_property
+    def bound(self) -> Mapping[str, Corruption]:
+        """The corruptions by name, in this benchmark's mode and with its tables."""
+        return {name: self._bind(CORRUPTIONS[name]) for name in self.corruptions}
+
+    def _bind(self, corruption: Corruption) -> Corruption:
+        to_224 = REFERENCE_SIDE_PX / self.side_px
+        tables = {
+            key: [value * to_224 for value in values] if key.endswith("_px") else values
+            for key, values in self.tables.get(corruption.name, {}).items()
+        }
+        return corruption.in_mode(self.mode).with_tables(tables)
+
+    def in_mode(self, mode: Mode) -> Benchmark:
+        """The same benchmark in one of the two modes."""
+        return Benchmark.from_dict({**self.to_dict(), "mode": mode}, where=self.name)
+
+    def corrupt(
+        self,
+        condition: Condition,
+        pictures: Tensor,
+        *,
+        ids: Sequence[str | int],
+        seed: int,
+    ) -> Tensor:
+        """Pictures under one of the benchmark's conditions, as live evaluation sees them.
+
+        Args:
+            condition: clean, or one with a corruption of this benchmark.
+            pictures: uint8 (batch, channels, height, width); returned as they are if clean.
+            ids: what the images are called.
+            seed: chooses the random numbers.
+
+        Raises:
+            InputError: unsuitable pictures, or a texture that a corruption needs is missing.
+        """
+        if condition.corruption is None:
+            return pictures
+        result = self.bound[condition.corruption](
+            pictures, ids=ids, seed=seed, level=condition.level
+        )
+        if self.mode == "published" and self.stored_jpeg_quality is not None:
+            return through_jpeg(result, self.stored_jpeg_quality)
+        return result
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -155,6 +172,9 @@ class Benchmark(Spec):
     def to_dict(self) -> dict[str, Any]:
         """Plain data with the keys of the TOML file; `from_dict` is the inverse."""
         data = self.model_dump(mode="json")
+        for key in LATER_FIELDS:  # absent where they say nothing: runs of before go on
+            if data[key] == type(self).model_fields[key].get_default(call_default_factory=True):
+                del data[key]
         data["levels"] = "full" if self.levels is None else list(self.levels)
         return data
 
@@ -162,39 +182,6 @@ class Benchmark(Spec):
     def from_dict(cls, data: Mapping[str, Any], *, where: object = "benchmark") -> Benchmark:
         """A benchmark from plain data; InputError names `where` and the key."""
         return build_spec(data, cls, where=where)
-
-
-def proper_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Corruptions by their proper names; for the validators of specs.
-
-    Raises:
-        Refused: one is unknown, or listed twice.
-    """
-    try:
-        proper = tuple(CORRUPTIONS[name].name for name in names)
-    except InputError as error:
-        raise Refused.because(error) from error
-    _refuse_duplicates("corruption", proper)
-    return proper
-
-
-def conditions_of(
-    corruptions: Iterable[str], levels: Sequence[int] | None
-) -> tuple[Condition, ...]:
-    """Clean, then each corruption at each level, or once over its full range.
-
-    >>> [str(condition) for condition in conditions_of(["shear", "rain"], [1, 5])]
-    ['clean', 'shear@1', 'shear@5', 'rain@1', 'rain@5']
-    """
-    at = (None,) if levels is None else tuple(levels)
-    return (Condition(), *(Condition(name, level) for name in corruptions for level in at))
-
-
-def shipped_references() -> tuple[Reference, ...]:
-    """The reference errors that come with the package, by file name."""
-    return tuple(
-        read_spec(path, Reference) for path in sorted(REFERENCES_FOLDER.glob("*.toml"))
-    )
 
 
 def why_no_reference(benchmark: Benchmark, domain: str | None) -> str:
@@ -211,16 +198,3 @@ def why_no_reference(benchmark: Benchmark, domain: str | None) -> str:
     scopes = ", those of ".join(f"{one.model} apply to {one.domain}" for one in fitting)
     data = "of unknown origin" if domain is None else domain
     return f"the reference errors of {scopes}; this data is {data}: {remedy}"
-
-
-def _condition_name(text: str) -> str:
-    try:
-        return str(Condition.parse(text))
-    except InputError as error:
-        raise Refused.because(error) from error
-
-
-def _refuse_duplicates(kind: str, values: Sequence[object]) -> None:
-    for index, value in enumerate(values):
-        if value in values[:index]:
-            raise Refused(f"{kind} {value!r} is listed twice", "Remove one of the two.")

@@ -9,8 +9,11 @@ import typer
 
 from noctule.cli.app import EXIT_INTERRUPTED, app
 from noctule.errors import InputError
+from noctule.formulas import FORMULAS
 
 if TYPE_CHECKING:
+    from noctule.benchmarks import Benchmark
+    from noctule.data import Dataset
     from noctule.models import Classifier
     from noctule.store import RunStore
 
@@ -24,19 +27,47 @@ ReferenceOption = Annotated[
 ]
 
 
-@app.command()
+SCORES = "Scores, with E_c the mean error over the levels of a corruption:\n\n" + "\n\n".join(
+    FORMULAS.values()
+)
+
+
+@app.command(epilog=SCORES)
 def evaluate(
     model: Annotated[
         str,
         typer.Argument(help="torchvision:NAME, timm:NAME, package.module:function, or shipped"),
     ] = "photo-patches",
     data: Annotated[
-        str,
-        typer.Argument(help="An image folder, an .npz or .npy, torchvision:NAME, or embedded"),
-    ] = "photo-patches",
+        str | None,
+        typer.Argument(
+            help="An image folder, an .npz or .npy, torchvision:NAME, or embedded",
+            show_default="photo-patches",
+        ),
+    ] = None,
     benchmark: Annotated[
-        str, typer.Option("--benchmark", "-b", help="Name, or path of a TOML file.")
-    ] = "imagenet-noc",
+        str | None,
+        typer.Option(
+            "--benchmark",
+            "-b",
+            help="Name, or path of a TOML file.",
+            show_default="imagenet-noc",
+        ),
+    ] = None,
+    frozen: Annotated[
+        Path | None,
+        typer.Option(
+            help="Corrupted pictures on disk: ImageNet-C, CIFAR-10-C, or a folder written by "
+            "noctule freeze. DATA is the clean images then, where the folder has none."
+        ),
+    ] = None,
+    mode: Annotated[
+        Literal["corrected", "published"] | None,
+        typer.Option(
+            help="What the paper says, or what the released code does, mistakes included; "
+            "by default what the benchmark says: corrected."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Run folder; by default one under runs/.")
     ] = None,
@@ -74,19 +105,17 @@ def evaluate(
     ] = None,
     format: FormatOption = "table",
 ) -> None:
-    """Run a classifier over a benchmark: error, CE and mCE, with intervals.
+    """Run a classifier over a benchmark: errors, mCE and relative mCE, with intervals.
 
     A run that was stopped goes on where it was when the same command is given again.
     """
-    from noctule.benchmarks import load_benchmark
-    from noctule.data import open_dataset
     from noctule.evaluation import Settings, default_folder, identify, run_benchmark
+    from noctule.frozen import FrozenSet, identify_frozen, run_frozen
     from noctule.report.progress import progress_bar
     from noctule.scoring import check_reference, score_run
     from noctule.store import RunStore
 
-    spec = load_benchmark(benchmark)
-    dataset = open_dataset(data, labels_file=labels)
+    dataset, spec = _pictures(data, labels, benchmark, mode, frozen)
     classifier = _with_preprocessing(_classifier(model, weights), resize, crop, mean, std)
     settings = Settings(
         seed=seed,
@@ -97,7 +126,10 @@ def evaluate(
         on_unreadable=on_unreadable,
         self_check=self_check,
     )
-    identity = identify(classifier, dataset, spec, settings)
+    if isinstance(dataset, FrozenSet):
+        identity = identify_frozen(classifier, dataset, settings)
+    else:
+        identity = identify(classifier, dataset, spec, settings)
     folder = out or default_folder(identity)
     other = RunStore.open(reference) if reference else None
     if other:
@@ -105,9 +137,14 @@ def evaluate(
         other.rows(columns=["label"])  # raises now if that run is unfinished
     try:
         with progress_bar(f"{classifier.name} on {dataset.name}") as advance:
-            store = run_benchmark(
-                classifier, dataset, spec, out=folder, settings=settings, progress=advance
-            )
+            if isinstance(dataset, FrozenSet):
+                store = run_frozen(
+                    classifier, dataset, out=folder, settings=settings, progress=advance
+                )
+            else:
+                store = run_benchmark(
+                    classifier, dataset, spec, out=folder, settings=settings, progress=advance
+                )
     except KeyboardInterrupt as error:
         typer.echo(f"noctule: stopped. Finished slices are kept in {folder}; "
                    "give the same command again to go on.", err=True)  # fmt: skip
@@ -115,7 +152,7 @@ def evaluate(
     _print_scores(store, format, score_run(store, reference=other))
 
 
-@app.command()
+@app.command(epilog=SCORES)
 def metrics(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     reference: ReferenceOption = None,
@@ -133,6 +170,36 @@ def metrics(
         store, reference=reference, seed=seed, resamples=resamples, confidence=confidence
     )
     _print_scores(store, format, scores)
+
+
+def _pictures(
+    data: str | None,
+    labels: Path | None,
+    benchmark: str | None,
+    mode: Literal["corrected", "published"] | None,
+    frozen: Path | None,
+) -> tuple[Dataset, Benchmark]:
+    """What is evaluated, and under which conditions."""
+    from noctule.benchmarks import load_benchmark
+    from noctule.data import open_dataset
+    from noctule.frozen import open_frozen
+
+    spec = None
+    if frozen is None or benchmark is not None:
+        spec = load_benchmark("imagenet-noc" if benchmark is None else benchmark)
+        spec = spec if mode is None else spec.in_mode(mode)
+    if frozen is None:
+        assert spec is not None
+        return open_dataset("photo-patches" if data is None else data, labels_file=labels), spec
+    clean = None if data is None else open_dataset(data, labels_file=labels)
+    found = open_frozen(frozen, spec, clean)
+    if mode not in (None, found.benchmark.mode):
+        raise InputError(
+            f"is in mode '{found.benchmark.mode}', not '{mode}'",
+            where=frozen,
+            remedy="Leave --mode out, or freeze it in that mode.",
+        )
+    return found, found.benchmark
 
 
 def _classifier(model: str, weights: Path | None) -> Classifier:

@@ -84,8 +84,10 @@ class Corruption:
             InputError: no such table, not five values, or a value beyond its limits.
         """
         draws = dict(self.draws)
+        known = {key: d for key, d in self.draws.items() if isinstance(d, PerLevel)}
         for name, values in tables.items():
-            known = {key: d for key, d in self.draws.items() if isinstance(d, PerLevel)}
+            if not known:
+                raise InputError("no parameter of it has a table of levels", where=self.name)
             if name not in known:
                 raise unknown_name("table of levels", name, known, where=self.name)
             draws[name] = with_values(known[name], values, f"{self.name}.{name}")

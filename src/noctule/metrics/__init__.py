@@ -1,13 +1,19 @@
 """From outcome rows to numbers with intervals; no model runs again.
 
 For a condition with n images, of which the model errs on w: error E = w / n.
-For a corruption c at the benchmark's levels: E_c, the mean of its conditions' errors.
+For a corruption c at the benchmark's levels: E_c, the mean of its conditions' errors. Then
 
-    CE_c = 100 · (E_c − E_clean) / (E_c(ref) − E_clean(ref)),   mCE = mean over corruptions
+    mean error  = mean of E_c over the corruptions
+    CE_c        = 100 · E_c / E_c(ref),                                  mCE = mean of CE_c
+    relative CE = 100 · (E_c − E_clean) / (E_c(ref) − E_clean(ref)),     relative mCE = its mean
 
-the relative corruption error of Laugros, Caplier & Ospici 2020. Intervals are percentile
-bootstrap intervals over images, paired: one resample serves all conditions, and the reference
-if it is given as rows.
+The mean error is what some call an unnormalised mCE; CE, mCE and relative mCE are those of
+Hendrycks & Dietterich 2019, section 4; the relative CE is also the CE of Laugros, Caplier &
+Ospici 2020, who publish its mean as the mCE of ImageNet-NOC. A mean of ratios is not the ratio
+of the means: mCE is the former.
+
+Intervals are percentile bootstrap intervals over images, paired: one resample serves all
+conditions, and the reference if it is given as rows.
 """
 
 from noctule.metrics.estimates import Estimate
@@ -15,4 +21,6 @@ from noctule.metrics.outcome_matrix import COLUMNS
 from noctule.metrics.results import ConditionScores, CorruptionScores, Scores
 from noctule.metrics.scores import score
 
-__all__ = ["COLUMNS", "ConditionScores", "CorruptionScores", "Estimate", "Scores", "score"]
+__all__ = [
+    "COLUMNS", "ConditionScores", "CorruptionScores", "Estimate", "Scores", "score",
+]  # fmt: skip

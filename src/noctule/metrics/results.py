@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from noctule.benchmarks import Metric
 from noctule.metrics.estimates import Estimate
 
 
@@ -39,12 +40,14 @@ class CorruptionScores:
     Attributes:
         corruption: its name.
         error: mean error over the levels, a fraction in [0, 1].
-        ce: relative corruption error in percent; 100 is the reference model's.
+        ce: error relative to the reference's, in percent; 100 is the reference model's.
+        relative_ce: rise of the error relative to the reference's rise, likewise.
     """
 
     corruption: str
     error: Estimate
     ce: Estimate
+    relative_ce: Estimate
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,14 @@ class Scores:
 
     Attributes:
         benchmark: name of the benchmark.
+        metric: the score that the benchmark's authors report, a key of `FORMULAS`.
         num_images: how many images were evaluated.
-        clean: scores on the uncorrupted images.
+        clean: scores on the uncorrupted images, or None where there were none.
         conditions: scores under each corrupted condition, in the benchmark's order.
         corruptions: scores of each corruption, in the benchmark's order.
         mean_error: mean error over the corruptions, a fraction; not an mCE.
         mce: mean of the corruptions' CE, in percent.
+        relative_mce: mean of their relative CE; what ImageNet-NOC publishes as its mCE.
         reference: whose errors CE is relative to, or None.
         no_reference_reason: why there is no reference, where there is none.
         confidence: share of the resamples that the intervals hold.
@@ -67,12 +72,14 @@ class Scores:
     """
 
     benchmark: str
+    metric: Metric
     num_images: int
-    clean: ConditionScores
+    clean: ConditionScores | None
     conditions: tuple[ConditionScores, ...]
     corruptions: tuple[CorruptionScores, ...]
     mean_error: Estimate
     mce: Estimate
+    relative_mce: Estimate
     reference: str | None
     no_reference_reason: str | None
     confidence: float
@@ -95,10 +102,14 @@ class Scores:
 
     def _estimates(self) -> Iterator[tuple[str, str, str, Estimate]]:
         for condition in (self.clean, *self.conditions):
+            if condition is None:
+                continue
             for metric in ("accuracy", "error", "top5_error", "ece"):
                 yield "condition", condition.condition, metric, getattr(condition, metric)
         for corruption in self.corruptions:
             yield "corruption", corruption.corruption, "error", corruption.error
             yield "corruption", corruption.corruption, "ce", corruption.ce
+            yield "corruption", corruption.corruption, "relative_ce", corruption.relative_ce
         yield "benchmark", self.benchmark, "mean_error", self.mean_error
         yield "benchmark", self.benchmark, "mce", self.mce
+        yield "benchmark", self.benchmark, "relative_mce", self.relative_mce

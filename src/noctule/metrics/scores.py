@@ -7,15 +7,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import sparse
 
 from noctule.benchmarks import CLEAN, Benchmark, Reference
 from noctule.errors import InputError
 from noctule.metrics.calibration import bin_gaps, ece_from_means
+from noctule.metrics.corruption_errors import (
+    corruption_error,
+    corruption_errors,
+    mean_of,
+    relative_ce,
+)
 from noctule.metrics.estimates import Sampled, Samples, resampled_means
 from noctule.metrics.outcome_matrix import OutcomeMatrix, check_same_images, outcome_matrix
-from noctule.metrics.relative_ce import corruption_errors, mean_ce, relative_ce
 from noctule.metrics.results import ConditionScores, CorruptionScores, Scores
 
 
@@ -34,7 +40,8 @@ def score(
 
     Args:
         rows: outcome rows with at least `COLUMNS`, in any order.
-        benchmark: its conditions must be among the rows'; others are left out.
+        benchmark: its conditions must be among the rows'; others are left out. Clean ones may
+            be absent altogether, which leaves relative CE undefined.
         reference: what CE is relative to: published errors, taken as exact, or the outcome
             rows of a reference model on the same images; None leaves CE undefined.
         reference_name: what to call the reference.
@@ -49,6 +56,8 @@ def score(
     """
     _check_settings(resamples, confidence)
     names = [str(condition) for condition in benchmark.conditions]
+    if not pc.any(pc.equal(rows["condition"], CLEAN)).as_py():
+        names.remove(CLEAN)
     outcomes = outcome_matrix(rows, names)
     other = outcome_matrix(reference, names) if isinstance(reference, pa.Table) else None
     if other is not None:
@@ -57,28 +66,33 @@ def score(
     # The resamples of a single image are all alike: no interval is better than one of width 0.
     means = _means(outcomes, other, seed=seed, resamples=resamples if num_images > 1 else 0)
     if isinstance(reference, Reference):
-        means = replace(means, reference_error=_published(reference, names))
+        published = _published(reference, benchmark)
+        means = replace(means, reference_error=published)
     no_reference_reason = no_reference_reason or "no reference errors were given"
-    ces = _ces(means, benchmark, no_reference_reason)
     errors = corruption_errors(means.error, benchmark)
-    clean, *conditions = [
-        _condition_scores(name, means, confidence, num_images) for name in names
-    ]
+    ces = _ces(means, benchmark, no_reference_reason)
+    relative_ces = _relative_ces(means, benchmark, no_reference_reason)
+    conditions = {
+        name: _condition_scores(name, means, confidence, num_images) for name in names
+    }
     return Scores(
         benchmark=benchmark.name,
+        metric=benchmark.metric,
         num_images=num_images,
-        clean=clean,
-        conditions=tuple(conditions),
+        clean=conditions.pop(CLEAN, None),
+        conditions=tuple(conditions.values()),
         corruptions=tuple(
             CorruptionScores(
                 name,
                 Sampled(errors[name]).estimate(confidence),
                 ces[name].estimate(confidence),
+                relative_ces[name].estimate(confidence),
             )
             for name in benchmark.corruptions
         ),
         mean_error=Sampled(np.mean(list(errors.values()), axis=0)).estimate(confidence),
-        mce=mean_ce(ces).estimate(confidence),
+        mce=mean_of(ces, "CE").estimate(confidence),
+        relative_mce=mean_of(relative_ces, "relative CE").estimate(confidence),
         reference=_name(reference, reference_name),
         no_reference_reason=no_reference_reason if reference is None else None,
         confidence=confidence,
@@ -118,18 +132,30 @@ def _by_name(names: Sequence[str], means: NDArray[np.float64]) -> dict[str, Samp
     return dict(zip(names, means.T, strict=True))
 
 
-def _published(reference: Reference, names: Sequence[str]) -> dict[str, Samples]:
+def _published(reference: Reference, benchmark: Benchmark) -> dict[str, Samples]:
     """Errors that are taken as exact: the same on every resample."""
-    if missing := [name for name in names if name not in reference.errors]:
+    if missing := reference.lacks(benchmark.conditions):
         raise InputError(
             f"the errors of {reference.model} lack {', '.join(missing)}", where="reference"
         )
-    return {name: np.array([reference.errors[name]]) for name in names}
+    errors = reference.errors_under(benchmark.conditions)
+    return {name: np.array([error]) for name, error in errors.items()}
 
 
 def _ces(means: _Means, benchmark: Benchmark, no_reference: str) -> dict[str, Sampled]:
     if means.reference_error is None:
         return dict.fromkeys(benchmark.corruptions, Sampled(None, no_reference))
+    ours = corruption_errors(means.error, benchmark)
+    theirs = corruption_errors(means.reference_error, benchmark)
+    return {name: corruption_error(ours[name], theirs[name]) for name in ours}
+
+
+def _relative_ces(means: _Means, benchmark: Benchmark, no_reference: str) -> dict[str, Sampled]:
+    if means.reference_error is None:
+        return dict.fromkeys(benchmark.corruptions, Sampled(None, no_reference))
+    if CLEAN not in means.error or CLEAN not in means.reference_error:
+        reason = "the clean images were not evaluated"
+        return dict.fromkeys(benchmark.corruptions, Sampled(None, reason))
     ours = corruption_errors(means.error, benchmark)
     theirs = corruption_errors(means.reference_error, benchmark)
     clean = means.error[CLEAN], means.reference_error[CLEAN]

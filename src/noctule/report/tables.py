@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from noctule.errors import unknown_name
+from noctule.formulas import FORMULAS
 from noctule.metrics import Estimate, Scores
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "csv", "json", "markdown", "latex")
 UNDEFINED = "–"
-SUMMARY = "mean error, mCE"
+Row = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class ScoreTable:
 
     title: str
     header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[Row, ...]
     notes: tuple[str, ...]
 
 
@@ -57,13 +58,35 @@ def render(scores: Scores, format: str, *, title: str) -> str:
 
 
 def score_table(scores: Scores, title: str) -> ScoreTable:
-    """The table people read: error and CE by corruption, and their means."""
+    """The table people read: error, CE and relative CE by corruption, and their means.
+
+    Of the two ratios, the one that the benchmark's authors report comes first, with intervals;
+    without a reference there are none.
+    """
     interval = f"{100 * scores.confidence:g} % interval"
-    rows = [("clean", *_cells(scores.clean.error, 100, 1), "", "")]
-    for one in scores.corruptions:
-        rows.append((one.corruption, *_cells(one.error, 100, 1), *_cells(one.ce, 1, 0)))
-    rows.append((SUMMARY, *_cells(scores.mean_error, 100, 1), *_cells(scores.mce, 1, 1)))
-    header = ("corruption", "error %", interval, "CE", interval)
+    header: tuple[str, ...] = ("corruption", "error %", interval)
+    summary, relative_first = "mean error", scores.metric == "relative_ce"
+    if scores.reference is not None:
+        names = ("relative CE", "CE") if relative_first else ("CE", "relative CE")
+        header = (*header, names[0], interval, names[1])
+        means = ("relative mCE", "mCE") if relative_first else ("mCE", "relative mCE")
+        summary = ", ".join((summary, *means))
+
+    def row(name: str, error: Estimate, ratios: Sequence[Estimate], digits: int) -> Row:
+        cells = (name, *_cells(error, 100, 1))
+        if scores.reference is None:
+            return cells
+        first, second = reversed(ratios) if relative_first else ratios
+        return (*cells, *_cells(first, 1, digits), _cells(second, 1, digits)[0])
+
+    rows = [
+        row(one.corruption, one.error, (one.ce, one.relative_ce), 0)
+        for one in scores.corruptions
+    ]
+    rows.append(row(summary, scores.mean_error, (scores.mce, scores.relative_mce), 1))
+    if scores.clean is not None:
+        clean = ("clean", *_cells(scores.clean.error, 100, 1))
+        rows.insert(0, clean + ("",) * (len(header) - len(clean)))
     return ScoreTable(title, header, tuple(rows), tuple(_notes(scores)))
 
 
@@ -78,23 +101,31 @@ def _cells(estimate: Estimate, scale: float, digits: int) -> tuple[str, str]:
 
 
 def _notes(scores: Scores) -> list[str]:
-    clean = scores.clean
-    notes = [
-        f"{scores.num_images:,} images; on clean ones the top-5 error is "
-        f"{_percent(clean.top5_error)} and the calibration error {_percent(clean.ece)}."
-    ]
+    notes = [f"{scores.num_images:,} images; the clean ones were not evaluated."]
+    if (clean := scores.clean) is not None:
+        notes = [
+            f"{scores.num_images:,} images; on clean ones the top-5 error is "
+            f"{_percent(clean.top5_error)} and the calibration error {_percent(clean.ece)}."
+        ]
+    notes.append(f"{_sentence(FORMULAS['mean_error'])}")
     if scores.reference is None:
         return [*notes, f"No CE: {scores.no_reference_reason}."]
-    notes.append(
-        "CE = 100 · (error − clean error) / (the same of the reference); "
-        f"mCE is their mean. Relative to {scores.reference}."
-    )
-    reasons: dict[str, list[str]] = {}
-    for one in scores.corruptions:
-        if one.ce.reason:
-            reasons.setdefault(one.ce.reason, []).append(one.corruption)
-    notes += [f"CE of {', '.join(names)}: {reason}." for reason, names in reasons.items()]
+    notes += [_sentence(FORMULAS["ce"]), _sentence(FORMULAS["relative_ce"])]
+    if scores.metric == "relative_ce":
+        notes.append("The relative mCE is what ImageNet-NOC publishes as mCE.")
+    notes.append(f"Relative to {scores.reference}.")
+    for what in ("CE", "relative CE"):
+        reasons: dict[str, list[str]] = {}
+        for one in scores.corruptions:
+            estimate = one.ce if what == "CE" else one.relative_ce
+            if estimate.reason:
+                reasons.setdefault(estimate.reason, []).append(one.corruption)
+        notes += [f"{what} of {', '.join(which)}: {why}." for why, which in reasons.items()]
     return notes
+
+
+def _sentence(formula: str) -> str:
+    return f"{formula[0].upper()}{formula[1:]}."
 
 
 def _percent(estimate: Estimate) -> str:
@@ -138,7 +169,7 @@ def rich_table(table: ScoreTable) -> Table:
     for number, name in enumerate(table.header):
         result.add_column(name, justify="left" if number == 0 else "right", no_wrap=number == 0)
     for number, row in enumerate(table.rows):
-        edge = number in (0, len(table.rows) - 2)
+        edge = row[0] == "clean" or number == len(table.rows) - 2
         result.add_row(*map(escape, row), end_section=edge)
     return result
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, field_validator
 
 from noctule.benchmarks import Benchmark, load_benchmark
-from noctule.benchmarks.spec import proper_names
+from noctule.benchmarks.conditions import proper_names
 from noctule.config import Refused, Spec, names_in, read_named
 from noctule.corruptions.checks import MIN_SIDE_PX
 from noctule.errors import InputError

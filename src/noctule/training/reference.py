@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from noctule._version import __version__
 from noctule.benchmarks import Benchmark, Reference, write_reference
-from noctule.benchmarks.spec import REFERENCES_FOLDER
+from noctule.benchmarks.references import REFERENCES_FOLDER
 from noctule.corruptions import CORRUPTIONS, LEVELS
 from noctule.data import open_dataset
 from noctule.evaluation import Settings, run_benchmark

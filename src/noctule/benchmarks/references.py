@@ -1,0 +1,84 @@
+"""The errors a reference model made, which corruption errors are relative to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from noctule.benchmarks.conditions import CLEAN, Condition, refuse_duplicates
+from noctule.config import Refused, Spec, read_spec
+from noctule.corruptions import LEVELS
+from noctule.errors import InputError
+
+REFERENCES_FOLDER = Path(__file__).parent / "references"
+
+Text = Annotated[str, Field(min_length=1)]
+ErrorRate = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Reference(Spec):
+    """The errors one model made on one dataset; the denominators of CE.
+
+    Attributes:
+        model: name of the model.
+        domain: the dataset they were measured on; they mean nothing on another.
+        source: where the numbers come from.
+        errors: top-1 error as a fraction in [0, 1] by condition name; `clean` is required. The
+            error over a corruption's full range also stands for its five levels together,
+            whose mean it is.
+    """
+
+    model: Text
+    domain: Text
+    source: Text
+    errors: dict[str, ErrorRate]
+
+    @field_validator("errors")
+    @classmethod
+    def _known_conditions(cls, errors: dict[str, float]) -> dict[str, float]:
+        names = {key: _condition_name(key) for key in errors}
+        refuse_duplicates("condition", list(names.values()))
+        if CLEAN not in errors:
+            raise Refused("the error on 'clean' is missing", "CE is relative to it.")
+        return {names[key]: error for key, error in errors.items()}
+
+    def errors_under(self, conditions: Sequence[Condition]) -> dict[str, float]:
+        """The errors under those of the conditions that have one, by name.
+
+        Where only the mean over the five levels of a corruption is known, and all five are
+        asked for, each gets the mean.
+        """
+        found: dict[str, float] = {}
+        for one in conditions:
+            if str(one) in self.errors:
+                found[str(one)] = self.errors[str(one)]
+            elif one.corruption in self.errors and _all_levels(one.corruption, conditions):
+                found[str(one)] = self.errors[one.corruption]
+        return found
+
+    def lacks(self, conditions: Sequence[Condition]) -> list[str]:
+        """Names of those conditions that have no error here."""
+        known: Mapping[str, float] = self.errors_under(conditions)
+        return [str(condition) for condition in conditions if str(condition) not in known]
+
+
+def _all_levels(corruption: str | None, conditions: Sequence[Condition]) -> bool:
+    levels = {one.level for one in conditions if one.corruption == corruption}
+    return levels == set(LEVELS)
+
+
+def shipped_references() -> tuple[Reference, ...]:
+    """The reference errors that come with the package, by file name."""
+    return tuple(
+        read_spec(path, Reference) for path in sorted(REFERENCES_FOLDER.glob("*.toml"))
+    )
+
+
+def _condition_name(text: str) -> str:
+    try:
+        return str(Condition.parse(text))
+    except InputError as error:
+        raise Refused.because(error) from error
