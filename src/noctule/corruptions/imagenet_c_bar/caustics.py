@@ -1,0 +1,177 @@
+"""ImageNet-C-bar, caustic_refraction."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from noctule.corruptions.draws import PerLevel, Uniform
+from noctule.corruptions.imagenet_c_bar.mixing import SOURCE
+from noctule.corruptions.imagenet_c_bar.places import per_plane, pixel_places, side_scale
+from noctule.corruptions.pixels import (
+    from_float,
+    full_scale,
+    to_float,
+)
+from noctule.corruptions.registry import corruption
+
+Waves = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Sine and cosine of the bent y, and of the bent x."""
+BENDS = 5
+OFFSET = 250.0
+"""Of the waves' coordinates from zero, in radians: as published, part of their look."""
+REFRACTIVE_INDEX = 4.0
+SOFTENING_PX = 1.0
+STEEP_COSINE = 1 - 1e-3
+
+
+@corruption(
+    family="geometry",
+    source=f"{SOURCE}: caustic_refraction",
+    draws={
+        "lens_px": PerLevel(*(s * 11.2 for s in (2.35, 3.2, 4.9, 6.6, 9.15)), highest=1e4),
+        "lighting": PerLevel(*(s * 0.2 for s in (2.35, 3.2, 4.9, 6.6, 9.15)), highest=1e3),
+        "time": Uniform(0.5, 2.0, graded=False),
+        "wave_px": Uniform(168.0, 280.0, graded=False),
+    },
+    bytes_per_value=32,
+)
+def caustic_refraction(
+    images: Tensor,
+    *,
+    published: bool = False,
+    lens_px: Tensor,
+    lighting: Tensor,
+    time: Tensor,
+    wave_px: Tensor,
+) -> Tensor:
+    """See the image through moving water: bent, and lit, by the slope of its surface.
+
+    What is bent from outside of the image is black, as published.
+
+    Args:
+        images: see `noctule.corrupt`.
+        published: uint8 is truncated; water flatter than 2.6° does not bend, so that what it
+            shows ends in a step, of 3.4 px at level 5; and the water beyond the image has the
+            height 0, so that the outermost pixels lie on a slope. None of this is meant:
+            otherwise the slope at the border is one-sided.
+        lens_px: how far light with a slope of 1 would go, for 224 px, before refraction takes
+            its part; published as severity · 11.2, (batch,).
+        lighting: brightness, in [0, 1] units, by slope; published as severity · .2, (batch,).
+        time: of the water's animation, (batch,).
+        wave_px: distance for 224 px after which the water repeats, (batch,).
+    """
+    scale = side_scale(images)
+    surface = _soft(_water(images, time, wave_px * scale), SOFTENING_PX * scale)
+    by_row, by_column = _slopes(surface, beyond_is_zero=published)
+    # Heights are the same at any size; a slope of 1 is one that is 1 at 224 px.
+    by_row.mul_(scale), by_column.mul_(scale)
+    light = (by_row - by_column).mul_(per_plane(lighting).to(torch.float32))
+    reach = _refraction(by_row, by_column, dead_zone=published)
+    reach.mul_((per_plane(lens_px) * scale).to(torch.float32))
+    moved = _sampled(images, by_row.mul_(reach), by_column.mul_(reach))
+    return from_float(
+        moved.add_(light[:, None].mul_(full_scale(images))), images.dtype, truncate=published
+    )
+
+
+def _water(images: Tensor, time: Tensor, wave_px: Tensor) -> Tensor:
+    """Height of the water, in [0, 1]: float32 (batch, height, width).
+
+    A well-known shader: coordinates bent by sines again and again, and bright where both of
+    two waves are steep.
+    """
+    rows, columns = (
+        (place / per_plane(wave_px)).frac_().mul_(2 * math.pi) - OFFSET
+        for place in pixel_places(images)
+    )
+    y, x = rows.to(torch.float32), columns.to(torch.float32)
+    # The sines are of smaller numbers than y and x, for their precision in float32.
+    turns = 2 * math.pi * math.ceil(OFFSET / (2 * math.pi))
+    low_y, low_x = (rows + turns).to(torch.float32), (columns + turns).to(torch.float32)
+    waves = (low_y.sin(), low_y.cos(), low_x.sin(), low_x.cos())
+    total = torch.ones(1, device=images.device)
+    for step in range(BENDS):
+        phase = per_plane(time) * (1 - 3.5 / (step + 1))
+        sin, cos = phase.sin().to(torch.float32), phase.cos().to(torch.float32)
+        waves = _bent(waves, low_y, low_x, sin, cos)
+        sin_y, cos_y, sin_x, cos_x = waves
+        steep_y = (sin_y * cos).add_(cos_y * sin)  # sin(bent y + phase)
+        steep_x = (cos_x * cos).sub_(sin_x * sin)  # cos(bent x + phase)
+        both = (steep_y * steep_x).abs_()
+        # 1 / hypot(y / steep_y, x / steep_x), where nothing is divided by 0.
+        across = steep_x.mul_(y).square_().add_(steep_y.mul_(x).square_()).sqrt_()
+        total = total + both.div_(across.add_(1e-9)).div_(0.005)
+    # |1.17 − (total / 5)^1.4|^8, without torch.pow: see angle_from_down.
+    power = total.div_(5).log_().mul_(1.4).exp_().neg_().add_(1.17)
+    return power.square_().square_().square_().clamp_(max=1)
+
+
+def _bent(waves: Waves, low_y: Tensor, low_x: Tensor, sin: Tensor, cos: Tensor) -> Waves:
+    """Sine and cosine of the next bent coordinates, from those of the last.
+
+    Those are y + cos(phase − bent y) + sin(phase + bent x), and
+    x + sin(phase − bent x) + cos(phase + bent y).
+    """
+    sin_y, cos_y, sin_x, cos_x = waves
+    sum_y = (cos_y * cos).add_(sin_y * sin) + (sin_x * cos).add_(cos_x * sin)
+    sum_x = (cos_x * sin).sub_(sin_x * cos) + (cos_y * cos).sub_(sin_y * sin)
+    bent_y, bent_x = sum_y.add_(low_y), sum_x.add_(low_x)
+    return bent_y.sin(), bent_y.cos(), bent_x.sin(), bent_x.cos()
+
+
+def _soft(values: Tensor, sigma_px: float) -> Tensor:
+    """A Gaussian filter with reflected borders, cut at 4 sigma, as SciPy's.
+
+    By sums of shifted copies: a convolution may be computed in another way for other batches.
+    """
+    radius = int(4 * sigma_px + 0.5)
+    offset = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    weight = torch.exp(-0.5 * (offset / sigma_px) ** 2)
+    weights = (weight / weight.sum()).tolist()
+    for dim in (1, 2):
+        size = values.shape[dim]
+        place = torch.arange(-radius, size + radius, device=values.device) % (2 * size)
+        padded = values.index_select(dim, torch.minimum(place, 2 * size - 1 - place))
+        values = padded.narrow(dim, 0, size) * weights[0]
+        for start, factor in enumerate(weights[1:], 1):
+            values.add_(padded.narrow(dim, start, size), alpha=factor)
+    return values
+
+
+def _slopes(surface: Tensor, *, beyond_is_zero: bool) -> tuple[Tensor, Tensor]:
+    """Height of the next pixel less that of the last, along columns and along rows."""
+    edge = F.pad(
+        surface[:, None], (1, 1, 1, 1), mode="constant" if beyond_is_zero else "replicate"
+    )
+    edge = edge[:, 0]
+    by_row = edge[:, 2:, 1:-1] - edge[:, :-2, 1:-1]
+    return by_row, edge[:, 1:-1, 2:] - edge[:, 1:-1, :-2]
+
+
+def _refraction(by_row: Tensor, by_column: Tensor, *, dead_zone: bool) -> Tensor:
+    """How far light from straight above is bent, as a factor of the slope.
+
+    By Snell's law, sin(outer) = sin(inner) / index, and the light goes on at inner − outer.
+    """
+    square = by_row.square().add_(by_column.square())
+    cosine = (square + 1).rsqrt_()
+    sine_square = square.mul_(cosine).mul_(cosine)
+    outer_cosine = sine_square.div_(REFRACTIVE_INDEX**2).neg_().add_(1).sqrt_()
+    # sin(inner − outer), over the slope, which is sin(inner) / cos(inner).
+    factor = outer_cosine.sub_(cosine / REFRACTIVE_INDEX).mul_(cosine)
+    return factor.mul_(cosine < STEEP_COSINE) if dead_zone else factor
+
+
+def _sampled(images: Tensor, down_px: Tensor, right_px: Tensor) -> Tensor:
+    """The images read elsewhere, bilinearly, black beyond their borders: float32."""
+    height, width = images.shape[2:]
+    rows, columns = (place.to(torch.float32) for place in pixel_places(images))
+    # Where grid_sample finds a pixel's centre: −1 and 1 are those of the outermost.
+    x = right_px.add_(columns).mul_(2 / (width - 1)).sub_(1)
+    y = down_px.add_(rows).mul_(2 / (height - 1)).sub_(1)
+    grid = torch.stack([x, y], dim=3)
+    return F.grid_sample(to_float(images), grid, "bilinear", "zeros", align_corners=True)

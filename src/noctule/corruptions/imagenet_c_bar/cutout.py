@@ -1,0 +1,64 @@
+"""ImageNet-C-bar, checkerboard_cutout."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from noctule.corruptions.draws import Field, PerLevel, Uniform
+from noctule.corruptions.fields import uniform_field
+from noctule.corruptions.imagenet_c_bar.mixing import SOURCE
+from noctule.corruptions.imagenet_c_bar.places import per_plane, pixel_places, side_scale
+from noctule.corruptions.pixels import paste
+from noctule.corruptions.registry import corruption
+from noctule.sampling import Stream
+
+# More squares than from the corner to any end of an image with sides up to 1 : 3.
+BOARD = 64
+GRAY = 128 / 255
+
+
+@corruption(
+    family="occlusion",
+    source=f"{SOURCE}: checkerboard_cutout",
+    draws={
+        "share": PerLevel(0.2, 0.3, 0.4, 0.5, 0.6, highest=1.0),
+        "square_px": Uniform(22.4, 56.0, graded=False),
+        "angle_deg": Uniform(0.0, 360.0, graded=False),
+        "squares": Field(),
+    },
+    bytes_per_value=16,
+)
+def checkerboard_cutout(
+    images: Tensor,
+    *,
+    share: Tensor,
+    square_px: Tensor,
+    angle_deg: Tensor,
+    squares: Stream,
+) -> Tensor:
+    """Cover random squares of one colour of a turned checkerboard with mid-gray.
+
+    The board is turned about the centre of the top left pixel, and repeats after 64 squares:
+    never within an image whose sides are up to 1 : 3, unless smaller squares are asked for.
+
+    Args:
+        images: see `noctule.corrupt`.
+        share: of the squares of this colour that are covered, published as severity / 10,
+            (batch,).
+        square_px: side of a square for 224 px, at least a pixel, (batch,).
+        angle_deg: by which the board is turned, (batch,).
+        squares: 16 random bits for each square.
+    """
+    rows, columns = pixel_places(images)
+    angle = torch.deg2rad(per_plane(angle_deg))
+    cos, sin = angle.cos(), angle.sin()
+    side = (per_plane(square_px) * side_scale(images)).clamp(min=1)
+    down = rows * (cos / side) + columns * (sin / side)
+    across = columns * (cos / side) - rows * (sin / side)
+    row, column = (place.floor() for place in (down, across))
+    same_color = (row + column) % 2 == 0
+    covered = uniform_field(squares, BOARD**2) < share.to(torch.float32)[:, None]
+    number = (row % BOARD).mul_(BOARD).add_(column % BOARD).to(torch.int64)
+    cut = covered.gather(1, number.flatten(1)).view_as(same_color).logical_and_(same_color)
+    return paste(images, cut[:, None], torch.tensor(GRAY, device=images.device))

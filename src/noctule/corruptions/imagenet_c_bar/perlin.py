@@ -1,0 +1,115 @@
+"""ImageNet-C-bar, perlin_noise."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from noctule.corruptions.draws import Field, PerLevel
+from noctule.corruptions.imagenet_c_bar.mixing import SOURCE, blend_pattern
+from noctule.corruptions.pixels import REFERENCE_SIDE_PX
+from noctule.corruptions.registry import corruption
+from noctule.sampling import Stream, integers
+
+CELL_PX = 32
+OCTAVES = (1, 2, 4, 8, 16)
+PERIOD = 256
+NOISE_SCALE = 1.5
+
+
+@corruption(
+    family="noise",
+    source=f"{SOURCE}: perlin_noise",
+    draws={
+        "alpha": PerLevel(0.23, 0.26, 0.29, 0.38, 0.44, highest=1.0),
+        "lattice": Field(),
+    },
+    bytes_per_value=16,
+)
+def perlin_noise(
+    images: Tensor, *, published: bool = False, alpha: Tensor, lattice: Stream
+) -> Tensor:
+    """Mix the image with turbulence: the absolute value of Perlin noise at five scales.
+
+    It lies between mid-gray and white, as published, so that it brightens dark images. All
+    scales begin in the top left pixel and share one lattice, as in Perlin's reference form of
+    1985, so that the picture repeats itself there at half the size.
+
+    Args:
+        images: see `noctule.corrupt`.
+        published: uint8 is truncated; nothing else differs.
+        alpha: share of the noise, published as severity · .05, (batch,).
+        lattice: a random order of 256 places, and a direction for each. Departure: a direction
+            cannot be zero, which in published code it is once in 262,144.
+    """
+    order, gradients = _lattice(lattice)
+    height, width = images.shape[2:]
+    cell_px = CELL_PX * min(height, width) / REFERENCE_SIDE_PX
+    # (batch, width, height): interpolating over the first of two dimensions moves whole rows.
+    total = torch.zeros(len(images), width, height, device=images.device)
+    for frequency in OCTAVES:
+        noise = _noise(order, gradients, height, width, cell_px / frequency)
+        total.add_(noise.abs_(), alpha=NOISE_SCALE / frequency)
+    pattern = total.mul_(0.5).add_(0.5).clamp_(max=1).transpose(1, 2).contiguous()
+    return blend_pattern(images, pattern[:, None], alpha, published=published)
+
+
+def _lattice(stream: Stream) -> tuple[Tensor, Tensor]:
+    """A permutation, int64 (batch, 256), and unit vectors, float32 (batch, 256, 2).
+
+    The vectors point at random places of a square, not of a circle: as published, diagonal
+    ones are more likely.
+    """
+    order = integers(stream.words(PERIOD)[0], 0, (1 << 24) - 1).argsort(dim=1, stable=True)
+    corner = torch.stack(stream.words(PERIOD, lane=1), dim=2)
+    offset = integers(corner, -PERIOD, PERIOD - 1).to(torch.float64) + 0.5
+    return order, (offset / offset.square().sum(dim=2, keepdim=True).sqrt()).to(torch.float32)
+
+
+def _noise(order: Tensor, gradients: Tensor, height: int, width: int, cell_px: float) -> Tensor:
+    """Perlin noise without its factor: float32 (batch, width, height).
+
+    At a place r within a cell, corner 0 has the weight 1 − s(r) and pulls by gradient · r;
+    corner 1 has s(r) and pulls by gradient · (r − 1). The sum over the four corners is a
+    product of something with the rows and something with the columns, so they go in turn.
+    """
+    row, row_weight, row_pull = _along(height, cell_px, order.device)
+    column, column_weight, column_pull = _along(width, cell_px, order.device)
+    grid = _gradients_at(order, gradients, row[-1] + 2, column[-1] + 2)
+    # (batch, 2, columns of the lattice, rows of the lattice) to rows of the image.
+    down, across = grid[..., 0], grid[..., 1]
+    down = _interpolated(down, row, row_pull).transpose(1, 2).contiguous()
+    across = _interpolated(across, row, row_weight).transpose(1, 2).contiguous()
+    noise = _interpolated(down, column, column_weight)
+    return noise.add_(_interpolated(across, column, column_pull))
+
+
+def _along(
+    size: int, cell_px: float, device: torch.device
+) -> tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """The lattice line before each pixel, and weight and pull of it and of the next."""
+    place = torch.arange(size, dtype=torch.float64) / cell_px
+    line = place.floor()
+    rest = place - line
+    ease = rest**2 * (3 - 2 * rest)
+    columns = (1 - ease, ease, (1 - ease) * rest, ease * (rest - 1))
+    first, second, pull_first, pull_second = (
+        c.to(torch.float32).view(1, -1, 1).to(device) for c in columns
+    )
+    return line.to(torch.int64).to(device), (first, second), (pull_first, pull_second)
+
+
+def _gradients_at(order: Tensor, gradients: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """The gradient of each point of the lattice: float32 (batch, rows, columns, 2)."""
+    row = torch.arange(int(rows), device=order.device) % PERIOD
+    column = torch.arange(int(columns), device=order.device)
+    place = (order[:, row][:, :, None] + column) % PERIOD
+    number = order.gather(1, place.flatten(1))[..., None].expand(-1, -1, 2)
+    return gradients.gather(1, number).view(*place.shape, 2)
+
+
+def _interpolated(values: Tensor, line: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
+    """Weighted sums of neighbouring rows: (batch, rows, n) to (batch, len(line), n)."""
+    first, second = weights
+    result = values.index_select(1, line).mul_(first)
+    return result.add_(values.index_select(1, line + 1).mul_(second))

@@ -1,0 +1,45 @@
+"""Where pixels are, as the corruptions of ImageNet-C-bar need it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from noctule.corruptions.pixels import REFERENCE_SIDE_PX
+
+
+def side_scale(images: Tensor) -> float:
+    """What a length for 224 px is to be multiplied by."""
+    return float(min(images.shape[2:]) / REFERENCE_SIDE_PX)
+
+
+def pixel_places(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column numbers: float64 (1, height, 1) and (1, 1, width)."""
+    height, width = images.shape[2:]
+    rows = torch.arange(height, dtype=torch.float64, device=images.device)
+    columns = torch.arange(width, dtype=torch.float64, device=images.device)
+    return rows.view(1, -1, 1), columns.view(1, 1, -1)
+
+
+def per_plane(values: Tensor) -> Tensor:
+    """(batch,) to float64 (batch, 1, 1)."""
+    return values.to(torch.float64).view(-1, 1, 1)
+
+
+def angle_from_down(down: Tensor, right: Tensor, distance: Tensor) -> Tensor:
+    """The angle of each place, 0 below and ½π to the right, as atan2(right, down).
+
+    torch.atan2 and torch.pow may differ in the last bit between the places of a value in a
+    tensor, and then between batches; torch.atan does not.
+
+    Args:
+        down, right: of the same shape and dtype.
+        distance: the root of the sum of their squares.
+    """
+    # By the half-angle formula, for the first quadrant: in [0, ½π].
+    tangent = right.abs().div_(down.abs().add_(distance).add_(1e-30))
+    acute = tangent.atan_().mul_(2)
+    half_turn = math.pi / 2
+    return acute.neg_().add_(half_turn).copysign_(down).neg_().add_(half_turn).copysign_(right)

@@ -1,0 +1,155 @@
+"""ImageNet-C-bar, light in rays from a point: sparkles, inverse_sparkles."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from noctule.corruptions.draws import Field, Integer, PerLevel, Uniform
+from noctule.corruptions.fields import normal_field
+from noctule.corruptions.imagenet_c_bar.mixing import SOURCE, move_to_white
+from noctule.corruptions.imagenet_c_bar.places import angle_from_down, pixel_places, side_scale
+from noctule.corruptions.registry import corruption
+from noctule.sampling import Stream, integers, unit_interval
+
+SPARKLES = 5
+FEWEST_RAYS, MOST_RAYS = 50, 199
+SPREAD = 0.25
+"""Standard deviation of the rays' lengths, as a share of their mean."""
+SHORTEST_RAY_PX = 1.0
+SHADE_RADIUS_PX = 56.0
+TINY = 1e-30
+
+
+@corruption(
+    family="occlusion",
+    source=f"{SOURCE}: sparkles",
+    draws={
+        "radius_px": PerLevel(2.24, 4.48, 6.72, 11.2, 13.44, highest=1e4),
+        "places": Field(),
+        "rays": Field(),
+    },
+    bytes_per_value=20,
+)
+def sparkles(
+    images: Tensor,
+    *,
+    published: bool = False,
+    radius_px: Tensor,
+    places: Stream,
+    rays: Stream,
+) -> Tensor:
+    """Light five sparkles, whose rays fade with the square of the distance over all the image.
+
+    Args:
+        images: see `noctule.corrupt`.
+        published: uint8 is truncated; nothing else differs.
+        radius_px: distance up to which a sparkle is white, on average, for 224 px; published as
+            severity · 2.24; a ray is at least one pixel long at any size, (batch,).
+        places: of each sparkle, and the number of its rays, 50 to 199.
+        rays: 16 random bits for the length of each ray.
+    """
+    height, width = images.shape[2:]
+    row, column = (unit_interval(word) for word in places.words(SPARKLES))
+    counts = integers(places.words(SPARKLES, lane=1)[0], FEWEST_RAYS, MOST_RAYS)
+    mean = radius_px.to(torch.float32)[:, None, None] * side_scale(images)
+    spread = normal_field(rays, SPARKLES * (MOST_RAYS + 1)).view(len(images), SPARKLES, -1)
+    lengths = (mean + SPREAD * mean * spread).clamp_(min=SHORTEST_RAY_PX)
+    left = torch.ones(len(images), height, width, device=images.device)
+    for k in range(SPARKLES):
+        center = row[:, k] * height, column[:, k] * width
+        light = _light(images, center, counts[:, k], lengths[:, k])
+        left.mul_(light.clamp_(max=1).neg_().add_(1))
+    return move_to_white(images, left.neg_().add_(1)[:, None], published=published)
+
+
+@corruption(
+    family="occlusion",
+    source=f"{SOURCE}: inverse_sparkles",
+    draws={
+        "exponent": PerLevel(0.13, 0.26, 0.52, 1.17, 1.3, highest=100.0),
+        "center_row": Uniform(0.25, 0.75, graded=False),
+        "center_column": Uniform(0.25, 0.75, graded=False),
+        "ray_count": Integer(FEWEST_RAYS, MOST_RAYS, graded=False),
+        "rays": Field(),
+    },
+    bytes_per_value=20,
+)
+def inverse_sparkles(
+    images: Tensor,
+    *,
+    published: bool = False,
+    exponent: Tensor,
+    center_row: Tensor,
+    center_column: Tensor,
+    ray_count: Tensor,
+    rays: Stream,
+) -> Tensor:
+    """Turn everything white but one sparkle, a quarter of the image's side in radius.
+
+    Args:
+        images: see `noctule.corrupt`.
+        published: uint8 is truncated; nothing else differs.
+        exponent: of (radius / distance)², the share that stays, published as severity · .13,
+            (batch,).
+        center_row: as a share of the height, (batch,).
+        center_column: as a share of the width, (batch,).
+        ray_count: number of rays, at least 1, (batch,).
+        rays: 16 random bits for the length of each ray.
+    """
+    height, width = images.shape[2:]
+    mean = SHADE_RADIUS_PX * side_scale(images)
+    lengths = normal_field(rays, int(ray_count.max())).mul_(SPREAD * mean).add_(mean)
+    center = tuple(
+        (place * size).to(torch.float32)
+        for place, size in ((center_row, height), (center_column, width))
+    )
+    power = exponent.to(torch.float32).view(-1, 1, 1)
+    stays = _light(images, center, ray_count, lengths, power=power).clamp_(max=1)
+    return move_to_white(images, stays.neg_().add_(1)[:, None], published=published)
+
+
+def _light(
+    images: Tensor,
+    center: tuple[Tensor, ...],
+    ray_count: Tensor,
+    lengths: Tensor,
+    *,
+    power: Tensor | None = None,
+) -> Tensor:
+    """How bright a sparkle is at each pixel, unbounded: float32 (batch, height, width).
+
+    (length / distance)² of the ray, to a power; where two rays meet, a quarter less.
+
+    Args:
+        images: for their size.
+        center: row and column in pixels, float32 (batch,) each.
+        ray_count: (batch,).
+        lengths: of at least as many rays, float32 (batch, rays).
+        power: (batch, 1, 1), or None for 1.
+    """
+    height, width = images.shape[2:]
+    shape = (len(images), height, width)
+    rows, columns = (place.to(torch.float32) for place in pixel_places(images))
+    dy = (rows - center[0].view(-1, 1, 1)).expand(shape).contiguous()
+    dx = (columns - center[1].view(-1, 1, 1)).expand(shape).contiguous()
+    distance = dx.square().add_(dy.square()).sqrt_()
+    turn = angle_from_down(dy, dx, distance).div_(2 * math.pi).add_(0.5)
+    ray = turn.mul_(ray_count.to(torch.float32).view(-1, 1, 1))
+    number = ray.floor()
+    within = ray.sub_(number)
+    start, step = _ray_ends(lengths, ray_count, number.to(torch.int64).flatten(1))
+    length = step.view(shape).mul_(within).add_(start.view(shape))
+    light = length.square_().div_(distance.square_().add_(1e-4))
+    if power is not None:
+        light = light.clamp_(min=TINY).log_().mul_(power).exp_()  # see angle_from_down
+    return light.mul_(within.sub_(0.5).square_().neg_().add_(1))
+
+
+def _ray_ends(lengths: Tensor, ray_count: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
+    """The length of a ray, and how much longer the next one is: (batch, pixels) each."""
+    around = torch.arange(int(ray_count.max()) + 2, device=lengths.device) % ray_count[:, None]
+    ring = lengths.gather(1, around)
+    return ring.gather(1, number), ring.diff(dim=1).gather(1, number)

@@ -1,0 +1,134 @@
+"""ImageNet-C-bar, noise with a given spectrum: blue_noise_sample, brownish_noise."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from noctule.corruptions.draws import Field, PerLevel
+from noctule.corruptions.fields import TABLE_SIZE, field_index
+from noctule.corruptions.imagenet_c_bar.mixing import SOURCE, add_pattern
+from noctule.corruptions.pixels import choose, per_image
+from noctule.corruptions.registry import corruption
+from noctule.sampling import Stream
+
+Color = Literal["blue", "brownish"]
+
+
+@corruption(
+    family="noise",
+    source=f"{SOURCE}: blue_noise_sample",
+    draws={
+        "threshold": PerLevel(-2.26, -2.02, -1.78, -1.3, -0.82, lowest=-1e3, highest=1e3),
+        "phases": Field(),
+    },
+    bytes_per_value=24,
+)
+def blue_noise_sample(
+    images: Tensor, *, published: bool = False, threshold: Tensor, phases: Stream
+) -> Tensor:
+    """Blacken pixels where blue noise is low: dots that keep a distance from each other.
+
+    The noise has amplitudes in proportion to the frequency, and is as good as Gaussian, so that
+    the share of black is that of a normal distribution below the threshold: 1.2 % at level 1,
+    21 % at level 5.
+
+    Args:
+        images: see `noctule.corrupt`.
+        published: every phase is used twice, which couples pixel (y, x) to pixel
+            (height − y, width − x): their correlation is cos(2π (y / height + x / width)).
+        threshold: in standard deviations of the noise, published as .3 · severity − 2.5,
+            (batch,).
+        phases: 16 random bits for each frequency.
+    """
+    noise = _noise(images, phases, "blue", planes=1, mirrored=published)
+    return choose(noise > per_image(threshold), images, torch.zeros_like(images))
+
+
+@corruption(
+    family="noise",
+    source=f"{SOURCE}: brownish_noise",
+    draws={
+        "sigma": PerLevel(*(s * 6.4 / 255 for s in (1, 2, 3, 4, 5)), highest=1.0),
+        "phases": Field(),
+    },
+    bytes_per_value=40,
+)
+def brownish_noise(
+    images: Tensor, *, published: bool = False, sigma: Tensor, phases: Stream
+) -> Tensor:
+    """Add noise with amplitudes 1 / (frequency² + 1), to each channel its own.
+
+    The frequency is in cycles per shorter side. The mean is random as well, and does not count
+    towards the standard deviation, as published.
+
+    Args:
+        images: see `noctule.corrupt`.
+        published: uint8 is truncated, and every phase is used twice, as in `blue_noise_sample`.
+        sigma: standard deviation in [0, 1] units, published as severity · 6.4 / 255, (batch,).
+        phases: 16 random bits for each frequency of each channel.
+    """
+    noise = _noise(images, phases, "brownish", planes=images.shape[1], mirrored=published)
+    return add_pattern(images, noise, sigma, published=published)
+
+
+def _noise(
+    images: Tensor, phases: Stream, color: Color, *, planes: int, mirrored: bool
+) -> Tensor:
+    """Noise of standard deviation 1 in every plane: float32 (batch, planes, height, width).
+
+    The real part of the inverse Fourier transform of a spectrum with random phases. Meant was a
+    spectrum with opposite phases at opposite frequencies. If `mirrored`, what was published:
+    equal phases at frequencies that are opposite but for one step of the grid.
+    """
+    height, width = images.shape[2:]
+    index = field_index(phases, planes * height * width).view(-1, planes, height, width)
+    if mirrored:
+        # The second half of the columns holds the negative frequencies.
+        negative = torch.arange(width, device=images.device) >= (width + 1) // 2
+        index = torch.where(negative, index, index.flip(2, 3))
+    spectrum = _circle(images.device)[index].mul_(
+        _spectrum(height, width, color, images.device)
+    )
+    # Image by image: a library may compute a batch of transforms in another way than one.
+    noise = torch.stack([torch.fft.ifft2(one).real for one in spectrum])
+    return _standardized(noise)
+
+
+def _standardized(noise: Tensor) -> Tensor:
+    """Divided by the standard deviation of each plane.
+
+    A floating-point sum would depend on the number of threads, so the sums are of whole
+    numbers, in float64: exact up to 2**53.
+    """
+    whole = (noise.to(torch.float64) * 2**12).round_()
+    count = noise.shape[2] * noise.shape[3]
+    mean = whole.sum(dim=(2, 3), keepdim=True) / count
+    square = whole.square_().sum(dim=(2, 3), keepdim=True) / count
+    deviation = (square - mean**2).sqrt_().mul_(2.0**-12)
+    return noise / deviation.to(torch.float32)
+
+
+@functools.cache
+def _circle(device: torch.device) -> Tensor:
+    """exp(i · phase) for 65,536 phases: complex64."""
+    phase = torch.arange(TABLE_SIZE, dtype=torch.float64) * (2 * math.pi / TABLE_SIZE)
+    return torch.polar(torch.ones_like(phase), phase).to(torch.complex64).to(device)
+
+
+@functools.lru_cache(maxsize=8)
+def _spectrum(height: int, width: int, color: Color, device: torch.device) -> Tensor:
+    """Amplitude at each frequency, for an expected variance of 1: float32 (height, width)."""
+    side = min(height, width)
+    rows, columns = (
+        torch.fft.fftfreq(n, 1 / side, dtype=torch.float64) for n in (height, width)
+    )
+    square = rows[:, None] ** 2 + columns**2
+    amplitude = square.sqrt() if color == "blue" else 1 / (square + 1)
+    power = amplitude.square().sum() - amplitude[0, 0] ** 2  # the mean is no deviation
+    scaled: Tensor = amplitude * (height * width / (power / 2).sqrt())
+    return scaled.to(torch.float32).to(device)

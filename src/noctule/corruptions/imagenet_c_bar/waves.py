@@ -1,0 +1,129 @@
+"""ImageNet-C-bar, regular waves: single_frequency_greyscale, cocentric_sine_waves."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from noctule.corruptions.draws import Choice, PerLevel, Uniform, unit
+from noctule.corruptions.imagenet_c_bar.mixing import SOURCE, add_pattern
+from noctule.corruptions.imagenet_c_bar.places import (
+    angle_from_down,
+    per_plane,
+    pixel_places,
+    side_scale,
+)
+from noctule.corruptions.registry import corruption
+
+# A ring this narrow is far below a pixel already; keeps a user's 0 from dividing by 0.
+NARROWEST_RING_PX = 1e-6
+
+
+def _amplitudes(*severities: float, greatest: float) -> PerLevel:
+    """The published severities of 10 as amplitudes; `greatest` is severity 10's, of 255."""
+    return PerLevel(*(severity * greatest / 2550 for severity in severities), highest=1.0)
+
+
+@corruption(
+    family="noise",
+    source=f"{SOURCE}: single_frequency_greyscale",
+    draws={
+        "amplitude": _amplitudes(1, 1.5, 2, 4.5, 5, greatest=196),
+        "frequency": Uniform(0.0, 0.5, graded=False),
+        "slope": Uniform(0.0, 1.0, graded=False, signed=True),
+        "axis": Choice("rows", "columns"),
+        "phase_deg": Uniform(0.0, 360.0, graded=False),
+    },
+    bytes_per_value=12,
+)
+def single_frequency_greyscale(
+    images: Tensor,
+    *,
+    published: bool = False,
+    amplitude: Tensor,
+    frequency: Tensor,
+    slope: Tensor,
+    axis: Tensor,
+    phase_deg: Tensor,
+) -> Tensor:
+    """Add one plane sine wave, the same to all channels.
+
+    The frequency is in the units of the pixel grid, up to its limit, as published: it does not
+    scale with the image.
+
+    Args:
+        images: see `noctule.corrupt`.
+        published: uint8 is truncated; nothing else differs.
+        amplitude: in [0, 1] units, published as severity · 19.6 / 255, (batch,).
+        frequency: along the axis where it is higher, cycles per pixel, (batch,).
+        slope: the other axis' frequency as a share of it, in [−1, 1], (batch,).
+        axis: 0 if the frequency is higher from row to row, 1 from column to column, (batch,).
+        phase_deg: in the top left pixel, degrees, (batch,).
+    """
+    rows, columns = pixel_places(images)
+    turn, other = 2 * math.pi * frequency, 2 * math.pi * frequency * slope
+    down = rows * per_plane(torch.where(axis == 0, turn, other))
+    down = down + per_plane(torch.deg2rad(phase_deg.to(torch.float64)))
+    across = columns * per_plane(torch.where(axis == 0, other, turn))
+    # sin(a + b), from functions of rows and of columns alone.
+    wave = down.sin().to(torch.float32) * across.cos().to(torch.float32)
+    wave.add_(down.cos().to(torch.float32) * across.sin().to(torch.float32))
+    return add_pattern(images, wave[:, None], amplitude, published=published)
+
+
+@corruption(
+    family="noise",
+    source=f"{SOURCE}: cocentric_sine_waves",
+    draws={
+        "amplitude": _amplitudes(3, 5, 8, 9, 10, greatest=64),
+        "center_row": unit(),
+        "center_column": unit(),
+        "lobes": Uniform(0.0, 10.0, graded=False),
+        "lobe_px": Uniform(0.0, 22.4, graded=False),
+        "ring_px": Uniform(0.0, 22.4, graded=False),
+    },
+    bytes_per_value=20,
+)
+def cocentric_sine_waves(
+    images: Tensor,
+    *,
+    published: bool = False,
+    amplitude: Tensor,
+    center_row: Tensor,
+    center_column: Tensor,
+    lobes: Tensor,
+    lobe_px: Tensor,
+    ring_px: Tensor,
+) -> Tensor:
+    """Add rings about a point, whose radius goes up and down in a sine with the angle.
+
+    Across the rings the profile is a saw tooth: only the outline of a ring is a sine. The name
+    is spelt as published.
+
+    Args:
+        images: see `noctule.corrupt`.
+        published: uint8 is truncated; nothing else differs.
+        amplitude: half the height of a tooth, in [0, 1] units, published as
+            severity · 6.4 / 255, (batch,).
+        center_row: the point's row as a share of the height, (batch,).
+        center_column: the point's column as a share of the width, (batch,).
+        lobes: periods of the outline around a ring, not whole, (batch,).
+        lobe_px: amplitude of the outline for 224 px, (batch,).
+        ring_px: width of a ring for 224 px, (batch,).
+    """
+    rows, columns = pixel_places(images)
+    height, width = images.shape[2:]
+    scale = side_scale(images)
+    shape = (len(images), height, width)
+    dy = (rows - per_plane(center_row) * height).expand(shape).contiguous()
+    dx = (columns - per_plane(center_column) * width).expand(shape).contiguous()
+    # float64: with rings narrower than a pixel, a ring's number goes into the thousands.
+    distance = dx.square().add_(dy.square()).sqrt_()
+    angle = angle_from_down(dy, dx, distance)
+    outline = angle.mul_(per_plane(lobes)).sin_().mul_(per_plane(lobe_px) * scale)
+    place = distance.add_(outline)
+    place.div_((per_plane(ring_px) * scale).clamp(min=NARROWEST_RING_PX))
+    tooth = place.sub_(place.floor()).sub_(0.5).to(torch.float32)
+    return add_pattern(images, tooth[:, None], 2 * amplitude, published=published)
