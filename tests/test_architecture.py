@@ -14,8 +14,9 @@ import noctule
 PACKAGE = Path(noctule.__file__).parent
 ROOMS = [
     "_version", "errors", "formulas", "config", "provenance", "sampling", "corruptions",
-    "benchmarks", "data", "models", "outcomes", "store", "metrics", "scoring", "execution", "loading",
-    "selfcheck", "evaluation", "training", "study", "design", "report", "cli", "__main__",
+    "compat", "benchmarks", "data", "models", "outcomes", "store", "metrics", "scoring",
+    "execution", "loading", "selfcheck", "evaluation", "frozen", "training", "study", "design",
+    "report", "cli", "__main__",
 ]  # fmt: skip
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

@@ -15,7 +15,7 @@ from noctule.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-COLOR_ONLY = {"arlequin", "color_distortion", "gray_scale", "hue"}
+COLOR_ONLY = {"saturate", "arlequin", "color_distortion", "gray_scale", "hue"}
 
 
 # -------------------------------------------------------------------------------- wrong images

@@ -9,7 +9,7 @@ from scipy import stats
 
 from corruption_cases import each, pictures
 from noctule.corruptions import CORRUPTIONS, LEVELS, Corruption, corrupt
-from noctule.corruptions.draws import Choice, Field, Integer, Uniform
+from noctule.corruptions.draws import Choice, Field, Integer, PerLevel, Uniform
 from noctule.errors import InputError
 from noctule.sampling import Stream
 
@@ -63,6 +63,7 @@ def test_the_registry_holds_what_was_published() -> None:
     drawn = {
         name: [key for key, draw in c.draws.items() if not isinstance(draw, Field)]
         for name, c in CORRUPTIONS.items()
+        if not any(isinstance(draw, PerLevel) for draw in c.draws.values())
     }
     assert drawn == {name: list(ranges) for name, ranges in PUBLISHED.items()}
 
@@ -157,11 +158,12 @@ def test_levels_share_their_noise(c: Corruption, drawn: Drawn) -> None:
 
 @each
 def test_draws_are_independent_of_each_other(c: Corruption, drawn: Drawn) -> None:
-    numbers = [
-        values.numpy().astype(float)
-        for values in drawn[c.name][None].values()
-        if isinstance(values, torch.Tensor)
-    ]
+    values = drawn[c.name][None]
+    plain = [key for key, draw in c.draws.items() if not isinstance(draw, PerLevel | Field)]
+    tables = [key for key, draw in c.draws.items() if isinstance(draw, PerLevel)]
+    # The tables of a corruption share one lot: the first that varies stands for all.
+    varying = [key for key in tables if len(set(c.draws[key].values)) > 1]
+    numbers = [values[key].numpy().astype(float) for key in (*plain, *varying[:1])]
     for i, a in enumerate(numbers):
         for b in numbers[:i]:
             z = np.corrcoef(a, b)[0, 1] * np.sqrt(MANY)
@@ -218,6 +220,56 @@ BEYOND = {
     "± real": (-1.01, 1.01, np.nan, "x"),
 }
 FROM_ZERO = {"split_px", "side", "axis", "channel"}
+
+
+TABLES = [
+    pytest.param(c, key, id=f"{name}-{key}")
+    for name, c in CORRUPTIONS.items()
+    for key, draw in c.draws.items()
+    if isinstance(draw, PerLevel)
+]
+
+
+@pytest.mark.parametrize(("c", "key"), TABLES)
+def test_a_level_takes_its_value_from_the_table(c: Corruption, key: str) -> None:
+    values = c.draws[key].values
+    for level in LEVELS:
+        assert c.sample(range(50), level=level)[key].unique().tolist() == [values[level - 1]]
+    lots = c.sample(range(MANY))[key]
+    assert set(lots.tolist()) == set(values)
+    for value in set(values):
+        share = values.count(value) / 5
+        hits = int((lots == value).sum())
+        assert stats.binomtest(hits, MANY, share).pvalue > 1e-5 if share < 1 else hits == MANY
+
+
+@pytest.mark.parametrize(("c", "key"), TABLES)
+def test_the_limits_of_a_table_can_be_set_and_not_more(c: Corruption, key: str) -> None:
+    """What a user may set works: nothing leaves the image, and images stay on their own."""
+    images = pictures(3, 48, 80)
+    low, high = c.draws[key].limits
+    highest = min(high, max(4 * value for value in c.draws[key].values))
+    for value in (low, highest):
+        result = c(images, **{key: value})
+        assert result.shape == images.shape
+        assert c(images[1:2], ids=[1], **{key: value})[0].equal(result[1])
+    for value in (low - 1, high + 1, np.nan, "x"):
+        if value != high:
+            with pytest.raises(InputError, match=rf"{c.name}\.{key}"):
+                c(images, **{key: value})
+
+
+@pytest.mark.parametrize(("c", "key"), TABLES)
+def test_another_table_replaces_the_values_of_the_levels(c: Corruption, key: str) -> None:
+    values = c.draws[key].values[::-1]
+    turned = c.with_tables({key: values})
+    assert turned.sample([0], level=1)[key].item() == values[0]
+    assert c.sample([0], level=1)[key].item() == values[-1]
+    with pytest.raises(InputError, match=rf"{c.name}\.{key}: has 4 values"):
+        c.with_tables({key: values[:4]})
+    below = c.draws[key].limits[0] - 1
+    with pytest.raises(InputError, match=rf"{c.name}\.{key}: is {below:g}"):
+        c.with_tables({key: [below, *values[1:]]})
 
 
 @pytest.mark.parametrize(("name", "key", "kind", "low", "high"), RANGES)

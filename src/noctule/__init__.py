@@ -5,9 +5,9 @@
 ['arlequin', 'artifacts', 'backlight']
 
 `corrupt` and `CORRUPTIONS` make corrupted images, `evaluate` scores a classifier on a
-benchmark, `score_run` scores a stored run again; `run_study` trains a network per corruption,
-`overlap_of` says how much they overlap, and `noctule.design` makes benchmarks from that.
-Everything is imported on first use.
+benchmark, `freeze` writes one to disk and `evaluate_frozen` reads it, `score_run` scores a
+stored run again; `run_study` trains a network per corruption, `overlap_of` says how much they
+overlap, and `noctule.design` makes benchmarks from that. Everything is imported on first use.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from noctule.corruptions import CORRUPTIONS, Corruption, corrupt, corruption
     from noctule.data import Dataset, open_dataset
     from noctule.evaluation import Evaluation, Settings, evaluate
+    from noctule.frozen import evaluate_frozen, freeze, open_frozen, verify
     from noctule.metrics import Estimate, Scores
     from noctule.models import Classifier, Preprocessing, load_classifier
     from noctule.scoring import score_run
@@ -37,6 +38,7 @@ _HOMES = {
     "corruptions": ("CORRUPTIONS", "Corruption", "corrupt", "corruption"),
     "data": ("Dataset", "open_dataset"),
     "evaluation": ("Evaluation", "Settings", "evaluate"),
+    "frozen": ("evaluate_frozen", "freeze", "open_frozen", "verify"),
     "metrics": ("Estimate", "Scores"),
     "models": ("Classifier", "Preprocessing", "load_classifier"),
     "scoring": ("score_run",),
@@ -49,11 +51,13 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "CORRUPTIONS", "Benchmark", "Classifier", "Condition", "Corruption", "Dataset", "Estimate",
-    "Evaluation", "InputError", "NoctuleError", "OutputError", "OverlapMatrix", "Preprocessing",
-    "Reference", "RunStore", "Scores", "Settings", "Study", "UnreadableImageError",
-    "__version__", "corrupt", "corruption", "evaluate", "load_benchmark", "load_classifier",
-    "load_study", "open_dataset", "overlap_of", "read_matrix", "run_study", "score_run",
+    "CORRUPTIONS", "Benchmark", "Classifier", "Condition", "Corruption", "Dataset",
+    "Estimate", "Evaluation", "InputError", "NoctuleError", "OutputError", "OverlapMatrix",
+    "Preprocessing", "Reference", "RunStore", "Scores", "Settings", "Study",
+    "UnreadableImageError", "__version__", "corrupt", "corruption", "evaluate",
+    "evaluate_frozen", "freeze", "load_benchmark", "load_classifier", "load_study",
+    "open_dataset", "open_frozen", "overlap_of", "read_matrix", "run_study", "score_run",
+    "verify",
 ]  # fmt: skip
 
 

@@ -136,7 +136,7 @@ def run_benchmark(
     missing = store.missing_slices()
     if not missing:
         return store
-    loop = _Loop(classifier, dataset, benchmark, identity, device)
+    loop = Loop(classifier, dataset, benchmark, identity, device)
     if settings.self_check and len(missing) == identity.num_slices:
         check_run(classifier, dataset, loop.logits, settings.on_unreadable)
     store.record_start(provenance.collect(argv, device=str(device)))
@@ -203,7 +203,7 @@ def _check_corruptions(classifier: Classifier, benchmark: Benchmark) -> None:
         benchmark.corrupt(condition, picture, ids=[0], seed=0)
 
 
-class _Loop:
+class Loop:
     """One classifier on one device, and what it is to be shown."""
 
     def __init__(
@@ -263,7 +263,7 @@ class _Loop:
             tables += self._outcomes(batch)
             done += len(batch)
             if is_last:
-                store.write_slice(index, _concatenated(tables), unreadable)
+                store.write_slice(index, concatenated(tables), unreadable)
                 tables, unreadable = [], []
             if progress:
                 progress(done, total)
@@ -312,5 +312,6 @@ class _Loop:
         ]
 
 
-def _concatenated(tables: Sequence[pa.Table]) -> pa.Table:
+def concatenated(tables: Sequence[pa.Table]) -> pa.Table:
+    """Outcome rows as one table, in order; no tables give an empty one."""
     return pa.concat_tables([SCHEMA.empty_table(), *tables]).combine_chunks()

@@ -131,7 +131,7 @@ def _explained(
 ) -> InputError:
     accuracy = float((predictions == labels).mean())
     found = (
-        f"the clean accuracy is {100 * accuracy:.1f} % on {len(labels)} images, which guessing "
+        f"the accuracy is {100 * accuracy:.1f} % on {len(labels)} images, which guessing "
         f"among {num_classes} classes would reach"
     )
     if len(np.unique(predictions)) == 1:

@@ -147,7 +147,7 @@ class Benchmark(Spec):
             pictures, ids=ids, seed=seed, level=condition.level
         )
         if self.mode == "published" and self.stored_jpeg_quality is not None:
-            return through_jpeg(result, self.stored_jpeg_quality)
+            return through_jpeg(result, [self.stored_jpeg_quality] * len(result))
         return result
 
     @property

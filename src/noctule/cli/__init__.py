@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from noctule.cli import design as _design
 from noctule.cli import evaluate as _evaluate
+from noctule.cli import freeze as _freeze
 from noctule.cli import look as _look
 from noctule.cli import study as _study
 from noctule.cli.app import app, main
 
-del _design, _evaluate, _look, _study  # imported to register their commands
+del _design, _evaluate, _freeze, _look, _study  # imported to register their commands
 
 __all__ = ["app", "main"]

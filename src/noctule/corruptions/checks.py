@@ -110,10 +110,10 @@ def with_values(draw: PerLevel, values: Sequence[float], where: str) -> PerLevel
             f"has {len(values)} values", where=where, remedy=f"Give {len(LEVELS)}, mild first."
         )
     for value in values:
-        if not low <= value <= high or (draw.whole and not isinstance(value, int)):
+        if not low <= value <= high or (draw.whole and value != round(value)):
             kind = "whole numbers" if draw.whole else "numbers"
             raise InputError(
                 f"is {value:g}", where=where, remedy=f"Use {kind} from {low:g} to {high:g}."
             )
-    typed = values if draw.whole else map(float, values)
+    typed = map(int if draw.whole else float, values)
     return PerLevel(*typed, lowest=draw.lowest, highest=draw.highest)

@@ -111,7 +111,7 @@ def open_array_file(file: Path, labels_file: Path | None = None) -> ArrayDataset
     if file.suffix.lower() == ".npz":
         images, labels, class_names = _open_npz(file, labels_file)
     else:
-        images, class_names = _load_npy(file, mmap=True), None
+        images, class_names = load_npy(file, mmap=True), None
         labels = _load_labels(labels_file or file.with_name("labels.npy"))
     reopen = (open_array_file, (file.absolute(), labels_file and labels_file.absolute()))
     name = base_name(file)
@@ -151,7 +151,12 @@ def _pair(key_of: Mapping[str, str], file: Path, *, needs_labels: bool) -> tuple
     )
 
 
-def _load_npy(file: Path, *, mmap: bool = False) -> NDArray[Any]:
+def load_npy(file: Path, *, mmap: bool = False) -> NDArray[Any]:
+    """The array in a .npy file; nothing pickled is opened.
+
+    Raises:
+        InputError: it cannot be read, or is not an array.
+    """
     with _explained(file):
         array = np.load(file, mmap_mode="r" if mmap else None, allow_pickle=False)
     if not isinstance(array, np.ndarray):
@@ -193,7 +198,7 @@ def _wrong_kind(file: Path, suffix: str) -> InputError:
 
 def _load_labels(file: Path) -> NDArray[Any]:
     if file.suffix.lower() == ".npy" or not file.exists():
-        return _load_npy(file)
+        return load_npy(file)
     labels = []
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")

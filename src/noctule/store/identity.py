@@ -65,7 +65,10 @@ class RunIdentity:
         """Names of the benchmark's conditions, clean first."""
         levels = self.benchmark["levels"]
         all_levels = None if levels == "full" else levels
-        return tuple(map(str, conditions_of(self.benchmark["corruptions"], all_levels)))
+        conditions = conditions_of(self.benchmark["corruptions"], all_levels)
+        # Published corrupted pictures may come without the clean ones.
+        lacks_clean = self.dataset.get("frozen", {}).get("clean", "") is None
+        return tuple(map(str, conditions[1:] if lacks_clean else conditions))
 
     def images_of(self, index: int) -> range:
         """Indices, in the dataset, of the images of one slice."""

@@ -1,0 +1,126 @@
+"""`noctule freeze` and `noctule verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from noctule.cli.app import EXIT_INTERRUPTED, EXIT_USER_ERROR, app
+
+if TYPE_CHECKING:
+    from noctule.models import Preprocessing
+
+
+@app.command()
+def freeze(
+    benchmark: Annotated[str, typer.Argument(help="Name, or path of a TOML file.")],
+    data: Annotated[
+        str,
+        typer.Argument(help="An image folder, an .npz or .npy, torchvision:NAME, or embedded"),
+    ],
+    out: Annotated[Path, typer.Argument(help="The folder to write, new or begun before.")],
+    mode: Annotated[
+        Literal["corrected", "published"] | None,
+        typer.Option(
+            help="What the paper says, or what the released code does, mistakes included; "
+            "by default what the benchmark says: corrected."
+        ),
+    ] = None,
+    format: Annotated[
+        Literal["png", "jpeg", "webdataset", "npy"],
+        typer.Option("--format", "-f", help="png and npy equal live evaluation to the bit."),
+    ] = "png",
+    quality: Annotated[
+        int | None, typer.Option(help="Of JPEG, 1 to 100; with webdataset, JPEG in shards.")
+    ] = None,
+    resize: Annotated[
+        int | None,
+        typer.Option(
+            help="Shorter side after resizing, px; 0 keeps the size. By default 256, and 224 "
+            "the crop, for photographs; small pictures and arrays are kept."
+        ),
+    ] = None,
+    crop: Annotated[
+        int | None, typer.Option(help="Side of the square centre crop, px.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Labels file for a flat folder or an .npy of images.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Chooses the corruptions' random numbers.")] = 0,
+    processes: Annotated[int | None, typer.Option(help="By default one for each core.")] = None,
+) -> None:
+    """Write every picture of a benchmark once, for any framework to read.
+
+    A command that was stopped goes on where it was when it is given again.
+    """
+    from noctule.benchmarks import load_benchmark
+    from noctule.data import open_dataset
+    from noctule.frozen import freeze as freeze_all
+    from noctule.report.progress import progress_bar
+
+    spec = load_benchmark(benchmark)
+    spec = spec if mode is None else spec.in_mode(mode)
+    dataset = open_dataset(data, labels_file=labels)
+    try:
+        with progress_bar(f"freezing {dataset.name}") as advance:
+            manifest = freeze_all(
+                spec,
+                dataset,
+                out,
+                format=format,
+                quality=quality,
+                preprocessing=_preprocessing(resize, crop),
+                seed=seed,
+                processes=processes,
+                progress=advance,
+            )
+    except KeyboardInterrupt as error:
+        typer.echo(f"noctule: stopped. Finished pieces are kept in {out}; "
+                   "give the same command again to go on.", err=True)  # fmt: skip
+        raise typer.Exit(EXIT_INTERRUPTED) from error
+    height, width = manifest.picture_px
+    typer.echo(
+        f"{len(dataset)} images of {height} × {width} px under every condition of "
+        f"{manifest.benchmark['name']}: {out}"
+    )
+    typer.echo(f"Check them with: noctule verify {out}")
+
+
+@app.command()
+def verify(
+    out: Annotated[Path, typer.Argument(help="What `noctule freeze` wrote.")],
+    again: Annotated[
+        int, typer.Option(help="Also make so many pictures again, and compare every pixel.")
+    ] = 0,
+) -> None:
+    """Compare every file with its hash; exit status 2 if anything is wrong."""
+    from noctule.frozen import verify as verify_all
+    from noctule.report.progress import progress_bar
+
+    with progress_bar("hashing") as advance:
+        found = verify_all(out, again=again, progress=advance)
+    for kind in ("missing", "changed", "extra", "differing"):
+        for name in getattr(found, kind):
+            typer.echo(f"{kind}: {name}")
+    if not found.is_good:
+        counts = ", ".join(
+            f"{len(getattr(found, kind))} {kind}"
+            for kind in ("missing", "changed", "extra", "differing")
+        )
+        typer.echo(f"noctule: {out}: of {found.num_files} files {counts}", err=True)
+        raise typer.Exit(EXIT_USER_ERROR)
+    remade = f", {found.num_remade} pictures made again alike" if found.num_remade else ""
+    typer.echo(f"{found.num_files} files are as they were written{remade}.")
+
+
+def _preprocessing(resize: int | None, crop: int | None) -> Preprocessing | None:
+    """What the command line says of it; None leaves it to the data."""
+    from noctule.models import Preprocessing
+
+    if resize is None and crop is None:
+        return None
+    return Preprocessing(
+        resize_px=resize or None, crop_px=(crop, crop) if crop is not None else None
+    )

@@ -1,0 +1,125 @@
+"""Drop-in replacements: scripts written for another package change one import.
+
+`from imagecorruptions import corrupt` becomes `from noctule.compat import corrupt`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from noctule.corruptions import CORRUPTIONS, LEVELS, Mode
+from noctule.errors import InputError, unknown_name
+
+# In the order of imagecorruptions' `corruption_number`.
+COMMON = (
+    "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur",
+    "motion_blur", "zoom_blur", "snow", "frost", "fog", "brightness_c", "contrast_c",
+    "elastic_transform", "pixelate_c", "jpeg_compression",
+)  # fmt: skip
+VALIDATION = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+_SUBSETS = {
+    "common": COMMON,
+    "validation": VALIDATION,
+    "all": COMMON + VALIDATION,
+    "noise": COMMON[:3],
+    "blur": COMMON[3:7],
+    "weather": COMMON[7:11],
+    "digital": COMMON[11:],
+}
+
+
+def get_corruption_names(subset: str = "common") -> list[str]:
+    """The published names of ImageNet-C's corruptions.
+
+    Args:
+        subset: common (the 15), validation (the 4 others), all, noise, blur, weather, digital.
+
+    Raises:
+        InputError: no such subset.
+
+    >>> get_corruption_names("validation")
+    ['speckle_noise', 'gaussian_blur', 'spatter', 'saturate']
+    """
+    if subset not in _SUBSETS:
+        raise unknown_name("subset", subset, _SUBSETS)
+    return [CORRUPTIONS[name].published_name for name in _SUBSETS[subset]]
+
+
+def corrupt(
+    image: NDArray[np.uint8],
+    severity: int = 1,
+    corruption_name: str | None = None,
+    corruption_number: int = -1,
+    *,
+    seed: int = 0,
+    mode: Mode = "published",
+) -> NDArray[np.uint8]:
+    """Corrupt one image, with the signature of `imagecorruptions.corrupt`.
+
+    Departures: random numbers come from the image's bytes and the seed and not from NumPy's
+    global generator, so that a picture is corrupted alike in every process; another seed (such
+    as the number of the epoch) gives another draw. Motion blur, snow, zoom, fog and elastic
+    are those of the authors' code for ImageNet-C, which that package changed in part.
+
+    Args:
+        image: uint8 (height, width), (height, width, 1) or (height, width, 3), at least 16 px.
+        severity: 1 to 5.
+        corruption_name: one of `get_corruption_names("all")`.
+        corruption_number: or else its place among them, from 0.
+        seed: chooses the random numbers.
+        mode: "published", as that package, or "corrected"; see `noctule.corrupt`.
+
+    Returns:
+        uint8 (height, width, 3).
+
+    Raises:
+        InputError: an unsuitable image, severity, name or number.
+
+    >>> image = np.full((32, 32, 3), 100, dtype=np.uint8)
+    >>> corrupt(image, severity=3, corruption_name="contrast")[0, 0].tolist()
+    [100, 100, 100]
+    """
+    name = _name(corruption_name, corruption_number)
+    if severity not in LEVELS:
+        raise InputError(f"is {severity!r}", where="severity", remedy="Use 1 to 5.")
+    pixels = _as_rgb(image)
+    digest = hashlib.blake2b(pixels.tobytes(), digest_size=8).hexdigest()
+    batch = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None]
+    (result,) = CORRUPTIONS[name].in_mode(mode)(
+        batch, ids=[digest], seed=seed, level=int(severity)
+    )
+    return np.ascontiguousarray(result.permute(1, 2, 0).numpy())
+
+
+def _name(name: str | None, number: int) -> str:
+    if name is None:
+        if number not in range(len(_SUBSETS["all"])):
+            raise InputError(
+                f"corruption_name is not given, and corruption_number is {number!r}",
+                remedy=f"Give a name, or a number from 0 to {len(_SUBSETS['all']) - 1}.",
+            )
+        return _SUBSETS["all"][number]
+    by_name = dict(zip(get_corruption_names("all"), _SUBSETS["all"], strict=True))
+    if name not in by_name:
+        raise unknown_name("corruption", name, by_name)
+    return by_name[name]
+
+
+def _as_rgb(image: Any) -> NDArray[np.uint8]:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
+        raise InputError(f"is {kind}", where="image", remedy="Pass a NumPy array of uint8.")
+    if image.ndim == 2:
+        image = image[:, :, None]
+    if image.ndim != 3 or image.shape[2] not in (1, 3):
+        raise InputError(
+            f"has shape {image.shape}",
+            where="image",
+            remedy="Pass (height, width), or (height, width, 1 or 3).",
+        )
+    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))

@@ -1,0 +1,229 @@
+"""Rows from a frozen set, in a run folder like any other: resume, scores and tests as usual."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from PIL import Image
+from torch import nn
+
+from noctule import provenance
+from noctule.benchmarks import Benchmark, Condition, load_benchmark
+from noctule.data import Dataset, open_dataset
+from noctule.errors import UnreadableImageError
+from noctule.evaluation import (
+    Evaluation,
+    Loop,
+    Progress,
+    Settings,
+    concatenated,
+    default_folder,
+    identify,
+    workers_for,
+)
+from noctule.frozen.read import FrozenSet, open_frozen
+from noctule.frozen.shown import Prepared, ShownPictures, unchanged
+from noctule.loading import Batch, load_batches
+from noctule.models import Classifier, Preprocessing, load_classifier
+from noctule.outcomes import outcome_table
+from noctule.scoring import score_run
+from noctule.selfcheck import MAX_IMAGES, check_run
+from noctule.store import RunIdentity, RunStore
+
+
+def evaluate_frozen(
+    model: str | nn.Module | Classifier,
+    folder: str | Path,
+    benchmark: str | Path | Benchmark | None = None,
+    *,
+    data: str | Path | Dataset | tuple[Any, Any] | None = None,
+    out: str | Path | None = None,
+    reference: str | Path | RunStore | None = None,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Run a classifier over corrupted pictures on disk, and score it.
+
+    Args:
+        model: as `noctule.evaluate`'s.
+        folder: ImageNet-C, CIFAR-10-C and the like, or what `noctule freeze` wrote; the forms
+            are in `noctule.frozen.layout`.
+        benchmark: a name, a TOML file, or a `Benchmark`, whose corruptions are looked for by
+            their published names; None takes that of a set that noctule wrote.
+        data: the uncorrupted images, for a set published without them; without them there is
+            no clean error, and so no relative CE.
+        out: as `noctule.evaluate`'s, and so `reference`.
+        settings: as `noctule.evaluate`'s; the seed has no meaning here.
+        progress: called after each batch with (pictures done, pictures in all).
+
+    Raises:
+        InputError: something given cannot be used, or the set is not complete; see its message.
+        OutputError: the run folder cannot be written; what is finished is kept.
+    """
+    if not (benchmark is None or isinstance(benchmark, Benchmark)):
+        benchmark = load_benchmark(benchmark)
+    frozen = open_frozen(folder, benchmark, None if data is None else open_dataset(data))
+    run = run_frozen(
+        load_classifier(model),
+        frozen,
+        out=out,
+        settings=settings or Settings(),
+        progress=progress,
+    )
+    return Evaluation(run, score_run(run, reference=reference))
+
+
+def run_frozen(
+    classifier: Classifier,
+    frozen: FrozenSet,
+    *,
+    out: str | Path | None = None,
+    settings: Settings,
+    progress: Progress | None = None,
+    argv: Sequence[str] | None = None,
+) -> RunStore:
+    """Fill a run folder with the outcomes that are missing; see `evaluate_frozen`."""
+    identity = identify_frozen(classifier, frozen, settings)
+    store = RunStore.create_or_resume(out or default_folder(identity), identity)
+    missing = store.missing_slices()
+    if not missing:
+        return store
+    device = settings.resolved_device()
+    loop = FrozenLoop(classifier, frozen, identity, device)
+    if settings.self_check and len(missing) == identity.num_slices:
+        loop.self_check(settings.on_unreadable)
+    store.record_start(provenance.collect(argv, device=str(device)))
+    loop.run(store, missing, workers_for(frozen, settings.workers), progress)
+    return store
+
+
+def identify_frozen(
+    classifier: Classifier, frozen: FrozenSet, settings: Settings
+) -> RunIdentity:
+    """Everything that determines the rows of a run on a frozen set.
+
+    Like that of a live run, with `dataset.frozen` in addition: the layout, where the clean
+    images are from, whether the model's resizing is left out, and the encoder if it is known.
+    """
+    manifest = frozen.manifest
+    identity = identify(classifier, frozen, frozen.benchmark, settings)
+    told = {
+        "layout": frozen.kind,
+        "clean": frozen.clean_from,
+        "resize": _resizes(classifier.preprocessing, frozen),
+        "encoder": manifest and dict(manifest.encoder),
+    }
+    return replace(
+        identity,
+        dataset={**identity.dataset, "frozen": told},
+        seed=manifest.seed if manifest else 0,
+    )
+
+
+def _resizes(preprocessing: Preprocessing, frozen: FrozenSet) -> bool:
+    """Whether the pictures still have to be resized.
+
+    Published pictures are resized and cropped already. A model that takes pictures of their
+    size gets them as they are, which is how ImageNet-C is meant to be evaluated: resized to 256
+    and cropped again, they would be other pictures, and no longer those of live evaluation.
+    """
+    return preprocessing.resize_px is not None and preprocessing.crop_px != frozen.picture_px
+
+
+class FrozenLoop(Loop):
+    """One classifier on one device, shown what lies on disk."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        frozen: FrozenSet,
+        identity: RunIdentity,
+        device: torch.device,
+    ) -> None:
+        self.prepare: Callable[[Image.Image], Image.Image] = unchanged
+        self.picture_px = None
+        if classifier.preprocessing.resize_px and not identity.dataset["frozen"]["resize"]:
+            whole = classifier.preprocessing
+            self.prepare, self.picture_px = Prepared(whole), frozen.picture_px
+            classifier = replace(classifier, preprocessing=replace(whole, resize_px=None))
+        super().__init__(classifier, frozen, frozen.benchmark, identity, device)
+        self.frozen = frozen
+        self.conditions = tuple(frozen.pictures)  # clean may lack
+
+    def self_check(self, on_unreadable: str) -> None:
+        """The usual look at a part of the data, at the mildest pictures that there are."""
+        count = min(MAX_IMAGES, len(self.frozen))
+        images = np.linspace(0, len(self.frozen) - 1, count).round().astype(int).tolist()
+        sample = self._shown([(self.frozen.mildest(index), index) for index in images])
+        check_run(self.classifier, sample, self.logits, on_unreadable)
+
+    def run(
+        self, store: RunStore, missing: Sequence[int], workers: int, progress: Progress | None
+    ) -> None:
+        """Compute the missing slices, in order."""
+        per_image = len(self.conditions)
+        total = self.identity.dataset["num_images"] * per_image
+        done = total - per_image * sum(len(self.identity.images_of(one)) for one in missing)
+        for index in missing:
+            images = self.identity.images_of(index)
+            tables: list[pa.Table] = []
+            reasons: dict[str, str] = {}
+            for condition, batch in self._pictures(images, workers):
+                self._note_unreadable(condition, batch, reasons)
+                tables += self._rows(condition, batch)
+                done += len(batch)
+                if progress:
+                    progress(done, total)
+            self._write(store, index, tables, reasons)
+
+    def _pictures(self, images: range, workers: int) -> Iterator[tuple[Condition, Batch]]:
+        """In the order of live evaluation: batch by batch, each under every condition."""
+        size = self.identity.batch_size
+        parts = [
+            (condition, images[start : start + size])
+            for start in range(0, len(images), size)
+            for condition in self.conditions
+        ]
+        shown = self._shown([(condition, index) for condition, part in parts for index in part])
+        ends = np.cumsum([len(part) for _, part in parts]).tolist()
+        plan = [range(end - len(part), end) for end, (_, part) in zip(ends, parts, strict=True)]
+        batches = load_batches(shown, self.classifier.preprocessing, plan, workers)
+        for (condition, _), batch in zip(parts, batches, strict=True):
+            yield condition, batch
+
+    def _shown(self, chosen: Sequence[tuple[Condition, int]]) -> ShownPictures:
+        return ShownPictures(self.frozen, chosen, self.prepare, self.picture_px)
+
+    def _rows(self, condition: Condition, batch: Batch) -> list[pa.Table]:
+        if not batch.ids:
+            return []
+        ids = [shown.removeprefix(f"{condition}/") for shown in batch.ids]
+        logits = self.logits(batch.pictures)
+        return [outcome_table(ids, str(condition), batch.labels, logits)]
+
+    def _note_unreadable(
+        self, condition: Condition, batch: Batch, reasons: dict[str, str]
+    ) -> None:
+        for shown, reason in batch.unreadable:
+            if self.identity.on_unreadable == "stop":
+                raise UnreadableImageError(shown, reason)
+            reasons.setdefault(shown.removeprefix(f"{condition}/"), f"{condition}: {reason}")
+
+    def _write(
+        self, store: RunStore, index: int, tables: list[pa.Table], reasons: dict[str, str]
+    ) -> None:
+        """Keep a slice: an image that cannot be read under one condition counts under none."""
+        rows = concatenated(tables)
+        if reasons:
+            skipped = pc.is_in(rows["image_id"], value_set=pa.array(list(reasons)))
+            rows = rows.filter(pc.invert(skipped))
+        ids = [self.frozen.ids[image] for image in self.identity.images_of(index)]
+        unreadable = [(one, reasons[one]) for one in ids if one in reasons]
+        store.write_slice(index, rows, unreadable)

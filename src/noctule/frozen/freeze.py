@@ -1,0 +1,260 @@
+"""All pictures of a benchmark, written once: by several processes, resumable.
+
+Work is divided into pieces of a few images under every condition. A finished piece leaves its
+hashes in pieces/, whole or not at all; at the end these become SHA256SUMS, and pieces/ goes.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from noctule.benchmarks import Benchmark
+from noctule.data import Dataset
+from noctule.errors import InputError
+from noctule.execution import Report, run_jobs, usable_cores
+from noctule.frozen.layout import LABELS_FILE
+from noctule.frozen.manifest import (
+    IMAGES_FILE,
+    MANIFEST_FILE,
+    SUMS_FILE,
+    Format,
+    Manifest,
+    images_text,
+    read_manifest,
+)
+from noctule.frozen.plan import PIECES_FOLDER, Plan, planned, read_pictures
+from noctule.frozen.write import FileSum
+from noctule.models import Preprocessing
+from noctule.store.disk import output_errors, temporaries_of, write_atomically
+from noctule.store.identity import refuse_other
+
+LOCK_FILE = ".lock"
+FEW_IMAGES = 1000  # read sooner than processes are started
+KEPT = "Finished pieces are kept: give the same command again to go on."
+
+Progress = Callable[[int, int], None]
+"""Called with (pictures done, pictures in all)."""
+
+
+def freeze(
+    benchmark: str | Path | Benchmark,
+    data: str | Path | Dataset | tuple[Any, Any],
+    out: str | Path,
+    *,
+    format: Format = "png",
+    quality: int | None = None,
+    preprocessing: Preprocessing | None = None,
+    seed: int = 0,
+    processes: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Manifest:
+    """Write every picture of a benchmark, corrupted and clean, for any framework to read.
+
+    Called again after an interruption, it goes on where it was; of a kill only the pieces under
+    way are lost. With several processes a script has to guard this call by
+    `if __name__ == "__main__":`, as `multiprocessing` asks.
+
+    Args:
+        benchmark: a name, the path of a TOML file, or a `Benchmark`.
+        data: a name, a folder, an array file, a `Dataset`, or a pair (images, labels).
+        out: the folder to write; new or empty, or one that the same call began.
+        format: "png": CORRUPTION/LEVEL/CLASS/IMAGE.png, to the bit what live evaluation sees;
+            "jpeg": the same, not to the bit; "webdataset": CORRUPTION/LEVEL/000000.tar, of PNG
+            or, if a quality is given, of JPEG; "npy": CORRUPTION.npy, as CIFAR-10-C has it.
+        quality: of JPEG, 1 to 100; ImageNet-C has 85.
+        preprocessing: what to make of an image before it is corrupted (its mean and std do
+            not matter); None is `PUBLISHED` for files, and nothing for images in memory and
+            for pictures that are smaller than its crop.
+        seed: of the corruptions.
+        processes: how many work at once; None is one for each core.
+        progress: called now and then.
+
+    Raises:
+        InputError: something given cannot be used, an image cannot be read, two files would
+            have one name, or `out` holds something else; nothing is written then.
+        NoctuleError: something failed on the way, such as a full disk (OutputError in a single
+            process); what is finished is kept.
+    """
+    plan, manifest = planned(benchmark, data, Path(out), format, quality, preprocessing, seed)
+    processes = usable_cores() if processes is None else processes
+    if processes < 1:
+        raise InputError(f"{processes} is less than 1", where="--processes")
+    folder = plan.target.folder
+    _refuse_foreign(folder)
+    if not _is_begun(folder, manifest):
+        # Now, and not after hours: without an image it is another set, to be begun anew.
+        few = plan.dataset.in_memory or len(plan.dataset) < FEW_IMAGES
+        readers = 1 if few else processes
+        _run(_read_piece, plan, plan.pieces, readers, lambda advance: None)
+    with output_errors(folder, KEPT), _locked(folder):
+        if not _is_begun(folder, manifest):
+            _begin(plan, manifest)
+        if not (folder / SUMS_FILE).is_file():
+            _write_missing(plan, processes, progress)
+            _finish(plan, processes)
+        shutil.rmtree(folder / PIECES_FOLDER, ignore_errors=True)
+    (folder / LOCK_FILE).unlink(missing_ok=True)
+    return manifest
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """A folder that holds anything but a frozen set, or what a kill leaves of its beginning."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError("is a file, not a folder", where=folder, remedy="Choose another.")
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if MANIFEST_FILE in names:
+        return
+    ours = {path.name for path in temporaries_of(folder, "*")} | {
+        LOCK_FILE,
+        IMAGES_FILE,
+        LABELS_FILE,
+    }
+    if foreign := sorted(names - ours):
+        raise InputError(
+            f"is not empty and not a frozen set (it holds {foreign[0]})",
+            where=folder,
+            remedy="Choose an empty or new folder.",
+        )
+
+
+def _refuse_links(folder: Path) -> None:
+    """A link in what was begun could lead the writing anywhere."""
+    for place, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            if (link := Path(place) / name).is_symlink():
+                raise InputError(
+                    "is a link, and nothing in a frozen set is one",
+                    where=link,
+                    remedy="Remove it, and give the same command again.",
+                )
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        held = FileLock(folder / LOCK_FILE).acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(
+            "another process is freezing into this folder", where=folder
+        ) from error
+    with held:
+        yield
+
+
+def _is_begun(folder: Path, manifest: Manifest) -> bool:
+    """Whether this set is there in part; another one is refused."""
+    kept = read_manifest(folder)
+    if kept is None:
+        return False
+    refuse_other(kept.to_dict(), manifest.to_dict(), folder, "frozen set")
+    _refuse_links(folder)
+    return True
+
+
+def _begin(plan: Plan, manifest: Manifest) -> None:
+    folder = plan.target.folder
+    for leftover in temporaries_of(folder, "*"):
+        leftover.unlink(missing_ok=True)
+    write_atomically(folder / IMAGES_FILE, images_text(plan.target.entries).encode())
+    if plan.target.format == "npy":
+        write_atomically(folder / LABELS_FILE, plan.target.labels())
+    text = json.dumps(manifest.to_dict(), indent=2) + "\n"
+    write_atomically(folder / MANIFEST_FILE, text.encode())
+
+
+def _write_missing(plan: Plan, processes: int, progress: Progress) -> None:
+    pieces = plan.target.folder / PIECES_FOLDER
+    if plan.target.format == "npy" and plan.target.create_arrays(plan.picture_shape):
+        # An array that was not there holds nothing yet, whatever was written before.
+        shutil.rmtree(pieces, ignore_errors=True)
+    pieces.mkdir(exist_ok=True)
+    for leftover in temporaries_of(pieces, "*"):
+        leftover.unlink(missing_ok=True)
+    missing = [images for images in plan.pieces if not plan.record(images).is_file()]
+    per_image = len(plan.target.benchmark.conditions)
+    done = plan.num_pictures - per_image * sum(map(len, missing))
+
+    def advance(pictures: int) -> None:
+        nonlocal done
+        done += pictures
+        progress(done, plan.num_pictures)
+
+    _run(_write_piece, plan, missing, processes, advance)
+
+
+def _run(
+    function: Callable[..., None],
+    plan: Plan,
+    jobs: Sequence[Any],
+    processes: int,
+    on_report: Report,
+) -> None:
+    run_jobs(
+        functools.partial(function, plan),
+        jobs,
+        processes=processes,
+        devices=[torch.device("cpu")],
+        threads=1,
+        on_report=on_report,
+    )
+
+
+def _read_piece(plan: Plan, images: range, device: torch.device, report: Report) -> None:
+    """Read the images of a piece, and nothing else."""
+    del device, report
+    read_pictures(plan, images)
+
+
+def _write_piece(plan: Plan, images: range, device: torch.device, report: Report) -> None:
+    """Write the pictures of a piece under every condition, then its record."""
+    del device
+    pictures = read_pictures(plan, images)
+    ids = [plan.dataset.ids[index] for index in images]
+    sums: list[FileSum] = []
+    benchmark = plan.target.benchmark
+    with output_errors(plan.target.folder, KEPT):
+        for condition in benchmark.conditions:
+            shown = benchmark.corrupt(condition, pictures, ids=ids, seed=plan.seed)
+            sums += plan.target.write(condition, images, shown)
+            report(len(images))
+        write_atomically(plan.record(images), sums_text(sums))
+
+
+def _hash_array(plan: Plan, name: str, device: torch.device, report: Report) -> None:
+    del device
+    report(hash_file(plan.target.folder, name))
+
+
+def _finish(plan: Plan, processes: int) -> None:
+    """SHA256SUMS from the records of the pieces; with it the set is complete."""
+    folder = plan.target.folder
+    sums = [hash_file(folder, name) for name in (MANIFEST_FILE, IMAGES_FILE)]
+    if plan.target.format == "npy":
+        arrays = sorted(path.name for path in folder.glob("*.npy"))
+        _run(_hash_array, plan, arrays, processes, sums.append)
+        sums.sort(key=lambda one: one.path)
+    records = [plan.record(images).read_bytes() for images in plan.pieces]
+    write_atomically(folder / SUMS_FILE, sums_text(sums) + b"".join(records))
+
+
+def hash_file(folder: Path, name: str) -> FileSum:
+    """The SHA-256 of a file of the set."""
+    with (folder / name).open("rb") as stream:
+        return FileSum(hashlib.file_digest(stream, "sha256").hexdigest(), name)
+
+
+def sums_text(sums: Sequence[FileSum]) -> bytes:
+    """Lines as `sha256sum` writes and checks them."""
+    return "".join(f"{one.sha256}  {one.path}\n" for one in sums).encode()

@@ -1,0 +1,162 @@
+"""Which published layout a folder has, and where each condition lies in it.
+
+Known are
+
+- class folders: CORRUPTION/LEVEL/CLASS/IMAGE, as ImageNet-C and ImageNet-C-bar have it. The
+  corruptions may lie in the folders of ImageNet-C's archives: noise, blur, weather, digital and
+  extra. Level folders are named 1 to 5 or, as in ImageNet-C-bar, by five numbers, the
+  smallest of which is level 1; the folder of a full range is named `full`.
+- arrays: CORRUPTION.npy with the images of every level, one level after the other, and
+  labels.npy, as CIFAR-10-C and CIFAR-100-C have it.
+- tar shards: CORRUPTION/LEVEL/000000.tar, as `noctule freeze --format webdataset` writes them.
+
+Uncorrupted images lie in `clean` or clean.npy, if they are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from noctule.benchmarks import CLEAN, Benchmark, Condition
+from noctule.corruptions import CORRUPTIONS, LEVELS
+from noctule.data.files import is_folder, listing, missing_path, some
+from noctule.errors import InputError
+from noctule.frozen.manifest import Manifest
+from noctule.frozen.names import FULL
+
+Kind = Literal["folders", "arrays", "shards"]
+
+CATEGORIES = ("noise", "blur", "weather", "digital", "extra")
+LABELS_FILE = "labels.npy"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the pictures of one condition lie.
+
+    Attributes:
+        path: a level's folder, or an array file.
+        block: which of the array's equal parts they are, from 0.
+        blocks: how many the array has.
+    """
+
+    path: Path
+    block: int = 0
+    blocks: int = 1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A folder that holds every corrupted condition of a benchmark.
+
+    Attributes:
+        kind: "folders", "arrays" or "shards".
+        places: by condition, in the benchmark's order; clean first, if it is there.
+    """
+
+    kind: Kind
+    places: Mapping[Condition, Place]
+
+
+def find_layout(folder: Path, benchmark: Benchmark, manifest: Manifest | None) -> Layout:
+    """Where the conditions of a benchmark lie.
+
+    Args:
+        folder: the frozen set.
+        benchmark: whose conditions are wanted; what else is there does not matter.
+        manifest: the frozen set's, if it has one.
+
+    Raises:
+        InputError: the folder is not there, or lacks conditions, which are named.
+    """
+    if not folder.is_dir():
+        if folder.exists():
+            raise InputError("is a file, not a folder of a frozen set", where=folder)
+        raise missing_path(folder, "folder")
+    kind = _kind(folder, manifest)
+    found = {
+        condition: _array_place(folder, condition, manifest)
+        if kind == "arrays"
+        else _folder_place(folder, condition)
+        for condition in benchmark.conditions
+    }
+    places = {condition: place for condition, place in found.items() if place is not None}
+    missing = [str(one) for one in found if one not in places and one.corruption is not None]
+    if missing:
+        raise _lacks(folder, benchmark, missing, manifest)
+    return Layout(kind, places)
+
+
+def _kind(folder: Path, manifest: Manifest | None) -> Kind:
+    if manifest is None:
+        return "arrays" if (folder / LABELS_FILE).is_file() else "folders"
+    kinds: dict[str, Kind] = {"npy": "arrays", "webdataset": "shards"}
+    return kinds.get(manifest.format, "folders")
+
+
+def _array_place(folder: Path, condition: Condition, manifest: Manifest | None) -> Place | None:
+    if condition.corruption is None:
+        path = folder / f"{CLEAN}.npy"
+        return Place(path) if path.is_file() else None
+    path = folder / f"{CORRUPTIONS[condition.corruption].published_name}.npy"
+    levels: tuple[int | None, ...] = LEVELS
+    if manifest is not None:
+        levels = manifest.the_benchmark(folder).levels or (None,)
+    if not path.is_file() or condition.level not in levels:
+        return None
+    return Place(path, levels.index(condition.level), len(levels))
+
+
+def _folder_place(folder: Path, condition: Condition) -> Place | None:
+    if condition.corruption is None:
+        return Place(folder / CLEAN) if (folder / CLEAN).is_dir() else None
+    name = CORRUPTIONS[condition.corruption].published_name
+    parents = (folder, *(folder / category for category in CATEGORIES))
+    for place in (parent / name for parent in parents):
+        if place.is_dir() and (path := _level_folders(place).get(condition.level)):
+            return Place(path)
+    return None
+
+
+def _level_folders(place: Path) -> dict[int | None, Path]:
+    """The level folders of one corruption, by level."""
+    names = [entry.name for entry in listing(place) if is_folder(entry)]
+    full: dict[int | None, Path] = {None: place / FULL} if FULL in names else {}
+    severities = {name: _number(name) for name in names if name != FULL}
+    numbered = {name: value for name, value in severities.items() if value is not None}
+    if set(numbered) <= {str(level) for level in LEVELS}:
+        return full | {int(name): place / name for name in numbered}
+    if len(numbered) != len(LEVELS):
+        raise InputError(
+            f"its level folders are {', '.join(sorted(numbered))}, which are not "
+            f"{len(LEVELS)} severities",
+            where=place,
+            remedy="Level folders are named 1 to 5, or by five increasing numbers.",
+        )
+    ascending = sorted(numbered, key=lambda name: numbered[name])
+    return full | {level: place / name for level, name in zip(LEVELS, ascending, strict=True)}
+
+
+def _number(text: str) -> float | None:
+    # Not all that float() takes: "nan" and "1_0" are names.
+    digits = text.replace(".", "", 1)
+    return float(text) if digits.isascii() and digits.isdecimal() else None
+
+
+def _lacks(
+    folder: Path, benchmark: Benchmark, missing: list[str], manifest: Manifest | None
+) -> InputError:
+    total = len(benchmark.conditions) - 1
+    names = [entry.name.removesuffix(".npy") for entry in listing(folder)]
+    holds = f"It holds {some(names)}. " if names else "It is empty. "
+    if manifest is not None:
+        holds = f"It was made for {manifest.benchmark['name']}. "
+    return InputError(
+        f"lacks {len(missing)} of the {total} conditions of {benchmark.name}: "
+        f"{some(missing, most=8)}",
+        where=folder,
+        remedy=f"{holds}Complete it, or choose its benchmark with --benchmark.",
+    )

@@ -1,0 +1,164 @@
+"""The stored pictures of one condition, by index; picklable, so that workers can read them."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from noctule.data import Dataset
+from noctule.data.arrays import load_npy
+from noctule.data.decode import decode_file
+from noctule.errors import InputError, UnreadableImageError
+from noctule.frozen.names import shard_key, shard_name
+
+
+class Pictures(Protocol):
+    """Pictures of one condition, in the order of the frozen set's images."""
+
+    def read(self, index: int) -> Image.Image:
+        """Picture `index` as 8-bit "RGB" or "L".
+
+        Raises:
+            UnreadableImageError: it cannot be decoded.
+        """
+
+
+class FilePictures:
+    """One file per picture.
+
+    Args:
+        root: the condition's folder.
+        names: path of each picture relative to it.
+    """
+
+    def __init__(self, root: Path, names: Sequence[str]) -> None:
+        self.root = root
+        self.names = names
+
+    def read(self, index: int) -> Image.Image:
+        """Picture `index`, decoded like any other image file."""
+        return decode_file(self.root / self.names[index], self.names[index])
+
+
+class ArrayPictures:
+    """One part of an array (N, height, width, channels) or (N, height, width), uint8.
+
+    Args:
+        file: the .npy file; it is mapped, not read.
+        start: where the part begins.
+        count: how many pictures it has.
+
+    Raises:
+        InputError: the file is damaged, too short, of another type, or no array of pictures.
+    """
+
+    def __init__(self, file: Path, start: int, count: int) -> None:
+        self._built_from = (file, start, count)
+        images = open_images(file)
+        if len(images) < start + count:
+            raise InputError(
+                f"holds {len(images):,} pictures, where {start + count:,} are due", where=file
+            )
+        self._images = images[start : start + count]
+
+    def __reduce__(self) -> tuple[Callable[..., ArrayPictures], tuple[Any, ...]]:
+        return ArrayPictures, self._built_from
+
+    def read(self, index: int) -> Image.Image:
+        """Picture `index`."""
+        pixels = np.array(self._images[index])
+        return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+class ShardPictures:
+    """Pictures in tar shards of a set that `noctule freeze` wrote; nothing is extracted.
+
+    Args:
+        root: the condition's folder.
+        suffix: of the members that are pictures.
+    """
+
+    def __init__(self, root: Path, suffix: str) -> None:
+        self.root = root
+        self.suffix = suffix
+        self._open: tuple[str, tarfile.TarFile] | None = None
+
+    def __reduce__(self) -> tuple[Callable[..., ShardPictures], tuple[Any, ...]]:
+        return ShardPictures, (self.root, self.suffix)
+
+    def __del__(self) -> None:
+        self._close()
+
+    def read(self, index: int) -> Image.Image:
+        """Picture `index`, from its shard."""
+        member = f"{shard_key(index)}.{self.suffix}"
+        try:
+            stream = self._shard(shard_name(index)).extractfile(member)
+            if stream is None:
+                raise KeyError(member)
+            return decoded(stream)
+        except Exception as error:  # damaged bytes make readers raise nearly anything
+            where = self.root / shard_name(index)
+            raise UnreadableImageError(member, f"damaged: {error}", where=where) from error
+
+    def _shard(self, name: str) -> tarfile.TarFile:
+        """The shard; one stays open, as the next picture is most likely in it."""
+        if self._open is None or self._open[0] != name:
+            self._close()
+            # It stays open for the next pictures, and is closed with this object.
+            self._open = (name, tarfile.open(self.root / name, "r:"))  # noqa: SIM115
+        return self._open[1]
+
+    def _close(self) -> None:
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
+
+
+class DatasetPictures:
+    """The images of a dataset, through whatever brings them to the stored pictures' form.
+
+    Args:
+        dataset: where they come from.
+        indices: in it, of each picture.
+    """
+
+    def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
+        self.dataset = dataset
+        self.indices = indices
+
+    def read(self, index: int) -> Image.Image:
+        """Image `index`, as the dataset has it."""
+        return self.dataset.read(self.indices[index])
+
+
+def open_images(file: Path) -> NDArray[np.uint8]:
+    """The mapped array of an .npy file, as uint8 (N, height, width, channels).
+
+    Raises:
+        InputError: the file is damaged, of another type, or no array of pictures.
+    """
+    images = load_npy(file, mmap=True)
+    if images.ndim == 3:
+        images = images[..., np.newaxis]
+    if images.ndim != 4 or images.shape[3] not in (1, 3) or images.dtype != np.uint8:
+        raise InputError(
+            f"is an array of {images.dtype}, shape {images.shape}",
+            where=file,
+            remedy="A frozen array is uint8, (pictures, height, width, channels).",
+        )
+    return images
+
+
+def decoded(stream: IO[bytes]) -> Image.Image:
+    """The picture in a PNG or JPEG that this package wrote."""
+    with Image.open(io.BytesIO(stream.read()), formats=("PNG", "JPEG")) as image:
+        image.load()
+        return image.copy()

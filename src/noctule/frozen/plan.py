@@ -1,0 +1,169 @@
+"""What is to be frozen, and how, checked before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from torch import Tensor
+
+from noctule.benchmarks import Benchmark, load_benchmark
+from noctule.corruptions.checks import MIN_SIDE_PX
+from noctule.data import Dataset, open_dataset
+from noctule.errors import InputError, UnreadableImageError, unknown_name
+from noctule.frozen.manifest import FORMATS, Format, Manifest, versions_here
+from noctule.frozen.names import SHARD_SIZE, check_published_names, image_entries
+from noctule.frozen.write import Target, encoder_settings
+from noctule.loading import read_batch
+from noctule.models import Preprocessing
+
+PIECE_SIZE = 32
+PIECES_FOLDER = "pieces"
+PUBLISHED: Final = Preprocessing(resize_px=256, crop_px=(224, 224))
+"""How ImageNet-C's pictures were made of photographs."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every process needs to know."""
+
+    dataset: Dataset
+    preprocessing: Preprocessing
+    picture_shape: tuple[int, ...]
+    seed: int
+    target: Target
+
+    @property
+    def num_pictures(self) -> int:
+        """Of all conditions."""
+        return len(self.dataset) * len(self.target.benchmark.conditions)
+
+    @property
+    def pieces(self) -> list[range]:
+        """The indices of the images of each piece of work."""
+        size = SHARD_SIZE if self.target.format == "webdataset" else PIECE_SIZE
+        total = len(self.dataset)
+        return [range(start, min(start + size, total)) for start in range(0, total, size)]
+
+    def record(self, images: range) -> Path:
+        """Where the hashes of a finished piece lie."""
+        return self.target.folder / PIECES_FOLDER / f"{images.start:08d}"
+
+
+def planned(
+    benchmark: str | Path | Benchmark,
+    data: str | Path | Dataset | tuple[Any, Any],
+    out: Path,
+    format: Format,
+    quality: int | None,
+    preprocessing: Preprocessing | None,
+    seed: int,
+) -> tuple[Plan, Manifest]:
+    """What is to be done, checked as far as can be without reading every image."""
+    spec = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(benchmark)
+    dataset = open_dataset(data)
+    _check_format(format, quality)
+    check_published_names(spec)
+    entries = image_entries(dataset)
+    if preprocessing is None:
+        preprocessing = default_preprocessing(dataset)
+    first = read_batch(dataset, preprocessing, [0])
+    if first.unreadable:
+        raise unreadable(dataset, *first.unreadable[0])
+    _check_corruptions(spec, first.pictures)
+    encoder = encoder_settings(format, quality)
+    manifest = Manifest(
+        benchmark=spec.to_dict(),
+        dataset={
+            "name": dataset.name,
+            "domain": dataset.domain,
+            "fingerprint": dataset.fingerprint(),
+            "num_images": len(dataset),
+            "class_names": list(dataset.class_names),
+        },
+        seed=seed,
+        preprocessing={
+            key: value
+            for key, value in preprocessing.to_dict().items()
+            if key not in ("mean", "std")
+        },
+        picture_px=list(first.pictures.shape[2:]),
+        format=format,
+        encoder=encoder,
+        versions=versions_here(),
+    )
+    target = Target(out.absolute(), spec, entries, dataset.class_names, format, encoder)
+    shape = tuple(first.pictures.shape[1:])
+    return Plan(dataset, preprocessing, shape, seed, target), manifest
+
+
+def default_preprocessing(dataset: Dataset) -> Preprocessing:
+    """`PUBLISHED` for photographs; small pictures, and images in memory, are left as they are.
+
+    Raises:
+        InputError: the first image cannot be read.
+    """
+    try:
+        image = dataset.read(0)
+    except UnreadableImageError as error:
+        raise unreadable(dataset, dataset.ids[0], error.reason) from error
+    assert PUBLISHED.crop_px is not None
+    if not dataset.in_memory and min(image.size) >= min(PUBLISHED.crop_px):
+        return PUBLISHED
+    if dataset.in_memory and image.mode == "L":
+        return Preprocessing(mode="L", mean=(0.0,), std=(1.0,))
+    return Preprocessing()
+
+
+def _check_format(format: str, quality: int | None) -> None:
+    if format not in FORMATS:
+        raise unknown_name("format", format, FORMATS, where="--format")
+    if quality is None and format == "jpeg":
+        raise InputError(
+            "the quality of JPEG is not stated",
+            where="--format jpeg",
+            remedy="Add --quality 85, which is what ImageNet-C has.",
+        )
+    if quality is not None and format in ("png", "npy"):
+        raise InputError(f"{format} is lossless and has no quality", where="--quality")
+    if quality is not None and not 1 <= quality <= 100:
+        raise InputError(f"{quality} is not in 1 to 100", where="--quality")
+
+
+def _check_corruptions(benchmark: Benchmark, pictures: Tensor) -> None:
+    """Apply each once: what is missing, or does not fit, shows now and not after hours."""
+    for condition in benchmark.conditions:
+        benchmark.corrupt(condition, pictures[..., :MIN_SIDE_PX, :MIN_SIDE_PX], ids=[0], seed=0)
+
+
+def read_pictures(plan: Plan, images: range) -> Tensor:
+    """The uncorrupted pictures of a piece: uint8 (images, channels, height, width).
+
+    Raises:
+        InputError: an image cannot be read, or gives a picture of another size.
+    """
+    batch = read_batch(plan.dataset, plan.preprocessing, images)
+    if batch.unreadable:
+        raise unreadable(plan.dataset, *batch.unreadable[0])
+    if tuple(batch.pictures.shape[1:]) != plan.picture_shape:
+        sizes = (
+            " × ".join(map(str, shape[-2:]))
+            for shape in (batch.pictures.shape, plan.picture_shape)
+        )
+        raise InputError(
+            f"the picture of '{batch.ids[0]}' has {{}} px and that of '{plan.dataset.ids[0]}' "
+            "{} px".format(*sizes),
+            where=plan.dataset.name,
+            remedy="Give --resize and --crop that make all alike.",
+        )
+    return batch.pictures
+
+
+def unreadable(dataset: Dataset, image_id: str, reason: str) -> InputError:
+    """The error for an image that cannot be decoded."""
+    return InputError(
+        f"cannot read '{image_id}': {reason}",
+        where=dataset.name,
+        remedy="Repair or remove it: a frozen set holds every image.",
+    )

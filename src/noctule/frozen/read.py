@@ -1,0 +1,209 @@
+"""A frozen set: the same images under every condition, as they lie on disk."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from noctule.benchmarks import Benchmark, Condition
+from noctule.data import Dataset
+from noctule.data.files import base_name
+from noctule.errors import InputError, UnreadableImageError
+from noctule.frozen.layout import find_layout
+from noctule.frozen.manifest import SUMS_FILE, Manifest, read_images, read_manifest
+from noctule.frozen.pictures import DatasetPictures, FilePictures, Pictures, ShardPictures
+from noctule.frozen.published import (
+    Contents,
+    Images,
+    array_pictures,
+    published_arrays,
+    published_folders,
+)
+from noctule.frozen.scan import list_condition, names_in_order
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+AGAIN = "Give the command that froze it again to finish it."
+
+
+class FrozenSet(Dataset):
+    """Images that lie on disk under every condition; made by `open_frozen`.
+
+    As a dataset it shows the uncorrupted images or, without them, the mildest pictures it has.
+
+    Attributes:
+        benchmark: whose conditions it has.
+        pictures: by condition; clean may lack.
+        clean_from: "folder", "data" or, if there are none, None.
+        manifest: what it was made from, if noctule wrote it.
+        kind: "folders", "arrays" or "shards".
+    """
+
+    def __init__(
+        self,
+        name: str,
+        images: Images,
+        contents: Contents,
+        *,
+        benchmark: Benchmark,
+        kind: str,
+        clean_from: str | None,
+        manifest: Manifest | None,
+    ) -> None:
+        self.benchmark = benchmark
+        self.pictures: Mapping[Condition, Pictures] = contents.pictures
+        self.kind = kind
+        self.clean_from = clean_from
+        self.manifest = manifest
+        self._digests = tuple(contents.digests)
+        super().__init__(
+            name, images.class_names, images.ids, images.labels, domain=images.domain
+        )
+
+    @functools.cached_property
+    def picture_px(self) -> tuple[int, int]:
+        """Height and width of the pictures: those of the first that can be decoded."""
+        corrupted = next(one for one in self.pictures if one.corruption is not None)
+        for index in range(len(self)):
+            try:
+                picture = self.pictures[corrupted].read(index)
+            except UnreadableImageError:
+                continue
+            return picture.height, picture.width
+        raise InputError(f"no picture of {corrupted} can be decoded", where=self.name)
+
+    def mildest(self, index: int) -> Condition:
+        """Clean or, without it, a condition at the lowest level: each image another one."""
+        if Condition() in self.pictures:
+            return Condition()
+        lowest = min(one.level or 0 for one in self.pictures)
+        mild = [one for one in self.pictures if (one.level or 0) == lowest]
+        return mild[index % len(mild)]
+
+    def read(self, index: int) -> Image.Image:
+        """Image `index`, uncorrupted if it is there."""
+        return self.pictures[self.mildest(index)].read(index)
+
+    def content(self) -> Iterator[bytes]:
+        """Names and sizes of all files or, if noctule wrote them, their hashes."""
+        return (f"{digest}\n".encode() for digest in (self.kind, *self._digests))
+
+
+def open_frozen(
+    folder: str | Path, benchmark: Benchmark | None = None, data: Dataset | None = None
+) -> FrozenSet:
+    """The frozen set in a folder, checked for completeness; no picture is decoded.
+
+    An image has the same id under every condition: that of the dataset, where noctule wrote the
+    set or `data` is given; else CLASS/FILE, which is what it has in the folder of originals, or
+    its index in the arrays. Classes are class folders sorted by name, or as in `data`.
+
+    Args:
+        folder: as `noctule.frozen.layout` describes.
+        benchmark: whose conditions are wanted; None takes that of a set that noctule wrote.
+        data: the uncorrupted images, for a set that was published without them or without an
+            order of its classes; images are matched by name, or in arrays by position.
+
+    Raises:
+        InputError: conditions, images or classes are missing or too many, which are named; an
+            array has another shape or is damaged; or what noctule wrote is not finished, or
+            is of other corruptions than the benchmark's.
+    """
+    folder = Path(folder).expanduser()
+    manifest = read_manifest(folder)
+    if manifest is None:
+        if benchmark is None:
+            raise InputError(
+                "has no manifest that says its benchmark",
+                where=folder,
+                remedy="Name it with --benchmark.",
+            )
+        return _open_published(folder, benchmark, data)
+    if data is not None:
+        raise InputError(
+            "has uncorrupted images, labels and ids of its own",
+            where=folder,
+            remedy=f"Leave {data.name} out.",
+        )
+    return _open_own(folder, benchmark or manifest.the_benchmark(folder), manifest)
+
+
+def _open_own(folder: Path, benchmark: Benchmark, manifest: Manifest) -> FrozenSet:
+    """A set that noctule wrote."""
+    if not (folder / SUMS_FILE).is_file():
+        raise InputError(f"is not finished: it has no {SUMS_FILE}", where=folder, remedy=AGAIN)
+    _check_benchmark(benchmark, manifest, folder)
+    layout = find_layout(folder, benchmark, manifest)
+    if Condition() not in layout.places:
+        raise InputError("lacks its uncorrupted images", where=folder, remedy=AGAIN)
+    entries = read_images(folder, manifest.dataset["num_images"])
+    contents = Contents(digests=[hashlib.sha256((folder / SUMS_FILE).read_bytes()).hexdigest()])
+    for condition, place in layout.places.items():
+        if layout.kind == "arrays":
+            contents.pictures[condition] = array_pictures(place, len(entries), contents)
+        elif layout.kind == "shards":
+            suffix = "png" if manifest.lossless else "jpg"
+            contents.pictures[condition] = ShardPictures(place.path, suffix)
+        else:
+            keys = [f"{entry.folder}/{entry.name}" for entry in entries]
+            found = list_condition(place.path, with_sizes=False)
+            names = names_in_order(keys, found, place.path, "the manifest")
+            contents.pictures[condition] = FilePictures(place.path, names)
+    images = Images(
+        [entry.id for entry in entries],
+        [entry.label for entry in entries],
+        manifest.dataset["class_names"],
+        manifest.dataset["domain"],
+    )
+    return FrozenSet(
+        base_name(folder),
+        images,
+        contents,
+        benchmark=benchmark,
+        kind=layout.kind,
+        clean_from="folder",
+        manifest=manifest,
+    )
+
+
+def _check_benchmark(benchmark: Benchmark, manifest: Manifest, folder: Path) -> None:
+    """Refuse a benchmark whose corruptions were not frozen, though they have their names."""
+    told = ("name", "title", "source", "metric", "references", "corruptions", "levels")
+    ours, theirs = benchmark.to_dict(), manifest.benchmark
+    for key in sorted({*ours, *theirs} - set(told)):
+        if ours.get(key) != theirs.get(key):
+            raise InputError(
+                f"was made with {key} = {theirs.get(key)}, and {benchmark.name} has "
+                f"{ours.get(key)}",
+                where=folder,
+                remedy="Leave --benchmark out to evaluate what is there.",
+            )
+
+
+def _open_published(folder: Path, benchmark: Benchmark, data: Dataset | None) -> FrozenSet:
+    """A set that others published, and so the released code's pictures."""
+    benchmark = benchmark.in_mode("published")
+    layout = find_layout(folder, benchmark, None)
+    read = published_arrays if layout.kind == "arrays" else published_folders
+    images, contents = read(folder, layout, data)
+    clean_from = "folder" if Condition() in contents.pictures else None
+    if data is not None:
+        assert images.indices_in_data is not None
+        # The data's images, whatever the folder has: these are what the ids belong to.
+        clean: Pictures = DatasetPictures(data, images.indices_in_data)
+        contents.pictures = {**contents.pictures, Condition(): clean}
+        contents.digests.append(data.fingerprint())
+        clean_from = "data"
+    return FrozenSet(
+        base_name(folder),
+        images,
+        contents,
+        benchmark=benchmark,
+        kind=layout.kind,
+        clean_from=clean_from,
+        manifest=None,
+    )

@@ -1,0 +1,176 @@
+"""Whether a frozen set is still what was written, and whether it can be made again."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import torch
+from torch import Tensor
+
+from noctule.benchmarks import Condition
+from noctule.errors import InputError
+from noctule.execution import usable_cores
+from noctule.frozen.freeze import hash_file
+from noctule.frozen.manifest import MANIFEST_FILE, SUMS_FILE, Manifest, read_manifest
+from noctule.frozen.read import AGAIN, FrozenSet, open_frozen
+from noctule.models import Preprocessing
+from noctule.sampling import image_words, integers, key_of
+
+_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found; paths are relative to the frozen set.
+
+    Attributes:
+        num_files: how many files should be there.
+        missing: those that are not.
+        changed: those with another hash, that cannot be read, or that have become links.
+        extra: files and links that should not be there.
+        num_remade: how many pictures were made again.
+        differing: of these, the ones that came out otherwise: CONDITION/ID.
+    """
+
+    num_files: int
+    missing: tuple[str, ...]
+    changed: tuple[str, ...]
+    extra: tuple[str, ...]
+    num_remade: int = 0
+    differing: tuple[str, ...] = ()
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.missing or self.changed or self.extra or self.differing)
+
+
+def verify(
+    folder: str | Path,
+    *,
+    again: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Verification:
+    """Compare every file of a frozen set with its hash.
+
+    Args:
+        folder: what `noctule freeze` wrote.
+        again: so many pictures, chosen by key, are also made again from the uncorrupted ones
+            and compared to the bit, if all files are as they were.
+        progress: called with (files done, files in all).
+
+    Raises:
+        InputError: the set is not finished, or has no hashes, or they cannot be read; or
+            pictures are to be made again that were stored as JPEG.
+    """
+    folder = Path(folder).expanduser()
+    manifest = _manifest(folder, again)
+    sums = read_sums(folder)
+    missing: list[str] = []
+    changed: list[str] = []
+    with ThreadPoolExecutor(usable_cores()) as pool:  # hashing leaves the interpreter free
+        states = pool.map(lambda item: _state(folder, *item), sums.items())
+        for done, (name, state) in enumerate(zip(sums, states, strict=True), start=1):
+            if state == "missing":
+                missing.append(name)
+            elif state == "changed":
+                changed.append(name)
+            progress(done, len(sums))
+    extra = sorted(name for name in _files(folder) if name not in sums and name != SUMS_FILE)
+    remade = again if not missing and not changed else 0
+    differing = _differing(open_frozen(folder), manifest, remade) if remade else ()
+    return Verification(
+        len(sums), tuple(missing), tuple(changed), tuple(extra), remade, tuple(differing)
+    )
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """The hash of each file, by its path in the frozen set.
+
+    Raises:
+        InputError: SHA256SUMS cannot be read, or names a file outside the folder.
+    """
+    path = folder / SUMS_FILE
+    sums: dict[str, str] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read: {error}", where=path) from error
+    if lines.pop():
+        raise InputError("is cut short: its last line does not end", where=path, remedy=AGAIN)
+    for number, line in enumerate(lines, start=1):
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise InputError("is not a hash and a name", where=f"{path}, line {number}")
+        name = PurePosixPath(match[2])
+        if name.is_absolute() or ".." in name.parts:
+            raise InputError(
+                f"'{name}' is outside of the frozen set", where=f"{path}, line {number}"
+            )
+        sums[match[2]] = match[1]
+    return sums
+
+
+def _manifest(folder: Path, again: int) -> Manifest:
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise InputError(f"is not a frozen set: it has no {MANIFEST_FILE}", where=folder)
+    if not (folder / SUMS_FILE).is_file():
+        raise InputError(f"is not finished: it has no {SUMS_FILE}", where=folder, remedy=AGAIN)
+    if again < 0:
+        raise InputError(f"{again} is less than 0", where="--again")
+    if again and not manifest.lossless:
+        raise InputError(
+            "holds JPEG, from which no picture can be made again to the bit",
+            where=folder,
+            remedy="Leave --again out: the hashes are of the files.",
+        )
+    return manifest
+
+
+def _state(folder: Path, name: str, sha256: str) -> str:
+    # A link could lead out of the set, and its file change without it.
+    if not os.path.lexists(folder / name):
+        return "missing"
+    if os.path.realpath(folder / name) != str(folder.resolve() / name):
+        return "changed"
+    try:
+        return "good" if hash_file(folder, name).sha256 == sha256 else "changed"
+    except OSError:
+        return "changed"
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """Every file, and every link to a folder, relative to the set."""
+    for place, folders, names in os.walk(folder):
+        links = [name for name in folders if (Path(place) / name).is_symlink()]
+        for name in (*names, *links):
+            yield (Path(place) / name).relative_to(folder).as_posix()
+
+
+def _differing(frozen: FrozenSet, manifest: Manifest, count: int) -> Iterator[str]:
+    """Those of some pictures, chosen by key, that are not made again as they are stored."""
+    conditions = [one for one in frozen.pictures if one.corruption is not None]
+    ((words_a, words_b),) = image_words([key_of("verify", manifest.seed)], range(count))
+    which = integers(words_a, 0, len(conditions) - 1).tolist()
+    images = integers(words_b, 0, len(frozen) - 1).tolist()
+    for number, index in zip(which, images, strict=True):
+        condition, image_id = conditions[number], frozen.ids[index]
+        clean = _stored(frozen, Condition(), index)
+        remade = frozen.benchmark.corrupt(
+            condition, clean[None], ids=[image_id], seed=manifest.seed
+        )
+        if not torch.equal(remade[0], _stored(frozen, condition, index)):
+            yield f"{condition}/{image_id}"
+
+
+def _stored(frozen: FrozenSet, condition: Condition, index: int) -> Tensor:
+    image = frozen.pictures[condition].read(index)
+    grey = image.mode == "L"
+    as_it_is = Preprocessing(mode="L", mean=(0.0,), std=(1.0,)) if grey else Preprocessing()
+    return as_it_is.picture(image)

@@ -1,0 +1,190 @@
+"""Pictures to files: the same pictures give the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from noctule.benchmarks import Benchmark, Condition
+from noctule.corruptions import CORRUPTIONS
+from noctule.frozen.manifest import Format, ImageEntry
+from noctule.frozen.names import condition_folder, shard_key, shard_name
+
+# zlib's higher levels take several times as long for pictures a tenth smaller.
+PNG_COMPRESS_LEVEL = 1
+JPEG_SUBSAMPLING = "4:2:0"
+
+
+class FileSum(NamedTuple):
+    """The SHA-256 of a file, as hex, and its path relative to the frozen set."""
+
+    sha256: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where pictures go, and in which form; picklable.
+
+    Attributes:
+        folder: the frozen set.
+        benchmark: whose conditions are written.
+        entries: every image of the set, in order.
+        class_names: by label.
+        format: one of `FORMATS`.
+        encoder: see `encoder_settings`.
+    """
+
+    folder: Path
+    benchmark: Benchmark
+    entries: Sequence[ImageEntry]
+    class_names: Sequence[str]
+    format: Format
+    encoder: dict[str, Any]
+
+    def write(self, condition: Condition, images: range, pictures: Tensor) -> list[FileSum]:
+        """Write pictures of one condition, over whatever a kill has left of them.
+
+        Args:
+            condition: which.
+            images: their indices in the set; for tar shards those of one shard.
+            pictures: uint8 (len(images), channels, height, width).
+
+        Returns:
+            The hashes of the files; none for arrays, which are of many such parts.
+        """
+        if self.format == "npy":
+            self._write_part(condition, images, pictures)
+            return []
+        if self.format == "webdataset":
+            path = f"{condition_folder(condition)}/{shard_name(images.start)}"
+            return [self._write_file(path, self._shard(condition, images, pictures))]
+        sums = []
+        for index, picture in zip(images, pictures, strict=True):
+            entry = self.entries[index]
+            place = f"{condition_folder(condition)}/{entry.folder}/{entry.name}"
+            path = f"{place}.{suffix_of(self.encoder)}"
+            sums.append(self._write_file(path, encoded(picture, self.encoder)))
+        return sums
+
+    def _write_file(self, path: str, content: bytes) -> FileSum:
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        return FileSum(hashlib.sha256(content).hexdigest(), path)
+
+    def _shard(self, condition: Condition, images: range, pictures: Tensor) -> bytes:
+        """A tar of KEY.png or KEY.jpg, KEY.cls and KEY.json for each image."""
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as shard:
+            for index, picture in zip(images, pictures, strict=True):
+                entry = self.entries[index]
+                told = {
+                    "id": entry.id,
+                    "label": entry.label,
+                    "class": self.class_names[entry.label],
+                    "condition": str(condition),
+                }
+                for suffix, content in (
+                    (suffix_of(self.encoder), encoded(picture, self.encoder)),
+                    ("cls", str(entry.label).encode()),
+                    ("json", json.dumps(told).encode()),
+                ):
+                    # Owner, mode and time of a new TarInfo are constants.
+                    member = tarfile.TarInfo(f"{shard_key(index)}.{suffix}")
+                    member.size = len(content)
+                    shard.addfile(member, io.BytesIO(content))
+        return stream.getvalue()
+
+    def _write_part(self, condition: Condition, images: range, pictures: Tensor) -> None:
+        """Put pictures into their place in an array that is there already."""
+        levels = self.benchmark.levels
+        block = levels.index(condition.level) if levels and condition.level else 0
+        content = pictures.permute(0, 2, 3, 1).contiguous().numpy()
+        first = block * len(self.entries) + images.start
+        file = self.folder / array_name(condition)
+        header_bytes = file.stat().st_size - self._pictures_in(condition) * content[0].nbytes
+        # Written and not mapped: a full disk is an error then, and no crash.
+        with file.open("r+b") as stream:
+            stream.seek(header_bytes + first * content[0].nbytes)
+            stream.write(content.data)
+
+    def _pictures_in(self, condition: Condition) -> int:
+        blocks = len(self.benchmark.levels or (None,)) if condition.corruption else 1
+        return blocks * len(self.entries)
+
+    def create_arrays(self, shape: tuple[int, ...]) -> bool:
+        """Make the arrays of all conditions, empty; whether one was not there yet.
+
+        Args:
+            shape: channels, height and width of a picture.
+        """
+        created = False
+        channels, height, width = shape
+        for condition in self.benchmark.conditions:
+            file = self.folder / array_name(condition)
+            if file.exists():
+                continue
+            whole = (self._pictures_in(condition), height, width, channels)
+            header = io.BytesIO()
+            described = {"descr": "|u1", "fortran_order": False, "shape": whole}
+            np.lib.format.write_array_header_1_0(header, described)
+            temporary = file.with_name(f".{file.name}.tmp")
+            with temporary.open("wb") as stream:
+                stream.write(header.getvalue())
+                stream.truncate(len(header.getvalue()) + int(np.prod(whole)))
+            temporary.replace(file)
+            created = True
+        return created
+
+    def labels(self) -> bytes:
+        """The content of labels.npy: a label for each picture of an array of all levels."""
+        stream = io.BytesIO()
+        labels = np.array([entry.label for entry in self.entries], np.int64)
+        np.save(stream, np.tile(labels, len(self.benchmark.levels or (None,))))
+        return stream.getvalue()
+
+
+def array_name(condition: Condition) -> str:
+    """The file of a condition in the layout of CIFAR-10-C."""
+    if condition.corruption is None:
+        return f"{condition}.npy"
+    return f"{CORRUPTIONS[condition.corruption].published_name}.npy"
+
+
+def encoder_settings(format: Format, quality: int | None) -> dict[str, Any]:
+    """The encoder's name and settings, JSON-ready.
+
+    >>> encoder_settings("webdataset", 85)
+    {'name': 'jpeg', 'quality': 85, 'subsampling': '4:2:0'}
+    """
+    if format == "npy":
+        return {"name": "none"}
+    if quality is None:
+        return {"name": "png", "compress_level": PNG_COMPRESS_LEVEL}
+    return {"name": "jpeg", "quality": quality, "subsampling": JPEG_SUBSAMPLING}
+
+
+def suffix_of(encoder: dict[str, Any]) -> str:
+    """How a file ends that this encoder wrote."""
+    return {"png": "png", "jpeg": "jpg"}[encoder["name"]]
+
+
+def encoded(picture: Tensor, encoder: dict[str, Any]) -> bytes:
+    """A picture, uint8 (channels, height, width), as PNG or JPEG."""
+    pixels = picture.permute(1, 2, 0).contiguous().numpy()
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    stream = io.BytesIO()
+    settings = {key: value for key, value in encoder.items() if key != "name"}
+    image.save(stream, encoder["name"].upper(), **settings)
+    return stream.getvalue()

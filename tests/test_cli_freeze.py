@@ -1,0 +1,166 @@
+"""`noctule freeze`, `noctule verify` and `noctule evaluate --frozen` as a user meets them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import noctule
+import noctule.cli.freeze  # registers the commands
+from command_line import run
+
+SMALL = """
+name = "small"
+title = "Small"
+source = "tests"
+corruptions = ["shear", "gaussian"]
+levels = [1, 2, 3, 4, 5]
+"""
+
+
+MODEL = "test_cli:Channels"
+SIDE = 32
+
+
+@pytest.fixture
+def noctule_cli(monkeypatch, capsys, tmp_path):  # type: ignore[no-untyped-def]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    return lambda *arguments: run(monkeypatch, capsys, *arguments)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three classes of 20 noisy pictures, told apart by their brightest channel."""
+    noise = np.random.default_rng(0)
+    for label, name in enumerate(("blue", "green", "red")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = noise.integers(0, 90, (SIDE, SIDE, 3), dtype=np.uint8)
+            pixels[..., 2 - label] += 100
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def benchmark_file(tmp_path: Path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    return path
+
+
+def test_freeze_verify_and_evaluate_again(
+    noctule_cli, folder, benchmark_file, tmp_path
+) -> None:
+    out = tmp_path / "set"
+    status, printed, err = noctule_cli(
+        "freeze", benchmark_file, folder, out, "--processes", 1, "--seed", 3
+    )
+    assert status == 0, err
+    assert "60 images of 32 × 32 px under every condition of small" in printed
+    status, printed, err = noctule_cli("verify", out, "--again", 20)
+    assert status == 0, err
+    assert printed == f"{2 + 60 * 11} files are as they were written, 20 pictures made again " \
+        "alike.\n"  # fmt: skip
+
+    status, _, err = noctule_cli(
+        "evaluate", MODEL, folder, "-b", benchmark_file, "--seed", 3, "--out", tmp_path / "live"
+    )
+    assert status == 0, err
+    status, printed, err = noctule_cli(
+        "evaluate", MODEL, "--frozen", out, "--out", tmp_path / "frozen", "--format", "csv"
+    )
+    assert status == 0, err
+    live, frozen = (noctule.RunStore.open(tmp_path / one) for one in ("live", "frozen"))
+    assert frozen.rows().equals(live.rows())
+    status, of_live, _ = noctule_cli("metrics", tmp_path / "live", "--format", "csv")
+    assert of_live == printed
+
+    (out / "shear/2/red/5.png").unlink()
+    status, printed, err = noctule_cli("verify", out)
+    assert (status, printed) == (2, "missing: shear/2/red/5.png\n")
+    assert "1 missing, 0 changed" in err
+    status, _, err = noctule_cli("evaluate", MODEL, "--frozen", out)
+    assert status == 2
+    assert "shear/2: lacks 1 of the 60 images of the manifest: red/5" in err
+
+
+def test_a_published_folder_needs_its_benchmark(
+    noctule_cli, folder, benchmark_file, tmp_path
+) -> None:
+    out = tmp_path / "set"
+    noctule_cli("freeze", benchmark_file, folder, out, "--processes", 1)
+    for name in ("manifest.json", "images.csv", "SHA256SUMS"):
+        (out / name).unlink()
+    status, _, err = noctule_cli("evaluate", MODEL, "--frozen", out)
+    assert status == 2
+    assert "Name it with --benchmark" in err
+    for arguments in ((), (folder,)):
+        run = tmp_path / f"run{len(arguments)}"
+        status, _, err = noctule_cli(
+            "evaluate", MODEL, *arguments, "--frozen", out, "-b", benchmark_file, "--out", run
+        )
+        assert status == 0, err
+        assert noctule.RunStore.open(run).identity.dataset["num_images"] == 60
+
+
+def test_the_mode_of_a_frozen_set_cannot_be_chosen(
+    noctule_cli, folder, benchmark_file, tmp_path
+) -> None:
+    out = tmp_path / "set"
+    noctule_cli("freeze", benchmark_file, folder, out, "--processes", 1, "--mode", "published")
+    status, _, err = noctule_cli("evaluate", MODEL, "--frozen", out, "--mode", "corrected")
+    assert status == 2
+    assert "is in mode 'published', not 'corrected'" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("freeze", "imagenet-nok", "photo-patches", "x"), "Did you mean 'imagenet-noc"),
+        (("freeze", "imagenet-noc", "photo-patches", "x", "-f", "jpeg"), "Add --quality 85"),
+        (("freeze", "imagenet-noc", "nowhere", "x"), "unknown dataset 'nowhere'"),
+        (("verify", "."), "is not a frozen set"),
+        (("evaluate", "photo-patches", "--frozen", "nowhere", "-b", "imagenet-noc"), "no such"),
+    ],
+)
+def test_user_errors_exit_with_2_and_no_traceback(noctule_cli, arguments, what) -> None:
+    status, _, err = noctule_cli(*arguments)
+    assert status == 2
+    assert what in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("options", "size"), [((), 32), (("--resize", 40, "--crop", 24), 24), (("--resize", 0), 32)]
+)
+def test_the_size_of_the_pictures(noctule_cli, folder, benchmark_file, options, size) -> None:
+    arguments = ("freeze", benchmark_file, folder, "set", "--processes", 1, "-f", "npy")
+    status, printed, err = noctule_cli(*arguments, *options)
+    assert status == 0, err
+    assert f"of {size} × {size} px" in printed
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals differ")
+def test_ctrl_c_says_how_to_go_on_and_freezing_goes_on(tmp_path: Path) -> None:
+    code = "import noctule.cli.freeze; from noctule.cli import main; main()"
+    command = [sys.executable, "-c", code, "freeze", "imagenet-noc", "photo-patches"]
+    command += [str(tmp_path / "set"), "--processes", "2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    pieces = tmp_path / "set/pieces"
+    while process.poll() is None and not list(pieces.glob("[0-9]*")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    stderr = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, stderr
+    assert "give the same command again" in stderr
+    assert "Traceback" not in stderr
+    assert len(list(pieces.glob("[0-9]*"))) < 32  # of 1024 images in pieces of 32

@@ -1,0 +1,146 @@
+"""Scores that papers print, recomputed from the errors they print."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from noctule.benchmarks import Reference, load_benchmark
+from noctule.benchmarks.references import shipped_references
+from noctule.metrics import score
+from noctule.metrics.corruption_errors import corruption_error, mean_of
+
+# The order of every table below.
+CORRUPTIONS = [
+    "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur",
+    "motion_blur", "zoom_blur", "snow", "frost", "fog", "brightness_c", "contrast_c",
+    "elastic_transform", "pixelate_c", "jpeg_compression",
+]  # fmt: skip
+
+# Severity-averaged errors of AlexNet in percent, as the code of AugMix lists them.
+ALEXNET_MEANS = [
+    88.64, 89.45, 92.26, 81.99, 82.63, 78.59, 79.84, 86.68, 82.66, 81.93, 56.46, 85.32, 64.61,
+    71.78, 60.65,
+]  # fmt: skip
+EXTRA_MEANS = {
+    "speckle_noise": 84.54,
+    "gaussian_blur": 78.71,
+    "spatter": 71.75,
+    "saturate": 65.82,
+}
+
+# Hendrycks & Dietterich 2019, table 1: mCE, then CE by corruption in whole percent.
+TABLE_1 = {
+    "AlexNet": (100.0, [100] * 15),
+    "SqueezeNet": (
+        104.4, [107, 106, 105, 100, 103, 101, 100, 101, 103, 97, 97, 98, 106, 109, 134]),
+    "VGG-11": (93.5, [97, 97, 100, 92, 99, 93, 91, 92, 91, 84, 75, 86, 97, 107, 100]),
+    "VGG-19": (88.9, [89, 91, 95, 89, 98, 90, 90, 89, 86, 75, 68, 80, 97, 102, 94]),
+    "VGG-19+BN": (81.6, [82, 83, 88, 82, 94, 84, 86, 80, 78, 69, 61, 74, 94, 85, 83]),
+    "ResNet-18": (84.7, [87, 88, 91, 84, 91, 87, 89, 86, 84, 78, 69, 78, 90, 80, 85]),
+    "ResNet-50": (76.7, [80, 82, 83, 75, 89, 78, 80, 78, 75, 66, 57, 71, 85, 77, 77]),
+}  # fmt: skip
+# Hendrycks et al. 2020, AugMix, the table of ImageNet-C, likewise.
+AUGMIX = {
+    "Standard": (80.6, [79, 80, 82, 82, 90, 84, 80, 86, 81, 75, 65, 79, 91, 77, 80]),
+    "MaxBlur Pool": (73.4, [73, 74, 76, 74, 86, 78, 77, 77, 72, 63, 56, 68, 86, 71, 71]),
+    "SIN": (73.3, [69, 70, 70, 77, 84, 76, 82, 74, 75, 69, 65, 69, 80, 64, 77]),
+    "AugMix": (68.4, [65, 66, 67, 70, 80, 66, 66, 75, 72, 67, 58, 58, 79, 69, 69]),
+    "AugMix+SIN": (64.9, [61, 62, 61, 69, 77, 63, 72, 66, 68, 63, 59, 52, 74, 60, 67]),
+}
+
+# RobustBench, model_info/imagenet/corruptions/unaggregated_results_2d.csv: accuracies at levels
+# 1 to 5 on 5,000 images, here in units of 1e-4.
+NOISYMIX = """6946 6530 5690 4590 2760  6872 6376 5588 4222 3080  6658 6166 5714 4416 2832
+6380 5848 4716 3758 2680  6170 5126 2944 2498 2014  7050 6500 5494 4054 3048
+6004 5280 4906 4174 3396  6376 4614 4868 3742 2884  6870 5814 4858 4718 4004
+6630 6180 5380 4884 3322  7552 7426 7196 6846 6312  7098 6870 6226 4306 1764
+6932 4926 6238 5218 3092  6932 6658 5732 4146 3150  6978 6728 6584 6088 5290"""
+DEIT_S = """7230 7086 6746 6178 5346  7260 7040 6726 5806 5144  7190 6892 6668 6158 5474
+6264 5808 4592 3418 2412  6590 5906 4126 3350 2626  6842 6284 5132 3608 2724
+5840 5062 4278 3566 2778  6630 5578 5534 4496 4342  7082 6472 5796 5664 5168
+6332 5784 5006 4706 3474  7418 7278 7208 6992 6638  6846 6318 5154 2064 428
+6940 5176 6714 6006 3960  7126 7018 6402 5132 4122  7014 6828 6682 6228 5592"""
+IMAGES = 5000
+
+
+def alexnet() -> Reference:
+    return next(
+        one
+        for one in shipped_references()
+        if one.model == "AlexNet" and "gaussian_noise@1" in one.errors
+    )
+
+
+def reference_errors() -> np.ndarray:
+    """(15 corruptions, 5 levels), fractions."""
+    errors = alexnet().errors
+    return np.array(
+        [[errors[f"{name}@{level}"] for level in range(1, 6)] for name in CORRUPTIONS]
+    )
+
+
+def mean_corruption_error(errors: np.ndarray) -> float:
+    """From one error for each corruption, by the scorer's own functions."""
+    reference = reference_errors().mean(axis=1)
+    ces = {
+        name: corruption_error(np.array([error]), np.array([ref]))
+        for name, error, ref in zip(CORRUPTIONS, errors, reference, strict=True)
+    }
+    mean = mean_of(ces, "CE").samples
+    assert mean is not None
+    return float(mean[0])
+
+
+def test_the_levels_of_alexnet_give_its_published_means() -> None:
+    np.testing.assert_allclose(100 * reference_errors().mean(axis=1), ALEXNET_MEANS, atol=0.006)
+    errors = alexnet().errors
+    assert errors["clean"] == 0.435
+    for name, percent in EXTRA_MEANS.items():
+        assert errors[name] == pytest.approx(percent / 100)
+
+
+@pytest.mark.parametrize(("printed", "ces"), [*TABLE_1.values(), *AUGMIX.values()])
+def test_printed_mces_follow_from_printed_ces(printed: float, ces: list[int]) -> None:
+    errors = np.array(ces) / 100 * np.array(ALEXNET_MEANS) / 100
+    # Each CE is rounded to a whole percent: their mean is off by up to 0.5, and by 0.3 once in
+    # 10,000 tables (15 uniform errors of ± 0.5).
+    assert mean_corruption_error(errors) == pytest.approx(printed, abs=0.35)
+
+
+def rows_of(accuracies: np.ndarray) -> pa.Table:
+    """Outcome rows with these accuracies, (15, 5) in units of 1e-4, on 5,000 images."""
+    conditions = {"clean": 7714}
+    for name, levels in zip(CORRUPTIONS, accuracies.tolist(), strict=True):
+        conditions |= {f"{name}@{level}": value for level, value in enumerate(levels, 1)}
+    ids = np.arange(IMAGES).astype(str)
+    rank = [np.where(np.arange(IMAGES) < right // 2, 1, 9) for right in conditions.values()]
+    return pa.table(
+        {
+            "image_id": np.tile(ids, len(conditions)),
+            "condition": np.repeat(list(conditions), IMAGES),
+            "label_rank": np.concatenate(rank).astype(np.int32),
+            "confidence": np.full(IMAGES * len(conditions), 0.5, dtype=np.float32),
+        }
+    )
+
+
+def test_the_whole_scorer_gives_a_printed_mce() -> None:
+    """NoisyMix (Erichson et al. 2022): RobustBench prints accuracy 52.25 and mCE 60.70."""
+    accuracies = np.array(NOISYMIX.split(), dtype=int).reshape(15, 5)
+    scores = score(
+        rows_of(accuracies), load_benchmark("imagenet-c"), reference=alexnet(), resamples=0
+    )
+    assert scores.metric == "ce"
+    assert scores.mean_error.value == pytest.approx(1 - 0.5225, abs=5e-5)
+    assert scores.mce.value == pytest.approx(60.70, abs=0.0101)
+    # The ratio of the means, which mCE is not, would be 60.51.
+
+
+def test_where_a_printed_number_is_a_ratio_of_means() -> None:
+    """DeiT-S (Tian et al. 2022): RobustBench prints 56.19, which is not a mean of ratios."""
+    errors = 1 - np.array(DEIT_S.split(), dtype=int).reshape(15, 5) / 1e4
+    ratio_of_means = 100 * errors.mean() / reference_errors().mean()
+    assert ratio_of_means == pytest.approx(56.19, abs=0.005)
+    assert mean_corruption_error(errors.mean(axis=1)) == pytest.approx(56.62, abs=0.005)
