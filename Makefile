@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo test lint types check setup weights reference study clean
+.PHONY: demo test lint types check setup weights reference agreement study clean
 
 demo: $(READY)
 	$(BIN)/noctule show astronaut --overview --out demo/corruptions.png
@@ -28,11 +28,12 @@ check: $(READY)
 
 setup: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt peers.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "noctule needs Python 3.11 or newer; set PYTHON=..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
+	$(BIN)/python -m pip install --quiet --no-deps --requirement peers.txt
 	@touch $(READY)
 
 # The shipped classifiers, and the reference errors of the weaker one.
@@ -41,6 +42,10 @@ weights: $(READY)
 
 reference: $(READY)
 	$(BIN)/python -m noctule.training.reference
+
+# The agreement with other packages, in docs/agreement.md, and the pictures beside it.
+agreement: $(READY)
+	PYTHONPATH=tests $(BIN)/python docs/agreement.py
 
 # The worked study of docs/overlap.md: about 40 minutes on 2 idle cores.
 study: $(READY)

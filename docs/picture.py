@@ -22,14 +22,14 @@ HERE = Path(__file__).parent
 
 def main() -> None:
     """Draw the scene and write docs/corruptions.png."""
-    scene = torch.from_numpy(np.array(draw_scene())).permute(2, 0, 1).contiguous()
-    tiles = overview_tiles(scene, list(CORRUPTIONS), image_id="noctule", seed=0, level=None)
-    contact_sheet(grid(tiles, columns=6)).save(HERE / "corruptions.png", optimize=True)
+    scene = torch.from_numpy(np.array(draw_scene(SIDE_PX))).permute(2, 0, 1).contiguous()
+    tiles = overview_tiles(scene, CORRUPTIONS.values(), image_id="noctule", seed=0, level=None)
+    contact_sheet(grid(tiles, columns=8)).save(HERE / "corruptions.png", optimize=True)
 
 
-def draw_scene() -> Image.Image:
+def draw_scene(side_px: int) -> Image.Image:
     """A noctule at dusk, before the moon, above hills and a village."""
-    side = SIDE_PX * OVERSAMPLING
+    side = side_px * OVERSAMPLING
     height = np.linspace(0, 1, side)[:, None, None]
     top, bottom = np.array([38, 52, 110]), np.array([250, 160, 90])
     sky = (top + (bottom - top) * height**1.5) * np.ones((1, side, 1))
@@ -49,7 +49,7 @@ def draw_scene() -> Image.Image:
         draw.polygon([(side * x, side * y) for x, y in roof], fill=(90, 40, 40))
         draw.rectangle(_box(side, left + 0.04, 0.84, left + 0.07, 0.88), fill=(255, 250, 170))
     draw.polygon([(side * x, side * y) for x, y in _bat()], fill=(40, 22, 22))
-    return image.resize((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
+    return image.resize((side_px, side_px), Image.Resampling.LANCZOS)
 
 
 def _box(side: int, *corners: float) -> list[float]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from noctule.cli.app import app
-from noctule.errors import InputError
+from noctule.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from noctule.corruptions import Corruption
 
 
 @app.command()
@@ -19,6 +23,14 @@ def show(
     corruption: Annotated[
         str, typer.Option("--corruption", "-c", help="One name, or all.")
     ] = "all",
+    benchmark: Annotated[
+        str | None,
+        typer.Option("--benchmark", "-b", help="A benchmark's corruptions, with its tables."),
+    ] = None,
+    mode: Annotated[
+        Literal["corrected", "published"] | None,
+        typer.Option(help="What the paper says, or what the released code does."),
+    ] = None,
     level: Annotated[
         int | None, typer.Option(help="Only this level of all corruptions, 1 to 5.")
     ] = None,
@@ -32,25 +44,24 @@ def show(
     ),
 ) -> None:
     """Draw a contact sheet: a photograph under one or all corruptions, over the levels."""
-    from noctule.corruptions import CORRUPTIONS
     from noctule.models import Preprocessing
     from noctule.report import sheet
 
-    names = list(CORRUPTIONS) if corruption == "all" else [CORRUPTIONS[corruption].name]
+    chosen = _corruptions(corruption, benchmark, mode)
     prepare = Preprocessing(resize_px=size_px, crop_px=(size_px, size_px))
     image_id, image = _photograph(photo)
     picture = prepare.picture(image)
     if overview or level is not None:
-        tiles = sheet.overview_tiles(picture, names, image_id=image_id, seed=seed, level=level)
+        tiles = sheet.overview_tiles(picture, chosen, image_id=image_id, seed=seed, level=level)
         rows = sheet.grid(tiles, columns=5)
     else:
-        rows = [sheet.level_tiles(picture, one, image_id=image_id, seed=seed) for one in names]
+        rows = [sheet.level_tiles(picture, one, image_id=image_id, seed=seed) for one in chosen]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         sheet.contact_sheet(rows).save(out, format="PNG")
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror or error}", where=out) from error
-    what = names[0] if len(names) == 1 else f"{len(names)} corruptions"
+    what = chosen[0].name if len(chosen) == 1 else f"{len(chosen)} corruptions"
     typer.echo(f"{out}: {image_id} under {what}")
 
 
@@ -72,11 +83,28 @@ def list_(
             console.print(table)
 
 
+def _corruptions(
+    name: str, benchmark: str | None, mode: Literal["corrected", "published"] | None
+) -> list[Corruption]:
+    """One or all, of a benchmark if one is named, in the mode asked for."""
+    from noctule.benchmarks import load_benchmark
+    from noctule.corruptions import CORRUPTIONS
+
+    known: Mapping[str, Corruption] = CORRUPTIONS
+    if benchmark is not None:
+        known = load_benchmark(benchmark).bound
+    if name != "all":
+        proper = CORRUPTIONS[name].name
+        if proper not in known:
+            raise unknown_name("corruption", name, known, where=benchmark)
+        known = {proper: known[proper]}
+    return [one if mode is None else one.in_mode(mode) for one in known.values()]
+
+
 def _photograph(photo: str) -> tuple[str, Any]:
     """(id, PIL image) of a file, or of an embedded photograph."""
     from noctule.data.decode import decode_file
     from noctule.data.photo_patches import PhotoPatches, photograph
-    from noctule.errors import unknown_name
 
     path = Path(photo)
     if path.exists():

@@ -6,17 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from noctule.corruptions import (
-    blur,
-    color,
-    digital,
-    geometry,
-    imagenet_c,
-    imagenet_c_bar,
-    noise,
-    occlusion,
-    weather,
-)
+from noctule.corruptions import blur, color, digital, geometry, noise, occlusion, weather
+
+# isort: split
+# ImageNet-NOC's come first in the registry, then these.
+from noctule.corruptions import imagenet_c, imagenet_c_bar
 from noctule.corruptions.draws import LEVELS
 from noctule.corruptions.registry import CORRUPTIONS, corruption
 from noctule.corruptions.spec import MODES, Corruption, Mode

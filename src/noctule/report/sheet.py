@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from noctule.corruptions import CORRUPTIONS, LEVELS
+from noctule.corruptions import LEVELS, Corruption
 
 GAP_PX = 6
 LABEL_PX = 18
@@ -22,16 +22,17 @@ class Tile(NamedTuple):
     picture: torch.Tensor
 
 
-def level_tiles(picture: torch.Tensor, name: str, *, image_id: str, seed: int) -> list[Tile]:
+def level_tiles(
+    picture: torch.Tensor, corruption: Corruption, *, image_id: str, seed: int
+) -> list[Tile]:
     """The picture, and the same at levels 1 to 5 of one corruption.
 
     Args:
         picture: uint8 (channels, height, width).
-        name: of the corruption.
+        corruption: in the mode and with the tables wanted.
         image_id: the picture's id, on which the random numbers depend.
         seed: likewise.
     """
-    corruption = CORRUPTIONS[name]
     tiles = [Tile(corruption.name, picture)]
     for level in LEVELS:
         (corrupted,) = corruption(picture[None], ids=[image_id], seed=seed, level=level)
@@ -40,13 +41,18 @@ def level_tiles(picture: torch.Tensor, name: str, *, image_id: str, seed: int) -
 
 
 def overview_tiles(
-    picture: torch.Tensor, names: Sequence[str], *, image_id: str, seed: int, level: int | None
+    picture: torch.Tensor,
+    corruptions: Iterable[Corruption],
+    *,
+    image_id: str,
+    seed: int,
+    level: int | None,
 ) -> list[Tile]:
     """The picture, and one of each corruption."""
     tiles = [Tile("clean", picture)]
-    for name in names:
-        (corrupted,) = CORRUPTIONS[name](picture[None], ids=[image_id], seed=seed, level=level)
-        tiles.append(Tile(name, corrupted))
+    for one in corruptions:
+        (corrupted,) = one(picture[None], ids=[image_id], seed=seed, level=level)
+        tiles.append(Tile(one.name, corrupted))
     return tiles
 
 
@@ -58,12 +64,10 @@ def contact_sheet(rows: Sequence[Sequence[Tile]]) -> Image.Image:
     size = (columns * pitch_x + GAP_PX, len(rows) * pitch_y + GAP_PX)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(size=12)
     for row_number, row in enumerate(rows):
         for column, tile in enumerate(row):
             left, top = GAP_PX + column * pitch_x, GAP_PX + row_number * pitch_y
-            caption = _shortened(tile.caption, width, font)
-            draw.text((left, top), caption, fill="black", font=font)
+            draw.text((left, top), tile.caption, fill="black", font=_font(tile.caption, width))
             sheet.paste(_image(tile.picture), (left, top + LABEL_PX))
     return sheet
 
@@ -73,12 +77,13 @@ def grid(tiles: Sequence[Tile], columns: int) -> list[list[Tile]]:
     return [list(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
 
 
-def _shortened(
-    text: str, width_px: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
-) -> str:
-    while len(text) > 1 and font.getlength(text) > width_px:
-        text = text[:-1]
-    return text
+def _font(text: str, width_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Of 12 px, or as large as lets the text fit; below 6 px nobody could read it."""
+    for size_px in range(12, 6, -1):
+        font = ImageFont.load_default(size=size_px)
+        if font.getlength(text) <= width_px:
+            return font
+    return ImageFont.load_default(size=6)
 
 
 def _image(picture: torch.Tensor) -> Image.Image:

@@ -15,7 +15,7 @@ from torch import Tensor
 from noctule.benchmarks import Condition
 from noctule.errors import InputError
 from noctule.execution import usable_cores
-from noctule.frozen.freeze import hash_file
+from noctule.frozen.freezing import hash_file
 from noctule.frozen.manifest import MANIFEST_FILE, SUMS_FILE, Manifest, read_manifest
 from noctule.frozen.read import AGAIN, FrozenSet, open_frozen
 from noctule.models import Preprocessing

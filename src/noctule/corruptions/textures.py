@@ -1,0 +1,115 @@
+"""Photographs that the released ImageNet-C code mixes in: declared here, not distributed.
+
+They are looked for in the folder that the environment variable NOCTULE_TEXTURES names, or else
+in an installed package that brings them along.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import io
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from noctule.errors import InputError
+
+ENVIRONMENT = "NOCTULE_TEXTURES"
+PACKAGES = ("imagecorruptions", "imgcorr")  # either has them in its folder `frost`
+REMEDY = (
+    f"Put the ImageNet-C code's {{name}} into a folder and name that in {ENVIRONMENT}, or "
+    f"`pip install --no-deps {PACKAGES[0]}`, which has it; the mode 'corrected' needs no files."
+)
+
+
+class Texture(NamedTuple):
+    """A declared file."""
+
+    name: str
+    sha256: str
+
+
+# The second and the third show the same picture; the released code never draws the sixth.
+FROST = (
+    Texture("frost1.png", "ff9f907860bd7a835d459e32f9d588062b7f61ee267343cc7222b56753a14755"),
+    Texture("frost2.png", "fe211a89b336999c207a852ce05818d4545d0b57c5beadd824b4cc9d9a9b6137"),
+    Texture("frost3.png", "2d0d50b4a9bb213f38b024ef7768731bb83cc08d2f26b5766bbc167cdfa0e504"),
+    Texture("frost4.jpg", "3f8b91ca1a9fa7167b09e773da53f5ae60d0a1fd88f02a783f6e328a72887f6e"),
+    Texture("frost5.jpg", "5fc6a19df4a429ba68abdcc8f8a4278d4c9f81c9ccafd2c92ab0c8cf8992ebd2"),
+    Texture("frost6.jpg", "1f92b2f48408748085b68dd81d816ef239f42cef3029c25d041fcb6760fb4f25"),
+)  # fmt: skip
+
+
+def use_textures(folder: str | os.PathLike[str] | None) -> None:
+    """Take the photographs from this folder, here and in processes started from now on.
+
+    Args:
+        folder: holds the files of `FROST`; None takes them from an installed package.
+
+    Raises:
+        InputError: a file is missing or is another one.
+    """
+    if folder is None:
+        os.environ.pop(ENVIRONMENT, None)
+        return
+    for texture in FROST:
+        _read(Path(folder) / texture.name, texture)
+    os.environ[ENVIRONMENT] = os.fspath(folder)
+
+
+def load_texture(texture: Texture, device: torch.device | str = "cpu") -> Tensor:
+    """A declared photograph: uint8 (3, height, width). Loaded once; not to be written to.
+
+    Raises:
+        InputError: it is not there, or is another file.
+    """
+    return _load(texture, os.environ.get(ENVIRONMENT), torch.device(device))
+
+
+@functools.lru_cache(maxsize=32)
+def _load(texture: Texture, folder: str | None, device: torch.device) -> Tensor:
+    data = _read(_expected_at(texture, folder), texture)
+    with Image.open(io.BytesIO(data)) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy()).to(device)
+
+
+def _expected_at(texture: Texture, folder: str | None) -> Path:
+    if folder is not None:
+        return Path(folder) / texture.name
+    for package in PACKAGES:
+        # Found without importing it: one of them cannot be imported beside a current NumPy.
+        spec = importlib.util.find_spec(package)
+        for place in (spec and spec.submodule_search_locations) or ():
+            return Path(place) / "frost" / texture.name
+    raise InputError(
+        f"{texture.name} is nowhere: {ENVIRONMENT} is not set, and none of the packages "
+        f"{', '.join(PACKAGES)} is installed",
+        where=texture.name,
+        remedy=REMEDY.format(name=texture.name),
+    )
+
+
+def _read(path: Path, texture: Texture) -> bytes:
+    remedy = REMEDY.format(name=texture.name)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"cannot read it: {reason}", where=path, remedy=remedy) from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != texture.sha256:
+        raise InputError(
+            f"is not the {texture.name} of the ImageNet-C code: its SHA-256 is {found}, not "
+            f"{texture.sha256}",
+            where=path,
+            remedy=remedy,
+        )
+    return data
