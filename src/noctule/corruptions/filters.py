@@ -1,14 +1,25 @@
-"""Gaussian filters as SciPy's and scikit-image's, on batches."""
+"""Gaussian filters and magnification as SciPy's, and sums of shifted pictures.
+
+To the bit, a result depends neither on the batch nor on the number of threads. Where torch may
+fuse a product and a sum, in some places and not in others, the products are exact (bytes times
+weights of 16 bits), so that there is nothing to fuse; elsewhere they are separate operations.
+The sums of the matrix products are exact altogether, so that their order is of no account.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-Border = Literal["nearest", "reflect"]
+Border = Literal["nearest", "reflect", "mirror"]
+
+# So many float32 values are filtered at once: three such arrays stay in a core's cache.
+_CHUNK = 1 << 18
+_WEIGHT_BITS = 16
 
 
 def gaussian_filter(
@@ -21,37 +32,244 @@ def gaussian_filter(
     """Filter along rows and columns, as `scipy.ndimage.gaussian_filter` does.
 
     Args:
-        values: float32 (batch, channels, height, width).
+        values: uint8, or float32 with magnitudes up to 256; (batch, channels, height, width).
         sigma_px: standard deviation, or one along the columns and one along the rows; an axis
             whose kernel has a radius of 0 stays as it is.
         truncate: the kernel ends after this many standard deviations, rounded to whole pixels.
         border: "nearest" repeats the edge pixel, "reflect" mirrors about the edge (d c b a |
-            a b c d), as SciPy calls them.
+            a b c d), "mirror" about the edge pixel (d c b | a b c d), as SciPy calls them.
+
+    Returns:
+        float32, in the units of the values.
     """
-    sigmas = sigma_px if isinstance(sigma_px, tuple) else (sigma_px, sigma_px)
-    for dim, sigma in zip((2, 3), sigmas, strict=True):
-        radius = int(truncate * sigma + 0.5)
-        if radius > 0:
-            padded = values.index_select(
-                dim, _padded(values.shape[dim], radius, border)
-            )
-            kernel = _kernel(sigma, radius).to(values.device)
-            shape = (1, 1, -1, 1) if dim == 2 else (1, 1, 1, -1)
-            planes = padded.flatten(0, 1)[:, None]
-            values = F.conv2d(planes, kernel.view(shape)).view(*values.shape)
-    return values
+    down, across = sigma_px if isinstance(sigma_px, tuple) else (sigma_px, sigma_px)
+    planes = values.flatten(0, 1)
+    result = torch.empty(planes.shape, device=planes.device)
+    for chunk, out in zip(in_chunks(planes), in_chunks(result), strict=True):
+        rows = _along_rows(chunk, _kernel(across, truncate), border)
+        _along_columns(rows, _kernel(down, truncate), border, out)
+    return result.view(values.shape)
 
 
-def _kernel(sigma: float, radius: int) -> Tensor:
-    x = torch.arange(-radius, radius + 1, dtype=torch.float64)
-    weight = torch.exp(-0.5 * (x / sigma) ** 2)
-    return (weight / weight.sum()).to(torch.float32)
+def in_chunks(planes: Tensor) -> list[Tensor]:
+    """As many planes, or pictures, at a time as the cache holds."""
+    size = max(1, _CHUNK // max(1, planes[:1].numel()))
+    return [planes[start : start + size] for start in range(0, len(planes), size)]
 
 
-def _padded(size: int, radius: int, border: Border) -> Tensor:
-    """Which row each row of the padded image repeats: int64 (size + 2 · radius,)."""
+def _kernel(sigma: float, truncate: float) -> list[float]:
+    """The weights from the middle outwards."""
+    radius = int(truncate * sigma + 0.5)
+    half = [math.exp(-0.5 * (x / sigma) ** 2) if x else 1.0 for x in range(radius + 1)]
+    total = 2 * math.fsum(half) - 1
+    return [weight / total for weight in half]
+
+
+def _along_rows(planes: Tensor, kernel: list[float], border: Border) -> Tensor:
+    """Filter (planes, height, width) along the rows: float32."""
+    radius, (count, height, width) = len(kernel) - 1, planes.shape
+    if radius == 0:
+        return planes.to(torch.float32)
+    if 6 * radius > width:
+        return _by_matrix(planes, _matrix(width, kernel, border).T)
+    # Rows lie end to end; what is summed across their ends falls into the margins.
+    flat = extended(planes, (0, 0), (radius, radius), border).view(1, -1)
+    length = flat.shape[1] - 2 * radius
+    if planes.dtype == torch.uint8:
+        taps = [(radius + x, kernel[abs(x)]) for x in range(-radius, radius + 1)]
+        summed = sum_of_bytes(flat, taps, length)
+    else:
+        summed = symmetric_sum(flat, kernel, 1, planes.new_empty(1, length))
+    pitch = width + 2 * radius
+    return summed.as_strided((count, height, width), (height * pitch, pitch, 1))
+
+
+def _along_columns(planes: Tensor, kernel: list[float], border: Border, out: Tensor) -> None:
+    """Filter float32 (planes, height, width) along the columns, into `out`."""
+    radius, (count, height, width) = len(kernel) - 1, planes.shape
+    if radius == 0:
+        out.copy_(planes)
+    elif 6 * radius > height:
+        out.copy_(_by_matrix(planes.mT, _matrix(height, kernel, border).T).mT)
+    else:
+        flat = extended(planes, (radius, radius), (0, 0), border).view(count, -1)
+        symmetric_sum(flat, kernel, width, out.view(count, -1))
+
+
+def extended(
+    planes: Tensor,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+    border: Border,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Continue (planes, height, width) beyond the borders.
+
+    Args:
+        rows, columns: how many to add before and after; fewer than there are, unless the
+            border is "nearest".
+    """
+    count, height, width = planes.shape
+    result = torch.empty(
+        count,
+        height + sum(rows),
+        width + sum(columns),
+        dtype=dtype,
+        device=planes.device,
+    )
+    inner = result[:, rows[0] : rows[0] + height]
+    inner[:, :, columns[0] : columns[0] + width] = planes
+    _continue(inner, *columns, border)
+    _continue(result.mT, *rows, border)
+    return result
+
+
+def _continue(planes: Tensor, before: int, after: int, border: Border) -> None:
+    """Fill the first and the last columns from those between them."""
+    end = planes.shape[2] - after
+    if border == "nearest":
+        planes[:, :, :before] = planes[:, :, before : before + 1]
+        planes[:, :, end:] = planes[:, :, end - 1 : end]
+        return
+    skip = 1 if border == "mirror" else 0
+    planes[:, :, :before] = planes[:, :, before + skip : 2 * before + skip].flip(2)
+    planes[:, :, end:] = planes[:, :, end - skip - after : end - skip].flip(2)
+
+
+def sum_of_bytes(values: Tensor, taps: Sequence[tuple[int, float]], length: int) -> Tensor:
+    """Σ weight · values[:, offset : offset + length] for the taps (offset, weight): float32.
+
+    The weights are rounded to 16 significant bits. What large ones lose is a tap of its own;
+    what all others lose goes to the first, so that a flat picture keeps its value.
+
+    Args:
+        values: float32 (planes, n), whole numbers from −256 to 256.
+    """
+    total = torch.zeros(len(values), length, device=values.device)
+    lost = [(offset, weight - _rounded(weight)) for offset, weight in taps]
+    large = [(offset, rest) for offset, rest in lost if abs(rest) > 2.0**-20]
+    pooled = math.fsum(rest for _, rest in lost) - math.fsum(rest for _, rest in large)
+    for offset, weight in [*taps, *large, (taps[0][0], pooled)]:
+        total.add_(values[:, offset : offset + length], alpha=_rounded(weight))
+    return total
+
+
+def _rounded(weight: float) -> float:
+    mantissa, exponent = math.frexp(weight)
+    return math.ldexp(round(math.ldexp(mantissa, _WEIGHT_BITS)), exponent - _WEIGHT_BITS)
+
+
+def sum_of_floats(values: Tensor, taps: Sequence[tuple[int, float]], length: int) -> Tensor:
+    """The same for any float32, at twice the cost."""
+    total = torch.zeros(len(values), length, device=values.device)
+    product = torch.empty_like(total)
+    for offset, weight in taps:
+        total.add_(torch.mul(values[:, offset : offset + length], weight, out=product))
+    return total
+
+
+def symmetric_sum(values: Tensor, kernel: list[float], step: int, out: Tensor) -> Tensor:
+    """Filter float32 (planes, n) with taps `step` apart, into (planes, shorter) and return it.
+
+    Args:
+        kernel: the weights from the middle outwards.
+    """
+    radius, length = len(kernel) - 1, out.shape[1]
+    torch.mul(values[:, radius * step : radius * step + length], kernel[0], out=out)
+    pair = torch.empty_like(out)
+    for number, weight in enumerate(kernel[1:], 1):
+        near, far = ((radius + side * number) * step for side in (-1, 1))
+        torch.add(values[:, near : near + length], values[:, far : far + length], out=pair)
+        out.add_(pair.mul_(weight))
+    return out
+
+
+def disc_sums(flat: Tensor, half_widths: Sequence[int], pitch: int) -> Tensor:
+    """Sums over a disc, of rows that lie end to end: float32, from the first whole disc on.
+
+    The row through the disc is widened from its shortest chord to its longest, and is added
+    wherever it fits.
+
+    Args:
+        flat: (n,), int16 or int32 for bytes around 0, float64 for whole numbers below 2^24.
+        half_widths: how many pixels the disc reaches to the side, in its middle row and in
+            those below it.
+        pitch: length of a row.
+    """
+    reach, half, pixels = len(half_widths) - 1, 0, 0
+    room = {torch.int16: 1 << 8, torch.int32: 1 << 24, torch.float64: 1 << 29}[flat.dtype]
+    chord = flat[reach : len(flat) - reach]
+    part, total = flat.new_zeros(len(flat) - 2 * reach * (pitch + 1)), None
+    for row in range(reach, -1, -1):
+        while half < half_widths[row]:
+            half += 1
+            right, left = (flat[reach + side :][: len(chord)] for side in (half, -half))
+            chord = torch.add(chord, right) if half == 1 else chord.add_(right)
+            chord.add_(left)
+        for place in {reach - row, reach + row}:
+            if pixels + 2 * half + 1 > room:
+                total = part.to(torch.float32) if total is None else total.add_(part)
+                part.zero_()
+                pixels = 0
+            part.add_(chord[place * pitch :][: len(part)])
+            pixels += 2 * half + 1
+    return part.to(torch.float32) if total is None else total.add_(part)
+
+
+def _by_matrix(values: Tensor, matrix: Tensor) -> Tensor:
+    """The last axis times a matrix whose entries are multiples of 2^-24: float32.
+
+    In float64 all partial sums of multiples of 2^-42 up to 2^8 are exact.
+    """
+    fixed = values.to(torch.float64)
+    if values.dtype != torch.uint8:
+        fixed = fixed.mul_(2.0**18).round_().mul_(2.0**-18)
+    return (fixed @ matrix.to(values.device)).to(torch.float32)
+
+
+def _matrix(size: int, kernel: list[float], border: Border) -> Tensor:
+    """What each pixel of a column is made of: float64 (size, size)."""
+    radius = len(kernel) - 1
     place = torch.arange(-radius, size + radius)
     if border == "nearest":
-        return place.clamp(0, size - 1)
-    turn = place % (2 * size)
-    return torch.minimum(turn, 2 * size - 1 - turn)
+        place = place.clamp(0, size - 1)
+    else:
+        last = 2 * size - 1 if border == "reflect" else 2 * size - 2
+        turn = place % (last + (border == "reflect"))
+        place = torch.minimum(turn, last - turn)
+    weights = torch.tensor([*kernel[:0:-1], *kernel], dtype=torch.float64)
+    weights = weights.mul(2.0**24).round_().mul_(2.0**-24)
+    weights[radius] += 1 - weights.sum()
+    source = place.unfold(0, 2 * radius + 1, 1)
+    matrix = torch.zeros(size, size, dtype=torch.float64)
+    return matrix.scatter_add_(1, source, weights.expand(size, -1))
+
+
+def clipped_zoom(values: Tensor, factor: float, size: tuple[int, int] | None = None) -> Tensor:
+    """Magnify the middle of each picture to its full size: bilinear, corners onto corners.
+
+    A crop of ceil(side / factor) is resized to round(crop · factor), and trimmed evenly on both
+    sides.
+
+    Args:
+        values: float32 or float64 (batch, channels, height, width).
+        factor: at least 1.
+        size: of the pictures, if `values` are already the crops.
+    """
+    height, width = size or values.shape[2:]
+    # Rows are gathered much faster than columns, so columns are made rows in between.
+    tall = _zoomed_rows(values, factor, height, cropped=size is not None)
+    return _zoomed_rows(tall.mT.contiguous(), factor, width, cropped=size is not None).mT
+
+
+def _zoomed_rows(values: Tensor, factor: float, side: int, *, cropped: bool) -> Tensor:
+    crop = math.ceil(side / factor)
+    large = round(crop * factor)
+    place = torch.arange(side, dtype=torch.float64) + (large - side) // 2
+    place.mul_((crop - 1) / max(large - 1, 1))
+    near = place.floor().clamp_(max=max(crop - 2, 0))
+    share = (place - near).to(values.device, values.dtype)
+    index = near.to(torch.int64).add_(0 if cropped else (side - crop) // 2).to(values.device)
+    low = values.index_select(2, index)
+    high = values.index_select(2, index.add_(min(crop - 1, 1)))
+    return low.add_(high.sub_(low).mul_(share[:, None]))

@@ -1,1 +1,138 @@
-"""ImageNet-C: color."""
+"""ImageNet-C: brightness_c, contrast_c, saturate."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from noctule.corruptions.draws import PerLevel
+from noctule.corruptions.pixels import from_float, full_scale, per_image, to_float
+from noctule.corruptions.registry import corruption
+
+SOURCE = "Hendrycks & Dietterich 2019, ImageNet-C"
+
+# Truncation must not take a whole level from whole numbers that float32 misses by its last bit.
+NUDGE = 1e-4
+# Less is as good as 0: float32 must not overflow in dividing by it.
+TINY = 1e-30
+
+
+@corruption(
+    family="color",
+    source=f"{SOURCE}: brightness",
+    draws={"change": PerLevel(0.1, 0.2, 0.3, 0.4, 0.5, highest=1.0)},
+    bytes_per_value=16,
+    published_name="brightness",
+)
+def brightness_c(images: Tensor, *, published: bool = False, change: Tensor) -> Tensor:
+    """Add a constant to the value (largest channel), keeping hue and saturation.
+
+    The other channels grow in proportion; black becomes gray; the value ends at white. Grey
+    images take the constant.
+
+    Args:
+        images: see `noctule.corrupt`.
+        published: truncate uint8 results; else round them. The released code truncates after a
+            float64 round trip through HSV, whose rounding takes a level from up to 3 % of the
+            values more; that is not imitated.
+        change: in [0, 1] units, (batch,).
+    """
+    white = full_scale(images)
+    value = _largest(images)
+    black = _is_zero(value)
+    # Black is made 1, so that its ratio is what it shall become.
+    ratio = (value.to(torch.float32) + white * per_image(change)).clamp_(max=white)
+    ratio.div_(value + black)
+    values = (images + black).to(torch.float32).mul_(ratio)
+    return _rounded(values, images, published)
+
+
+@corruption(
+    family="color",
+    source=f"{SOURCE}: contrast",
+    draws={"factor": PerLevel(0.4, 0.3, 0.2, 0.1, 0.05, highest=1.0)},
+    bytes_per_value=16,
+    published_name="contrast",
+)
+def contrast_c(images: Tensor, *, published: bool = False, factor: Tensor) -> Tensor:
+    """Shrink the distance of all pixels from the mean of their channel.
+
+    Args:
+        images: see `noctule.corrupt`.
+        published: truncate uint8 results; else round them.
+        factor: what is left of the distance, (batch,).
+    """
+    share = per_image(factor)
+    values = to_float(images)
+    offset = _channel_means(values, exact=images.dtype == torch.uint8) * (1 - share)
+    return _rounded(values.mul_(share).add_(offset), images, published)
+
+
+def _channel_means(values: Tensor, *, exact: bool) -> Tensor:
+    """Mean of each channel of each image: float32 (batch, channels, 1, 1).
+
+    A floating-point sum would depend on the number of threads, so all sums are of whole
+    numbers: exact in float32 along a row of bytes, and in float64 up to 2**53.
+    """
+    whole = values if exact else (values * 2**24).round_().to(torch.float64)
+    total = whole.sum(dim=3, keepdim=True).sum(dim=2, keepdim=True, dtype=torch.float64)
+    scale = values[0, 0].numel() * (1 if exact else 2**24)
+    return (total / scale).to(torch.float32)
+
+
+@corruption(
+    family="color",
+    source=f"{SOURCE}: saturate",
+    draws={
+        "factor": PerLevel(0.3, 0.1, 2.0, 5.0, 20.0),
+        "added": PerLevel(0.0, 0.0, 0.0, 0.1, 0.2, highest=1.0),
+    },
+    channels=3,
+    bytes_per_value=16,
+)
+def saturate(
+    images: Tensor, *, published: bool = False, factor: Tensor, added: Tensor
+) -> Tensor:
+    """Multiply the saturation and add to it, keeping hue and value. Needs 3 channels.
+
+    The saturation ends at 1. Grays have hue 0, so that what is added makes them red.
+
+    Args:
+        images: see `noctule.corrupt`.
+        published: truncate uint8 results; else round them. The released code truncates after a
+            float64 round trip through HSV, whose rounding takes a level from up to 7 % of the
+            values more; that is not imitated.
+        factor: of the saturation, (batch,).
+        added: to the saturation, in [0, 1] units, (batch,).
+    """
+    value = _largest(images)
+    below = value - images  # how far each channel is below the value
+    spread = _largest(below)
+    gray = _is_zero(spread)
+    below[:, 1:].add_(gray)  # as if red, and lower in the others by 1
+    spread.add_(gray)
+    bright = value.to(torch.float32)
+    # What the distances are multiplied by: S′ / S = S′ · V / spread, where S = spread / V.
+    most = bright / spread
+    ratio = (most * per_image(added)).add_(per_image(factor) * (1 - gray.to(torch.float32)))
+    values = below.to(torch.float32).mul_(torch.minimum(ratio, most).neg_()).add_(bright)
+    return _rounded(values, images, published)
+
+
+def _largest(images: Tensor) -> Tensor:
+    """The largest channel: (batch, 1, height, width)."""
+    return images.amax(dim=1, keepdim=True)
+
+
+def _is_zero(values: Tensor) -> Tensor:
+    """1 where values are 0 (or as good as), else 0, in their dtype."""
+    if values.dtype == torch.uint8:
+        return 1 - values.clamp(max=1)  # on the CPU a tenth of the cost of a comparison
+    return (values < TINY).to(values.dtype)
+
+
+def _rounded(values: Tensor, images: Tensor, published: bool) -> Tensor:
+    """Values between black and white, in the images' units, as their dtype."""
+    if published and images.dtype == torch.uint8:
+        return values.add_(NUDGE).to(torch.int16).to(torch.uint8)
+    return from_float(values, images.dtype, in_range=True)

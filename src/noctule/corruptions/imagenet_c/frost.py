@@ -1,1 +1,156 @@
 """ImageNet-C: frost."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from noctule.corruptions.draws import Field, PerLevel
+from noctule.corruptions.imagenet_c.ice import SHEETS, SIDE_PX, ice
+from noctule.corruptions.pixels import (
+    REFERENCE_SIDE_PX,
+    from_float,
+    full_scale,
+    per_image,
+)
+from noctule.corruptions.registry import corruption
+from noctule.corruptions.textures import FROST, load_texture
+from noctule.sampling import Stream, integers
+
+PHOTOGRAPHS_DRAWN = 5  # of six
+LUMA = (0.2989, 0.587, 0.114)
+
+
+@corruption(
+    family="weather",
+    source="Hendrycks & Dietterich 2019, published code: frost",
+    draws={
+        "image_share": PerLevel(1.0, 0.8, 0.7, 0.65, 0.6),
+        "frost_share": PerLevel(0.4, 0.6, 0.7, 0.7, 0.75),
+        "texture_scale": PerLevel(1.0, 1.0, 1.0, 1.0, 1.0, lowest=0.05, highest=4.0),
+        "place": Field(),
+    },
+    bytes_per_value=12,
+)
+def frost(
+    images: Tensor,
+    *,
+    published: bool = False,
+    image_share: Tensor,
+    frost_share: Tensor,
+    texture_scale: Tensor,
+    place: Stream,
+) -> Tensor:
+    """Add a part of a picture of frost to a share of the image, and clamp.
+
+    The frost is one of six sheets that are grown by formula (`noctule.corruptions.imagenet_c
+    .ice`), with the tones and spectra of the six photographs of the released code, which
+    cannot be distributed. On one channel, it is the frost's luma.
+
+    Args:
+        images: see `noctule.corrupt`.
+        published: the frost is one of those photographs (see `noctule.corruptions.textures`),
+            but never the sixth; what does not cover the image is enlarged; and the result is
+            cut off to whole levels instead of rounded, uint8 only.
+        image_share: of the image, (batch,).
+        frost_share: of the frost, (batch,).
+        texture_scale: size of the frost in images of 224 px, scaled with the shorter side;
+            (batch,). The released code for 32 px shrinks it to 0.2 and that for 64 px to 0.3,
+            which is 1.4 and 1.05 here.
+        place: four random numbers: which sheet, which row and which column.
+
+    Raises:
+        InputError: published, and a photograph is not there or is another file.
+    """
+    height, width = images.shape[2:]
+    scale = texture_scale * (min(height, width) / REFERENCE_SIDE_PX)
+    first, second = (word.cpu() for word in place.words(2))
+    window = _photograph if published else _sheet
+    windows = [
+        window(which, spots, factor, (height, width), images.device)
+        for which, spots, factor in zip(
+            first[:, 0],
+            zip(first[:, 1], second[:, 1], strict=True),
+            scale.tolist(),
+            strict=True,
+        )
+    ]
+    # To cut off at whole levels where the released code does, they must be computed as it does.
+    kind = torch.float64 if published and images.dtype == torch.uint8 else torch.float32
+    layer = torch.stack(windows).to(kind)
+    if images.shape[1] == 1:
+        red, green, blue = (layer[:, number : number + 1] for number in range(3))
+        layer = (red * LUMA[0]).add_(green * LUMA[1]).add_(blue * LUMA[2])
+    layer.mul_(per_image(frost_share * (full_scale(images) / 255), kind))
+    values = images.to(kind).mul(per_image(image_share, kind)).add_(layer)
+    return from_float(values, images.dtype, truncate=published)
+
+
+Spots = tuple[Tensor, Tensor]
+Size = tuple[int, int]
+
+
+def _sheet(
+    which: Tensor, spots: Spots, scale: float, size: Size, device: torch.device
+) -> Tensor:
+    """A window of a sheet of ice, anywhere: uint8 (3, height, width)."""
+    number = int(integers(which, 0, len(SHEETS) - 1))
+    side = max(1, round(SIDE_PX * scale))
+    row, column = (int(integers(spot, 0, side - 1)) for spot in spots)
+    if scale > 1:
+        sheet = _tiled(number, SIDE_PX, (0, 0), device)
+        return _resampled(sheet, (row, column), scale, size, wraps=True)
+    sheet = _tiled(number, side, size, device)
+    return sheet[:, row : row + size[0], column : column + size[1]]
+
+
+@functools.lru_cache(maxsize=64)
+def _tiled(number: int, side: int, margin: Size, device: torch.device) -> Tensor:
+    """A sheet shrunk to a side, and repeated for a margin more: uint8 (3, rows, columns)."""
+    sheet = ice(number)
+    if side < SIDE_PX:
+        picture = Image.fromarray(sheet)
+        sheet = np.asarray(picture.resize((side, side), Image.Resampling.BOX))
+    repeated = np.pad(sheet, ((0, margin[0]), (0, margin[1]), (0, 0)), mode="wrap")
+    return torch.from_numpy(repeated.transpose(2, 0, 1).copy()).to(device)
+
+
+def _photograph(
+    which: Tensor, spots: Spots, scale: float, size: Size, device: torch.device
+) -> Tensor:
+    """A window of a photograph: uint8 (3, height, width)."""
+    texture = load_texture(FROST[int(integers(which, 0, PHOTOGRAPHS_DRAWN - 1))], device)
+    lengths = texture.shape[1:]
+    scale = max(scale, *((n + 1) / length for n, length in zip(size, lengths, strict=True)))
+    # The released code never shows the last row and column.
+    row, column = (
+        int(integers(spot, 0, round(length * scale) - n - 1))
+        for spot, length, n in zip(spots, lengths, size, strict=True)
+    )
+    if scale == 1:
+        return texture[:, row : row + size[0], column : column + size[1]]
+    return _resampled(texture, (row, column), scale, size, wraps=False)
+
+
+def _resampled(
+    texture: Tensor, corner: tuple[int, int], scale: float, size: Size, *, wraps: bool
+) -> Tensor:
+    """A window of a texture that is resized bilinearly, without antialiasing: uint8."""
+    window = texture
+    for dim, (first, count) in enumerate(zip(corner, size, strict=True), start=1):
+        length = texture.shape[dim]
+        index = torch.arange(first, first + count, dtype=torch.float64, device=texture.device)
+        source = ((index + 0.5) / scale).sub_(0.5)
+        if not wraps:
+            source.clamp_(0, length - 1)
+        low = source.floor()
+        weight = (source - low).to(torch.float32).view(-1, *[1] * (2 - dim))
+        near, far = (
+            window.index_select(dim, (low.to(torch.int64) + step) % length) for step in (0, 1)
+        )
+        window = near * (1 - weight) + far * weight
+    return window.round_().to(torch.uint8)

@@ -1,1 +1,152 @@
-"""ImageNet-C: glass."""
+"""ImageNet-C: glass_blur."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from noctule.corruptions.draws import Field, PerLevel
+from noctule.corruptions.filters import gaussian_filter
+from noctule.corruptions.imagenet_c.blur import LIFT, SOURCE, by_setting, finished, scaled
+from noctule.corruptions.pixels import REFERENCE_SIDE_PX
+from noctule.corruptions.registry import corruption
+from noctule.sampling import Stream
+
+
+@corruption(
+    family="blur",
+    source=f"{SOURCE}: glass_blur",
+    draws={
+        "sigma_px": PerLevel(0.7, 0.9, 1.0, 1.1, 1.5, highest=float(REFERENCE_SIDE_PX)),
+        "reach_px": PerLevel(1.0, 2.0, 2.0, 3.0, 4.0, highest=REFERENCE_SIDE_PX / 16),
+        "iterations": PerLevel(2, 1, 3, 2, 2, highest=16),
+        "moves": Field(),
+    },
+    bytes_per_value=12,
+)
+def glass_blur(
+    images: Tensor,
+    published: bool = False,
+    *,
+    sigma_px: Tensor,
+    reach_px: Tensor,
+    iterations: Tensor,
+    moves: Stream,
+) -> Tensor:
+    """Blur, let every pixel change places with one nearby, again and again, and blur.
+
+    In each iteration every pixel that is at least `reach` from the border is swapped with one
+    drawn from the square of side 2 · reach + 1 around it. Departure: the released code goes row
+    by row; here those 2 · reach + 1 apart, which do not meet, are swapped at once. Pixels move
+    as far, but for the few that a row by row order carries along.
+
+    Published mode does what the released code does. Its squares end one pixel earlier at the
+    right and at the bottom, so that the picture drifts. It does not swap but overwrites a pixel
+    with the other, as its pixels are views of the same memory. It goes from the last pixel to
+    the first, and truncates to 8 bits after each blur.
+
+    Args:
+        images: see `noctule.corrupt`.
+        published: see above.
+        sigma_px: standard deviation of both blurs at 224 px, scaled with the shorter side,
+            (batch,); see `gaussian_blur`.
+        reach_px: how far pixels move along each axis at 224 px, scaled with the shorter side
+            and rounded, at least 1, (batch,).
+        iterations: how often, (batch,).
+        moves: 16 random bits for each pixel and iteration.
+    """
+    height, width = images.shape[2:]
+
+    def change(part: Tensor, sigma: float, reach: float, times: float, moves: Stream) -> Tensor:
+        sigma, steps = scaled(sigma, images), max(1, round(scaled(reach, images)))
+        values = gaussian_filter(part, sigma)
+        if published and part.dtype == torch.uint8:
+            values = values.add_(LIFT).to(torch.uint8)
+        bits = moves.bits16(int(times) * height * width)
+        bits = bits.to(torch.int32).bitwise_and_(0xFFFF).view(len(part), -1, height, width)
+        source = _copied(bits, steps) if published else _swapped(bits, steps)
+        source = source.flatten(1)[:, None].expand(values.flatten(2).shape)
+        values = values.flatten(2).gather(2, source).view(values.shape)
+        return finished(gaussian_filter(values, sigma), part.dtype, published=published)
+
+    return by_setting(images, (sigma_px, reach_px, iterations), change, moves)
+
+
+def _others(bits: Tensor, reach: int, side: int) -> Tensor:
+    """The pixel that each one meets, in a square of this side from `reach` before it on.
+
+    Args:
+        bits: int32 in [0, 65536), (batch, height, width).
+
+    Returns:
+        Places in the picture, int32; where the square crosses its border, they mean nothing.
+    """
+    height, width = bits.shape[1:]
+    scaled_bits = bits * side
+    right = (scaled_bits & 0xFFFF).mul_(side).bitwise_right_shift_(16)
+    here = torch.arange(height * width, dtype=torch.int32, device=bits.device)
+    other = scaled_bits.bitwise_right_shift_(16).mul_(width).add_(right)
+    return other.add_(here.sub_(reach * (width + 1)).view(height, width))
+
+
+def _swapped(bits: Tensor, reach: int) -> Tensor:
+    """Where each pixel comes from after all swaps: int64 (batch, height, width).
+
+    Args:
+        bits: int32 in [0, 65536), (batch, iterations, height, width).
+    """
+    batch, _, height, width = bits.shape
+    side = 2 * reach + 1
+    here = torch.arange(height * width, dtype=torch.int32, device=bits.device)
+    source = here.repeat(batch, 1)
+    grid = source.view(batch, height, width)
+    for iteration in bits.unbind(1):
+        other = _others(iteration, reach, side)
+        for turn in range(side**2):
+            # Far from the turn before, so that pixels are not carried along.
+            row, column = divmod(turn * _stride(side**2) % side**2, side)
+            rows = slice(reach + row, height - reach, side)
+            columns = slice(reach + column, width - reach, side)
+            sites = grid[:, rows, columns]
+            there = other[:, rows, columns].to(torch.int64).flatten(1)
+            theirs = source.gather(1, there)
+            source.scatter_(1, there, sites.flatten(1))
+            sites.copy_(theirs.view(sites.shape))
+    return grid.to(torch.int64)
+
+
+def _stride(turns: int) -> int:
+    """Coprime to an odd square, and near its golden section.
+
+    >>> [_stride(side**2) for side in (3, 5, 7)]
+    [4, 16, 32]
+    """
+    return 1 << (turns * 5 // 8).bit_length() - 1
+
+
+def _copied(bits: Tensor, reach: int) -> Tensor:
+    """Where each pixel comes from after all copies: int64 (batch, height, width).
+
+    A pixel that is copied from one later in the picture, which was overwritten before, shows
+    what that one shows: such chains are followed to their ends.
+
+    Args:
+        bits: int32 in [0, 65536), (batch, iterations, height, width).
+    """
+    batch, _, height, width = bits.shape
+    rows, columns = (torch.arange(side, device=bits.device) for side in (height, width))
+    moves = ((rows > reach) & (rows <= height - reach))[:, None]
+    moves = (moves & (columns > reach) & (columns <= width - reach)).repeat(batch, 1, 1)
+    first = torch.arange(batch, device=bits.device).view(-1, 1, 1) * (height * width)
+    here = first + rows[:, None] * width + columns
+    source = here.flatten()
+    for iteration in bits.unbind(1):
+        other = torch.where(moves, first + _others(iteration, reach, 2 * reach), here).flatten()
+        overwritten = moves.flatten().index_select(0, other) & (other > here.flatten())
+        place, pending = other.clone(), overwritten.nonzero().flatten()
+        while len(pending):
+            met = place.index_select(0, pending)
+            place.scatter_(0, pending, other.index_select(0, met))
+            pending = pending[overwritten.index_select(0, met)]
+        source = source.index_select(0, place)
+    return source.view(here.shape) - first

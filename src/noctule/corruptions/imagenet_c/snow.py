@@ -1,1 +1,112 @@
 """ImageNet-C: snow."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from noctule.corruptions.draws import Field, PerLevel, Uniform
+from noctule.corruptions.fields import normal_field
+from noctule.corruptions.filters import clipped_zoom
+from noctule.corruptions.grouping import alike
+from noctule.corruptions.imagenet_c.blur import SOURCE, finished, scaled
+from noctule.corruptions.imagenet_c.motion import along_line, motion_line
+from noctule.corruptions.pixels import REFERENCE_SIDE_PX, full_scale, per_image, to_float
+from noctule.corruptions.registry import corruption
+from noctule.sampling import Stream
+
+
+@corruption(
+    family="weather",
+    source=f"{SOURCE}: snow",
+    draws={
+        "mean": PerLevel(0.1, 0.2, 0.55, 0.55, 0.55, lowest=-10.0, highest=10.0),
+        "deviation": PerLevel(0.3, 0.3, 0.3, 0.3, 0.3, highest=10.0),
+        "flake_px": PerLevel(3.0, 2.0, 4.0, 4.5, 2.5, highest=REFERENCE_SIDE_PX / 2),
+        "threshold": PerLevel(0.5, 0.5, 0.9, 0.85, 0.85),
+        "radius_px": PerLevel(10.0, 12.0, 12.0, 12.0, 12.0, highest=REFERENCE_SIDE_PX / 2),
+        "sigma_px": PerLevel(4.0, 4.0, 8.0, 8.0, 12.0, highest=float(REFERENCE_SIDE_PX)),
+        "kept": PerLevel(0.8, 0.7, 0.7, 0.65, 0.55, highest=1.0),
+        "tilt_deg": Uniform(0.0, 45.0, graded=False, signed=True),
+        "flakes": Field(),
+    },
+    bytes_per_value=48,
+)
+def snow(
+    images: Tensor,
+    published: bool = False,
+    *,
+    mean: Tensor,
+    deviation: Tensor,
+    flake_px: Tensor,
+    threshold: Tensor,
+    radius_px: Tensor,
+    sigma_px: Tensor,
+    kept: Tensor,
+    tilt_deg: Tensor,
+    flakes: Stream,
+) -> Tensor:
+    """Bleach the picture, and let flakes with streaks fall in front of it, twice.
+
+    Flakes are where magnified normal noise exceeds the threshold, in 8 bits, blurred along a
+    steep line (see `motion_blur`); the layer is added as it is and upside down. Before that the
+    picture is mixed with the brighter of itself and 1.5 times its grey plus 0.5.
+
+    Published mode truncates the layer and the result to 8 bits, and rounds the blurred layer to
+    8 bits, which is not rounded here.
+
+    Args:
+        images: see `noctule.corrupt`.
+        published: see above.
+        mean, deviation: of the noise, (batch,).
+        flake_px: by how much the noise is magnified, at 224 px; scaled with the shorter side,
+            at least 1, (batch,).
+        threshold: noise below it becomes 0, (batch,).
+        radius_px, sigma_px: of the motion blur, at 224 px, (batch,).
+        kept: share of the picture in the mixture, (batch,).
+        tilt_deg: of the line, from straight up to the right, (batch,).
+        flakes: 16 random bits for each value of the noise.
+    """
+    layer = torch.empty_like(images[:, :1], dtype=torch.uint8)
+    for chosen, (flake,) in alike(flake_px):
+        noise = _magnified(images, flakes[chosen], max(1.0, scaled(flake, images)))
+        noise = noise.mul_(per_image(deviation[chosen], torch.float64))
+        noise = noise.add_(per_image(mean[chosen], torch.float64))
+        noise.mul_(noise >= per_image(threshold[chosen], torch.float64))
+        noise = noise.clamp_(0, 1).mul_(255)
+        part = noise.to(torch.uint8) if published else noise.round_().to(torch.uint8)
+        layer.index_copy_(0, chosen, part)
+    fallen = torch.empty_like(layer, dtype=torch.float32)
+    settings = zip(radius_px.tolist(), sigma_px.tolist(), tilt_deg.tolist(), strict=True)
+    for number, (radius, sigma, tilt) in enumerate(settings):
+        line = motion_line(scaled(radius, images), scaled(sigma, images), tilt - 90)
+        fallen[number] = along_line(layer[number], line)
+    if published:
+        fallen.round_()
+    fallen.mul_(full_scale(images) / 255)
+    values = _bleached(images, per_image(kept))
+    values.add_(fallen.add(fallen.flip(2, 3)))
+    return finished(values, images.dtype, published=published, in_range=False)
+
+
+def _magnified(images: Tensor, flakes: Stream, factor: float) -> Tensor:
+    """N(0, 1), as much of it as is seen, magnified: float64 (batch, 1, height, width)."""
+    height, width = images.shape[2:]
+    down, across = math.ceil(height / factor), math.ceil(width / factor)
+    noise = normal_field(flakes, down * across).to(torch.float64).view(-1, 1, down, across)
+    return clipped_zoom(noise, factor, (height, width))
+
+
+def _bleached(images: Tensor, kept: Tensor) -> Tensor:
+    """The picture, mixed with the brighter of itself and 1.5 × grey + 0.5: float32."""
+    values = to_float(images)
+    if images.shape[1] == 1:
+        grey = values.clone()
+    else:
+        grey = values[:, :1] * 0.299
+        grey.add_(values[:, 1:2] * 0.587).add_(values[:, 2:] * 0.114)
+    grey.mul_(1.5).add_(0.5 * full_scale(images))
+    bright = torch.maximum(values, grey)
+    return values.mul_(kept).add_(bright.mul_(1 - kept))

@@ -1,0 +1,55 @@
+"""How far each pixel is from the nearest marked one, in OpenCV's chamfer metric.
+
+G. Borgefors, "Distance transformations in digital images", CVGIP 1986: the shortest path of
+steps along rows and columns (1 px), diagonals (1.4 px) and knight's moves (2.1969 px).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MOST_PX = 20
+UNITS_PER_PX = 1000
+# A path needs two kinds of steps, in any order, so each kind's steps can be taken at once: by
+# strides that add up to every number of steps within MOST_PX.
+STEPS = (
+    (1000, ((0, 1), (1, 0)), (1, 2, 4, 8, 5)),
+    (1400, ((1, 1), (1, -1)), (1, 2, 4, 7)),
+    (2197, ((1, 2), (2, 1), (2, -1), (1, -2)), (1, 2, 4, 2)),
+)
+
+
+def chamfer_distance(marks: Tensor) -> Tensor:
+    """The distance to the nearest mark, at most `MOST_PX`.
+
+    Args:
+        marks: 0 and 1, int16 (batch, height, width).
+
+    Returns:
+        int16 (batch, height, width), in thousandths of a pixel.
+    """
+    batch, height, width = marks.shape
+    # In a row of numbers, with gaps too wide to cross between rows, every stride is a shift.
+    pitch = width + MOST_PX
+    farthest = MOST_PX * UNITS_PER_PX
+    distance = marks.new_full((batch, height, pitch), farthest)
+    torch.mul(marks, -farthest, out=distance[:, :, :width]).add_(farthest)
+    flat = distance.view(batch, -1)
+    longer = torch.empty_like(flat)
+    for length, directions, strides in STEPS:
+        for down, right in directions:
+            for stride in strides:
+                shift = stride * (down * pitch + right)
+                _relax(flat, longer, shift, stride * length)
+    return distance[:, :, :width]
+
+
+def _relax(flat: Tensor, longer: Tensor, shift: int, length: int) -> None:
+    """Let every distance be at most `length` more than those `shift` before and behind."""
+    if shift >= flat.shape[1]:
+        return
+    torch.add(flat, length, out=longer)
+    before, behind = flat[:, shift:], flat[:, :-shift]
+    torch.minimum(before, longer[:, :-shift], out=before)
+    torch.minimum(behind, longer[:, shift:], out=behind)

@@ -1,0 +1,174 @@
+"""Filters against SciPy, and that they are the same to the bit in any batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from noctule.corruptions.filters import (
+    Border,
+    _rounded,
+    clipped_zoom,
+    disc_sums,
+    extended,
+    gaussian_filter,
+    sum_of_bytes,
+    sum_of_floats,
+    symmetric_sum,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+# For the smaller side of 61: radii 0, 1, 3, 10 by taps; 11, 80 and 680 by a matrix.
+SIGMAS_PX = [0.1, 0.3, 0.8, 2.5, 2.7, 20.0, 170.0]
+BORDERS: list[Border] = ["nearest", "reflect", "mirror"]
+NUMPY_BORDERS = {"nearest": "edge", "reflect": "symmetric", "mirror": "reflect"}
+
+
+def some(dtype: torch.dtype, *shape: int) -> torch.Tensor:
+    rng = np.random.default_rng(1)
+    if dtype == torch.uint8:
+        return torch.from_numpy(rng.integers(0, 256, shape, dtype=np.uint8))
+    return torch.from_numpy(rng.normal(0, 60, shape).astype(np.float32))
+
+
+@pytest.mark.parametrize("border", BORDERS)
+@pytest.mark.parametrize("sigma_px", SIGMAS_PX)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_as_scipy(dtype: torch.dtype, sigma_px: float, border: Border) -> None:
+    values = some(dtype, 2, 3, 61, 97)
+    expected = ndimage.gaussian_filter(
+        values.numpy().astype(float), (0, 0, sigma_px, sigma_px), mode=border
+    )
+    result = gaussian_filter(values, sigma_px, border=border)
+    assert result.dtype == torch.float32
+    assert np.abs(result.numpy() - expected).max() < 5e-4
+
+
+def test_another_deviation_for_each_axis_and_another_end() -> None:
+    values = some(torch.float32, 1, 1, 40, 50)
+    expected = ndimage.gaussian_filter(
+        values.numpy().astype(float), (0, 0, 1.5, 0.6), mode="reflect", truncate=3.0
+    )
+    result = gaussian_filter(values, (1.5, 0.6), truncate=3.0, border="reflect")
+    assert np.abs(result.numpy() - expected).max() < 5e-5
+
+
+@pytest.mark.parametrize("sigma_px", SIGMAS_PX)
+def test_what_is_flat_stays(sigma_px: float) -> None:
+    flat = torch.full((1, 1, 61, 97), 255, dtype=torch.uint8)
+    assert (gaussian_filter(flat, sigma_px) - 255).abs().max() < 2e-4
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("size", "sigma_px"), [((61, 97), 0.8), ((61, 97), 20.0), ((224, 224), 1.5)]
+)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.usefixtures("threads")
+def test_to_the_bit_in_any_batch(
+    dtype: torch.dtype, size: tuple[int, int], sigma_px: float
+) -> None:
+    values = some(dtype, 3, 3, *size)
+    torch.set_num_threads(1)
+    expected = gaussian_filter(values, sigma_px)
+    for count in (2, 3):
+        torch.set_num_threads(count)
+        assert gaussian_filter(values, sigma_px).equal(expected)
+        for number in range(3):
+            alone = gaussian_filter(values[number : number + 1, :1], sigma_px)
+            assert alone.equal(expected[number : number + 1, :1])
+
+
+@pytest.mark.parametrize("border", BORDERS)
+def test_extended_as_numpy_pad(border: Border) -> None:
+    planes = some(torch.uint8, 2, 5, 7)
+    expected = np.pad(planes.numpy(), ((0, 0), (4, 1), (2, 6)), NUMPY_BORDERS[border])
+    result = extended(planes, (4, 1), (2, 6), border, torch.int16)
+    assert result.dtype == torch.int16
+    assert np.array_equal(result.numpy(), expected)
+    beyond = extended(planes, (9, 0), (0, 11), "nearest")
+    assert np.array_equal(beyond.numpy(), np.pad(planes, ((0, 0), (9, 0), (0, 11)), "edge"))
+
+
+TAPS = [(3, 0.41234567891), (0, 0.3), (5, 0.2), (1, 1e-4)]
+
+
+def test_sums_of_shifted_rows() -> None:
+    values = some(torch.uint8, 2, 1000).to(torch.float32)
+    doubles = values.to(torch.float64)
+    expected = sum(weight * doubles[:, offset : offset + 990] for offset, weight in TAPS)
+    for summed in (sum_of_bytes, sum_of_floats):
+        assert (summed(values, TAPS, 990) - expected).abs().max() < 2e-4
+
+
+def test_sums_of_bytes_do_not_depend_on_fused_operations() -> None:
+    """Weights of 16 bits are kept as they are, and separate products and sums give the same."""
+    values = torch.arange(-256, 257, dtype=torch.float32).repeat(1, 3)
+    taps = [(number, (65535 - 2 * number) / 2**18) for number in range(9)]
+    assert sum_of_bytes(values, taps, 1500).equal(sum_of_floats(values, taps, 1500))
+
+
+@pytest.mark.parametrize("weight", [1 / 3, 0.06649, 0.7, 3e-5, -0.2, 65535.5 / 2**17])
+def test_products_of_bytes_and_rounded_weights_are_exact(weight: float) -> None:
+    rounded = _rounded(weight)
+    assert rounded == pytest.approx(weight, rel=2**-16)
+    numbers = torch.arange(-256, 257)
+    assert (numbers.float() * rounded).double().equal(numbers.double() * rounded)
+
+
+def test_symmetric_sum() -> None:
+    values = some(torch.float32, 2, 60)
+    result = symmetric_sum(values, [0.5, 0.2, 0.05], 7, torch.empty(2, 32))
+    place = torch.arange(32)
+    expected = 0.5 * values[:, place + 14]
+    expected += 0.2 * (values[:, place + 7] + values[:, place + 21])
+    expected += 0.05 * (values[:, place] + values[:, place + 28])
+    assert (result - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("radius", [0, 1, 3, 10, 20])
+@pytest.mark.parametrize("dtype", [torch.int16, torch.int32, torch.float64])
+def test_disc_sums(dtype: torch.dtype, radius: int) -> None:
+    """Bright bytes, so that sums of more than 128 of them leave 16 bits, signed."""
+    plane = some(torch.uint8, 50, 61).to(dtype) // 4 + 63
+    half_widths = [int((radius**2 - row**2) ** 0.5) for row in range(radius + 1)]
+    result = disc_sums(plane.flatten(), half_widths, 61)
+    line = np.arange(-radius, radius + 1)
+    disc = line**2 + line[:, None] ** 2 <= radius**2
+    expected = ndimage.correlate(plane.numpy().astype(int), disc.astype(int), mode="constant")
+    inner = expected[radius : 50 - radius, radius : 61 - radius]
+    for row, sums in enumerate(inner):
+        found = result[row * 61 : row * 61 + len(sums)]
+        assert np.array_equal(found.numpy(), sums)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.07, 1.5, 3.0, 15.9])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_clipped_zoom_as_scipy(dtype: torch.dtype, factor: float) -> None:
+    """The middle of the middle; with a factor of 1 nothing happens."""
+    values = some(torch.float32, 2, 1, 40, 61).to(dtype)
+    result = clipped_zoom(values, factor)
+    assert result.dtype == dtype
+    for plane, picture in zip(values[:, 0].numpy(), result[:, 0].numpy(), strict=True):
+        crop = [-int(-side // factor) for side in plane.shape]
+        top, left = (40 - crop[0]) // 2, (61 - crop[1]) // 2
+        middle = plane[top : top + crop[0], left : left + crop[1]].astype(float)
+        large = ndimage.zoom(middle, factor, order=1)
+        top, left = (large.shape[0] - 40) // 2, (large.shape[1] - 61) // 2
+        expected = large[top : top + 40, left : left + 61]
+        assert np.abs(picture - expected).max() < (1e-4 if dtype == torch.float32 else 1e-10)
+    cropped = values[:, :, (40 - crop[0]) // 2 :, (61 - crop[1]) // 2 :][
+        ..., : crop[0], : crop[1]
+    ]
+    assert clipped_zoom(cropped, factor, (40, 61)).equal(result)

@@ -1,0 +1,250 @@
+"""ImageNet-C's colours and codecs: released behaviour, and the other datasets' tables."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from skimage import color
+
+from corruption_cases import coffee, pictures
+from noctule.corruptions import CORRUPTIONS, LEVELS
+from noctule.corruptions.codec import through_jpeg
+from oracles.imagenet_c_color import ORACLES
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+# By dataset: 224 px, CIFAR (32 px), Tiny-ImageNet (64 px).
+TABLES: dict[str, dict[str, tuple[tuple[float, ...], ...]]] = {
+    "brightness_c": {
+        "change": (
+            (0.1, 0.2, 0.3, 0.4, 0.5), (0.05, 0.1, 0.15, 0.2, 0.3), (0.1, 0.2, 0.3, 0.4, 0.5),
+        ),
+    },
+    "contrast_c": {
+        "factor": (
+            (0.4, 0.3, 0.2, 0.1, 0.05), (0.75, 0.5, 0.4, 0.3, 0.15),
+            (0.4, 0.3, 0.2, 0.1, 0.05),
+        ),
+    },
+    "saturate": {
+        "factor": (
+            (0.3, 0.1, 2.0, 5.0, 20.0), (0.3, 0.1, 1.5, 2.0, 2.5), (0.3, 0.1, 2.0, 5.0, 30.0),
+        ),
+        "added": ((0.0, 0.0, 0.0, 0.1, 0.2),) * 3,
+    },
+    "pixelate_c": {
+        "share": (
+            (0.6, 0.5, 0.4, 0.3, 0.25), (0.95, 0.9, 0.85, 0.75, 0.65),
+            (0.9, 0.8, 0.7, 0.6, 0.5),
+        ),
+    },
+    "jpeg_compression": {
+        "quality": ((25, 18, 15, 10, 7), (80, 65, 58, 50, 40), (65, 58, 50, 40, 25)),
+    },
+}  # fmt: skip
+SIDES = (224, 32, 64)
+each_table = pytest.mark.parametrize(
+    ("name", "dataset"), [(name, dataset) for name in TABLES for dataset in range(3)]
+)
+
+
+def at_levels(name: str, dataset: int) -> list[dict[str, float]]:
+    """The parameters of each level."""
+    tables = {key: values[dataset] for key, values in TABLES[name].items()}
+    return [{key: row[level - 1] for key, row in tables.items()} for level in LEVELS]
+
+
+def cases(side: int) -> torch.Tensor:
+    """Pictures, a ramp of grays, and colours that are nearly gray or nearly black."""
+    images = pictures(5, side, side)
+    ramp = (torch.arange(side * side) % 256).to(torch.uint8).view(1, 1, side, side)
+    near = (images[1:2] % 3) + ramp.clamp(max=253)
+    return torch.cat([images, ramp.expand(1, 3, -1, -1), near, images[1:2] % 4])
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_table_for_224_px(name: str) -> None:
+    for level, values in zip(LEVELS, at_levels(name, 0), strict=True):
+        drawn = CORRUPTIONS[name].sample([0], level=level)
+        assert {key: value.item() for key, value in drawn.items()} == values  # type: ignore[union-attr]
+
+
+@each_table
+def test_the_tables_of_all_datasets(name: str, dataset: int) -> None:
+    images = cases(SIDES[dataset])
+    corruption = CORRUPTIONS[name].with_tables(
+        {key: values[dataset] for key, values in TABLES[name].items()}
+    )
+    for level, values in zip(LEVELS, at_levels(name, dataset), strict=True):
+        wanted = np.stack(
+            [ORACLES[name].picture(image.to(torch.int64).numpy(), **values) for image in images]
+        )
+        assert np.abs(corruption(images, level=level).numpy() - wanted).max() <= 0.501
+        exact = corruption(images / 255, level=level).numpy() * 255
+        assert np.abs(exact - wanted).max() <= 0.002
+
+
+# ------------------------------------------------------------------------------- published mode
+
+
+def released(name: str, image: NDArray[np.uint8], **values: Any) -> NDArray[np.uint8]:
+    """What the released code does to one picture (height, width, 3): in float64, truncated."""
+    pixels = image / 255.0
+    if name == "contrast_c":
+        mean = pixels.mean(axis=(0, 1), keepdims=True)
+        pixels = (pixels - mean) * values["factor"] + mean
+    else:
+        hsv = color.rgb2hsv(pixels)
+        if name == "brightness_c":
+            hsv[..., 2] = np.clip(hsv[..., 2] + values["change"], 0, 1)
+        else:
+            hsv[..., 1] = np.clip(hsv[..., 1] * values["factor"] + values["added"], 0, 1)
+        pixels = color.hsv2rgb(hsv)
+    result: NDArray[np.uint8] = np.uint8(np.clip(pixels, 0, 1) * 255)
+    return result
+
+
+@pytest.mark.parametrize("dataset", range(3))
+@pytest.mark.parametrize("name", ["brightness_c", "contrast_c", "saturate"])
+def test_published_mode_truncates_as_the_released_code(name: str, dataset: int) -> None:
+    """Whole results, which float64 may miss by its last bit, may differ: by one, upwards."""
+    images = cases(SIDES[dataset])
+    corruption = CORRUPTIONS[name]
+    published = corruption.in_mode("published")
+    for values in at_levels(name, dataset):
+        result = published(images, **values).numpy()
+        theirs = np.stack(
+            [released(name, image.permute(1, 2, 0).numpy(), **values) for image in images]
+        ).transpose(0, 3, 1, 2)
+        higher = result.astype(int) - theirs
+        assert set(np.unique(higher)) <= {0, 1}
+        wanted = np.stack(
+            [ORACLES[name].picture(image.to(torch.int64).numpy(), **values) for image in images]
+        )
+        assert (np.abs(wanted - wanted.round())[higher == 1] < 1e-4).all()
+        assert (result == np.floor(wanted + 1e-4)).mean() > 0.9999
+        exact = images / 255
+        assert published(exact, **values).equal(corruption(exact, **values))
+
+
+@pytest.mark.parametrize("name", ["pixelate_c", "jpeg_compression"])
+def test_no_modes_where_nothing_is_truncated(name: str) -> None:
+    assert not CORRUPTIONS[name].has_modes
+
+
+# ----------------------------------------------------------------------------------- the pieces
+
+
+def test_black_becomes_gray_and_grays_become_red() -> None:
+    """By hand: black + .2 → 51; gray 100 of saturation .2 → 100, 80, 80."""
+    black = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
+    assert CORRUPTIONS["brightness_c"](black, change=0.2).unique().tolist() == [51]
+    gray = torch.full_like(black, 100)
+    red = CORRUPTIONS["saturate"](gray, factor=20.0, added=0.2)
+    assert red[0, :, 0, 0].tolist() == [100, 80, 80]
+    assert CORRUPTIONS["saturate"](gray, factor=20.0, added=0.0).equal(gray)
+    # Saturation (200 − 100) / 200 = ½ becomes 0: all channels at the value.
+    color_ = torch.tensor([200, 100, 150], dtype=torch.uint8).view(1, 3, 1, 1)
+    color_ = color_.expand(1, 3, 16, 16)
+    assert CORRUPTIONS["saturate"](color_, factor=0.0, added=0.0).unique().tolist() == [200]
+
+
+@pytest.mark.parametrize("value", [1e-45, 1e-38, 1e-31, 1e-20, 1e-6])
+def test_nearly_black_float32_does_not_overflow(value: float) -> None:
+    images = torch.zeros(1, 3, 16, 16)
+    images[:, 0], images[:, 1, 8:], images[:, 2, :, 8:] = value, value, value / 2
+    brighter = CORRUPTIONS["brightness_c"](images, change=0.5)
+    assert brighter.isfinite().all()
+    assert brighter.amax(dim=1).sub(0.5).abs().max() < 1e-5
+    if value > 1e-29:  # still a colour: red with half as much blue
+        assert (brighter[0, 2, :8, 8:] - 0.25).abs().max() < 1e-5
+    redder = CORRUPTIONS["saturate"](images, factor=20.0, added=0.2)
+    assert redder.isfinite().all()
+    assert redder.max() <= value * (1 + 1e-6)
+
+
+def with_pillow(image: torch.Tensor, size: tuple[int, int]) -> NDArray[np.int64]:
+    height, width = image.shape[1:]
+    picture = Image.fromarray(image.permute(1, 2, 0).numpy().copy())
+    box = Image.Resampling.BOX
+    result = picture.resize(size, box).resize((width, height), box)
+    return np.asarray(result).transpose(2, 0, 1).astype(np.int64)
+
+
+@pytest.mark.parametrize("dataset", range(3))
+def test_pixelate_is_within_a_level_of_pillow(dataset: int) -> None:
+    side = SIDES[dataset]
+    for values in at_levels("pixelate_c", dataset):
+        small = int(side * values["share"])
+        for number, image in enumerate(pictures(5, side, side)):
+            result = CORRUPTIONS["pixelate_c"](image[None], ids=[number], **values)[0]
+            assert np.abs(result.numpy() - with_pillow(image, (small, small))).max() <= 1
+
+
+@pytest.mark.parametrize("share", [0.05, 0.07, 0.1])
+def test_pixelate_with_large_blocks(share: float) -> None:
+    """Of more pixels than 16 bits hold the sum of: 128 white ones."""
+    image = pictures(1, 48, 80).clamp(min=200)
+    wanted = ORACLES["pixelate_c"].picture(image[0].to(torch.int64).numpy(), share=share)
+    result = CORRUPTIONS["pixelate_c"](image, share=share)[0].numpy()
+    assert np.abs(result - wanted).max() <= 0.501
+
+
+def test_pixelate_to_one_pixel_and_to_all() -> None:
+    images = pictures(5, 48, 80)
+    mean = images.double().mean(dim=(2, 3), keepdim=True)
+    flat = CORRUPTIONS["pixelate_c"](images, share=0.0)
+    assert (flat - mean).abs().max() <= 0.501
+    assert CORRUPTIONS["pixelate_c"](images, share=1.0).equal(images)
+    exact = CORRUPTIONS["pixelate_c"](images / 255, share=0.0)
+    assert (exact * 255 - mean).abs().max() <= 0.002
+
+
+def pillow_jpeg(image: torch.Tensor, quality: int) -> torch.Tensor:
+    pixels = image.permute(1, 2, 0).numpy().copy()
+    stream = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if len(image) == 1 else pixels).save(
+        stream, "JPEG", quality=quality
+    )
+    opened = np.asarray(Image.open(stream)).reshape(pixels.shape)
+    return torch.from_numpy(opened.transpose(2, 0, 1).copy())
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpeg_is_pillows_to_the_bit(channels: int, threads: int) -> None:
+    """At every kind of edge of its blocks, whatever the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for size in ((16, 16), (17, 33), (48, 80), (97, 61)):
+            images = pictures(7, *size, channels=channels)
+            qualities = [1, 7, 25, 50, 85, 95, 100]
+            kept = images.clone()
+            result = through_jpeg(images, qualities)
+            assert images.equal(kept)
+            for image, opened, quality in zip(images, result, qualities, strict=True):
+                assert opened.equal(pillow_jpeg(image, quality)), (size, quality)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_jpeg_of_an_empty_batch() -> None:
+    images = torch.zeros(0, 3, 16, 16, dtype=torch.uint8)
+    assert through_jpeg(images, []).equal(images)
+
+
+@pytest.mark.parametrize("off", [-0.4, 0.4])
+def test_jpeg_rounds_float32_to_bytes(off: float) -> None:
+    images = coffee()[None, :, :64, :64]
+    between = (images / 255 + off / 255).clamp(0, 1)
+    for quality in (7, 80):
+        result = CORRUPTIONS["jpeg_compression"](between, quality=quality) * 255
+        wanted = CORRUPTIONS["jpeg_compression"](images, quality=quality)
+        assert result.round().to(torch.uint8).equal(wanted)
