@@ -11,6 +11,7 @@ import torch
 
 from corruption_cases import both_dtypes, coffee, each, pictures
 from noctule.corruptions import CORRUPTIONS, LEVELS, Corruption, corrupt, spec
+from noctule.corruptions.draws import PerLevel
 from noctule.sampling import Stream
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -101,12 +102,17 @@ def test_order_free(case: Case) -> None:
     assert result.equal(case.corruption(images, ids=IDS)[order])
 
 
+# The flat picture's grays stay, and its one edge may fall between blocks.
+FLAT_STAYS = ("gray_scale", "hue", "saturate", "pixelate", "pixelate_c", "zoom_blur")
+
+
 @each_case
 def test_every_picture_is_changed(case: Case) -> None:
-    result = case.corruption(case.images(), ids=IDS)
+    # A mild level of a blur, scaled to 32 px, is less than a pixel wide and may show nothing.
+    tables = any(isinstance(draw, PerLevel) for draw in case.corruption.draws.values())
+    result = case.corruption(case.images(), ids=IDS, level=5 if tables else None)
     for number, image in enumerate(case.images()):
-        flat = number == 4  # its grays stay, and its one edge may fall between blocks
-        if not (flat and case.corruption.name in ("gray_scale", "hue", "pixelate")):
+        if not (number == 4 and case.corruption.name in FLAT_STAYS):
             assert not result[number].equal(image), number
 
 
@@ -137,7 +143,8 @@ def test_any_memory_layout(c: Corruption, dtype: torch.dtype) -> None:
         assert other.equal(before)
     shared = c(layouts[-1], ids=IDS[:3])
     assert shared[0].equal(expected[0])
-    assert not shared[0].equal(shared[1])
+    if any(not isinstance(draw, PerLevel) for draw in c.draws.values()):
+        assert not shared[0].equal(shared[1])  # else both may have the same level
 
 
 @both_dtypes
@@ -242,6 +249,10 @@ def test_the_forms_of_an_id(c: Corruption) -> None:
     assert corrupt(images, c.name, ids=range(3), seed=0, level=None).equal(expected)
 
 
+# Their published tables do not rise from level to level in every respect.
+UNEVEN = ("saturate", "elastic_transform", "fog", "frost", "glass_blur", "snow", "spatter")
+
+
 @each
 def test_harder_levels_change_more(c: Corruption) -> None:
     # 120 is a multiple of pixelate's 2, 3 and 4: where 3 leaves a rest of 2, as at 224, the
@@ -252,8 +263,9 @@ def test_harder_levels_change_more(c: Corruption) -> None:
         (c(images, level=level).to(torch.float32) - image).abs().mean().item()
         for level in LEVELS
     ]
-    assert changes[0] > 0
-    assert changes == sorted(changes), changes
-    assert changes[-1] > 1.2 * changes[0], changes
+    assert min(changes) > 0
+    if c.name not in UNEVEN:
+        assert changes == sorted(changes), changes
+    assert max(changes) > 1.2 * min(changes), changes
     full = (c(images).to(torch.float32) - image).abs().mean().item()
-    assert changes[0] < full < changes[-1]
+    assert min(changes) < full < max(changes)

@@ -133,9 +133,8 @@ def test_published_mode_truncates_as_the_released_code(name: str, dataset: int) 
         assert published(exact, **values).equal(corruption(exact, **values))
 
 
-@pytest.mark.parametrize("name", ["pixelate_c", "jpeg_compression"])
-def test_no_modes_where_nothing_is_truncated(name: str) -> None:
-    assert not CORRUPTIONS[name].has_modes
+def test_jpeg_has_no_modes() -> None:
+    assert not CORRUPTIONS["jpeg_compression"].has_modes
 
 
 # ----------------------------------------------------------------------------------- the pieces
@@ -169,22 +168,41 @@ def test_nearly_black_float32_does_not_overflow(value: float) -> None:
     assert redder.max() <= value * (1 + 1e-6)
 
 
-def with_pillow(image: torch.Tensor, size: tuple[int, int]) -> NDArray[np.int64]:
+def with_pillow(image: torch.Tensor, share: float, back: Image.Resampling) -> torch.Tensor:
+    """All channels together, as released."""
     height, width = image.shape[1:]
     picture = Image.fromarray(image.permute(1, 2, 0).numpy().copy())
-    box = Image.Resampling.BOX
-    result = picture.resize(size, box).resize((width, height), box)
-    return np.asarray(result).transpose(2, 0, 1).astype(np.int64)
+    small = (int(width * share), int(height * share))
+    result = picture.resize(small, Image.Resampling.BOX).resize((width, height), back)
+    return torch.from_numpy(np.asarray(result).transpose(2, 0, 1).copy())
 
 
 @pytest.mark.parametrize("dataset", range(3))
 def test_pixelate_is_within_a_level_of_pillow(dataset: int) -> None:
-    side = SIDES[dataset]
+    """And the same in published mode; a later port's enlarging by NEAREST is no different."""
+    side, corruption = SIDES[dataset], CORRUPTIONS["pixelate_c"]
+    images = pictures(5, side, side)
     for values in at_levels("pixelate_c", dataset):
-        small = int(side * values["share"])
-        for number, image in enumerate(pictures(5, side, side)):
-            result = CORRUPTIONS["pixelate_c"](image[None], ids=[number], **values)[0]
-            assert np.abs(result.numpy() - with_pillow(image, (small, small))).max() <= 1
+        for back in (Image.Resampling.BOX, Image.Resampling.NEAREST):
+            theirs = torch.stack([with_pillow(i, values["share"], back) for i in images])
+            assert corruption.in_mode("published")(images, **values).equal(theirs)
+            result = corruption(images, **values)
+            assert (result.to(torch.int16) - theirs).abs().max() <= 1
+        exact = images / 255
+        assert corruption.in_mode("published")(exact, **values).equal(
+            corruption(exact, **values)
+        )
+
+
+@pytest.mark.parametrize("size", [(97, 61), (48, 80), (17, 31)])
+def test_published_pixelate_is_pillows_at_any_size(size: tuple[int, int]) -> None:
+    images, published = pictures(5, *size), CORRUPTIONS["pixelate_c"].in_mode("published")
+    shares = [0.95, 0.6, 0.5, 0.3, 0.25]
+    result = published(images, share=torch.tensor(shares, dtype=torch.float64))
+    for image, share, found in zip(images, shares, result, strict=True):
+        assert found.equal(with_pillow(image, share, Image.Resampling.BOX))
+    grey = published(images[:, :1], share=torch.tensor(shares, dtype=torch.float64))
+    assert grey.equal(result[:, :1])
 
 
 @pytest.mark.parametrize("share", [0.05, 0.07, 0.1])

@@ -55,7 +55,7 @@ def defocus_blur(
     return np.clip(blurred, 0, 255)
 
 
-# ----------------------------------------------------------- gaussian_blur, glass_blur, zoom_blur
+# --------------------------------------------------------- gaussian_blur, glass_blur, zoom_blur
 
 
 def gaussian_blur(

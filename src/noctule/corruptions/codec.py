@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchvision.io import decode_jpeg, encode_jpeg
@@ -27,19 +28,20 @@ def through_jpeg(images: Tensor, quality: Sequence[int]) -> Tensor:
     >>> through_jpeg(torch.full((1, 1, 16, 16), 77, dtype=torch.uint8), [85])[0, 0, 0, 0].item()
     77
     """
-    # Colours last, as the codec wants them, here and not there: torch would start threads of
-    # its own in each of the threads below.
-    rows = images.cpu().permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
-    opened = [torch.empty(0)] * len(images)
+    # All that torch does is done here, for the whole batch with colours last as the codec wants
+    # them: within the threads below it would start threads of its own for every image.
+    rows = images.cpu().permute(0, 2, 3, 1).contiguous()
+    opened = np.empty(rows.shape, dtype=np.uint8)
     threads = max(1, min(torch.get_num_threads(), len(images)))
 
     def work(start: int) -> None:
         for number in range(start, len(images), threads):
-            opened[number] = decode_jpeg(encode_jpeg(rows[number], quality=quality[number]))
+            file = encode_jpeg(rows[number].permute(2, 0, 1), quality=quality[number])
+            opened[number] = decode_jpeg(file).permute(1, 2, 0).numpy()
 
     if threads == 1:
         work(0)
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(work, range(threads)))
-    return torch.stack(opened).to(images.device) if opened else images.clone()
+    return torch.from_numpy(opened).permute(0, 3, 1, 2).contiguous().to(images.device)

