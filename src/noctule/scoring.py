@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -71,6 +74,20 @@ def _of_a_part(reference: Reference, store: RunStore) -> str | None:
     )
 
 
+def _mode(benchmark: Mapping[str, Any]) -> str:
+    """The mode, and the quality of the JPEG files that pictures pass through in it."""
+    mode = str(benchmark.get("mode", "corrected"))
+    quality = benchmark.get("stored_jpeg_quality")
+    return f"{mode}, as JPEG {quality}" if mode == "published" and quality else mode
+
+
+def _tables(benchmark: Mapping[str, Any], conditions: Sequence[str]) -> str:
+    """The tables of levels of the corruptions in these conditions."""
+    wanted = {condition.partition("@")[0] for condition in conditions}
+    tables = {key: one for key, one in benchmark.get("tables", {}).items() if key in wanted}
+    return f"{json.dumps(tables)} for {benchmark.get('side_px', 224)} px" if tables else "none"
+
+
 def check_reference(run: RunStore, reference: RunStore) -> None:
     """Refuse a reference run whose errors are not comparable.
 
@@ -81,6 +98,8 @@ def check_reference(run: RunStore, reference: RunStore) -> None:
     for what, here, there in (
         ("other data", ours.dataset["fingerprint"], theirs.dataset["fingerprint"]),
         ("another seed", ours.seed, theirs.seed),
+        ("another mode", *(_mode(one.benchmark) for one in (ours, theirs))),
+        ("other levels", *(_tables(one.benchmark, ours.conditions) for one in (ours, theirs))),
     ):
         if here != there:
             raise InputError(

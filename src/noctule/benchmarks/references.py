@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from noctule.benchmarks.conditions import CLEAN, Condition, refuse_duplicates
 from noctule.config import Refused, Spec, read_spec
-from noctule.corruptions import LEVELS
+from noctule.corruptions import LEVELS, Mode
 from noctule.errors import InputError
 
 REFERENCES_FOLDER = Path(__file__).parent / "references"
@@ -29,12 +29,14 @@ class Reference(Spec):
         errors: top-1 error as a fraction in [0, 1] by condition name; `clean` is required. The
             error over a corruption's full range also stands for its five levels together,
             whose mean it is.
+        mode: the mode they were measured in, where they apply to that one only.
     """
 
     model: Text
     domain: Text
     source: Text
     errors: dict[str, ErrorRate]
+    mode: Mode | None = None
 
     @field_validator("errors")
     @classmethod

@@ -163,18 +163,25 @@ class Benchmark(Spec):
         """Reference errors that apply to data of this domain, or None.
 
         The benchmark's own come first, then those shipped with the package that cover every
-        condition. Data of unknown origin (None) has none.
+        condition, of its mode and of the levels in the code. Data of unknown origin (None) has
+        none.
         """
-        known = (*self.references, *shipped_references())
-        fitting = (one for one in known if one.domain == domain)
+        fitting = (one for one in self.known_references() if one.domain == domain)
         return next((one for one in fitting if not one.lacks(self.conditions)), None)
+
+    def known_references(self) -> tuple[Reference, ...]:
+        """Its own, and those shipped with the package that are of the same pictures."""
+        shipped = () if self.tables else shipped_references()
+        alike = (one for one in shipped if one.mode in (None, self.mode))
+        return (*self.references, *alike)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with the keys of the TOML file; `from_dict` is the inverse."""
-        data = self.model_dump(mode="json")
+        data = self.model_dump(mode="json", exclude_none=True)
         for key in LATER_FIELDS:  # absent where they say nothing: runs of before go on
-            if data[key] == type(self).model_fields[key].get_default(call_default_factory=True):
-                del data[key]
+            field = type(self).model_fields[key]
+            if data.get(key) == field.get_default(call_default_factory=True):
+                data.pop(key, None)
         data["levels"] = "full" if self.levels is None else list(self.levels)
         return data
 
@@ -186,7 +193,7 @@ class Benchmark(Spec):
 
 def why_no_reference(benchmark: Benchmark, domain: str | None) -> str:
     """The sentence shown in place of CE where `reference_for(domain)` is None."""
-    known = (*benchmark.references, *shipped_references())
+    known = benchmark.known_references()
     fitting = [one for one in known if not one.lacks(benchmark.conditions)]
     remedy = "pass --reference RUN, a run of the reference model on this data"
     for reference in known:

@@ -52,6 +52,7 @@ def measure() -> Reference:
         domain=DATA,
         source=f"python -m noctule.training.reference, noctule {__version__}, seed 0",
         errors=errors,
+        mode="corrected",
     )
 
 

@@ -1,0 +1,68 @@
+"""Which run may serve another as its reference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from noctule import InputError
+from noctule.benchmarks import Benchmark
+from noctule.scoring import check_reference
+from noctule.store import RunIdentity, RunStore
+
+PLAIN = {"name": "n", "title": "t", "source": "s", "levels": [1, 2, 3, 4, 5]}
+TABLES = {"contrast_c": {"factor": [0.9, 0.8, 0.7, 0.6, 0.5]}}
+
+
+def run(**benchmark: Any) -> RunStore:
+    spec = Benchmark.from_dict({**PLAIN, "corruptions": ["contrast_c"], **benchmark})
+    data = {"fingerprint": "f", "num_images": 3}
+    identity = RunIdentity({}, spec.to_dict(), data, 0, 1, 1, "float32", "cpu", "stop")
+    return RunStore(Path("run"), identity)
+
+
+def test_the_same_pictures_are_comparable() -> None:
+    check_reference(run(), run())
+    check_reference(run(mode="published"), run(mode="published"))
+    check_reference(run(), run(stored_jpeg_quality=85))  # which says nothing when corrected
+    check_reference(run(tables=TABLES), run(tables=TABLES, name="m"))
+    more = {"gaussian_blur": {"sigma_px": [1, 2, 3, 4, 5]}}
+    both = ["contrast_c", "gaussian_blur"]
+    check_reference(run(), run(corruptions=both, tables=more))  # of what the run lacks
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"mode": "published"}, "another mode"),
+        ({"tables": TABLES}, "other levels"),
+        ({"levels": [1]}, "lacks contrast_c@2"),
+    ],
+)
+def test_other_pictures_are_refused(changes: dict[str, Any], what: str) -> None:
+    with pytest.raises(InputError, match=what):
+        check_reference(run(), run(**changes))
+
+
+def test_what_published_pictures_were_stored_as_counts() -> None:
+    stored = run(mode="published", stored_jpeg_quality=85)
+    with pytest.raises(InputError, match=r"published, as JPEG 85\) than run \(published\)"):
+        check_reference(run(mode="published"), stored)
+    scaled = {"gaussian_blur": {"sigma_px": [1, 2, 3, 4, 5]}}
+    ours = run(corruptions=["gaussian_blur"], tables=scaled)
+    theirs = run(corruptions=["gaussian_blur"], tables=scaled, side_px=32)
+    with pytest.raises(InputError, match="other levels"):
+        check_reference(ours, theirs)
+
+
+def test_other_data_and_seeds_are_refused() -> None:
+    other = run()
+    seeded = RunStore(Path("run"), replace(other.identity, seed=1))
+    with pytest.raises(InputError, match="another seed"):
+        check_reference(run(), seeded)
+    data = {**other.identity.dataset, "fingerprint": "g"}
+    with pytest.raises(InputError, match="other data"):
+        check_reference(run(), RunStore(Path("run"), replace(other.identity, dataset=data)))
