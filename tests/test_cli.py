@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 import torch
 from PIL import Image
@@ -238,3 +239,55 @@ def test_local_weights_are_loaded_and_pickles_refused(noctule_cli, tmp_path) -> 
     )
     assert status == 2
     assert "weights.pt" in err
+
+
+def test_a_benchmark_of_levels_in_both_modes(noctule_cli, folder, tmp_path) -> None:
+    runs = {mode: tmp_path / mode for mode in ("corrected", "published")}
+    for mode, out in runs.items():
+        status, table, err = noctule_cli(
+            "evaluate", MODEL, folder, "-b", "cifar10-c-extra", "--mode", mode, "--out", out
+        )
+        assert status == 0, err
+        assert "gaussian_blur" in table
+        assert "No CE: no reference errors are known for cifar10-c-extra" in " ".join(
+            table.split()
+        )
+    rows = {mode: noctule.RunStore.open(out).rows() for mode, out in runs.items()}
+    assert rows["corrected"].num_rows == rows["published"].num_rows
+    clean = {
+        mode: table.filter(pc.equal(table["condition"], "clean"))
+        for mode, table in rows.items()
+    }
+    assert clean["corrected"].equals(clean["published"])
+    assert not rows["corrected"].equals(rows["published"])  # truncated, not rounded
+    status, table, err = noctule_cli(
+        "metrics", runs["corrected"], "--reference", runs["published"]
+    )
+    assert status == 2
+    assert "another mode" in err
+    status, table, err = noctule_cli(
+        "metrics", runs["corrected"], "--reference", runs["corrected"]
+    )
+    assert status == 0, err
+    assert "mean error, mCE, relative mCE" in table
+
+
+def test_show_draws_a_benchmark_in_a_mode(noctule_cli, tmp_path) -> None:
+    out = tmp_path / "sheet.png"
+    status, _, err = noctule_cli(
+        "show", "coffee", "-b", "tiny-imagenet-c", "-c", "contrast_c", "--mode", "published",
+        "--size-px", "64", "--out", out,
+    )  # fmt: skip
+    assert status == 0, err
+    from noctule.data.photo_patches import photograph
+    from noctule.models import Preprocessing
+
+    picture = Preprocessing(resize_px=64, crop_px=(64, 64)).picture(photograph("coffee"))
+    (expected,) = noctule.corrupt(
+        picture[None], "contrast_c", ids=["coffee"], mode="published", factor=0.05
+    )
+    tile = np.asarray(Image.open(out))[6 + 18 : 6 + 18 + 64, 6 + 5 * 70 : 6 + 5 * 70 + 64]
+    assert np.array_equal(tile, expected.permute(1, 2, 0).numpy())
+    status, _, err = noctule_cli("show", "-b", "imagenet-c", "-c", "hue", "--out", out)
+    assert status == 2
+    assert "imagenet-c: unknown corruption 'hue'" in err
