@@ -27,7 +27,7 @@ from test_corruption_oracles import of_image
 SPATTER = CORRUPTIONS["spatter"]
 CIFAR = {
     "mean": (0.62, 0.65, 0.65, 0.65, 0.65),
-    "spread": (0.1, 0.1, 0.3, 0.1, 0.1),
+    "spread_px": (0.7, 0.7, 2.1, 0.7, 0.7),
     "sigma_px": (4.9, 5.6, 7.0, 4.9, 3.5),
     "threshold": (0.7, 0.7, 0.69, 0.69, 0.68),
     "intensity": (0.5, 0.5, 0.5, 0, 0),
@@ -141,7 +141,7 @@ def test_published_is_the_released_code(level: int, monkeypatch: pytest.MonkeyPa
 def test_deep_water(mode: Any) -> None:
     """Deeper than 1: the released code's bytes begin again at 0, which makes edges."""
     images = pictures(4, 48, 64, dtype=torch.float32)
-    fixed = {"mean": 0.95, "spread": 0.6, "sigma_px": 9.0, "threshold": 0.9, "mud": 0,
+    fixed = {"mean": 0.95, "spread_px": 0.6 * 224 / 48, "sigma_px": 9.0, "threshold": 0.9, "mud": 0,
              "intensity": 0.8}  # fmt: skip
     result = corrupt(images, "spatter", level=1, mode=mode, **fixed)
     drawn = SPATTER.sample(range(4), level=1)
@@ -171,17 +171,17 @@ def test_without_liquid_nothing_changes() -> None:
     images = pictures(3, 32, 48)
     for mud in (0, 1):
         assert corrupt(images, "spatter", mud=mud, intensity=1.0, threshold=50.0).equal(images)
-        dry = corrupt(images, "spatter", mode="published", mud=mud, mean=0.0, spread=0.0)
+        dry = corrupt(images, "spatter", mode="published", mud=mud, mean=0.0, spread_px=0.0)
         assert dry.equal(images)
 
 
 def test_mud_is_brown_and_water_turquoise() -> None:
     black = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
-    mud = corrupt(black, "spatter", mud=1, mean=0.9, spread=0.0)  # mud everywhere
+    mud = corrupt(black, "spatter", mud=1, mean=0.9, spread_px=0.0)  # mud everywhere
     assert mud[0, :, 30, 30].tolist() == [63, 42, 20]
-    water = corrupt(black, "spatter", mud=0, mean=0.9, spread=0.0, intensity=1.0)
+    water = corrupt(black, "spatter", mud=0, mean=0.9, spread_px=0.0, intensity=1.0)
     assert water[0, :, 30, 30].tolist() == [175, 238, 238]  # no edge: as bright all over
-    grey = corrupt(black[:, :1], "spatter", mud=1, mean=0.9, spread=0.0)
+    grey = corrupt(black[:, :1], "spatter", mud=1, mean=0.9, spread_px=0.0)
     assert grey[0, 0, 30, 30].item() == round(0.2989 * 63 + 0.587 * 42 + 0.114 * 20)
 
 

@@ -249,7 +249,7 @@ def spatter(
     image: Picture,
     *,
     mean: float,
-    spread: float,
+    spread_px: float,
     sigma_px: float,
     threshold: float,
     mud: int,
@@ -260,7 +260,7 @@ def spatter(
     channels, height, width = image.shape
     scale = min(height, width) / 224
     noise = stats.norm.ppf((liquid.halves(height * width) + 0.5) / 65536)
-    noise = mean + spread * noise.reshape(height, width)
+    noise = mean + spread_px * scale * noise.reshape(height, width)
     depth = ndimage.gaussian_filter(noise, sigma_px * scale, mode="nearest")
     if mud:
         cover = ndimage.gaussian_filter(

@@ -44,7 +44,9 @@ def field_index(stream: Stream, count: int) -> Tensor:
 
 def normal_field(stream: Stream, count: int) -> Tensor:
     """N(0, 1) for each element: float32 (batch, count)."""
-    return normal_table(stream.keys.device)[field_index(stream, count)]
+    # A third of the cost of indexing.
+    index = field_index(stream, count).flatten()
+    return normal_table(stream.keys.device).index_select(0, index).view(-1, count)
 
 
 def uniform_field(stream: Stream, count: int) -> Tensor:

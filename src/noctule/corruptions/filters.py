@@ -145,12 +145,17 @@ def sum_of_bytes(values: Tensor, taps: Sequence[tuple[int, float]], length: int)
     Args:
         values: float32 (planes, n), whole numbers from −256 to 256.
     """
-    total = torch.zeros(len(values), length, device=values.device)
-    lost = [(offset, weight - _rounded(weight)) for offset, weight in taps]
-    large = [(offset, rest) for offset, rest in lost if abs(rest) > 2.0**-20]
-    pooled = math.fsum(rest for _, rest in lost) - math.fsum(rest for _, rest in large)
-    for offset, weight in [*taps, *large, (taps[0][0], pooled)]:
-        total.add_(values[:, offset : offset + length], alpha=_rounded(weight))
+    kept = [(offset, _rounded(weight)) for offset, weight in taps]
+    lost = [
+        (offset, weight - most) for (offset, weight), (_, most) in zip(taps, kept, strict=True)
+    ]
+    large = [(offset, weight) for offset, weight in lost if abs(weight) > 2.0**-20]
+    pooled = math.fsum(weight for _, weight in lost) - math.fsum(weight for _, weight in large)
+    rest = [(offset, _rounded(weight)) for offset, weight in [*large, (taps[0][0], pooled)]]
+    (first, weight), *others = kept
+    total = values[:, first : first + length] * weight
+    for offset, weight in [*others, *rest]:
+        total.add_(values[:, offset : offset + length], alpha=weight)
     return total
 
 

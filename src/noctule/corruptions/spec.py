@@ -145,7 +145,7 @@ class Corruption:
     def apply(self, images: Tensor, **parameters: Tensor | Stream) -> Tensor:
         """Apply given parameters, a value (or stream) per image; nothing is drawn."""
         check_images(images, where=self.name, channels=self.channels)
-        images = images.contiguous()
+        images = images.detach().contiguous()
         kernel = self.kernel
         if self.has_modes:
             kernel = functools.partial(kernel, published=self.mode == "published")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -55,20 +56,20 @@ def by_setting(
     images: Tensor,
     parameters: Sequence[Tensor],
     change: Callable[..., Tensor],
-    *streams: Stream,
+    *others: Stream | Tensor,
 ) -> Tensor:
-    """Apply `change(part, *values, *streams)` to the images with the same parameters together.
+    """Apply `change(part, *values, *others)` to the images with the same parameters together.
 
     Args:
         parameters: a value for each image, (batch,).
-        streams: of all images.
+        others: streams of, or values for, all images.
     """
     settings = alike(*parameters)
     if len(settings) == 1:  # spares two copies
-        return change(images, *settings[0][1], *streams)
+        return change(images, *settings[0][1], *others)
     result = torch.empty_like(images)
     for chosen, values in settings:
-        few = [stream[chosen] for stream in streams]
+        few = [other[chosen] for other in others]
         part = change(images.index_select(0, chosen), *values, *few)
         for number, image in zip(chosen.tolist(), part, strict=True):
             result[number] = image
@@ -146,6 +147,7 @@ class Disc:
         total = 2 * sum(weights) - 1
         return [weight / total for weight in weights]
 
+    @functools.cached_property
     def gain(self) -> list[tuple[float, list[list[int]]]]:
         """What the released kernel has more than this: weights, and their rows and columns."""
         grid, soft = max(_GRID_PX, self.reach), self.soft
@@ -192,7 +194,7 @@ def _defocused(planes: Tensor, disc: Disc, *, published: bool) -> Tensor:
         total = symmetric_sum(total, soft, step, total.new_empty(1, shorter))
     total.mul_(1 / disc.area)
     middle = start
-    for weight, pixels in disc.gain() if published else ():
+    for weight, pixels in disc.gain if published else ():
         part = torch.zeros_like(total, dtype=wide.dtype)
         for row, column in pixels:
             part.add_(flat[(margin + row) * pitch + margin + column :][: total.shape[1]])

@@ -37,12 +37,12 @@ def brightness_c(images: Tensor, *, published: bool = False, change: Tensor) -> 
             values more; that is not imitated.
         change: in [0, 1] units, (batch,).
     """
-    white = full_scale(images)
+    white, nudge = full_scale(images), _nudge(images, published)
     value = _largest(images)
     black = _is_zero(value)
     # Black is made 1, so that its ratio is what it shall become.
-    ratio = (value.to(torch.float32) + white * per_image(change)).clamp_(max=white)
-    ratio.div_(value + black)
+    ratio = value.to(torch.float32) + (white * per_image(change) + nudge)
+    ratio.clamp_(max=white + nudge).div_(value + black)
     values = (images + black).to(torch.float32).mul_(ratio)
     return _rounded(values, images, published)
 
@@ -65,6 +65,7 @@ def contrast_c(images: Tensor, *, published: bool = False, factor: Tensor) -> Te
     share = per_image(factor)
     values = to_float(images)
     offset = _channel_means(values, exact=images.dtype == torch.uint8) * (1 - share)
+    offset.add_(_nudge(images, published))
     return _rounded(values.mul_(share).add_(offset), images, published)
 
 
@@ -115,6 +116,7 @@ def saturate(
     # What the distances are multiplied by: S′ / S = S′ · V / spread, where S = spread / V.
     most = bright / spread
     ratio = (most * per_image(added)).add_(per_image(factor) * (1 - gray.to(torch.float32)))
+    bright.add_(_nudge(images, published))
     values = below.to(torch.float32).mul_(torch.minimum(ratio, most).neg_()).add_(bright)
     return _rounded(values, images, published)
 
@@ -131,8 +133,11 @@ def _is_zero(values: Tensor) -> Tensor:
     return (values < TINY).to(values.dtype)
 
 
+def _nudge(images: Tensor, published: bool) -> float:
+    """What results need before `_rounded`; cheaper to add where there are fewer numbers."""
+    return NUDGE if published and images.dtype == torch.uint8 else 0.0
+
+
 def _rounded(values: Tensor, images: Tensor, published: bool) -> Tensor:
     """Values between black and white, in the images' units, as their dtype."""
-    if published and images.dtype == torch.uint8:
-        return values.add_(NUDGE).to(torch.int16).to(torch.uint8)
-    return from_float(values, images.dtype, in_range=True)
+    return from_float(values, images.dtype, in_range=True, truncate=published)

@@ -22,7 +22,7 @@ from noctule.sampling import Stream
         "iterations": PerLevel(2, 1, 3, 2, 2, highest=16),
         "moves": Field(),
     },
-    bytes_per_value=12,
+    bytes_per_value=8,
 )
 def glass_blur(
     images: Tensor,
@@ -128,7 +128,7 @@ def _copied(bits: Tensor, reach: int) -> Tensor:
     """Where each pixel comes from after all copies: int64 (batch, height, width).
 
     A pixel that is copied from one later in the picture, which was overwritten before, shows
-    what that one shows: such chains are followed to their ends.
+    what that one shows: such chains are followed to their ends, in steps that double.
 
     Args:
         bits: int32 in [0, 65536), (batch, iterations, height, width).
@@ -136,17 +136,20 @@ def _copied(bits: Tensor, reach: int) -> Tensor:
     batch, _, height, width = bits.shape
     rows, columns = (torch.arange(side, device=bits.device) for side in (height, width))
     moves = ((rows > reach) & (rows <= height - reach))[:, None]
-    moves = (moves & (columns > reach) & (columns <= width - reach)).repeat(batch, 1, 1)
-    first = torch.arange(batch, device=bits.device).view(-1, 1, 1) * (height * width)
-    here = first + rows[:, None] * width + columns
-    source = here.flatten()
+    moves = moves & (columns > reach) & (columns <= width - reach)
+    moves = moves.to(torch.int32).repeat(batch, 1, 1)
+    place = torch.arange(moves.numel(), dtype=torch.int32, device=bits.device)
+    here = place.view(batch, -1)[:1].view(height, width)
+    source = place
     for iteration in bits.unbind(1):
-        other = torch.where(moves, first + _others(iteration, reach, 2 * reach), here).flatten()
-        overwritten = moves.flatten().index_select(0, other) & (other > here.flatten())
-        place, pending = other.clone(), overwritten.nonzero().flatten()
-        while len(pending):
-            met = place.index_select(0, pending)
-            place.scatter_(0, pending, other.index_select(0, met))
-            pending = pending[overwritten.index_select(0, met)]
-        source = source.index_select(0, place)
-    return source.view(here.shape) - first
+        way = _others(iteration, reach, 2 * reach).sub_(here)
+        way = way.mul_(moves).flatten()
+        other = way + place
+        # To the other pixel if it was overwritten before, else nowhere.
+        later = way.clamp(0, 1).mul_(moves.flatten().index_select(0, other))
+        end = way.mul_(later).add_(place)
+        while not (further := end.index_select(0, end)).equal(end):
+            end = further
+        source = source.index_select(0, other.index_select(0, end))
+    first = place.view(batch, -1)[:, :1]
+    return (source.view(batch, -1) - first).view(moves.shape).to(torch.int64)

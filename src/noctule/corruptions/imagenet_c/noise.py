@@ -13,7 +13,7 @@ from torch import Tensor
 
 from noctule.corruptions.draws import LEVELS, Field, PerLevel
 from noctule.corruptions.fields import TABLE_SIZE, field_index, normal_table
-from noctule.corruptions.grouping import alike
+from noctule.corruptions.grouping import alike, regroup
 from noctule.corruptions.pixels import from_float
 from noctule.corruptions.registry import corruption
 from noctule.sampling import Stream
@@ -147,8 +147,7 @@ def shot_noise(
         _count(images.index_select(0, index), noise[index], int(white), published)
         for index, (white,) in groups
     ]
-    order = torch.cat([index for index, _ in groups]).argsort()
-    return torch.cat(parts).index_select(0, order)  # a tenth of the cost of index_copy_
+    return regroup(parts, groups)
 
 
 def _count(images: Tensor, noise: Stream, photons: int, published: bool) -> Tensor:
@@ -158,8 +157,8 @@ def _count(images: Tensor, noise: Stream, photons: int, published: bool) -> Tens
         return values.div_(photons)
     values.mul_(255 / photons)
     if published:
-        values.add_(NUDGE).floor_()
-    return from_float(values, images.dtype, in_range=True)
+        values.add_(NUDGE)
+    return from_float(values, images.dtype, in_range=True, truncate=published)
 
 
 def _levels(images: Tensor, noise: Stream) -> Tensor:

@@ -32,7 +32,7 @@ from noctule.sampling import Stream
         "tilt_deg": Uniform(0.0, 45.0, graded=False, signed=True),
         "flakes": Field(),
     },
-    bytes_per_value=48,
+    bytes_per_value=16,
 )
 def snow(
     images: Tensor,

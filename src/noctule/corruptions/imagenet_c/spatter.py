@@ -8,7 +8,7 @@ from torch import Tensor
 from noctule.corruptions.draws import Field, PerLevel
 from noctule.corruptions.fields import field_index, normal_table
 from noctule.corruptions.filters import gaussian_filter
-from noctule.corruptions.grouping import alike
+from noctule.corruptions.imagenet_c.blur import by_setting
 from noctule.corruptions.imagenet_c.canny import canny
 from noctule.corruptions.imagenet_c.distance import MOST_PX, UNITS_PER_PX, chamfer_distance
 from noctule.corruptions.imagenet_c.neighbours import framed, neighbour, sum_of_nine
@@ -34,7 +34,7 @@ LEAST_MUD = 0.8
     source="Hendrycks & Dietterich 2019, published code: spatter",
     draws={
         "mean": PerLevel(0.65, 0.65, 0.65, 0.65, 0.67, highest=100),
-        "spread": PerLevel(0.3, 0.3, 0.3, 0.3, 0.4, highest=100),
+        "spread_px": PerLevel(0.3, 0.3, 0.3, 0.3, 0.4, highest=100),
         "sigma_px": PerLevel(4.0, 3.0, 2.0, 1.0, 1.0, highest=50),
         "threshold": PerLevel(0.69, 0.68, 0.68, 0.65, 0.65, highest=100),
         "mud": PerLevel(0, 0, 0, 1, 1, highest=1),
@@ -42,14 +42,14 @@ LEAST_MUD = 0.8
         "mud_sigma_px": PerLevel(0.0, 0.0, 0.0, 1.5, 1.5, highest=50),
         "liquid": Field(),
     },
-    bytes_per_value=16,
+    bytes_per_value=8,
 )
 def spatter(
     images: Tensor,
     *,
     published: bool = False,
     mean: Tensor,
-    spread: Tensor,
+    spread_px: Tensor,
     sigma_px: Tensor,
     threshold: Tensor,
     mud: Tensor,
@@ -68,7 +68,10 @@ def spatter(
         images: see `noctule.corrupt`.
         published: water deeper than 1 starts again at 0, and the result is cut off to whole
             levels instead of rounded; uint8 only.
-        mean, spread: of the noise, before it is smoothed, (batch,).
+        mean: of the noise, (batch,).
+        spread_px: standard deviation of the noise before it is smoothed, of grains of one pixel
+            at 224 px; scaled like a length, so that smoothed it is the same at every size,
+            (batch,).
         sigma_px: of its Gaussian filter at 224 px, scaled with the shorter side, (batch,).
         threshold: where the liquid begins, (batch,).
         mud: 1 for mud, 0 for water, (batch,).
@@ -82,22 +85,35 @@ def spatter(
     bits = field_index(liquid, height * width).flatten()
     # A third of the time of indexing.
     noise = normal_table(images.device).index_select(0, bits).view(-1, 1, height, width)
-    result = torch.empty_like(images)
-    for index, (is_mud, sigma, mud_sigma) in alike(mud, sigma_px * scale, mud_sigma_px * scale):
-        depth = gaussian_filter(noise[index], sigma)
-        depth = depth.mul_(per_image(spread[index])).add_(per_image(mean[index]))
-        least = per_image(threshold[index])
-        values = to_float(images[index])
+
+    def change(
+        part: Tensor,
+        is_mud: float,
+        sigma: float,
+        mud_sigma: float,
+        noise: Tensor,
+        mean: Tensor,
+        spread: Tensor,
+        threshold: Tensor,
+        intensity: Tensor,
+    ) -> Tensor:
+        depth = gaussian_filter(noise, sigma)
+        depth = depth.mul_(per_image(spread)).add_(per_image(mean))
+        values, least = to_float(part), per_image(threshold)
         if is_mud:
             share, color = _mud(depth, least, mud_sigma), MUD
             values.mul_(1 - share)
         else:
             share, color = _water(depth, least, wraps=published), WATER
-            share.mul_(per_image(intensity[index]))
+            share.mul_(per_image(intensity))
         paint = _color(color, images.shape[1], full_scale(images)).to(images.device)
         values.add_(share * paint)
-        result[index] = from_float(values, images.dtype, truncate=published)
-    return result
+        return from_float(values, images.dtype, truncate=published)
+
+    settings = (mud, sigma_px * scale, mud_sigma_px * scale)
+    return by_setting(
+        images, settings, change, noise, mean, spread_px * scale, threshold, intensity
+    )
 
 
 def _color(levels: tuple[int, int, int], channels: int, white: float) -> Tensor:
