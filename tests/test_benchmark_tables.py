@@ -23,7 +23,8 @@ COLUMNS = {
     "frost": ("image_share", "frost_share"),
     "snow": (
         "mean", "deviation", "flake_px", "threshold", "radius_px", "sigma_px", "kept"),
-    "spatter": ("mean", "spread_px", "sigma_px", "threshold", "intensity or mud_sigma_px", "mud"),
+    "spatter": (
+        "mean", "spread_px", "sigma_px", "threshold", "intensity or mud_sigma_px", "mud"),
     "contrast_c": ("factor",),
     "brightness_c": ("change",),
     "saturate": ("factor", "added"),

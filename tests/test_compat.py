@@ -98,3 +98,12 @@ def test_what_is_wrong_is_said(arguments: tuple[object, ...], what: str) -> None
 def test_an_unknown_subset_is_refused() -> None:
     with pytest.raises(noctule.InputError, match="Did you mean 'common'"):
         get_corruption_names("comon")
+
+
+@pytest.mark.parametrize("side_px", [96, 448])
+@pytest.mark.parametrize("name", ["gaussian_blur", "defocus_blur"])
+def test_lengths_are_in_pixels_as_in_the_package(name: str, side_px: int) -> None:
+    image = np.ascontiguousarray(np.tile(coffee().numpy().transpose(1, 2, 0), (2, 2, 1)))
+    image = image[:side_px, : side_px + 8]
+    ours, theirs = corrupt(image, 3, name), np.uint8(imgcorr.corrupt(image, 3, name))
+    assert (np.abs(ours.astype(int) - theirs) <= 1).all()

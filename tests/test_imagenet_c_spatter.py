@@ -141,8 +141,8 @@ def test_published_is_the_released_code(level: int, monkeypatch: pytest.MonkeyPa
 def test_deep_water(mode: Any) -> None:
     """Deeper than 1: the released code's bytes begin again at 0, which makes edges."""
     images = pictures(4, 48, 64, dtype=torch.float32)
-    fixed = {"mean": 0.95, "spread_px": 0.6 * 224 / 48, "sigma_px": 9.0, "threshold": 0.9, "mud": 0,
-             "intensity": 0.8}  # fmt: skip
+    fixed = {"mean": 0.95, "spread_px": 0.6 * 224 / 48, "sigma_px": 9.0, "threshold": 0.9,
+             "mud": 0, "intensity": 0.8}  # fmt: skip
     result = corrupt(images, "spatter", level=1, mode=mode, **fixed)
     drawn = SPATTER.sample(range(4), level=1)
     for number, image in enumerate(images.double().numpy()):

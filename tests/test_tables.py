@@ -129,3 +129,11 @@ def test_markdown_and_latex_escape_what_they_must() -> None:
 def test_an_unknown_format_suggests_the_nearest() -> None:
     with pytest.raises(InputError, match="Did you mean 'markdown'"):
         render(SCORES, "markdwn", title="t")
+
+
+def test_the_table_keeps_names_and_numbers_whole_in_80_columns() -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(rich_table(score_table(SCORES, "t")))
+    text = console.export_text()
+    for cell in ("shear", "49.0 to 51.0", "80 to 84", "95 % interval", "mCE"):
+        assert cell in text, cell

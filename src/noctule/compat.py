@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noctule.corruptions import CORRUPTIONS, LEVELS, Mode
+from noctule.corruptions import CORRUPTIONS, LEVELS, Corruption, Mode
+from noctule.corruptions.draws import PerLevel
+from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.errors import InputError, unknown_name
 
 # In the order of imagecorruptions' `corruption_number`.
@@ -61,10 +63,13 @@ def corrupt(
 ) -> NDArray[np.uint8]:
     """Corrupt one image, with the signature of `imagecorruptions.corrupt`.
 
-    Departures: random numbers come from the image's bytes and the seed and not from NumPy's
-    global generator, so that a picture is corrupted alike in every process; another seed (such
-    as the number of the epoch) gives another draw. Motion blur, snow, zoom, fog and elastic
-    are those of the authors' code for ImageNet-C, which that package changed in part.
+    Lengths are in pixels of the image, as in that package, and not scaled with its size as
+    elsewhere in noctule (below 224 px up to what a corruption allows). Departures: random
+    numbers come from the image's bytes and the seed and not from NumPy's global generator, so
+    that a picture is corrupted alike in every process; another seed (such as the number of the
+    epoch) gives another draw. What that package changed of the authors' code for ImageNet-C is
+    as the authors have it: elastic has its affine part, textures of frost are not enlarged,
+    and these two scale with the image.
 
     Args:
         image: uint8 (height, width), (height, width, 1) or (height, width, 3), at least 16 px.
@@ -90,10 +95,22 @@ def corrupt(
     pixels = _as_rgb(image)
     digest = hashlib.blake2b(pixels.tobytes(), digest_size=8).hexdigest()
     batch = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None]
-    (result,) = CORRUPTIONS[name].in_mode(mode)(
-        batch, ids=[digest], seed=seed, level=int(severity)
-    )
+    corruption = _in_pixels(CORRUPTIONS[name].in_mode(mode), min(pixels.shape[:2]))
+    (result,) = corruption(batch, ids=[digest], seed=seed, level=int(severity))
     return np.ascontiguousarray(result.permute(1, 2, 0).numpy())
+
+
+def _in_pixels(corruption: Corruption, side_px: int) -> Corruption:
+    """With the published lengths at this size, where it would scale them from 224 px."""
+    if corruption.name == "elastic_transform":
+        return corruption
+    scale = REFERENCE_SIDE_PX / side_px
+    tables = {
+        key: [min(value * scale, draw.highest) for value in draw.values]
+        for key, draw in corruption.draws.items()
+        if isinstance(draw, PerLevel) and key.endswith("_px")
+    }
+    return corruption.with_tables(tables)
 
 
 def _name(name: str | None, number: int) -> str:

@@ -27,6 +27,7 @@ from noctule.selfcheck import check_run
 from noctule.store import RunIdentity, RunStore
 
 MIN_SLICE_SIZE = 256
+TRIAL_IMAGES = 32
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
 
@@ -196,11 +197,13 @@ def workers_for(dataset: Dataset, workers: int | None) -> int:
 
 
 def _check_corruptions(classifier: Classifier, benchmark: Benchmark) -> None:
-    """Apply each once to a small picture: what is missing shows now, not after hours."""
+    """Apply each to a few small pictures: what is missing shows now, not after hours."""
     channels = classifier.preprocessing.channels
-    picture = torch.zeros(1, channels, MIN_SIDE_PX, MIN_SIDE_PX, dtype=torch.uint8)
+    # So many that every texture of frost is drawn.
+    shape = (TRIAL_IMAGES, channels, MIN_SIDE_PX, MIN_SIDE_PX)
+    pictures = torch.zeros(shape, dtype=torch.uint8)
     for condition in benchmark.conditions:
-        benchmark.corrupt(condition, picture, ids=[0], seed=0)
+        benchmark.corrupt(condition, pictures, ids=range(TRIAL_IMAGES), seed=0)
 
 
 class Loop:

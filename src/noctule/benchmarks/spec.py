@@ -198,8 +198,11 @@ def why_no_reference(benchmark: Benchmark, domain: str | None) -> str:
     remedy = "pass --reference RUN, a run of the reference model on this data"
     for reference in known:
         if reference.domain == domain and reference not in fitting:
-            missing = ", ".join(reference.lacks(benchmark.conditions))
-            return f"the reference errors of {reference.model} lack {missing}: {remedy}"
+            missing = reference.lacks(benchmark.conditions)
+            shown = ", ".join(missing[:3]) + (
+                f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            )
+            return f"the reference errors of {reference.model} lack {shown}: {remedy}"
     if not fitting:
         return f"no reference errors are known for {benchmark.name}: {remedy}"
     scopes = ", those of ".join(f"{one.model} apply to {one.domain}" for one in fitting)

@@ -246,6 +246,8 @@ def _print_scores(store: RunStore, format: Format, scores: Any) -> None:
 
     model, data = store.identity.model["name"], store.identity.dataset["name"]
     title = f"{model} on {data}, {store.identity.benchmark['title']}"
+    if store.identity.benchmark.get("mode") == "published":
+        title += ", as published"
     if format == "table":
         from rich.console import Console
 

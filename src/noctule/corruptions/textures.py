@@ -70,7 +70,7 @@ def load_texture(texture: Texture, device: torch.device | str = "cpu") -> Tensor
     Raises:
         InputError: it is not there, or is another file.
     """
-    return _load(texture, os.environ.get(ENVIRONMENT), torch.device(device))
+    return _load(texture, os.environ.get(ENVIRONMENT) or None, torch.device(device))
 
 
 @functools.lru_cache(maxsize=32)
@@ -83,7 +83,7 @@ def _load(texture: Texture, folder: str | None, device: torch.device) -> Tensor:
 
 def _expected_at(texture: Texture, folder: str | None) -> Path:
     if folder is not None:
-        return Path(folder) / texture.name
+        return Path(folder).expanduser() / texture.name
     for package in PACKAGES:
         # Found without importing it: one of them cannot be imported beside a current NumPy.
         spec = importlib.util.find_spec(package)

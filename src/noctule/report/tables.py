@@ -166,8 +166,11 @@ def rich_table(table: ScoreTable) -> Table:
         caption_justify="left",
         title_justify="left",
     )
+    names = [row[0] for row in table.rows[:-1]]
     for number, name in enumerate(table.header):
-        result.add_column(name, justify="left" if number == 0 else "right", no_wrap=number == 0)
+        # Where there is little room, the summary's long name is what gets broken.
+        least = max(map(len, names), default=0) if number == 0 else None
+        result.add_column(name, justify="left" if number == 0 else "right", min_width=least)
     for number, row in enumerate(table.rows):
         edge = row[0] == "clean" or number == len(table.rows) - 2
         result.add_row(*map(escape, row), end_section=edge)

@@ -60,7 +60,9 @@ def elastic_transform(
     """Move three points at random, and the image with them; then displace every pixel smoothly.
 
     Both steps read the image bilinearly: the first mirrors it about its edge pixels, the second
-    about its edges. All lengths are for 224 px and scale with the shorter side.
+    about its edges. All lengths are for 224 px and scale with the shorter side; as the filter
+    flattens the noise in proportion to its width, the smooth displacement stays a number of
+    pixels, as in the authors' programs for the three sizes.
 
     Args:
         images: see `noctule.corrupt`.
