@@ -23,8 +23,13 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# Arithmetic on every core; then what starts, stops and times processes, one after another.
+PARALLEL = $(wildcard tests/test_corruption_*.py tests/test_imagenet_c_*.py) \
+	tests/test_agreement.py tests/test_filters.py tests/test_sampling.py
+
 check: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PARALLEL)
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(PARALLEL))
 
 setup: $(READY)
 

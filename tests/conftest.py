@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 import torch
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: more threads only wait
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

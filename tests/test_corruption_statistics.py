@@ -92,7 +92,8 @@ def compared(request: pytest.FixtureRequest) -> tuple[str, dict[str, Sample]]:
 
 def test_the_reference_covers_what_was_published() -> None:
     names = {CORRUPTIONS[name].name for name in NAMES}
-    assert names == set(CORRUPTIONS) - {"uniform"}  # of which only the range was published
+    published = {name for name, c in CORRUPTIONS.items() if c.source.startswith("Laugros")}
+    assert names == published - {"uniform"}  # of which only the range was published
     assert all(set(REFERENCE[name]) == set(CROPS) for name in NAMES)
 
 
