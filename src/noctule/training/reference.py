@@ -2,8 +2,9 @@
 
     python -m noctule.training.reference
 
-evaluates the weaker shipped classifier under ImageNet-NOC's corruptions, over the full range and each
-level, and writes the errors to the file the benchmarks read. About two minutes on 2 cores.
+evaluates the weaker shipped classifier under ImageNet-NOC's corruptions, over the full range
+and at each level, and writes the errors to the file the benchmarks read. About two minutes on
+2 cores.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from noctule.models import load_classifier
 
 MODEL = "photo-patches-reference"
 DATA = "photo-patches/test"
-# Those of ImageNet-NOC, which have ranges and no tables of levels: minutes where all take hours.
+# ImageNet-NOC's, which have ranges and no tables of levels. All would take most of an hour.
 MEASURED = tuple(
     name
     for name, one in CORRUPTIONS.items()
