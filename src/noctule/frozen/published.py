@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,5 +147,14 @@ def array_pictures(place: Place, num_images: int, contents: Contents) -> ArrayPi
             where=place.path,
             remedy="It is cut short or of other data: fetch it again.",
         )
-    contents.digests.append(f"{place.path.name} {images.shape} {place.block}")
+    digest = _sha256(place.path, place.path.stat().st_mtime_ns)
+    contents.digests.append(f"{place.path.name} {images.shape} {place.block} {digest}")
     return ArrayPictures(place.path, place.block * num_images, num_images)
+
+
+@functools.lru_cache(maxsize=64)
+def _sha256(file: Path, changed_ns: int) -> str:
+    """Of the contents, once for all the blocks of a file as it was changed last."""
+    del changed_ns
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
