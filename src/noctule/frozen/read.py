@@ -157,7 +157,7 @@ def _open_own(folder: Path, benchmark: Benchmark, manifest: Manifest) -> FrozenS
         [entry.id for entry in entries],
         [entry.label for entry in entries],
         manifest.dataset["class_names"],
-        manifest.dataset["domain"],
+        manifest.dataset.get("domain"),
     )
     return FrozenSet(
         base_name(folder),
