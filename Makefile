@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo test lint types check setup weights reference agreement study clean
+.PHONY: demo test lint types check browser setup site weights reference agreement study clean
 
 demo: $(READY)
 	$(BIN)/noctule show astronaut --overview --out demo/corruptions.png
@@ -27,11 +27,22 @@ types: $(READY)
 PARALLEL = $(wildcard tests/test_corruption_*.py tests/test_imagenet_c_*.py) \
 	tests/test_agreement.py tests/test_filters.py tests/test_sampling.py
 
-check: $(READY)
+check: $(READY) browser
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PARALLEL)
 	$(BIN)/python -m pytest $(addprefix --ignore=,$(PARALLEL))
 
 setup: $(READY)
+
+# The tests of pages need Chromium or Chrome: the machine's, or else one installed here. Where
+# none can be had they are skipped, and say so.
+BROWSERS = chromium chromium-browser google-chrome google-chrome-stable
+browser: $(READY)
+	@for name in $(BROWSERS); do command -v $$name >/dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium \
+			>/dev/null; then exit 0; fi; \
+	$(BIN)/playwright install chromium \
+		|| echo "No browser could be installed: the tests of pages will be skipped." >&2
 
 $(READY): pyproject.toml constraints.txt peers.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

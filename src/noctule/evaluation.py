@@ -13,7 +13,6 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from noctule import provenance
 from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.corruptions.checks import MIN_SIDE_PX
 from noctule.data import Dataset, open_dataset
@@ -24,6 +23,7 @@ from noctule.models import Classifier, load_classifier
 from noctule.outcomes import SCHEMA, outcome_table
 from noctule.scoring import score_run
 from noctule.selfcheck import check_run
+from noctule.starts import record_start
 from noctule.store import RunIdentity, RunStore
 
 MIN_SLICE_SIZE = 256
@@ -140,7 +140,7 @@ def run_benchmark(
     loop = Loop(classifier, dataset, benchmark, identity, device)
     if settings.self_check and len(missing) == identity.num_slices:
         check_run(classifier, dataset, loop.logits, settings.on_unreadable)
-    store.record_start(provenance.collect(argv, device=str(device)))
+    record_start(store, loop.module, dataset, device, argv)
     loop.run(store, missing, workers_for(dataset, settings.workers), progress)
     return store
 

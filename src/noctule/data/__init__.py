@@ -65,7 +65,12 @@ def open_dataset(
     if spec == "":
         raise InputError("the dataset's name is empty", remedy=_forms_text())
     if isinstance(spec, Path) or (isinstance(spec, str) and not _is_named(spec)):
-        return _open_path(Path(spec).expanduser(), labels_file)
+        path = Path(spec).expanduser()
+        dataset = _open_path(path, labels_file)
+        dataset.source = {"spec": str(path.absolute())}
+        if labels_file is not None:
+            dataset.source = {**dataset.source, "labels_file": str(labels_file.absolute())}
+        return dataset
     if labels_file is not None:
         raise InputError(
             f"{spec if isinstance(spec, str) else 'this dataset'} has labels of its own",
@@ -75,7 +80,9 @@ def open_dataset(
     if isinstance(spec, Dataset):
         return spec
     if isinstance(spec, str):
-        return _open_named(spec)
+        dataset = _open_named(spec)
+        dataset.source = {"spec": spec}
+        return dataset
     return _open_pair(spec)
 
 

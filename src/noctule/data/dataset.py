@@ -6,7 +6,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -54,6 +54,8 @@ class Dataset(ABC):
         self.class_names = tuple(class_names)
         self.ids: Sequence[str] = tuple(ids)
         self.labels: NDArray[np.int64] = np.asarray(labels, dtype=np.int64).reshape(-1)
+        self.source: Mapping[str, str] | None = None
+        """What to give `open_dataset` to open it again: `spec`, and `labels_file` if any."""
         self._check()
 
     @abstractmethod
