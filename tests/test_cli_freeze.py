@@ -92,6 +92,61 @@ def test_freeze_verify_and_evaluate_again(
     assert status == 2
     assert "shear/2: lacks 1 of the 60 images of the manifest: red/5" in err
 
+    (out / "shear/2/red/more.png").touch()
+    status, _, err = noctule_cli("verify", out)
+    assert "again: it writes what is missing or damaged anew. Remove the extra files." in err
+    (out / "shear/2/red/more.png").unlink()
+    status, _, err = noctule_cli(
+        "freeze", benchmark_file, folder, out, "--processes", 1, "--seed", 3
+    )
+    assert status == 0, err
+    assert noctule_cli("verify", out, "--again", 5)[0] == 0
+
+
+def test_options_that_mean_nothing_with_frozen_pictures_are_refused(
+    noctule_cli, folder, benchmark_file, tmp_path
+) -> None:
+    out = tmp_path / "set"
+    noctule_cli("freeze", benchmark_file, folder, out, "--processes", 1, "--seed", 3)
+    (tmp_path / "labels.txt").write_text("")
+    for options, what in (
+        (("--seed", 4), "--seed: the pictures of set were made with seed 3, not 4"),
+        (("--seed", 0), "--seed: the pictures of set were made with seed 3, not 0"),
+        (("--labels", tmp_path / "labels.txt"), "--labels: there is no DATA"),
+    ):
+        status, _, err = noctule_cli("evaluate", MODEL, "--frozen", out, *options)
+        assert (status, what in err) == (2, True), err
+    status, _, err = noctule_cli(
+        "evaluate", MODEL, "--frozen", out, "--seed", 3, "--out", tmp_path / "run"
+    )
+    assert status == 0, err
+    assert noctule.RunStore.open(tmp_path / "run").identity.seed == 3
+    for name in ("manifest.json", "images.csv", "SHA256SUMS"):
+        (out / name).unlink()
+    status, _, err = noctule_cli(
+        "evaluate", MODEL, "--frozen", out, "-b", benchmark_file, "--seed", 3
+    )
+    assert status == 2
+    assert "were published, with no seed, not 3" in err
+
+
+def test_out_in_data_and_a_run_folder_are_refused(
+    noctule_cli, folder, benchmark_file, tmp_path
+) -> None:
+    status, _, err = noctule_cli("freeze", benchmark_file, folder, folder / "frozen")
+    assert status == 2
+    assert "frozen: lies in the data" in err
+    assert not (folder / "frozen").exists()
+    np.save(tmp_path / "images.npy", np.zeros((4, 32, 32, 3), np.uint8))
+    np.save(tmp_path / "labels.npy", np.zeros(4, int))
+    status, _, err = noctule_cli("freeze", benchmark_file, tmp_path / "images.npy", tmp_path)
+    assert status == 2
+    assert "holds the data" in err
+    noctule_cli("evaluate", MODEL, folder, "-b", benchmark_file, "--out", tmp_path / "run")
+    status, _, err = noctule_cli("evaluate", MODEL, "--frozen", tmp_path / "run")
+    assert status == 2
+    assert "is a run folder" in err
+
 
 def test_a_published_folder_needs_its_benchmark(
     noctule_cli, folder, benchmark_file, tmp_path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,24 @@ from photos import write
 def test_a_dataset_is_itself():
     dataset = open_dataset((np.zeros((1, 4, 4, 3), np.uint8), [0]))
     assert open_dataset(dataset) is dataset
+
+
+def test_a_dataset_says_how_to_open_it_again(tmp_path, monkeypatch):
+    np.savez(tmp_path / "named.npz", images=np.zeros((2, 4, 4, 3), np.uint8), labels=[0, 1])
+    np.save(tmp_path / "bare.npy", np.zeros((2, 4, 4, 3), np.uint8))
+    (tmp_path / "classes.txt").write_text("0\n1\n")
+    monkeypatch.chdir(tmp_path)
+    for first in (
+        open_dataset("photo-patches/train"),
+        open_dataset("named.npz"),
+        open_dataset("bare.npy", labels_file=Path("classes.txt")),
+    ):
+        monkeypatch.chdir("/")
+        labels = first.source.get("labels_file")
+        again = open_dataset(first.source["spec"], labels_file=labels and Path(labels))
+        assert again.fingerprint() == first.fingerprint()
+        monkeypatch.chdir(tmp_path)
+    assert open_dataset((np.zeros((1, 4, 4, 3), np.uint8), [0])).source is None
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,7 @@ def test_memory_and_precision_settings_are_part_of_the_identity(tmp_path: Path) 
     assert record["dataset"]["fingerprint"] == Stripes(40).fingerprint()
     start = run.starts()[0]
     assert {"noctule", "python", "packages", "device_name", "argv"} <= set(start)
+    assert (start["class_names"], start["data"]) == (list(Stripes(40).class_names), None)
 
 
 KILLED = """
@@ -225,7 +226,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_run_goes_on(tmp_path: Path) -> None:
         "--out", str(tmp_path / "run"),
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
-    for _ in range(600):
+    for _ in range(1800):
         if list((tmp_path / "run" / "rows").glob("*.parquet")):
             break
         time.sleep(0.1)

@@ -136,10 +136,12 @@ def test_a_part_of_the_benchmark_can_be_evaluated(tmp_path: Path) -> None:
     lacking = Benchmark(
         name="q", title="Q", source="tests", corruptions=("gaussian",), levels=(4,)
     )
-    with pytest.raises(noctule.InputError, match=r"gaussian@4\. It was made for levels"):
+    with pytest.raises(
+        noctule.InputError, match=r"gaussian@4\. It was made for levels\. Choose"
+    ):
         open_frozen(tmp_path / "set", lacking)
     other = part.in_mode("published")
-    with pytest.raises(noctule.InputError, match="was made with mode = None"):
+    with pytest.raises(noctule.InputError, match="made with mode = corrected, and p has publ"):
         open_frozen(tmp_path / "set", other)
     with pytest.raises(noctule.InputError, match="labels and ids of its own"):
         open_frozen(tmp_path / "set", LEVELS, Stripes(20))

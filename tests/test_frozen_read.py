@@ -267,18 +267,73 @@ def test_pictures_of_the_models_size_are_not_resized_and_cropped_again(
     assert run.identity.dataset["frozen"]["resize"] is resized
 
 
-def test_a_picture_of_another_size_is_refused_where_nothing_resizes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "preprocessing",
+    [Preprocessing(resize_px=12, crop_px=(SIDE, SIDE)), Preprocessing()],
+    ids=["as ImageNet-C", "none"],
+)
+@pytest.mark.parametrize("odd", ["gaussian/4/n02/val_1.png", "shear/1/n01/val_0.png"])
+def test_a_picture_of_another_size_is_unreadable_where_nothing_resizes(
+    tmp_path: Path, preprocessing: Preprocessing, odd: str
+) -> None:
     folder = write_folders(tmp_path / "set")
-    picture(0, (9, 9)).save(folder / "gaussian/4/n02/val_1.png")
-    preprocessing = Preprocessing(resize_px=12, crop_px=(SIDE, SIDE))
-    with pytest.raises(noctule.InputError, match=r"gaussian@4/n02/val_1.png' is 9 × 9 px"):
-        evaluate_frozen(
-            load_classifier(Says(), preprocessing=preprocessing),
-            folder,
-            FIVE,
-            out=tmp_path / "run",
-            settings=ONE_PROCESS,
-        )
+    picture(0, (9, 9)).save(folder / odd)
+    model = load_classifier(Says(), preprocessing=preprocessing)
+    what = rf"{odd}.*: it is 9 × 9 px, and the set's others are {SIDE} × {SIDE} px"
+    with pytest.raises(noctule.UnreadableImageError, match=what):
+        evaluate_frozen(model, folder, FIVE, out=tmp_path / "a", settings=ONE_PROCESS)
+    skip = replace(ONE_PROCESS, on_unreadable="skip")
+    run = evaluate_frozen(model, folder, FIVE, out=tmp_path / "b", settings=skip).run
+    left_out = odd.split("/", 2)[2]
+    assert [image_id for image_id, _ in run.unreadable()] == [left_out]
+    assert outcomes(run) == {
+        key: value for key, value in expected().items() if key[0] != left_out
+    }
+
+
+def test_a_crop_larger_than_the_pictures_is_refused(tmp_path: Path) -> None:
+    folder = write_folders(tmp_path / "set")
+    model = load_classifier(Says(), preprocessing=Preprocessing(crop_px=(SIDE, SIDE + 1)))
+    with pytest.raises(noctule.InputError, match=r"crop of 8 × 9 px is larger .* 8 × 8 px"):
+        evaluate_frozen(model, folder, FIVE, out=tmp_path / "run", settings=ONE_PROCESS)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("1", "1.0", "2", "4", "5"),
+        ("1", "2", "4", "5", "6"),
+        ("1.0", "1.00", "2.0", "3.5", "5.0"),
+    ],
+)
+def test_level_folders_that_are_doubles_or_mixed_are_refused(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    folder = write_folders(tmp_path / "set", levels=names)
+    listed = ", ".join(sorted(names)).replace(".", r"\.")
+    with pytest.raises(noctule.InputError, match=f"its level folders are {listed}, which are"):
+        open_frozen(folder, FIVE)
+
+
+def test_what_systems_leave_behind_is_passed_over(tmp_path: Path) -> None:
+    folder = write_folders(tmp_path / "set", levels=SEVERITIES)
+    first = open_frozen(folder, FIVE).fingerprint()
+    for place in sorted(folder.rglob("n02")):
+        (place / "._val_0.png").write_bytes(b"AppleDouble")
+        (place / ".ipynb_checkpoints").mkdir()
+        (place.parent / ".ipynb_checkpoints").mkdir()
+        (place.parent / "._n02").write_bytes(b"AppleDouble")
+    (folder / "shear/.ipynb_checkpoints").mkdir()
+    assert outcomes(evaluated(folder, tmp_path)) == expected()
+    assert open_frozen(folder, FIVE).fingerprint() == first
+
+
+def test_a_run_folder_is_no_frozen_set(tmp_path: Path) -> None:
+    run = evaluated(write_folders(tmp_path / "set"), tmp_path)
+    for benchmark in (None, FIVE):
+        with pytest.raises(noctule.InputError, match="is a run folder, not a folder of pictu"):
+            open_frozen(run.folder, benchmark)
 
 
 def spoil(folder: Path, how: str) -> None:
@@ -431,13 +486,13 @@ def expected_of_arrays(count: int = 6, prefix: str = "") -> dict[Any, Any]:
     }
 
 
-@pytest.mark.parametrize("repeated", [True, False])
+@pytest.mark.parametrize("shape", [None, (6,), (6, 1), (30, 1)])
 def test_every_picture_of_cifar_10_c_is_read_at_its_level(
-    tmp_path: Path, repeated: bool
+    tmp_path: Path, shape: tuple[int, ...] | None
 ) -> None:
     folder = write_arrays(tmp_path / "cifar-10-c")
-    if not repeated:
-        np.save(folder / "labels.npy", np.arange(6) % 3)
+    if shape:
+        np.save(folder / "labels.npy", (np.arange(shape[0]) % 3).reshape(shape))
     run = evaluated(folder, tmp_path)
     assert outcomes(run) == expected_of_arrays()
     assert run.identity.dataset["frozen"]["layout"] == "arrays"
@@ -481,6 +536,8 @@ def spoil_arrays(folder: Path, how: str) -> None:
         np.save(folder / "shear.npy", shear / 255)
     elif how == "shape":
         np.save(folder / "shear.npy", np.moveaxis(shear, 3, 1))
+    elif how == "no labels":
+        (folder / "labels.npy").unlink()
     elif how == "labels":
         np.save(folder / "labels.npy", np.arange(29))
     elif how == "float labels":
@@ -501,6 +558,7 @@ def spoil_arrays(folder: Path, how: str) -> None:
         ("short", r"holds 30 labels, and shear.npy 24 pictures of 5 levels"),
         ("floats", r"shear\.npy: is an array of float64, shape \(30, 8, 8, 3\)"),
         ("shape", r"shear\.npy: is an array of uint8, shape \(30, 3, 8, 8\)"),
+        ("no labels", r"set: lacks labels\.npy, which arrays such as shear\.npy need"),
         ("labels", r"holds 29 labels, and shear.npy 30 pictures"),
         ("float labels", r"labels\.npy: are float64 of shape \(30,\), not labels"),
         ("labels differ", r"the labels differ from level to level"),

@@ -175,7 +175,7 @@ def test_hashes_that_cannot_be_used_are_refused(
     [
         ("{", "is not a frozen set's manifest"),
         ("[]", "is not a frozen set's manifest"),
-        ('{"schema_version": 1}', "is not a frozen set's manifest"),
+        ('{"schema_version": 1}', "manifest.json: benchmark: this key is missing"),
         ('{"schema_version": 2}', "was written by another noctule"),
         (None, "is not a frozen set: it has no manifest.json"),
     ],

@@ -58,6 +58,31 @@ def test_what_published_pictures_were_stored_as_counts() -> None:
         check_reference(ours, theirs)
 
 
+def frozen(fingerprint: str, live: str | None) -> RunStore:
+    """A run on a frozen set of other files, which may be known to be those of the live data."""
+    of = {} if live is None else {"live_fingerprint": live}
+    data = {"fingerprint": fingerprint, "num_images": 3, "frozen": {"layout": "folders", **of}}
+    return RunStore(Path("frozen"), replace(run().identity, dataset=data))
+
+
+def test_a_run_on_a_frozen_set_of_the_same_pictures_is_comparable() -> None:
+    check_reference(run(), frozen("png", "f"))
+    check_reference(frozen("png", "f"), run())
+    check_reference(frozen("png", "f"), frozen("npy", "f"))
+    check_reference(frozen("jpeg", None), frozen("jpeg", None))
+    seeded = frozen("png", "f")
+    with pytest.raises(InputError, match="another seed"):
+        check_reference(run(), replace(seeded, identity=replace(seeded.identity, seed=1)))
+
+
+def test_a_run_on_a_frozen_set_of_other_pictures_is_refused_with_the_reason() -> None:
+    for other in (frozen("jpeg", None), frozen("png", "g")):
+        with pytest.raises(InputError, match=r"other data.* stored them without loss, of the"):
+            check_reference(run(), other)
+    with pytest.raises(InputError, match=r"other data.* with the same seed\.$"):
+        check_reference(frozen("png", "f"), frozen("jpeg", None))
+
+
 def test_other_data_and_seeds_are_refused() -> None:
     other = run()
     seeded = RunStore(Path("run"), replace(other.identity, seed=1))

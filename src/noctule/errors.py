@@ -57,7 +57,7 @@ class UnreadableImageError(InputError):
             f"cannot read this image: {reason}",
             where=image_id if where is None else where,
             remedy="Repair or remove the file, or skip and count such files with "
-            "--on-unreadable skip.",
+            "--on-unreadable skip; each makes another run, which needs a new --out.",
         )
 
     def __reduce__(self) -> tuple[Callable[..., UnreadableImageError], tuple[object, ...]]:

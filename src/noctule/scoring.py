@@ -88,15 +88,42 @@ def _tables(benchmark: Mapping[str, Any], conditions: Sequence[str]) -> str:
     return f"{json.dumps(tables)} for {benchmark.get('side_px', 224)} px" if tables else "none"
 
 
+def _fingerprints(dataset: Mapping[str, Any]) -> set[str]:
+    """Of the pictures on disk and, if these are the same, of the data they were made from."""
+    live = dataset.get("frozen", {}).get("live_fingerprint")
+    return {dataset["fingerprint"], dataset["fingerprint"] if live is None else live}
+
+
+def _same_data(*datasets: Mapping[str, Any]) -> str:
+    remedy = "Evaluate the reference model on the same data with the same seed."
+    frozen = ["frozen" in one for one in datasets]
+    if any(frozen) and not all(frozen):
+        remedy += (
+            " Pictures of a frozen set are known to be those of live evaluation only where "
+            "noctule stored them without loss, of the same data, resized and cropped as the "
+            "model does."
+        )
+    return remedy
+
+
 def check_reference(run: RunStore, reference: RunStore) -> None:
     """Refuse a reference run whose errors are not comparable.
+
+    A run on a frozen set counts as one on the data that the set was made from, if its record
+    says that live evaluation sees the same pictures (`live_fingerprint`).
 
     Raises:
         InputError: other images, another seed, or conditions missing.
     """
     ours, theirs = run.identity, reference.identity
+    if _fingerprints(ours.dataset).isdisjoint(_fingerprints(theirs.dataset)):
+        raise InputError(
+            f"this run has other data ({theirs.dataset['fingerprint']}) than {run.folder} "
+            f"({ours.dataset['fingerprint']})",
+            where=reference.folder,
+            remedy=_same_data(ours.dataset, theirs.dataset),
+        )
     for what, here, there in (
-        ("other data", ours.dataset["fingerprint"], theirs.dataset["fingerprint"]),
         ("another seed", ours.seed, theirs.seed),
         ("another mode", *(_mode(one.benchmark) for one in (ours, theirs))),
         ("other levels", *(_tables(one.benchmark, ours.conditions) for one in (ours, theirs))),

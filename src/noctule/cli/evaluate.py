@@ -14,6 +14,7 @@ from noctule.formulas import FORMULAS
 if TYPE_CHECKING:
     from noctule.benchmarks import Benchmark
     from noctule.data import Dataset
+    from noctule.frozen import FrozenSet
     from noctule.models import Classifier
     from noctule.store import RunStore
 
@@ -79,7 +80,13 @@ def evaluate(
     labels: Annotated[
         Path | None, typer.Option(help="Labels file for a flat folder or an .npy of images.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Chooses the corruptions' random numbers.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Chooses the corruptions' random numbers; of --frozen they are chosen.",
+            show_default="0",
+        ),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1; by default a GPU if any.")
     ] = None,
@@ -116,9 +123,11 @@ def evaluate(
     from noctule.store import RunStore
 
     dataset, spec = _pictures(data, labels, benchmark, mode, frozen)
+    if isinstance(dataset, FrozenSet):
+        _check_seed(seed, dataset)
     classifier = _with_preprocessing(_classifier(model, weights), resize, crop, mean, std)
     settings = Settings(
-        seed=seed,
+        seed=seed or 0,
         device=device,
         batch_size=batch_size,
         workers=workers,
@@ -191,6 +200,12 @@ def _pictures(
     if frozen is None:
         assert spec is not None
         return open_dataset("photo-patches" if data is None else data, labels_file=labels), spec
+    if data is None and labels is not None:
+        raise InputError(
+            "there is no DATA for these labels to go with",
+            where="--labels",
+            remedy="Name the uncorrupted images, or leave --labels out.",
+        )
     clean = None if data is None else open_dataset(data, labels_file=labels)
     found = open_frozen(frozen, spec, clean)
     if mode not in (None, found.benchmark.mode):
@@ -200,6 +215,19 @@ def _pictures(
             remedy="Leave --mode out, or freeze it in that mode.",
         )
     return found, found.benchmark
+
+
+def _check_seed(seed: int | None, frozen: FrozenSet) -> None:
+    """Refuse a seed that the pictures on disk were not made with."""
+    own = None if frozen.manifest is None else frozen.manifest.seed
+    if seed in (None, own):
+        return
+    made = "were published, with no seed" if own is None else f"were made with seed {own}"
+    raise InputError(
+        f"the pictures of {frozen.name} {made}, not {seed}",
+        where="--seed",
+        remedy="Leave --seed out, or freeze with that seed.",
+    )
 
 
 def _classifier(model: str, weights: Path | None) -> Classifier:

@@ -53,15 +53,18 @@ def freeze(
 ) -> None:
     """Write every picture of a benchmark once, for any framework to read.
 
-    A command that was stopped goes on where it was when it is given again.
+    A command that was stopped goes on where it was when it is given again. Given again on a
+    finished set, it compares every file with its hash and writes damaged and missing ones anew.
     """
     from noctule.benchmarks import load_benchmark
     from noctule.data import open_dataset
     from noctule.frozen import freeze as freeze_all
+    from noctule.frozen.plan import refuse_nested
     from noctule.report.progress import progress_bar
 
     spec = load_benchmark(benchmark)
     spec = spec if mode is None else spec.in_mode(mode)
+    refuse_nested(Path(data).expanduser(), out)
     dataset = open_dataset(data, labels_file=labels)
     try:
         with progress_bar(f"freezing {dataset.name}") as advance:
@@ -97,6 +100,7 @@ def verify(
 ) -> None:
     """Compare every file with its hash; exit status 2 if anything is wrong."""
     from noctule.frozen import verify as verify_all
+    from noctule.frozen.sums import AGAIN
     from noctule.report.progress import progress_bar
 
     with progress_bar("hashing") as advance:
@@ -109,7 +113,13 @@ def verify(
             f"{len(getattr(found, kind))} {kind}"
             for kind in ("missing", "changed", "extra", "differing")
         )
-        typer.echo(f"noctule: {out}: of {found.num_files} files {counts}", err=True)
+        cures = []
+        if found.missing or found.changed:
+            cures.append(AGAIN)
+        if found.extra:
+            cures.append("Remove the extra files.")
+        remedy = " ".join(cures)
+        typer.echo(f"noctule: {out}: of {found.num_files} files {counts}. {remedy}", err=True)
         raise typer.Exit(EXIT_USER_ERROR)
     remade = f", {found.num_remade} pictures made again alike" if found.num_remade else ""
     typer.echo(f"{found.num_files} files are as they were written{remade}.")

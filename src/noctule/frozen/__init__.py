@@ -4,11 +4,14 @@ layout.py        which published layout a folder has, and where its conditions l
 pictures.py      the stored pictures of one condition: files, an array, tar shards
 scan.py          the files of one condition, listed and compared
 read.py          a frozen set: the same images under every condition
+same.py          whether a benchmark asks for the pictures that were frozen
 evaluate.py      rows from a frozen set, into a run folder like any other
 names.py         what files of a frozen set are called
 manifest.py      what a frozen set was made from
+sums.py          the hashes of its files, and whether they still have them
 write.py         pictures to files, the same bytes each time
 freezing.py      all pictures of a benchmark, by several processes, resumable
+repair.py        what is damaged becomes unfinished, and so is written again
 verification.py  whether a frozen set is still what was written
 """
 

@@ -14,10 +14,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from noctule import provenance
 from noctule.benchmarks import Benchmark, Condition, load_benchmark
 from noctule.data import Dataset, open_dataset
-from noctule.errors import UnreadableImageError
+from noctule.errors import InputError, UnreadableImageError
 from noctule.evaluation import (
     Evaluation,
     Loop,
@@ -28,6 +27,7 @@ from noctule.evaluation import (
     identify,
     workers_for,
 )
+from noctule.frozen.manifest import Manifest
 from noctule.frozen.read import FrozenSet, open_frozen
 from noctule.frozen.shown import Prepared, ShownPictures, unchanged
 from noctule.loading import Batch, load_batches
@@ -35,6 +35,7 @@ from noctule.models import Classifier, Preprocessing, load_classifier
 from noctule.outcomes import outcome_table
 from noctule.scoring import score_run
 from noctule.selfcheck import MAX_IMAGES, check_run
+from noctule.starts import record_start
 from noctule.store import RunIdentity, RunStore
 
 
@@ -60,7 +61,8 @@ def evaluate_frozen(
         data: the uncorrupted images, for a set published without them; without them there is
             no clean error, and so no relative CE.
         out: as `noctule.evaluate`'s, and so `reference`.
-        settings: as `noctule.evaluate`'s; the seed has no meaning here.
+        settings: as `noctule.evaluate`'s; the seed has no meaning here: the run's is the one
+            that the pictures were made with.
         progress: called after each batch with (pictures done, pictures in all).
 
     Raises:
@@ -99,7 +101,7 @@ def run_frozen(
     loop = FrozenLoop(classifier, frozen, identity, device)
     if settings.self_check and len(missing) == identity.num_slices:
         loop.self_check(settings.on_unreadable)
-    store.record_start(provenance.collect(argv, device=str(device)))
+    record_start(store, loop.module, frozen, device, argv)
     loop.run(store, missing, workers_for(frozen, settings.workers), progress)
     return store
 
@@ -110,16 +112,24 @@ def identify_frozen(
     """Everything that determines the rows of a run on a frozen set.
 
     Like that of a live run, with `dataset.frozen` in addition: the layout, where the clean
-    images are from, whether the model's resizing is left out, and the encoder if it is known.
+    images are from, whether the model's resizing is left out, the encoder if it is known, and
+    `live_fingerprint`, that of the data, if live evaluation of this model on it is certain to
+    see the same pictures, to the bit.
+
+    Raises:
+        InputError: the model's crop is larger than the pictures.
     """
     manifest = frozen.manifest
+    _check_crop(classifier.preprocessing, frozen)
     identity = identify(classifier, frozen, frozen.benchmark, settings)
-    told = {
+    told: dict[str, Any] = {
         "layout": frozen.kind,
         "clean": frozen.clean_from,
         "resize": _resizes(classifier.preprocessing, frozen),
         "encoder": manifest and dict(manifest.encoder),
     }
+    if manifest and manifest.lossless and _prepares_alike(classifier.preprocessing, manifest):
+        told["live_fingerprint"] = manifest.dataset["fingerprint"]
     return replace(
         identity,
         dataset={**identity.dataset, "frozen": told},
@@ -137,6 +147,26 @@ def _resizes(preprocessing: Preprocessing, frozen: FrozenSet) -> bool:
     return preprocessing.resize_px is not None and preprocessing.crop_px != frozen.picture_px
 
 
+def _prepares_alike(preprocessing: Preprocessing, manifest: Manifest) -> bool:
+    """Whether the stored pictures were made of the images as this model would make them."""
+    ours, theirs = preprocessing.to_dict(), manifest.preprocessing
+    resizing = ("resize_px", "interpolation", "fit", "fill") if ours["resize_px"] else ()
+    return all(ours[key] == theirs[key] for key in {"resize_px", "crop_px", "mode", *resizing})
+
+
+def _check_crop(preprocessing: Preprocessing, frozen: FrozenSet) -> None:
+    crop_px = preprocessing.crop_px
+    if crop_px is None or preprocessing.resize_px is not None:
+        return
+    if any(crop > side for crop, side in zip(crop_px, frozen.picture_px, strict=True)):
+        crop, size = (" × ".join(map(str, one)) for one in (crop_px, frozen.picture_px))
+        raise InputError(
+            f"the crop of {crop} px is larger than the pictures, {size} px",
+            where=frozen.name,
+            remedy="Give a smaller --crop, or --resize.",
+        )
+
+
 class FrozenLoop(Loop):
     """One classifier on one device, shown what lies on disk."""
 
@@ -148,9 +178,11 @@ class FrozenLoop(Loop):
         device: torch.device,
     ) -> None:
         self.prepare: Callable[[Image.Image], Image.Image] = unchanged
-        self.picture_px = None
-        if classifier.preprocessing.resize_px and not identity.dataset["frozen"]["resize"]:
-            whole = classifier.preprocessing
+        self.picture_px: tuple[int, int] | None = None
+        whole = classifier.preprocessing
+        if whole.resize_px is None and whole.crop_px is None:
+            self.picture_px = frozen.picture_px
+        if whole.resize_px and not identity.dataset["frozen"]["resize"]:
             self.prepare, self.picture_px = Prepared(whole), frozen.picture_px
             classifier = replace(classifier, preprocessing=replace(whole, resize_px=None))
         super().__init__(classifier, frozen, frozen.benchmark, identity, device)
@@ -213,7 +245,10 @@ class FrozenLoop(Loop):
     ) -> None:
         for shown, reason in batch.unreadable:
             if self.identity.on_unreadable == "stop":
-                raise UnreadableImageError(shown, reason)
+                index = self.frozen.ids.index(shown.removeprefix(f"{condition}/"))
+                file = self.frozen.pictures[condition].file(index)
+                where = f"{file} ({shown})" if file else None
+                raise UnreadableImageError(shown, reason, where=where)
             reasons.setdefault(shown.removeprefix(f"{condition}/"), f"{condition}: {reason}")
 
     def _write(

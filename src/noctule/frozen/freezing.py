@@ -2,13 +2,14 @@
 
 Work is divided into pieces of a few images under every condition. A finished piece leaves its
 hashes in pieces/, whole or not at all; at the end these become SHA256SUMS, and pieces/ goes.
+Of a finished set the files are compared with their hashes; pieces with a damaged file are
+written again.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -32,12 +33,13 @@ from noctule.frozen.manifest import (
     Manifest,
     images_text,
     read_manifest,
+    refuse_other_set,
 )
 from noctule.frozen.plan import PIECES_FOLDER, Plan, planned, read_pictures
-from noctule.frozen.write import FileSum
+from noctule.frozen.repair import damaged_files, good_files, reopen
+from noctule.frozen.sums import FileSum, hash_file, sum_of, sums_text
 from noctule.models import Preprocessing
 from noctule.store.disk import output_errors, temporaries_of, write_atomically
-from noctule.store.identity import refuse_other
 
 LOCK_FILE = ".lock"
 FEW_IMAGES = 1000  # read sooner than processes are started
@@ -62,8 +64,14 @@ def freeze(
     """Write every picture of a benchmark, corrupted and clean, for any framework to read.
 
     Called again after an interruption, it goes on where it was; of a kill only the pieces under
-    way are lost. With several processes a script has to guard this call by
-    `if __name__ == "__main__":`, as `multiprocessing` asks.
+    way are lost. Called again on a finished set, it reads every file and writes damaged and
+    missing ones again, with the pieces they are of; the result is the same to the byte. With
+    several processes a script has to guard this call by `if __name__ == "__main__":`, as
+    `multiprocessing` asks.
+
+    Picture files are not synced one by one, which takes longer than to write them: after a
+    power cut those of finished pieces may be empty or cut short. Their hashes are of what was
+    to be written, so that `verify` finds them and the next call repairs them.
 
     Args:
         benchmark: a name, the path of a TOML file, or a `Benchmark`.
@@ -78,11 +86,12 @@ def freeze(
             for pictures that are smaller than its crop.
         seed: of the corruptions.
         processes: how many work at once; None is one for each core.
-        progress: called now and then.
+        progress: called now and then; of a finished set, with (files read, files in all).
 
     Raises:
         InputError: something given cannot be used, an image cannot be read, two files would
-            have one name, or `out` holds something else; nothing is written then.
+            have one name, one of `out` and the data lies in the other, or `out` holds
+            something else; nothing is written then.
         NoctuleError: something failed on the way, such as a full disk (OutputError in a single
             process); what is finished is kept.
     """
@@ -91,7 +100,7 @@ def freeze(
     if processes < 1:
         raise InputError(f"{processes} is less than 1", where="--processes")
     folder = plan.target.folder
-    _refuse_foreign(folder)
+    _refuse_foreign(folder, manifest)
     if not _is_begun(folder, manifest):
         # Now, and not after hours: without an image it is another set, to be begun anew.
         few = plan.dataset.in_memory or len(plan.dataset) < FEW_IMAGES
@@ -100,6 +109,8 @@ def freeze(
     with output_errors(folder, KEPT), _locked(folder):
         if not _is_begun(folder, manifest):
             _begin(plan, manifest)
+        elif (folder / SUMS_FILE).is_file():
+            _repair(plan, manifest, progress)
         if not (folder / SUMS_FILE).is_file():
             _write_missing(plan, processes, progress)
             _finish(plan, processes)
@@ -108,12 +119,12 @@ def freeze(
     return manifest
 
 
-def _refuse_foreign(folder: Path) -> None:
+def _refuse_foreign(folder: Path, manifest: Manifest) -> None:
     """A folder that holds anything but a frozen set, or what a kill leaves of its beginning."""
     if folder.exists() and not folder.is_dir():
         raise InputError("is a file, not a folder", where=folder, remedy="Choose another.")
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if MANIFEST_FILE in names:
+    if MANIFEST_FILE in names or _was_finished(folder, manifest):
         return
     ours = {path.name for path in temporaries_of(folder, "*")} | {
         LOCK_FILE,
@@ -154,13 +165,19 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _is_begun(folder: Path, manifest: Manifest) -> bool:
-    """Whether this set is there in part; another one is refused."""
-    kept = read_manifest(folder)
-    if kept is None:
-        return False
-    refuse_other(kept.to_dict(), manifest.to_dict(), folder, "frozen set")
+    """Whether this set is there, whole or in part; another one is refused."""
+    if not _was_finished(folder, manifest):
+        kept = read_manifest(folder)
+        if kept is None:
+            return False
+        refuse_other_set(kept, manifest, folder)
     _refuse_links(folder)
     return True
+
+
+def _was_finished(folder: Path, manifest: Manifest) -> bool:
+    """Whether the hash of this manifest is known there, whatever has become of the file."""
+    return sum_of(folder, MANIFEST_FILE) == hashlib.sha256(manifest.to_bytes()).hexdigest()
 
 
 def _begin(plan: Plan, manifest: Manifest) -> None:
@@ -170,8 +187,14 @@ def _begin(plan: Plan, manifest: Manifest) -> None:
     write_atomically(folder / IMAGES_FILE, images_text(plan.target.entries).encode())
     if plan.target.format == "npy":
         write_atomically(folder / LABELS_FILE, plan.target.labels())
-    text = json.dumps(manifest.to_dict(), indent=2) + "\n"
-    write_atomically(folder / MANIFEST_FILE, text.encode())
+    write_atomically(folder / MANIFEST_FILE, manifest.to_bytes())
+
+
+def _repair(plan: Plan, manifest: Manifest, progress: Progress) -> None:
+    """If a finished set is damaged, make of it one that lacks the pieces concerned."""
+    good = good_files(plan.target.folder, progress)
+    if damaged := damaged_files(plan, good):
+        reopen(plan, good, damaged, lambda: _begin(plan, manifest))
 
 
 def _write_missing(plan: Plan, processes: int, progress: Progress) -> None:
@@ -229,6 +252,8 @@ def _write_piece(plan: Plan, images: range, device: torch.device, report: Report
             shown = benchmark.corrupt(condition, pictures, ids=ids, seed=plan.seed)
             sums += plan.target.write(condition, images, shown)
             report(len(images))
+        if plan.target.format == "npy":
+            plan.target.sync_arrays()
         write_atomically(plan.record(images), sums_text(sums))
 
 
@@ -242,19 +267,8 @@ def _finish(plan: Plan, processes: int) -> None:
     folder = plan.target.folder
     sums = [hash_file(folder, name) for name in (MANIFEST_FILE, IMAGES_FILE)]
     if plan.target.format == "npy":
-        arrays = sorted(path.name for path in folder.glob("*.npy"))
+        arrays = [LABELS_FILE, *plan.target.array_names]
         _run(_hash_array, plan, arrays, processes, sums.append)
         sums.sort(key=lambda one: one.path)
     records = [plan.record(images).read_bytes() for images in plan.pieces]
     write_atomically(folder / SUMS_FILE, sums_text(sums) + b"".join(records))
-
-
-def hash_file(folder: Path, name: str) -> FileSum:
-    """The SHA-256 of a file of the set."""
-    with (folder / name).open("rb") as stream:
-        return FileSum(hashlib.file_digest(stream, "sha256").hexdigest(), name)
-
-
-def sums_text(sums: Sequence[FileSum]) -> bytes:
-    """Lines as `sha256sum` writes and checks them."""
-    return "".join(f"{one.sha256}  {one.path}\n" for one in sums).encode()

@@ -5,7 +5,8 @@ Known are
 - class folders: CORRUPTION/LEVEL/CLASS/IMAGE, as ImageNet-C and ImageNet-C-bar have it. The
   corruptions may lie in the folders of ImageNet-C's archives: noise, blur, weather, digital and
   extra. Level folders are named 1 to 5 or, as in ImageNet-C-bar, by five numbers, the
-  smallest of which is level 1; the folder of a full range is named `full`.
+  smallest of which is level 1; the folder of a full range is named `full`. Mixtures of the two
+  are refused.
 - arrays: CORRUPTION.npy with the images of every level, one level after the other, and
   labels.npy, as CIFAR-10-C and CIFAR-100-C have it.
 - tar shards: CORRUPTION/LEVEL/000000.tar, as `noctule freeze --format webdataset` writes them.
@@ -26,6 +27,7 @@ from noctule.data.files import is_folder, listing, missing_path, some
 from noctule.errors import InputError
 from noctule.frozen.manifest import Manifest
 from noctule.frozen.names import FULL
+from noctule.frozen.sums import AGAIN
 
 Kind = Literal["folders", "arrays", "shards"]
 
@@ -70,13 +72,13 @@ def find_layout(folder: Path, benchmark: Benchmark, manifest: Manifest | None) -
         manifest: the frozen set's, if it has one.
 
     Raises:
-        InputError: the folder is not there, or lacks conditions, which are named.
+        InputError: the folder is not there, or lacks conditions or labels, which are named.
     """
     if not folder.is_dir():
         if folder.exists():
             raise InputError("is a file, not a folder of a frozen set", where=folder)
         raise missing_path(folder, "folder")
-    kind = _kind(folder, manifest)
+    kind = _kind(folder, benchmark, manifest)
     found = {
         condition: _array_place(folder, condition, manifest)
         if kind == "arrays"
@@ -90,11 +92,20 @@ def find_layout(folder: Path, benchmark: Benchmark, manifest: Manifest | None) -
     return Layout(kind, places)
 
 
-def _kind(folder: Path, manifest: Manifest | None) -> Kind:
-    if manifest is None:
-        return "arrays" if (folder / LABELS_FILE).is_file() else "folders"
-    kinds: dict[str, Kind] = {"npy": "arrays", "webdataset": "shards"}
-    return kinds.get(manifest.format, "folders")
+def _kind(folder: Path, benchmark: Benchmark, manifest: Manifest | None) -> Kind:
+    if manifest is not None:
+        kinds: dict[str, Kind] = {"npy": "arrays", "webdataset": "shards"}
+        return kinds.get(manifest.format, "folders")
+    if (folder / LABELS_FILE).is_file():
+        return "arrays"
+    names = [f"{CORRUPTIONS[one].published_name}.npy" for one in benchmark.corruptions]
+    if arrays := [name for name in names if (folder / name).is_file()]:
+        raise InputError(
+            f"lacks {LABELS_FILE}, which arrays such as {arrays[0]} need",
+            where=folder,
+            remedy="Put it there: it has a label for each picture, or for each of one level.",
+        )
+    return "folders"
 
 
 def _array_place(folder: Path, condition: Condition, manifest: Manifest | None) -> Place | None:
@@ -127,14 +138,21 @@ def _level_folders(place: Path) -> dict[int | None, Path]:
     full: dict[int | None, Path] = {None: place / FULL} if FULL in names else {}
     severities = {name: _number(name) for name in names if name != FULL}
     numbered = {name: value for name, value in severities.items() if value is not None}
-    if set(numbered) <= {str(level) for level in LEVELS}:
+    as_levels = {str(level) for level in LEVELS} & set(numbered)
+    if len(as_levels) == len(numbered):
         return full | {int(name): place / name for name in numbered}
-    if len(numbered) != len(LEVELS):
+    # Of `1, 1.0, 2, 4, 5` nobody can tell which one level 3 is.
+    if (
+        as_levels
+        or len(set(numbered.values())) != len(numbered)
+        or len(numbered) != len(LEVELS)
+    ):
         raise InputError(
             f"its level folders are {', '.join(sorted(numbered))}, which are not "
             f"{len(LEVELS)} severities",
             where=place,
-            remedy="Level folders are named 1 to 5, or by five increasing numbers.",
+            remedy="Level folders are named 1 to 5, or all by numbers such as 1.5, five of "
+            "them and each another one.",
         )
     ascending = sorted(numbered, key=lambda name: numbered[name])
     return full | {level: place / name for level, name in zip(LEVELS, ascending, strict=True)}
@@ -152,11 +170,15 @@ def _lacks(
     total = len(benchmark.conditions) - 1
     names = [entry.name.removesuffix(".npy") for entry in listing(folder)]
     holds = f"It holds {some(names)}. " if names else "It is empty. "
+    remedy = f"{holds}Complete it, or choose its benchmark with --benchmark."
     if manifest is not None:
-        holds = f"It was made for {manifest.benchmark['name']}. "
+        made_for = manifest.the_benchmark(folder)
+        due = {str(condition) for condition in made_for.conditions}
+        remedy = f"It was made for {made_for.name}. Choose its benchmark with --benchmark."
+        remedy = AGAIN if due.issuperset(missing) else remedy
     return InputError(
         f"lacks {len(missing)} of the {total} conditions of {benchmark.name}: "
         f"{some(missing, most=8)}",
         where=folder,
-        remedy=f"{holds}Complete it, or choose its benchmark with --benchmark.",
+        remedy=remedy,
     )

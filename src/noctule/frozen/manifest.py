@@ -14,14 +14,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
+
+from pydantic import Field, model_validator
 
 from noctule._version import __version__
 from noctule.benchmarks import Benchmark
+from noctule.config import Refused, Spec, build_spec
 from noctule.errors import InputError
 
 SCHEMA_VERSION = 1
 MANIFEST_FILE, IMAGES_FILE, SUMS_FILE = "manifest.json", "images.csv", "SHA256SUMS"
+MOST_CHARACTERS = 60  # of a value in a message
 PACKAGES = ("numpy", "pillow", "torch", "torchvision")
 
 Format = Literal["png", "jpeg", "webdataset", "npy"]
@@ -75,6 +79,10 @@ class Manifest:
         data: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return data
 
+    def to_bytes(self) -> bytes:
+        """The content of manifest.json."""
+        return f"{json.dumps(self.to_dict(), indent=2)}\n".encode()
+
     @property
     def lossless(self) -> bool:
         """Whether the stored pictures are, to the bit, what live evaluation sees."""
@@ -83,6 +91,55 @@ class Manifest:
     def the_benchmark(self, where: object) -> Benchmark:
         """The benchmark it holds."""
         return Benchmark.from_dict(self.benchmark, where=where)
+
+
+_Count = Annotated[int, Field(ge=1)]
+
+
+class _Dataset(Spec):
+    name: str
+    domain: str | None = None
+    fingerprint: str
+    num_images: _Count
+    class_names: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class _Preprocessing(Spec):
+    resize_px: _Count | tuple[_Count, _Count] | None
+    crop_px: tuple[_Count, _Count] | None
+    interpolation: str
+    mode: Literal["RGB", "L"]
+    fit: Literal["stretch", "cover", "contain"]
+    fill: tuple[int, ...] | None
+
+
+class _Encoder(Spec):
+    name: Literal["none", "png", "jpeg"]
+    compress_level: int | None = None
+    quality: int | None = None
+    subsampling: str | None = None
+
+
+class _Checked(Spec):
+    """The types that a manifest's values must have."""
+
+    benchmark: dict[str, Any]
+    dataset: _Dataset
+    seed: int
+    preprocessing: _Preprocessing
+    picture_px: tuple[_Count, _Count]
+    format: Format
+    encoder: _Encoder
+    versions: dict[str, str]
+    schema_version: int
+
+    @model_validator(mode="after")
+    def _encoder_fits(self) -> _Checked:
+        fitting = {"npy": ("none",), "png": ("png",), "jpeg": ("jpeg",)}
+        names = fitting.get(self.format, ("png", "jpeg"))
+        if self.encoder.name not in names:
+            raise Refused(f"encoder.name: {self.encoder.name!r} does not go with {self.format}")
+        return self
 
 
 def versions_here() -> dict[str, str]:
@@ -94,7 +151,8 @@ def read_manifest(folder: Path) -> Manifest | None:
     """The manifest of a frozen set; None if there is none, as in others' published folders.
 
     Raises:
-        InputError: it cannot be read, or another version of noctule wrote it.
+        InputError: it cannot be read, a value is not what it should be (with its key), or
+            another version of noctule wrote it.
     """
     path = folder / MANIFEST_FILE
     if not path.is_file():
@@ -103,9 +161,9 @@ def read_manifest(folder: Path) -> Manifest | None:
         data = json.loads(path.read_text(encoding="utf-8"))
         found = data["schema_version"]
         if found == SCHEMA_VERSION:
-            manifest = Manifest(**data)
-            _check_types(manifest)
-            return manifest
+            build_spec(data, _Checked, where=path)
+            Benchmark.from_dict(data["benchmark"], where=f"{path}: benchmark")
+            return Manifest(**data)
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"is not a frozen set's manifest: {error}", where=path) from error
     raise InputError(
@@ -116,12 +174,46 @@ def read_manifest(folder: Path) -> Manifest | None:
     )
 
 
-def _check_types(manifest: Manifest) -> None:
-    if manifest.format not in FORMATS:
-        raise ValueError(f"unknown format {manifest.format!r}")
-    _ = manifest.encoder["name"], manifest.dataset["num_images"] + manifest.seed
-    if not all(isinstance(one, str) for one in manifest.dataset["class_names"]):
-        raise TypeError("class names are no text")
+def refuse_other_set(kept: Manifest, wanted: Manifest, folder: Path) -> None:
+    """Raise InputError with every key in which two manifests differ, and both values."""
+    there, here = _flat(kept.to_dict()), _flat(wanted.to_dict())
+    pairs = {key: (there.get(key, "absent"), here.get(key, "absent")) for key in there | here}
+    differences = [
+        "{} is {} there and {} here".format(key, *_short(old, new))
+        for key, (old, new) in pairs.items()
+        if old != new
+    ]
+    if differences:
+        raise InputError(
+            f"holds another frozen set: {'; '.join(differences)}",
+            where=folder,
+            remedy="Choose another folder, or give the same settings to go on with it.",
+        )
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Dotted key -> JSON of the value."""
+    flat: dict[str, str] = {}
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value)
+    return flat
+
+
+def _short(*texts: str) -> list[str]:
+    """Long values from a little before the first difference on."""
+    if max(map(len, texts)) <= MOST_CHARACTERS:
+        return list(texts)
+    alike = [len(set(column)) == 1 for column in zip(*texts, strict=False)]
+    start = max(0, [*alike, False].index(False) - MOST_CHARACTERS // 3)
+    parts = [text[start : start + MOST_CHARACTERS] for text in texts]
+    before = "…" if start else ""
+    return [
+        f"{before}{part}{'…' if start + len(part) < len(text) else ''}"
+        for part, text in zip(parts, texts, strict=True)
+    ]
 
 
 def images_text(images: Sequence[ImageEntry]) -> str:
@@ -138,19 +230,27 @@ def images_text(images: Sequence[ImageEntry]) -> str:
     return text.getvalue()
 
 
-def read_images(folder: Path, num_images: int) -> list[ImageEntry]:
+def read_images(folder: Path, manifest: Manifest) -> list[ImageEntry]:
     """The entries of images.csv.
 
     Raises:
-        InputError: it cannot be read, or does not have `num_images` entries.
+        InputError: it cannot be read, has another number of entries than the manifest says, or
+            labels that are none of its classes.
     """
     path = folder / IMAGES_FILE
     try:
         with path.open(encoding="utf-8", newline="") as file:
             heading, *rows = csv.reader(file)
-        if tuple(heading) != ImageEntry._fields or len(rows) != num_images:
-            raise ValueError(f"{len(rows)} entries where {num_images} are due")
-        return [ImageEntry(one, int(label), *names) for one, label, *names in rows]
+        if tuple(heading) != ImageEntry._fields or len(rows) != manifest.dataset["num_images"]:
+            due = f"{manifest.dataset['num_images']} are due"
+            raise ValueError(f"{len(rows)} entries where {due}")
+        entries = [ImageEntry(one, int(label), *names) for one, label, *names in rows]
+        classes = range(len(manifest.dataset["class_names"]))
+        if odd := [entry for entry in entries if entry.label not in classes]:
+            raise ValueError(
+                f"'{odd[0].id}' has label {odd[0].label} of {len(classes)} classes"
+            )
+        return entries
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise InputError(
             f"is not a frozen set's list of images: {error}", where=path

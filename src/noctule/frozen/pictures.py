@@ -15,6 +15,7 @@ from PIL import Image
 from noctule.data import Dataset
 from noctule.data.arrays import load_npy
 from noctule.data.decode import decode_file
+from noctule.data.files import FileDataset
 from noctule.errors import InputError, UnreadableImageError
 from noctule.frozen.names import shard_key, shard_name
 
@@ -28,6 +29,9 @@ class Pictures(Protocol):
         Raises:
             UnreadableImageError: it cannot be decoded.
         """
+
+    def file(self, index: int) -> Path | None:
+        """The file that picture `index` lies in, if it lies in one."""
 
 
 class FilePictures:
@@ -44,7 +48,11 @@ class FilePictures:
 
     def read(self, index: int) -> Image.Image:
         """Picture `index`, decoded like any other image file."""
-        return decode_file(self.root / self.names[index], self.names[index])
+        return decode_file(self.file(index), self.names[index])
+
+    def file(self, index: int) -> Path:
+        """The file of picture `index`."""
+        return self.root / self.names[index]
 
 
 class ArrayPictures:
@@ -76,6 +84,11 @@ class ArrayPictures:
         pixels = np.array(self._images[index])
         return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
+    def file(self, index: int) -> Path:
+        """The array's file."""
+        del index
+        return self._built_from[0]
+
 
 class ShardPictures:
     """Pictures in tar shards of a set that `noctule freeze` wrote; nothing is extracted.
@@ -105,8 +118,12 @@ class ShardPictures:
                 raise KeyError(member)
             return decoded(stream)
         except Exception as error:  # damaged bytes make readers raise nearly anything
-            where = self.root / shard_name(index)
-            raise UnreadableImageError(member, f"damaged: {error}", where=where) from error
+            reason = f"damaged: {error}"
+            raise UnreadableImageError(member, reason, where=self.file(index)) from error
+
+    def file(self, index: int) -> Path:
+        """The shard of picture `index`."""
+        return self.root / shard_name(index)
 
     def _shard(self, name: str) -> tarfile.TarFile:
         """The shard; one stays open, as the next picture is most likely in it."""
@@ -137,6 +154,12 @@ class DatasetPictures:
     def read(self, index: int) -> Image.Image:
         """Image `index`, as the dataset has it."""
         return self.dataset.read(self.indices[index])
+
+    def file(self, index: int) -> Path | None:
+        """The file of image `index`, if it has one of its own."""
+        if isinstance(self.dataset, FileDataset):
+            return self.dataset.file(self.indices[index])
+        return None
 
 
 def open_images(file: Path) -> NDArray[np.uint8]:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from PIL import Image
 from torch import Tensor
 
 from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.corruptions.checks import MIN_SIDE_PX
 from noctule.data import Dataset, open_dataset
+from noctule.data.files import FileDataset
 from noctule.errors import InputError, UnreadableImageError, unknown_name
 from noctule.evaluation import TRIAL_IMAGES
 from noctule.frozen.manifest import FORMATS, Format, Manifest, versions_here
@@ -63,12 +65,17 @@ def planned(
 ) -> tuple[Plan, Manifest]:
     """What is to be done, checked as far as can be without reading every image."""
     spec = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(benchmark)
+    if isinstance(data, str | Path):
+        refuse_nested(Path(data).expanduser(), out)
     dataset = open_dataset(data)
+    if isinstance(dataset, FileDataset):
+        refuse_nested(dataset.root, out)
     _check_format(format, quality)
     check_published_names(spec)
     entries = image_entries(dataset)
     if preprocessing is None:
         preprocessing = default_preprocessing(dataset)
+    preprocessing = Unpadded(**vars(preprocessing))
     first = read_batch(dataset, preprocessing, [0])
     if first.unreadable:
         raise unreadable(dataset, *first.unreadable[0])
@@ -97,6 +104,43 @@ def planned(
     target = Target(out.absolute(), spec, entries, dataset.class_names, format, encoder)
     shape = tuple(first.pictures.shape[1:])
     return Plan(dataset, preprocessing, shape, seed, target), manifest
+
+
+class Unpadded(Preprocessing):
+    """Preprocessing that refuses a picture which is smaller than the crop; picklable."""
+
+    def picture(self, image: Image.Image) -> Tensor:
+        """As `Preprocessing.picture`'s.
+
+        Raises:
+            UnreadableImageError: the crop is larger than the resized picture, and would fill it
+                up with black; with the fit "contain", filling is what is wanted.
+        """
+        width, height = self._resized_size(image.width, image.height)
+        crop_height, crop_width = self.crop_px or (0, 0)
+        if self.fit != "contain" and (height < crop_height or width < crop_width):
+            raise UnreadableImageError(
+                "",
+                f"it has {height} × {width} px, fewer than the crop's {crop_height} × "
+                f"{crop_width}; give another --crop or --resize",
+            )
+        return super().picture(image)
+
+
+def refuse_nested(data: Path, out: Path) -> None:
+    """Refuse to write into the data, or over what the data lie in; links are followed.
+
+    Raises:
+        InputError: one of the two lies in the other, or is the other.
+    """
+    real_data, real_out = data.resolve(), out.resolve()
+    if not real_data.exists():
+        return  # a name such as photo-patches
+    if real_out.is_relative_to(real_data) or real_data.is_relative_to(real_out):
+        inside = "lies in the data" if real_out.is_relative_to(real_data) else "holds the data"
+        raise InputError(
+            f"{inside}, {data}", where=out, remedy="Choose a folder beside the data."
+        )
 
 
 def default_preprocessing(dataset: Dataset) -> Preprocessing:

@@ -116,6 +116,8 @@ def published_arrays(
 def _array_labels(file: Path, layout: Layout) -> NDArray[np.int64]:
     """The label of each image; the file may repeat them for every level."""
     labels = load_npy(file)
+    if labels.ndim == 2 and labels.shape[1] == 1:  # as Keras has them
+        labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
         raise InputError(f"are {labels.dtype} of shape {labels.shape}, not labels", where=file)
     place = next(place for one, place in layout.places.items() if str(one) != CLEAN)
@@ -145,7 +147,7 @@ def array_pictures(place: Place, num_images: int, contents: Contents) -> ArrayPi
         raise InputError(
             f"holds {len(images):,} pictures, where {place.blocks} × {num_images:,} are due",
             where=place.path,
-            remedy="It is cut short or of other data: fetch it again.",
+            remedy="It is cut short or of other data: fetch or freeze it again.",
         )
     digest = _sha256(place.path, place.path.stat().st_mtime_ns)
     contents.digests.append(f"{place.path.name} {images.shape} {place.block} {digest}")

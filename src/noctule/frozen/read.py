@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,15 @@ from noctule.benchmarks import Benchmark, Condition
 from noctule.data import Dataset
 from noctule.data.files import base_name
 from noctule.errors import InputError, UnreadableImageError
-from noctule.frozen.layout import find_layout
-from noctule.frozen.manifest import SUMS_FILE, Manifest, read_images, read_manifest
+from noctule.frozen.layout import LABELS_FILE, find_layout
+from noctule.frozen.manifest import (
+    IMAGES_FILE,
+    MANIFEST_FILE,
+    SUMS_FILE,
+    Manifest,
+    read_images,
+    read_manifest,
+)
 from noctule.frozen.pictures import DatasetPictures, FilePictures, Pictures, ShardPictures
 from noctule.frozen.published import (
     Contents,
@@ -22,12 +30,16 @@ from noctule.frozen.published import (
     published_arrays,
     published_folders,
 )
+from noctule.frozen.same import refuse_other_pictures
 from noctule.frozen.scan import list_condition, names_in_order
+from noctule.frozen.sums import AGAIN, refuse_changed
+from noctule.frozen.write import suffix_of
+from noctule.store.identity import RUN_FILE
 
 if TYPE_CHECKING:
     from PIL import Image
 
-AGAIN = "Give the command that froze it again to finish it."
+FEW = 3
 
 
 class FrozenSet(Dataset):
@@ -66,15 +78,23 @@ class FrozenSet(Dataset):
 
     @functools.cached_property
     def picture_px(self) -> tuple[int, int]:
-        """Height and width of the pictures: those of the first that can be decoded."""
+        """Height and width of the pictures: the manifest's, or those of most of a few."""
+        if self.manifest is not None:
+            height, width = self.manifest.picture_px
+            return height, width
         corrupted = next(one for one in self.pictures if one.corruption is not None)
+        sizes: Counter[tuple[int, int]] = Counter()
         for index in range(len(self)):
             try:
                 picture = self.pictures[corrupted].read(index)
             except UnreadableImageError:
                 continue
-            return picture.height, picture.width
-        raise InputError(f"no picture of {corrupted} can be decoded", where=self.name)
+            sizes[picture.height, picture.width] += 1
+            if sizes.total() == FEW:
+                break
+        if not sizes:
+            raise InputError(f"no picture of {corrupted} can be decoded", where=self.name)
+        return sizes.most_common(1)[0][0]
 
     def mildest(self, index: int) -> Condition:
         """Clean or, without it, a condition at the lowest level: each image another one."""
@@ -110,12 +130,20 @@ def open_frozen(
 
     Raises:
         InputError: conditions, images or classes are missing or too many, which are named; an
-            array has another shape or is damaged; or what noctule wrote is not finished, or
-            is of other corruptions than the benchmark's.
+            array has another shape or is damaged; or what noctule wrote is not finished, has a
+            manifest, list of images or labels that are not what was written, or is of other
+            corruptions than the benchmark's.
     """
     folder = Path(folder).expanduser()
     manifest = read_manifest(folder)
     if manifest is None:
+        if (folder / RUN_FILE).is_file():
+            raise InputError(
+                "is a run folder, not a folder of pictures",
+                where=folder,
+                remedy="Give the folder that the pictures lie in. A run is scored with "
+                "`noctule metrics`.",
+            )
         if benchmark is None:
             raise InputError(
                 "has no manifest that says its benchmark",
@@ -136,22 +164,24 @@ def _open_own(folder: Path, benchmark: Benchmark, manifest: Manifest) -> FrozenS
     """A set that noctule wrote."""
     if not (folder / SUMS_FILE).is_file():
         raise InputError(f"is not finished: it has no {SUMS_FILE}", where=folder, remedy=AGAIN)
-    _check_benchmark(benchmark, manifest, folder)
+    labels = [LABELS_FILE] if manifest.format == "npy" else []
+    refuse_changed(folder, [MANIFEST_FILE, IMAGES_FILE, *labels])
+    refuse_other_pictures(benchmark, manifest.the_benchmark(folder), folder)
     layout = find_layout(folder, benchmark, manifest)
     if Condition() not in layout.places:
         raise InputError("lacks its uncorrupted images", where=folder, remedy=AGAIN)
-    entries = read_images(folder, manifest.dataset["num_images"])
+    entries = read_images(folder, manifest)
     contents = Contents(digests=[hashlib.sha256((folder / SUMS_FILE).read_bytes()).hexdigest()])
     for condition, place in layout.places.items():
         if layout.kind == "arrays":
             contents.pictures[condition] = array_pictures(place, len(entries), contents)
         elif layout.kind == "shards":
-            suffix = "png" if manifest.lossless else "jpg"
+            suffix = suffix_of(manifest.encoder)
             contents.pictures[condition] = ShardPictures(place.path, suffix)
         else:
             keys = [f"{entry.folder}/{entry.name}" for entry in entries]
             found = list_condition(place.path, with_sizes=False)
-            names = names_in_order(keys, found, place.path, "the manifest")
+            names = names_in_order(keys, found, place.path, "the manifest", AGAIN)
             contents.pictures[condition] = FilePictures(place.path, names)
     images = Images(
         [entry.id for entry in entries],
@@ -168,20 +198,6 @@ def _open_own(folder: Path, benchmark: Benchmark, manifest: Manifest) -> FrozenS
         clean_from="folder",
         manifest=manifest,
     )
-
-
-def _check_benchmark(benchmark: Benchmark, manifest: Manifest, folder: Path) -> None:
-    """Refuse a benchmark whose corruptions were not frozen, though they have their names."""
-    told = ("name", "title", "source", "metric", "references", "corruptions", "levels")
-    ours, theirs = benchmark.to_dict(), manifest.benchmark
-    for key in sorted({*ours, *theirs} - set(told)):
-        if ours.get(key) != theirs.get(key):
-            raise InputError(
-                f"was made with {key} = {theirs.get(key)}, and {benchmark.name} has "
-                f"{ours.get(key)}",
-                where=folder,
-                remedy="Leave --benchmark out to evaluate what is there.",
-            )
 
 
 def _open_published(folder: Path, benchmark: Benchmark, data: Dataset | None) -> FrozenSet:

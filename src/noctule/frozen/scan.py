@@ -13,6 +13,8 @@ from noctule.errors import InputError
 
 COMPLETE = "Every condition of a frozen set holds the same images: fetch this one again."
 
+EXTRA = "Every condition of a frozen set holds the same images: remove what does not belong."
+
 
 class Listing(NamedTuple):
     """The images of one condition.
@@ -35,22 +37,33 @@ class Listing(NamedTuple):
 def list_condition(folder: Path, *, with_sizes: bool) -> Listing:
     """List the images in the class folders of one condition.
 
+    What macOS and notebooks leave behind, `._NAME` and `.ipynb_checkpoints`, is passed over.
+
     Raises:
         InputError: there are no class folders, one holds no image or cannot be read, or two
             files of a class differ in nothing but their endings.
     """
-    classes = tuple(entry.name for entry in listing(folder) if is_folder(entry))
+    entries = [entry for entry in listing(folder) if not _is_left_over(entry.name)]
+    classes = tuple(entry.name for entry in entries if is_folder(entry))
     if not classes:
         raise InputError("holds no class folders", where=folder, remedy=COMPLETE)
     digest = hashlib.sha256()
     names: list[str] = []
     for one in classes:
-        images = [entry for entry in listing(folder / one) if is_image_name(entry.name)]
+        images = [
+            entry
+            for entry in listing(folder / one)
+            if is_image_name(entry.name) and not _is_left_over(entry.name)
+        ]
         _check_class(folder / one, [entry.name for entry in images])
         names += [f"{one}/{entry.name}" for entry in images]
         for line in _lines(one, images, with_sizes):
             digest.update(line)
     return Listing(classes, tuple(names), digest.hexdigest())
+
+
+def _is_left_over(name: str) -> bool:
+    return name.startswith("._") or name == ".ipynb_checkpoints"
 
 
 def _lines(
@@ -81,7 +94,9 @@ def _check_class(folder: Path, names: list[str]) -> None:
     )
 
 
-def names_in_order(keys: Sequence[str], found: Listing, where: object, of: str) -> list[str]:
+def names_in_order(
+    keys: Sequence[str], found: Listing, where: object, of: str, remedy: str = COMPLETE
+) -> list[str]:
     """The files of one condition in the order of the set's images.
 
     Args:
@@ -89,6 +104,7 @@ def names_in_order(keys: Sequence[str], found: Listing, where: object, of: str) 
         found: what is there.
         where: the condition, for the message.
         of: who has the images that are due, for the message.
+        remedy: what to do about missing images.
 
     Raises:
         InputError: an image is missing, or there is one too many; the first are named.
@@ -102,5 +118,6 @@ def names_in_order(keys: Sequence[str], found: Listing, where: object, of: str) 
         if flaw:
             what = kind.format(f"{len(flaw):,}", f"{len(keys):,}", of)
             shown = some([printable(key) for key in flaw])
-            raise InputError(f"{what}: {shown}", where=where, remedy=COMPLETE)
+            cure = remedy if kind.startswith("lacks") else EXTRA
+            raise InputError(f"{what}: {shown}", where=where, remedy=cure)
     return [name_of[key] for key in keys]

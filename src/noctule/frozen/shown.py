@@ -9,7 +9,7 @@ from PIL import Image
 
 from noctule.benchmarks import Condition
 from noctule.data import Dataset
-from noctule.errors import InputError
+from noctule.errors import UnreadableImageError
 from noctule.frozen.read import FrozenSet
 from noctule.models import Preprocessing
 
@@ -40,18 +40,21 @@ class ShownPictures(Dataset):
         super().__init__(frozen.name, frozen.class_names, ids, labels)
 
     def read(self, index: int) -> Image.Image:
-        """Picture `index`, of the size that all must have."""
+        """Picture `index`.
+
+        Raises:
+            UnreadableImageError: it cannot be decoded, or has another size than all must have.
+        """
         condition, image = self.chosen[index]
         picture = self.frozen.pictures[condition].read(image)
         if condition.corruption is None and self.frozen.clean_from == "data":
             return self.prepare(picture)
         size = (picture.height, picture.width)
         if self.picture_px is not None and self.picture_px != size:
-            raise InputError(
-                f"'{self.ids[index]}' is {size[0]} × {size[1]} px, and others are "
+            raise UnreadableImageError(
+                self.ids[index],
+                f"it is {size[0]} × {size[1]} px, and the set's others are "
                 f"{' × '.join(map(str, self.picture_px))} px",
-                where=self.name,
-                remedy="The pictures of a frozen set have one size.",
             )
         return picture
 

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from noctule.benchmarks import Condition
 from noctule.errors import InputError
-from noctule.execution import usable_cores
-from noctule.frozen.freezing import hash_file
 from noctule.frozen.manifest import MANIFEST_FILE, SUMS_FILE, Manifest, read_manifest
-from noctule.frozen.read import AGAIN, FrozenSet, open_frozen
+from noctule.frozen.read import FrozenSet, open_frozen
+from noctule.frozen.sums import AGAIN, read_sums, states_of
 from noctule.models import Preprocessing
 from noctule.sampling import image_words, integers, key_of
-
-_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 
 @dataclass(frozen=True)
@@ -71,49 +66,15 @@ def verify(
     folder = Path(folder).expanduser()
     manifest = _manifest(folder, again)
     sums = read_sums(folder)
-    missing: list[str] = []
-    changed: list[str] = []
-    with ThreadPoolExecutor(usable_cores()) as pool:  # hashing leaves the interpreter free
-        states = pool.map(lambda item: _state(folder, *item), sums.items())
-        for done, (name, state) in enumerate(zip(sums, states, strict=True), start=1):
-            if state == "missing":
-                missing.append(name)
-            elif state == "changed":
-                changed.append(name)
-            progress(done, len(sums))
+    states = states_of(folder, sums, progress)
+    missing = [name for name, state in states.items() if state == "missing"]
+    changed = [name for name, state in states.items() if state == "changed"]
     extra = sorted(name for name in _files(folder) if name not in sums and name != SUMS_FILE)
     remade = again if not missing and not changed else 0
     differing = _differing(open_frozen(folder), manifest, remade) if remade else ()
     return Verification(
         len(sums), tuple(missing), tuple(changed), tuple(extra), remade, tuple(differing)
     )
-
-
-def read_sums(folder: Path) -> dict[str, str]:
-    """The hash of each file, by its path in the frozen set.
-
-    Raises:
-        InputError: SHA256SUMS cannot be read, or names a file outside the folder.
-    """
-    path = folder / SUMS_FILE
-    sums: dict[str, str] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", where=path) from error
-    if lines.pop():
-        raise InputError("is cut short: its last line does not end", where=path, remedy=AGAIN)
-    for number, line in enumerate(lines, start=1):
-        match = _LINE.fullmatch(line)
-        if match is None:
-            raise InputError("is not a hash and a name", where=f"{path}, line {number}")
-        name = PurePosixPath(match[2])
-        if name.is_absolute() or ".." in name.parts:
-            raise InputError(
-                f"'{name}' is outside of the frozen set", where=f"{path}, line {number}"
-            )
-        sums[match[2]] = match[1]
-    return sums
 
 
 def _manifest(folder: Path, again: int) -> Manifest:
@@ -131,18 +92,6 @@ def _manifest(folder: Path, again: int) -> Manifest:
             remedy="Leave --again out: the hashes are of the files.",
         )
     return manifest
-
-
-def _state(folder: Path, name: str, sha256: str) -> str:
-    # A link could lead out of the set, and its file change without it.
-    if not os.path.lexists(folder / name):
-        return "missing"
-    if os.path.realpath(folder / name) != str(folder.resolve() / name):
-        return "changed"
-    try:
-        return "good" if hash_file(folder, name).sha256 == sha256 else "changed"
-    except OSError:
-        return "changed"
 
 
 def _files(folder: Path) -> Iterator[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -19,17 +20,11 @@ from noctule.benchmarks import Benchmark, Condition
 from noctule.corruptions import CORRUPTIONS
 from noctule.frozen.manifest import Format, ImageEntry
 from noctule.frozen.names import condition_folder, shard_key, shard_name
+from noctule.frozen.sums import FileSum
 
 # zlib's higher levels take several times as long for pictures a tenth smaller.
 PNG_COMPRESS_LEVEL = 1
 JPEG_SUBSAMPLING = "4:2:0"
-
-
-class FileSum(NamedTuple):
-    """The SHA-256 of a file, as hex, and its path relative to the frozen set."""
-
-    sha256: str
-    path: str
 
 
 @dataclass(frozen=True)
@@ -52,6 +47,17 @@ class Target:
     format: Format
     encoder: dict[str, Any]
 
+    def paths(self, condition: Condition, images: range) -> list[str]:
+        """The files these pictures of a condition lie in, relative to the frozen set."""
+        if self.format == "npy":
+            return [array_name(condition)]
+        place = condition_folder(condition)
+        if self.format == "webdataset":
+            return [f"{place}/{shard_name(images.start)}"]
+        suffix = suffix_of(self.encoder)
+        entries = (self.entries[index] for index in images)
+        return [f"{place}/{entry.folder}/{entry.name}.{suffix}" for entry in entries]
+
     def write(self, condition: Condition, images: range, pictures: Tensor) -> list[FileSum]:
         """Write pictures of one condition, over whatever a kill has left of them.
 
@@ -66,16 +72,13 @@ class Target:
         if self.format == "npy":
             self._write_part(condition, images, pictures)
             return []
+        paths = self.paths(condition, images)
         if self.format == "webdataset":
-            path = f"{condition_folder(condition)}/{shard_name(images.start)}"
-            return [self._write_file(path, self._shard(condition, images, pictures))]
-        sums = []
-        for index, picture in zip(images, pictures, strict=True):
-            entry = self.entries[index]
-            place = f"{condition_folder(condition)}/{entry.folder}/{entry.name}"
-            path = f"{place}.{suffix_of(self.encoder)}"
-            sums.append(self._write_file(path, encoded(picture, self.encoder)))
-        return sums
+            return [self._write_file(paths[0], self._shard(condition, images, pictures))]
+        return [
+            self._write_file(path, encoded(picture, self.encoder))
+            for path, picture in zip(paths, pictures, strict=True)
+        ]
 
     def _write_file(self, path: str, content: bytes) -> FileSum:
         file = self.folder / path
@@ -147,6 +150,21 @@ class Target:
             created = True
         return created
 
+    @property
+    def array_names(self) -> list[str]:
+        """The files of all conditions, sorted, where they are arrays."""
+        return sorted({array_name(condition) for condition in self.benchmark.conditions})
+
+    def sync_arrays(self) -> None:
+        """Have what was put into the arrays on the disk, and not only on its way there.
+
+        Their hashes are of what is read back at the end: pictures that a power cut has lost
+        would pass. Hashes of single files are of what was to be written.
+        """
+        for name in self.array_names:
+            with (self.folder / name).open("r+b") as stream:
+                os.fsync(stream.fileno())
+
     def labels(self) -> bytes:
         """The content of labels.npy: a label for each picture of an array of all levels."""
         stream = io.BytesIO()
@@ -175,7 +193,7 @@ def encoder_settings(format: Format, quality: int | None) -> dict[str, Any]:
     return {"name": "jpeg", "quality": quality, "subsampling": JPEG_SUBSAMPLING}
 
 
-def suffix_of(encoder: dict[str, Any]) -> str:
+def suffix_of(encoder: Mapping[str, Any]) -> str:
     """How a file ends that this encoder wrote."""
     return {"png": "png", "jpeg": "jpg"}[encoder["name"]]
 
