@@ -15,8 +15,8 @@ PACKAGE = Path(noctule.__file__).parent
 ROOMS = [
     "_version", "errors", "formulas", "config", "provenance", "sampling", "corruptions",
     "compat", "benchmarks", "data", "models", "outcomes", "store", "metrics", "scoring",
-    "execution", "loading", "selfcheck", "evaluation", "frozen", "training", "study", "design",
-    "report", "cli", "__main__",
+    "comparison", "execution", "loading", "selfcheck", "starts", "evaluation", "frozen",
+    "training", "study", "design", "report", "explore", "leaderboard", "cli", "__main__",
 ]  # fmt: skip
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

@@ -286,8 +286,10 @@ def test_show_draws_a_benchmark_in_a_mode(noctule_cli, tmp_path) -> None:
     (expected,) = noctule.corrupt(
         picture[None], "contrast_c", ids=["coffee"], mode="published", factor=0.05
     )
+    # The released pictures are JPEG files of quality 85.
+    Image.fromarray(expected.permute(1, 2, 0).numpy()).save(tmp_path / "a.jpg", quality=85)
     tile = np.asarray(Image.open(out))[6 + 18 : 6 + 18 + 64, 6 + 5 * 70 : 6 + 5 * 70 + 64]
-    assert np.array_equal(tile, expected.permute(1, 2, 0).numpy())
+    assert np.array_equal(tile, np.asarray(Image.open(tmp_path / "a.jpg")))
     status, _, err = noctule_cli("show", "-b", "imagenet-c", "-c", "hue", "--out", out)
     assert status == 2
     assert "imagenet-c: unknown corruption 'hue'" in err

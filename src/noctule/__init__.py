@@ -20,6 +20,7 @@ from noctule.errors import InputError, NoctuleError, OutputError, UnreadableImag
 
 if TYPE_CHECKING:
     from noctule.benchmarks import Benchmark, Condition, Reference, load_benchmark
+    from noctule.comparison import Comparison, compare
     from noctule.corruptions import CORRUPTIONS, Corruption, corrupt, corruption
     from noctule.data import Dataset, open_dataset
     from noctule.evaluation import Evaluation, Settings, evaluate
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "benchmarks": ("Benchmark", "Condition", "Reference", "load_benchmark"),
+    "comparison": ("Comparison", "compare"),
     "corruptions": ("CORRUPTIONS", "Corruption", "corrupt", "corruption"),
     "data": ("Dataset", "open_dataset"),
     "evaluation": ("Evaluation", "Settings", "evaluate"),
@@ -51,10 +53,10 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "CORRUPTIONS", "Benchmark", "Classifier", "Condition", "Corruption", "Dataset",
-    "Estimate", "Evaluation", "InputError", "NoctuleError", "OutputError", "OverlapMatrix",
-    "Preprocessing", "Reference", "RunStore", "Scores", "Settings", "Study",
-    "UnreadableImageError", "__version__", "corrupt", "corruption", "evaluate",
+    "CORRUPTIONS", "Benchmark", "Classifier", "Comparison", "Condition", "Corruption",
+    "Dataset", "Estimate", "Evaluation", "InputError", "NoctuleError", "OutputError",
+    "OverlapMatrix", "Preprocessing", "Reference", "RunStore", "Scores", "Settings", "Study",
+    "UnreadableImageError", "__version__", "compare", "corrupt", "corruption", "evaluate",
     "evaluate_frozen", "freeze", "load_benchmark", "load_classifier", "load_study",
     "open_dataset", "open_frozen", "overlap_of", "read_matrix", "run_study", "score_run",
     "verify",

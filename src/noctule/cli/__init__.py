@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from noctule.cli import compare as _compare
 from noctule.cli import design as _design
 from noctule.cli import evaluate as _evaluate
 from noctule.cli import freeze as _freeze
+from noctule.cli import leaderboard as _leaderboard
 from noctule.cli import look as _look
+from noctule.cli import report as _report
 from noctule.cli import study as _study
 from noctule.cli.app import app, main
 
-del _design, _evaluate, _freeze, _look, _study  # imported to register their commands
+# Imported to register their commands.
+del _compare, _design, _evaluate, _freeze, _leaderboard, _look, _report, _study
 
 __all__ = ["app", "main"]

@@ -1,10 +1,10 @@
-"""`noctule show` and `noctule list`."""
+"""`noctule show`, a sheet or a page, and `noctule list`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,7 +12,12 @@ from noctule.cli.app import app
 from noctule.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
-    from noctule.corruptions import Corruption
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from noctule.benchmarks import Benchmark
+    from noctule.models import Preprocessing
+    from noctule.report.sheet import Tile
 
 
 @app.command()
@@ -38,31 +43,73 @@ def show(
         bool, typer.Option(help="One picture of each corruption, over its full range.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Chooses the random numbers.")] = 0,
-    size_px: Annotated[int, typer.Option(help="Side of the pictures.")] = 224,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The PNG to write.")] = Path(
-        "noctule.png"
-    ),
+    size_px: Annotated[
+        int | None,
+        typer.Option(help="Side of the pictures, without a model.", show_default="224"),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Pictures of the size that this model sees. With --serve, its answers too, "
+            "and photo-patches unless --size-px is given."
+        ),
+    ] = None,
+    image_id: Annotated[
+        str | None,
+        typer.Option("--id", help="The picture's id, on which its random numbers depend."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The PNG to write.", show_default="noctule.png"),
+    ] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Open a local page instead, to try photographs on.")
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(help="Of the page; 0 is any free one.", show_default="8321 or the next"),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Of the page's model: cpu, cuda; by default a GPU if any."),
+    ] = None,
+    open_browser: Annotated[
+        bool | None, typer.Option("--open/--no-open", help="Open the page in a browser.")
+    ] = None,
 ) -> None:
-    """Draw a contact sheet: a photograph under one or all corruptions, over the levels."""
-    from noctule.models import Preprocessing
-    from noctule.report import sheet
+    """Draw a contact sheet: a photograph under one or all corruptions, over the levels.
 
-    chosen = _corruptions(corruption, benchmark, mode)
-    prepare = Preprocessing(resize_px=size_px, crop_px=(size_px, size_px))
-    image_id, image = _photograph(photo)
-    picture = prepare.picture(image)
-    if overview or level is not None:
-        tiles = sheet.overview_tiles(picture, chosen, image_id=image_id, seed=seed, level=level)
-        rows = sheet.grid(tiles, columns=5)
-    else:
-        rows = [sheet.level_tiles(picture, one, image_id=image_id, seed=seed) for one in chosen]
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        sheet.contact_sheet(rows).save(out, format="PNG")
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror or error}", where=out) from error
-    what = chosen[0].name if len(chosen) == 1 else f"{len(chosen)} corruptions"
-    typer.echo(f"{out}: {image_id} under {what}")
+    With --serve, a page of this machine shows one picture at a time beside the original, with
+    a model's answers; photographs can be added there. Ctrl-C ends it.
+    """
+    if model is not None and size_px is not None:
+        raise InputError(
+            "contradicts --model", where="--size-px", remedy="A model has its own size."
+        )
+    chosen, names = _benchmark(corruption, benchmark, mode)
+    if serve:
+        _refuse({"--out": out, "--overview": overview or None, "--id": image_id}, "without")
+        from noctule.cli.page import scene_of, serve_page, start_of
+
+        found, image = _photograph(photo)
+        scene = scene_of(
+            chosen,
+            benchmark,
+            (photo, found, image) if Path(photo).exists() else None,
+            model=model if model or size_px is not None else "photo-patches",
+            size_px=size_px,
+            device=device,
+        )
+        start = start_of(scene, photo, names[0], level, seed)
+        serve_page(scene, start, port, open_browser is not False)
+        return
+    _refuse({"--port": port, "--device": device, "--open/--no-open": open_browser}, "with")
+    found, image = _photograph(photo)
+    picture = _preprocessing(model, size_px).picture(image)
+    rows = _rows(picture, chosen, names, level, overview, image_id or found, seed)
+    _save(rows, out or Path("noctule.png"))
+    what = names[0] if len(names) == 1 else f"{len(names)} corruptions"
+    typer.echo(f"{out or 'noctule.png'}: {image_id or found} under {what}")
 
 
 @app.command(name="list")
@@ -83,33 +130,88 @@ def list_(
             console.print(table)
 
 
-def _corruptions(
+def _preprocessing(model: str | None, size_px: int | None) -> Preprocessing:
+    from noctule.cli.page import square
+    from noctule.models import load_classifier
+
+    return square(size_px) if model is None else load_classifier(model).preprocessing
+
+
+def _benchmark(
     name: str, benchmark: str | None, mode: Literal["corrected", "published"] | None
-) -> list[Corruption]:
-    """One or all, of a benchmark if one is named, in the mode asked for."""
-    from noctule.benchmarks import load_benchmark
-    from noctule.corruptions import CORRUPTIONS
+) -> tuple[Benchmark, list[str]]:
+    """The benchmark in the mode asked for, or one of all corruptions; and those to show."""
+    from noctule.benchmarks import Benchmark, load_benchmark
+    from noctule.corruptions import CORRUPTIONS, LEVELS
 
-    known: Mapping[str, Corruption] = CORRUPTIONS
     if benchmark is not None:
-        known = load_benchmark(benchmark).bound
-    if name != "all":
-        proper = CORRUPTIONS[name].name
-        if proper not in known:
-            raise unknown_name("corruption", name, known, where=benchmark)
-        known = {proper: known[proper]}
-    return [one if mode is None else one.in_mode(mode) for one in known.values()]
+        known = load_benchmark(benchmark)
+    else:
+        known = Benchmark(
+            name="all",
+            title="All corruptions",
+            source="noctule",
+            corruptions=tuple(CORRUPTIONS),
+            levels=LEVELS,
+        )
+    if mode is not None:
+        known = known.in_mode(mode)
+    if name == "all":
+        return known, list(known.corruptions)
+    proper = CORRUPTIONS[name].name
+    if proper not in known.corruptions:
+        raise unknown_name("corruption", name, known.corruptions, where=benchmark)
+    return known, [proper]
 
 
-def _photograph(photo: str) -> tuple[str, Any]:
-    """(id, PIL image) of a file, or of an embedded photograph."""
+def _refuse(options: Mapping[str, object], when: str) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(
+                "has no meaning here", where=name, remedy=f"Use it {when} --serve."
+            )
+
+
+def _rows(
+    picture: Tensor,
+    benchmark: Benchmark,
+    names: Sequence[str],
+    level: int | None,
+    overview: bool,
+    image_id: str,
+    seed: int,
+) -> list[list[Tile]]:
+    from noctule.report import sheet
+
+    applied = [sheet.Applied(name, benchmark) for name in names]
+    if not overview and level is None:
+        return [
+            sheet.level_tiles(picture, one, image_id=image_id, seed=seed) for one in applied
+        ]
+    tiles = sheet.overview_tiles(picture, applied, image_id=image_id, seed=seed, level=level)
+    return sheet.grid(tiles, columns=5)
+
+
+def _save(rows: Sequence[Sequence[Tile]], out: Path) -> None:
+    from noctule.report.sheet import contact_sheet
+
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        contact_sheet(rows).save(out, format="PNG")
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror or error}", where=out) from error
+
+
+def _photograph(photo: str) -> tuple[str, Image]:
+    """(id, image) of a file, or of an embedded photograph."""
     from noctule.data.decode import decode_file
-    from noctule.data.photo_patches import PhotoPatches, photograph
+    from noctule.data.photo_patches import CLASS_NAMES, photograph
 
     path = Path(photo)
     if path.exists():
-        return path.name, decode_file(path, path.name)
-    known = PhotoPatches("test").class_names
-    if photo not in known:
-        raise unknown_name("photograph or file", photo, known)
+        # A name that is not UTF-8 has no bytes to hash.
+        image_id = path.name.encode("utf-8", "backslashreplace").decode()
+        return image_id, decode_file(path, path.name)
+    if photo not in CLASS_NAMES:
+        raise unknown_name("photograph or file", photo, CLASS_NAMES)
     return photo, photograph(photo)

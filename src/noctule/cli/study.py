@@ -211,6 +211,7 @@ def _score(folder: StudyFolder, out: Path | None, **choices: Any) -> None:
     for part in results.summary:
         console.print(part)
     console.print(f"Matrix, tables and figures: {out or folder.results}", markup=False)
+    console.print(f"A page of it all: {results.files[-1]}", markup=False)
 
 
 def _changed(spec: Study, changes: dict[str, Any]) -> Study:

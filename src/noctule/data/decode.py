@@ -1,4 +1,4 @@
-"""The one place where a file becomes a picture.
+"""The one place where a file, or its bytes, become a picture.
 
 What comes out is 8-bit "L" or "RGB". Where that needs a decision, it is this:
 
@@ -16,9 +16,10 @@ What comes out is 8-bit "L" or "RGB". Where that needs a decision, it is this:
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -59,23 +60,45 @@ def decode_file(file: Path, image_id: str) -> Image.Image:
             truncated, larger than `LARGEST_PX`, or of an undefined pixel range.
     """
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of odd metadata and of sizes; neither concerns the pixels here.
-            warnings.simplefilter("ignore")
-            return _decode(file)
+        if not file.is_file():
+            # Opening a named pipe would wait for ever.
+            is_there = file.exists()
+            raise _Refused("not a regular file" if is_there else "there is no such file")
+        with file.open("rb") as stream:
+            return _decode(stream, LARGEST_PX)
     except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
-        raise UnreadableImageError(image_id, _reason(file, error), where=file) from error
+        is_empty = file.is_file() and file.stat().st_size == 0
+        reason = _reason(error, is_empty, LARGEST_PX)
+        raise UnreadableImageError(image_id, reason, where=file) from error
 
 
-def _decode(file: Path) -> Image.Image:
-    if not file.is_file():
-        # Opening a named pipe would wait for ever.
-        raise _Refused("there is no such file" if not file.exists() else "not a regular file")
-    with file.open("rb") as stream, Image.open(stream, formats=_FORMATS) as image:
-        if image.width * image.height > LARGEST_PX:
-            raise Image.DecompressionBombError
-        image.load()
-        return _upright(_to_eight_bit(image), _orientation(image))
+def decode_bytes(data: bytes, image_id: str, *, largest_px: int = LARGEST_PX) -> Image.Image:
+    """The picture that a file with these bytes holds, as `decode_file` reads it.
+
+    Args:
+        data: the content of an image file.
+        image_id: the id to report if it cannot be decoded.
+        largest_px: pixels it may have.
+
+    Raises:
+        UnreadableImageError: as of `decode_file`.
+    """
+    try:
+        return _decode(io.BytesIO(data), largest_px)
+    except Exception as error:  # as above
+        reason = _reason(error, not data, largest_px)
+        raise UnreadableImageError(image_id, reason) from error
+
+
+def _decode(stream: IO[bytes], largest_px: int) -> Image.Image:
+    with warnings.catch_warnings():
+        # Pillow warns of odd metadata and of sizes; neither concerns the pixels here.
+        warnings.simplefilter("ignore")
+        with Image.open(stream, formats=_FORMATS) as image:
+            if image.width * image.height > largest_px:
+                raise Image.DecompressionBombError
+            image.load()
+            return _upright(_to_eight_bit(image), _orientation(image))
 
 
 def _to_eight_bit(image: Image.Image) -> Image.Image:
@@ -109,14 +132,14 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _reason(file: Path, error: Exception) -> str:
+def _reason(error: Exception, is_empty: bool, largest_px: int) -> str:
     if isinstance(error, _Refused):
         return str(error)
     if isinstance(error, PermissionError):
         return "permission denied"
     if isinstance(error, Image.DecompressionBombError):
-        return f"more than {LARGEST_PX:,} pixels, which could exhaust the memory"
-    if file.is_file() and file.stat().st_size == 0:
+        return f"more than {largest_px:,} pixels, which could exhaust the memory"
+    if is_empty:
         return "the file is empty (0 bytes)"
     if isinstance(error, UnidentifiedImageError):
         return f"not an image in a known format ({', '.join(_FORMATS)})"

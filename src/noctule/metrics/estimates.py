@@ -17,6 +17,10 @@ from noctule.sampling import resample_counts
 BOOTSTRAP_NAME = "images"
 # Replicates are drawn in groups of about this many multiplicities, to bound the memory.
 _GROUP_ELEMENTS = 1_000_000
+# For many dense columns: of so many multiplicities, by so many columns at once.
+_DENSE_GROUP_ELEMENTS = 10_000_000
+_DENSE_COLUMNS = 128
+_EXACT_IN_FLOAT32 = 2**24
 
 
 @dataclass(frozen=True)
@@ -86,14 +90,58 @@ def resampled_means(
     n_images = values.shape[0]
     columns = values.T.tocsr()
     sums = [columns @ np.ones((n_images, 1))]
-    step = max(1, _GROUP_ELEMENTS // n_images)
-    for start in range(0, resamples, step):
-        group = range(start, min(start + step, resamples))
-        with _one_torch_thread():
-            counts = resample_counts(seed, BOOTSTRAP_NAME, n_images, group)
-        sums.append(columns @ counts.numpy().T.astype(np.float64, order="C"))
+    for group in _groups(range(resamples), n_images, _GROUP_ELEMENTS):
+        counts = _counts(seed, n_images, group)
+        sums.append(columns @ counts.T.astype(np.float64, order="C"))
     means: NDArray[np.float64] = np.concatenate(sums, axis=1).T / n_images
     return means
+
+
+def resampled_rates(
+    flags: NDArray[np.bool_], *, seed: int, resamples: int
+) -> NDArray[np.float64]:
+    """Shares of images with a flag: as `resampled_means`, for very many columns.
+
+    A dense product in float32, which is exact: every partial sum is a whole number, and at most
+    the number of images.
+
+    Args:
+        flags: bool (images, columns); one resample serves all columns.
+        seed: of the resampling, as for `resampled_means`.
+        resamples: how many.
+
+    Returns:
+        float64 (1 + resamples, columns), the sample's shares first; the same numbers, to the
+        last bit, as `resampled_means` gives.
+    """
+    n_images, n_columns = flags.shape
+    exact = np.float32 if n_images < _EXACT_IN_FLOAT32 else np.float64
+    sums = np.empty((1 + resamples, n_columns))
+    sums[0] = flags.sum(axis=0)
+    for group in _groups(range(resamples), n_images, _DENSE_GROUP_ELEMENTS):
+        counts = np.empty((len(group), n_images), exact)
+        for part in _groups(group, n_images, _GROUP_ELEMENTS):
+            counts[part.start - group.start :][: len(part)] = _counts(seed, n_images, part)
+        for start in range(0, n_columns, _DENSE_COLUMNS):
+            columns = slice(start, start + _DENSE_COLUMNS)
+            product = counts @ flags[:, columns].astype(exact)
+            sums[1 + group.start : 1 + group.stop, columns] = product
+    rates: NDArray[np.float64] = sums / n_images
+    return rates
+
+
+def _groups(replicates: range, n_images: int, elements: int) -> Iterator[range]:
+    step = max(1, elements // n_images)
+    for start in range(replicates.start, replicates.stop, step):
+        yield range(start, min(start + step, replicates.stop))
+
+
+def _counts(seed: int, n_images: int, replicates: range) -> NDArray[np.int32]:
+    with _one_torch_thread():
+        counts: NDArray[np.int32] = resample_counts(
+            seed, BOOTSTRAP_NAME, n_images, replicates
+        ).numpy()
+    return counts
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -55,8 +56,40 @@ def outcome_matrix(rows: pa.Table, conditions: Sequence[str]) -> OutcomeMatrix:
     Raises:
         InputError: there are no rows, or an image lacks a condition or has it twice.
     """
+    places = places_of(rows, conditions)
+    label_rank, confidence = (places.matrix(rows[name]) for name in COLUMNS[2:])
+    return OutcomeMatrix(places.image_ids, tuple(conditions), label_rank, confidence)
+
+
+class Places(NamedTuple):
+    """Where outcome rows go in a matrix of images (sorted by id) by conditions.
+
+    Attributes:
+        image_ids: sorted.
+        rows: int64 (images, conditions), the number of the row that goes there.
+    """
+
+    image_ids: pa.StringArray
+    rows: NDArray[np.int64]
+
+    def matrix(self, column: pa.ChunkedArray) -> NDArray[Any]:
+        """The values of a column of the same rows, (images, conditions)."""
+        return np.asarray(column)[self.rows]
+
+
+def places_of(rows: pa.Table, conditions: Sequence[str]) -> Places:
+    """Join rows by image id; rows of other conditions are left out.
+
+    Args:
+        rows: outcome rows with at least image_id and condition, in any order.
+        conditions: names of the conditions wanted.
+
+    Raises:
+        InputError: there are no rows, or an image lacks a condition or has it twice.
+    """
     wanted = pa.array(list(conditions), pa.string())
     column = pc.index_in(rows["condition"], value_set=wanted)
+    number = np.flatnonzero(np.asarray(column.is_valid()))
     rows, column = rows.filter(column.is_valid()), column.drop_null()
     image_ids = pc.unique(rows["image_id"]).sort()
     if len(image_ids) == 0:
@@ -66,13 +99,8 @@ def outcome_matrix(rows: pa.Table, conditions: Sequence[str]) -> OutcomeMatrix:
     place = np.asarray(image).astype(np.int64) * shape[1] + np.asarray(column)
     _check_each_once(np.bincount(place, minlength=shape[0] * shape[1]), image_ids, conditions)
     order = np.empty_like(place)
-    order[place] = np.arange(len(place))
-    return OutcomeMatrix(
-        image_ids,
-        tuple(conditions),
-        np.asarray(rows["label_rank"])[order].reshape(shape),
-        np.asarray(rows["confidence"])[order].reshape(shape),
-    )
+    order[place] = number
+    return Places(image_ids, order.reshape(shape))
 
 
 def check_same_images(model: OutcomeMatrix, reference: OutcomeMatrix) -> None:

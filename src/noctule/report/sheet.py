@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from noctule.benchmarks import Benchmark, Condition
 from noctule.corruptions import LEVELS, Corruption
 
 GAP_PX = 6
@@ -22,8 +24,22 @@ class Tile(NamedTuple):
     picture: torch.Tensor
 
 
+@dataclass(frozen=True)
+class Applied:
+    """A corruption as a benchmark applies it: with its mode, its tables and its JPEG files."""
+
+    name: str
+    benchmark: Benchmark
+
+    def __call__(
+        self, pictures: torch.Tensor, *, ids: Sequence[str], seed: int, level: int | None
+    ) -> torch.Tensor:
+        """See `Benchmark.corrupt`."""
+        return self.benchmark.corrupt(Condition(self.name, level), pictures, ids=ids, seed=seed)
+
+
 def level_tiles(
-    picture: torch.Tensor, corruption: Corruption, *, image_id: str, seed: int
+    picture: torch.Tensor, corruption: Corruption | Applied, *, image_id: str, seed: int
 ) -> list[Tile]:
     """The picture, and the same at levels 1 to 5 of one corruption.
 
@@ -42,7 +58,7 @@ def level_tiles(
 
 def overview_tiles(
     picture: torch.Tensor,
-    corruptions: Iterable[Corruption],
+    corruptions: Iterable[Corruption | Applied],
     *,
     image_id: str,
     seed: int,
@@ -68,7 +84,7 @@ def contact_sheet(rows: Sequence[Sequence[Tile]]) -> Image.Image:
         for column, tile in enumerate(row):
             left, top = GAP_PX + column * pitch_x, GAP_PX + row_number * pitch_y
             draw.text((left, top), tile.caption, fill="black", font=_font(tile.caption, width))
-            sheet.paste(_image(tile.picture), (left, top + LABEL_PX))
+            sheet.paste(image_of(tile.picture), (left, top + LABEL_PX))
     return sheet
 
 
@@ -86,6 +102,7 @@ def _font(text: str, width_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageF
     return ImageFont.load_default(size=6)
 
 
-def _image(picture: torch.Tensor) -> Image.Image:
+def image_of(picture: torch.Tensor) -> Image.Image:
+    """The RGB image of uint8 (channels, height, width), with 1 or 3 channels."""
     array = picture.permute(1, 2, 0).numpy()
     return Image.fromarray(array if array.shape[2] == 3 else np.repeat(array, 3, axis=2))

@@ -1,4 +1,4 @@
-"""Everything a finished study gives: matrix, intervals, families, figures, tables."""
+"""Everything a finished study gives: matrix, intervals, families, figures, tables, a page."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from noctule.report.study_files import summary, write_study_files
-from noctule.study.accuracy import accuracies_of_means, mean_accuracies
-from noctule.study.families import hierarchical_families, kmeans_families, seriation
+from noctule.report.study_page import findings_of_study, page_of
+from noctule.report.web import write_page
 from noctule.study.folder import StudyFolder
 from noctule.study.matrix import Form, OverlapMatrix
-from noctule.study.overlap import overlap_of_means
-from noctule.study.results import cross_evaluation
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+PAGE_NAME = "report.html"
 
 
 class Results(NamedTuple):
@@ -43,7 +43,7 @@ def write_results(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Results:
-    """Score a study from its rows, and write matrix, tables and figures.
+    """Score a study from its rows, and write matrix, tables, figures and the page.
 
     Args:
         folder: of the study.
@@ -59,17 +59,25 @@ def write_results(
         InputError: networks are missing, or a choice is not in the study.
         OutputError: a file cannot be written.
     """
-    cross = cross_evaluation(folder, candidates=candidates, seeds=seeds)
-    means = mean_accuracies(cross, resamples=resamples, seed=seed)
-    matrix = overlap_of_means(means, form=form, confidence=confidence)
-    families = kmeans_families(matrix, seed=seed)
+    findings = findings_of_study(
+        folder,
+        form=form,
+        candidates=candidates,
+        seeds=seeds,
+        resamples=resamples,
+        confidence=confidence,
+        seed=seed,
+    )
+    matrix, families = findings.matrix, findings.families
     files = write_study_files(
         out,
         matrix=matrix,
-        accuracies=accuracies_of_means(means, confidence=confidence),
+        accuracies=findings.measured.accuracies if findings.measured else (),
         families=families,
-        hierarchical=hierarchical_families(matrix),
-        order=seriation(matrix),
-        title=folder.study.title,
+        hierarchical=findings.hierarchical,
+        order=findings.order,
+        title=findings.title,
     )
-    return Results(matrix, files, summary(matrix, families))
+    page, _ = page_of(findings, folder.folder)
+    write_page(out / PAGE_NAME, page)
+    return Results(matrix, [*files, out / PAGE_NAME], summary(matrix, families))

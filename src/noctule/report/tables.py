@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from noctule.errors import unknown_name
 from noctule.formulas import FORMULAS
 from noctule.metrics import Estimate, Scores
+from noctule.report.text_tables import (
+    UNDEFINED,
+    Row,
+    TextTable,
+    csv_text,
+    escape_latex,
+    interval_cells,
+    latex_table,
+    markdown_table,
+    rich_table,
+    text_table,
+)
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
+__all__ = [
+    "FORMATS", "UNDEFINED", "escape_latex", "render", "rich_table", "score_table", "text_table",
+]  # fmt: skip
 
 FORMATS = ("table", "csv", "json", "markdown", "latex")
-UNDEFINED = "–"
-Row = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ScoreTable:
-    """A table of text, with what has to be said under it.
-
-    Attributes:
-        title: what was run on what.
-        header: column names, with units.
-        rows: text cells, a row per corruption; the summary comes last.
-        notes: the reference, the formula, and why something is undefined.
-    """
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[Row, ...]
-    notes: tuple[str, ...]
 
 
 def render(scores: Scores, format: str, *, title: str) -> str:
@@ -49,15 +38,15 @@ def render(scores: Scores, format: str, *, title: str) -> str:
         case "json":
             return json.dumps({"title": title, **scores.to_dict()}, indent=2) + "\n"
         case "csv":
-            return _csv(scores)
+            return csv_text(scores.to_records())
         case "markdown":
-            return _markdown(score_table(scores, title))
+            return markdown_table(score_table(scores, title))
         case "latex":
-            return _latex(score_table(scores, title))
+            return latex_table(score_table(scores, title))
     raise unknown_name("format", format, FORMATS)
 
 
-def score_table(scores: Scores, title: str) -> ScoreTable:
+def score_table(scores: Scores, title: str) -> TextTable:
     """The table people read: error, CE and relative CE by corruption, and their means.
 
     Of the two ratios, the one that the benchmark's authors report comes first, with intervals;
@@ -73,11 +62,11 @@ def score_table(scores: Scores, title: str) -> ScoreTable:
         summary = ", ".join((summary, *means))
 
     def row(name: str, error: Estimate, ratios: Sequence[Estimate], digits: int) -> Row:
-        cells = (name, *_cells(error, 100, 1))
+        cells = (name, *interval_cells(error, 100, 1))
         if scores.reference is None:
             return cells
         first, second = reversed(ratios) if relative_first else ratios
-        return (*cells, *_cells(first, 1, digits), _cells(second, 1, digits)[0])
+        return (*cells, *interval_cells(first, 1, digits), interval_cells(second, 1, digits)[0])
 
     rows = [
         row(one.corruption, one.error, (one.ce, one.relative_ce), 0)
@@ -85,19 +74,9 @@ def score_table(scores: Scores, title: str) -> ScoreTable:
     ]
     rows.append(row(summary, scores.mean_error, (scores.mce, scores.relative_mce), 1))
     if scores.clean is not None:
-        clean = ("clean", *_cells(scores.clean.error, 100, 1))
+        clean = ("clean", *interval_cells(scores.clean.error, 100, 1))
         rows.insert(0, clean + ("",) * (len(header) - len(clean)))
-    return ScoreTable(title, header, tuple(rows), tuple(_notes(scores)))
-
-
-def _cells(estimate: Estimate, scale: float, digits: int) -> tuple[str, str]:
-    if estimate.value is None:
-        return UNDEFINED, ""
-    value = f"{scale * estimate.value:.{digits}f}"
-    if estimate.low is None or estimate.high is None:
-        return value, UNDEFINED
-    low, high = (f"{scale * bound:.{digits}f}" for bound in (estimate.low, estimate.high))
-    return value, f"{low} to {high}"
+    return TextTable(title, header, tuple(rows), tuple(_notes(scores)))
 
 
 def _notes(scores: Scores) -> list[str]:
@@ -130,108 +109,3 @@ def _sentence(formula: str) -> str:
 
 def _percent(estimate: Estimate) -> str:
     return UNDEFINED if estimate.value is None else f"{100 * estimate.value:.1f} %"
-
-
-def text_table(
-    title: str, header: Sequence[str], rows: Iterable[Sequence[str]]
-) -> RenderableType:
-    """A plain table for the terminal; markup in its cells is shown and not obeyed.
-
-    Without a single name in the header none is shown.
-    """
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, show_header=any(header))
-    for number, name in enumerate(header):
-        table.add_column(Text(name), no_wrap=number == 0)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    # As the table's own, the title would be broken to its width.
-    return Group(Text(title), table)
-
-
-def rich_table(table: ScoreTable) -> Table:
-    """For the terminal."""
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
-    result = Table(
-        title=escape(table.title),
-        box=SIMPLE_HEAD,
-        caption=escape("\n".join(table.notes)),
-        caption_justify="left",
-        title_justify="left",
-    )
-    names = [row[0] for row in table.rows[:-1]]
-    for number, name in enumerate(table.header):
-        # Where there is little room, the summary's long name is what gets broken.
-        least = max(map(len, names), default=0) if number == 0 else None
-        result.add_column(name, justify="left" if number == 0 else "right", min_width=least)
-    for number, row in enumerate(table.rows):
-        edge = row[0] == "clean" or number == len(table.rows) - 2
-        result.add_row(*map(escape, row), end_section=edge)
-    return result
-
-
-def _csv(scores: Scores) -> str:
-    records = scores.to_records()
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return buffer.getvalue()
-
-
-def _markdown(table: ScoreTable) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-    rule = ["---", *["---:"] * (len(table.header) - 1)]
-    body = [line(table.header), line(rule), *map(line, table.rows)]
-    return "\n".join([f"**{table.title}**", "", *body, "", *table.notes, ""])
-
-
-_LATEX = {
-    **{c: f"\\{c}" for c in "&%$#_{}"},
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "–": "--", "−": "$-$", "·": r"$\cdot$",
-    # Other signs than these in the OT1 encoding, and options of a `\\` before them.
-    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "*": "{*}",
-}  # fmt: skip
-
-
-def _latex(table: ScoreTable) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return " & ".join(map(escape_latex, cells)) + r" \\"
-
-    *body, last = map(line, table.rows)
-    return "\n".join(
-        [
-            r"\begin{table}",
-            rf"\caption{{{escape_latex(table.title)}. {escape_latex(' '.join(table.notes))}}}",
-            rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
-            r"\toprule",
-            line(table.header),
-            r"\midrule",
-            *body,
-            r"\midrule",
-            last,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
-
-
-def escape_latex(text: str) -> str:
-    r"""Text that LaTeX prints as it is, on one line.
-
-    >>> escape_latex("salt_pepper: 5 %")
-    'salt\\_pepper: 5 \\%'
-    """
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))

@@ -1,0 +1,84 @@
+"""`noctule compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from noctule.cli.app import app
+from noctule.cli.evaluate import FormatOption, ReferenceOption
+
+if TYPE_CHECKING:
+    from noctule.report.text_tables import TextTable
+
+EXIT_WORSE = 1
+
+
+@app.command()
+def compare(
+    run_a: Annotated[Path, typer.Argument(help="Run folder of the baseline.")],
+    run_b: Annotated[
+        Path, typer.Argument(help="Run folder of the candidate, on the same data.")
+    ],
+    reference: ReferenceOption = None,
+    by: Annotated[
+        Literal["corruption", "condition"],
+        typer.Option(help="Test corruptions, their levels together, or every condition."),
+    ] = "corruption",
+    fail_if_worse: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS",
+            help="Exit with status 1 if B's mean error, or its error under any corruption, is "
+            "worse than A's by more than so many percentage points and that is real.",
+        ),
+    ] = None,
+    format: FormatOption = "table",
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 2000,
+    confidence: Annotated[
+        float, typer.Option(help="Of the intervals; a difference is real if p < 1 − this.")
+    ] = 0.95,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+) -> None:
+    """Is a difference between two models real? Paired, image by image, from stored rows.
+
+    RUN_A and RUN_B are finished runs on the same images, with the same seed. No model is run.
+    """
+    from noctule.comparison import compare as compare_runs
+    from noctule.comparison import reasons_it_is_worse
+    from noctule.report.comparison import comparison_table, render_comparison
+
+    found = compare_runs(
+        run_a,
+        run_b,
+        reference=reference,
+        by=by,
+        seed=seed,
+        resamples=resamples,
+        confidence=confidence,
+    )
+    reasons = [] if fail_if_worse is None else reasons_it_is_worse(found, fail_if_worse)
+    if format == "table":
+        _print(comparison_table(found))
+    else:
+        typer.echo(render_comparison(found, format), nl=False)
+    for reason in reasons:
+        typer.echo(f"noctule: {run_b} is worse than {run_a}: {reason}", err=True)
+    if reasons:
+        raise typer.Exit(EXIT_WORSE)
+
+
+def _print(table: TextTable) -> None:
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from noctule.report.text_tables import rich_table
+
+    console = Console(highlight=False)
+    # Apart from the table, whose width its own notes would be broken to.
+    console.print(rich_table(replace(table, notes=())))
+    for note in table.notes:
+        console.print(note, markup=False)

@@ -1,0 +1,112 @@
+"""What `noctule show --serve` does: the scene, the server, and its end."""
+
+from __future__ import annotations
+
+import threading
+import webbrowser
+from typing import TYPE_CHECKING
+
+import typer
+
+from noctule.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from noctule.benchmarks import Benchmark
+    from noctule.explore import Scene, Start
+    from noctule.models import Preprocessing
+
+FIRST_LEVEL = 3
+
+
+def square(size_px: int | None) -> Preprocessing:
+    """How pictures are made without a model: the centre square, by default of 224 px."""
+    from noctule.corruptions.pixels import REFERENCE_SIDE_PX
+    from noctule.models import Preprocessing
+
+    side_px = REFERENCE_SIDE_PX if size_px is None else size_px
+    return Preprocessing(resize_px=side_px, crop_px=(side_px, side_px))
+
+
+def scene_of(
+    benchmark: Benchmark,
+    benchmark_name: str | None,
+    given: tuple[str, str, Image] | None,
+    *,
+    model: str | None,
+    size_px: int | None,
+    device: str | None,
+) -> Scene:
+    """What the page has to choose from.
+
+    Args:
+        benchmark: in the mode to start with.
+        benchmark_name: as it was named; None if `benchmark` stands for all corruptions.
+        given: (path, image id, image) of a file to offer too.
+        model: by name; None for pictures without a model.
+        size_px: their side, then.
+        device: of the model; None takes a GPU if there is one.
+
+    Raises:
+        InputError: unknown model or device, or a picture that does not suit the model.
+    """
+    from noctule.evaluation import Settings
+    from noctule.explore import LARGEST_SIDE_PX, Photographs, Predictor, Scene
+    from noctule.models import load_classifier
+
+    if size_px is not None and size_px > LARGEST_SIDE_PX:
+        raise InputError(
+            f"is {size_px}",
+            where="--size-px",
+            remedy=f"The page shows up to {LARGEST_SIDE_PX}.",
+        )
+    predictor = None
+    preprocessing = square(size_px)
+    if model is not None:
+        resolved = Settings(device=device).resolved_device()
+        predictor = Predictor(load_classifier(model), resolved)
+        preprocessing = predictor.classifier.preprocessing
+    photographs = Photographs(preprocessing, given)
+    return Scene(benchmark, benchmark_name, preprocessing, photographs, predictor, model)
+
+
+def start_of(
+    scene: Scene, photo: str, corruption: str | None, level: int | None, seed: int
+) -> Start:
+    """What the page shows first; it is answered here, so that what cannot work fails now.
+
+    Raises:
+        InputError: no such level or seed, or the model fails.
+    """
+    from noctule.explore import GIVEN, Start, answer, parse_wish
+
+    is_full = scene.benchmark_name is not None and scene.benchmark.levels is None
+    default = "full" if is_full else str(FIRST_LEVEL)
+    start = Start(
+        photo=photo if scene.photographs.given is None else GIVEN,
+        corruption=corruption or scene.benchmark.corruptions[0],
+        level=default if level is None else str(level),
+        seed=str(seed),
+        mode=scene.benchmark.mode,
+    )
+    answer(scene, parse_wish(start._asdict(), scene))
+    return start
+
+
+def serve_page(scene: Scene, start: Start, port: int | None, open_browser: bool) -> None:
+    """Serve the page until Ctrl-C.
+
+    Raises:
+        InputError: the port cannot be used.
+    """
+    from noctule.explore import listen, run_server, server_of
+
+    listening = listen(port)
+    address = "http://{}:{}/".format(*listening.getsockname())
+    server = server_of(scene, start, listening)
+    typer.echo(f"{address}  Ctrl-C stops it.")
+    if open_browser:  # the socket listens already, so the browser waits for the first answer
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+    run_server(server, listening)
+    typer.echo("stopped")

@@ -1,0 +1,62 @@
+"""`noctule report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from noctule.cli.app import app
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Run folders; or one study folder or overlap CSV."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path(
+        "report.html"
+    ),
+    figures: Annotated[
+        Path | None,
+        typer.Option(help="Folder for figures (SVG, PNG, PDF) and tables (md, tex, csv)."),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(help="Run folder of the model that CE is relative to, on the same data."),
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(help="Images to show under each corruption, of each run.")
+    ] = 2,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+) -> None:
+    """Write one run, or many side by side, as a page that opens offline; no model is run."""
+    if len(runs) == 1 and _is_study(runs[0]):
+        from noctule.report.study_page import write_study_page
+
+        write_study_page(runs[0], out, figures=figures, confidence=confidence, seed=seed)
+    else:
+        from noctule.report.runs import write_report
+
+        write_report(
+            runs,
+            out,
+            figures=figures,
+            reference=reference,
+            samples=samples,
+            seed=seed,
+            confidence=confidence,
+        )
+    typer.echo(out)
+    if figures is not None:
+        typer.echo(figures)
+
+
+def _is_study(path: Path) -> bool:
+    """A study folder, or the matrix of one."""
+    return path.suffix == ".csv" or (path / "study.json").is_file()

@@ -1,0 +1,158 @@
+"""Tables of text: for the terminal, Markdown, LaTeX and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from noctule.metrics import Estimate
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+UNDEFINED = "–"
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table of text, with what has to be said under it.
+
+    Attributes:
+        title: what it is of.
+        header: column names, with units.
+        rows: text cells, a row per corruption; the summary comes last.
+        notes: what has to be said, a sentence or more each.
+        summary_rows: how many of the last rows are the summary.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+    summary_rows: int = 1
+
+
+def interval_cells(estimate: Estimate, scale: float, digits: int) -> tuple[str, str]:
+    """A number, multiplied by `scale`, and its interval; what is not defined is a dash."""
+    if estimate.value is None:
+        return UNDEFINED, ""
+    value = f"{scale * estimate.value:.{digits}f}"
+    if estimate.low is None or estimate.high is None:
+        return value, UNDEFINED
+    low, high = (f"{scale * bound:.{digits}f}" for bound in (estimate.low, estimate.high))
+    return value, f"{low} to {high}"
+
+
+def text_table(
+    title: str, header: Sequence[str], rows: Iterable[Sequence[str]]
+) -> RenderableType:
+    """A plain table for the terminal; markup in its cells is shown and not obeyed.
+
+    Without a single name in the header none is shown.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, show_header=any(header))
+    for number, name in enumerate(header):
+        table.add_column(Text(name), no_wrap=number == 0)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    # As the table's own, the title would be broken to its width.
+    return Group(Text(title), table)
+
+
+def rich_table(table: TextTable) -> Table:
+    """For the terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    result = Table(
+        title=escape(table.title),
+        box=SIMPLE_HEAD,
+        caption=escape("\n".join(table.notes)),
+        caption_justify="left",
+        title_justify="left",
+    )
+    names = [row[0] for row in table.rows[: -table.summary_rows]]
+    for number, name in enumerate(table.header):
+        # Where there is little room, the summary's long name is what gets broken.
+        least = max(map(len, names), default=0) if number == 0 else None
+        result.add_column(name, justify="left" if number == 0 else "right", min_width=least)
+    for number, row in enumerate(table.rows):
+        edge = row[0] == "clean" or number == len(table.rows) - 1 - table.summary_rows
+        result.add_row(*map(escape, row), end_section=edge)
+    return result
+
+
+def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
+    """Records of the same keys as CSV; None is an empty cell."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return buffer.getvalue()
+
+
+def markdown_table(table: TextTable) -> str:
+    """As Markdown, with its title above and its notes below."""
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    rule = ["---", *["---:"] * (len(table.header) - 1)]
+    body = [line(table.header), line(rule), *map(line, table.rows)]
+    return "\n".join([f"**{table.title}**", "", *body, "", *table.notes, ""])
+
+
+_LATEX = {
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "–": "--", "−": "$-$", "·": r"$\cdot$",
+    # Other signs than these in the OT1 encoding, and options of a `\\` before them.
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "*": "{*}",
+}  # fmt: skip
+
+
+def latex_table(table: TextTable) -> str:
+    """As a LaTeX table for the package booktabs; title and notes are the caption."""
+
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(map(escape_latex, cells)) + r" \\"
+
+    lines = [line(row) for row in table.rows]
+    body, summary = lines[: -table.summary_rows], lines[-table.summary_rows :]
+    return "\n".join(
+        [
+            r"\begin{table}",
+            rf"\caption{{{escape_latex(table.title)}. {escape_latex(' '.join(table.notes))}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
+            r"\toprule",
+            line(table.header),
+            r"\midrule",
+            *body,
+            r"\midrule",
+            *summary,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def escape_latex(text: str) -> str:
+    r"""Text that LaTeX prints as it is, on one line.
+
+    >>> escape_latex("salt_pepper: 5 %")
+    'salt\\_pepper: 5 \\%'
+    """
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))

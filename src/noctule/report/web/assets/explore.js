@@ -1,0 +1,199 @@
+"use strict";
+// Asks the server for the picture that the controls describe. Everything that comes from there
+// is set as text, and an answer to a question that no longer stands is dropped.
+
+const known = JSON.parse(document.getElementById("data").textContent);
+const byId = (id) => document.getElementById(id);
+const fields = ["photo", "corruption", "seed", "mode"];
+const WAIT_MS = 120;
+
+let turn = 0;
+let running = null;
+let timer = null;
+
+const level = () => document.querySelector("input[name=level]:checked");
+
+function wish() {
+  const values = Object.fromEntries(fields.map((name) => [name, byId(name).value]));
+  return { ...values, level: level()?.value ?? known.start.level };
+}
+
+function choose(wanted) {
+  for (const name of fields) {
+    const before = byId(name).value;
+    byId(name).value = wanted[name];
+    if (byId(name).value !== wanted[name]) byId(name).value = before;
+  }
+  const radio = [...document.querySelectorAll("input[name=level]")].find((one) => one.value === wanted.level);
+  if (radio) radio.checked = true;
+  describeCorruption();
+}
+
+function fromAddress() {
+  const said = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+  const wanted = { ...known.start, ...said };
+  // After a reload, the list does not know the photographs that were added.
+  if (/^[0-9a-f]{16}$/.test(wanted.photo)) addOption(wanted.photo, wanted.photo);
+  choose(wanted);
+}
+
+function say(text, isBad = false) {
+  byId("message").textContent = text;
+  byId("message").classList.toggle("bad", isBad);
+}
+
+function describeCorruption() {
+  const one = known.corruptions[byId("corruption").value];
+  byId("summary").textContent = one.summary;
+  byId("ranges").textContent = one.ranges.join("; ") || "nothing but noise";
+  byId("source").textContent = one.source;
+  byId("mode").disabled = !one.has_modes;
+}
+
+async function fetched(address, options) {
+  let response;
+  try {
+    response = await fetch(address, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error("noctule does not answer. Is it still running?");
+  }
+  const answer = await response.json().catch(() => ({ error: `noctule answered with ${response.status}` }));
+  if (!response.ok) throw new Error(answer.error);
+  return answer;
+}
+
+async function ask() {
+  const mine = ++turn;
+  running?.abort();
+  running = new AbortController();
+  if (!byId("seed").checkValidity()) {
+    fail(`The seed must be a whole number from 0 to ${byId("seed").max}.`);
+    return;
+  }
+  const wanted = wish();
+  const query = new URLSearchParams(wanted);
+  history.replaceState(null, "", `#${query}`);
+  byId("result").classList.add("busy");
+  byId("result").setAttribute("aria-busy", "true");
+  try {
+    const answer = await fetched(`answer?${query}`, { signal: running.signal });
+    if (mine === turn) show(answer, wanted);
+  } catch (error) {
+    if (mine === turn) fail(error.message);
+  }
+}
+
+function askSoon() {
+  describeCorruption();
+  ++turn; // what is under way no longer stands
+  clearTimeout(timer);
+  timer = setTimeout(ask, WAIT_MS);
+}
+
+function idle() {
+  byId("result").classList.remove("busy");
+  byId("result").removeAttribute("aria-busy");
+}
+
+function fail(text) {
+  idle();
+  say(text, true);
+}
+
+function show(answer, wanted) {
+  idle();
+  const at = wanted.level === "full" ? "full range" : `level ${wanted.level}`;
+  const condition = `${wanted.corruption}, ${at}, seed ${wanted.seed}`;
+  byId("corrupted-title").textContent = `${wanted.corruption}, ${at}`;
+  picture("clean", answer, `${answer.photo.id}, original`);
+  picture("corrupted", answer, `${answer.photo.id} under ${condition}`);
+  if (byId("change")) byId("change").textContent = answer.change;
+  byId("drawn").textContent = answer.drawn.join("; ") || "nothing but noise";
+  byId("image-id").textContent = answer.photo.id;
+  byId("size").textContent = answer.photo.size;
+  byId("python").textContent = answer.python;
+  byId("command").textContent = answer.command;
+  byId("own-note").hidden = !answer.command.includes("YOUR-PHOTO");
+  say(`${byId("photo").selectedOptions[0].text}: ${condition}.`);
+}
+
+function picture(id, answer, text) {
+  const image = byId(id);
+  image.src = answer[id].picture;
+  image.alt = text;
+  image.hidden = false;
+  image.classList.toggle("coarse", answer.photo.side_px < 160);
+  const list = byId(`${id}-guesses`);
+  if (list) list.replaceChildren(...answer[id].guesses.map(row));
+}
+
+function element(name, text, className = "") {
+  const one = document.createElement(name);
+  one.textContent = text;
+  one.className = className;
+  return one;
+}
+
+function row(guess) {
+  const bar = element("div", "", "bar");
+  const filled = document.createElement("span");
+  filled.style.width = `${100 * guess.confidence}%`;
+  bar.append(filled);
+  bar.setAttribute("aria-hidden", "true");
+  const item = document.createElement("li");
+  item.append(element("span", guess.name), element("span", guess.shown), bar);
+  item.append(element("small", guess.note, guess.has_moved ? "moved" : ""));
+  return item;
+}
+
+function addOption(key, text) {
+  const group = byId("uploads");
+  const option = [...group.children].find((one) => one.value === key) ?? new Option(text, key);
+  group.hidden = false;
+  group.append(option);
+}
+
+async function upload(file) {
+  if (!file) return;
+  if (file.size > known.largest_bytes) {
+    fail(`${file.name} is larger than ${known.largest_bytes / 1e6} MB.`);
+    return;
+  }
+  const mine = ++turn;
+  clearTimeout(timer);
+  running?.abort();
+  say(`Reading ${file.name}.`);
+  try {
+    const added = await fetched("photographs", { method: "POST", body: file });
+    addOption(added.key, file.name);
+    if (mine !== turn) return; // something else was chosen meanwhile
+    byId("photo").value = added.key;
+    ask();
+  } catch (error) {
+    if (mine === turn) fail(`${file.name}: ${error.message}`);
+  }
+}
+
+byId("controls").addEventListener("submit", (event) => event.preventDefault());
+byId("controls").addEventListener("input", (event) => {
+  if (event.target.id !== "file") askSoon();
+});
+byId("file").addEventListener("change", (event) => {
+  upload(event.target.files[0]);
+  event.target.value = ""; // the same file can be chosen again
+});
+// Anywhere on the page: a photograph that misses the frame must not replace the page.
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  addEventListener(kind, (event) => {
+    event.preventDefault();
+    byId("drop").classList.toggle("over", kind === "dragover");
+    if (kind === "drop") upload(event.dataTransfer.files[0]);
+  });
+}
+addEventListener("hashchange", () => {
+  fromAddress();
+  ask();
+});
+fromAddress();
+ask();

@@ -1,0 +1,100 @@
+"""noctule compare on the command line: exit status, messages, formats."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from command_line import run
+from noctule.comparison import compare
+from noctule.report.comparison import verdict
+from stored_runs import stored_run
+
+A = {"clean": [0] * 200, "shear": [0] * 200, "hue": [1, 0] * 100}
+B = {"clean": [0] * 200, "shear": [1] * 20 + [0] * 180, "hue": [1, 0] * 100}
+
+
+@pytest.fixture
+def noctule_cli(monkeypatch: Any, capsys: Any, tmp_path: Path) -> Any:
+    stored_run(tmp_path / "a", A, model="first")
+    stored_run(tmp_path / "b", B, model="second")
+    stored_run(tmp_path / "other", A, seed=1)
+    stored_run(tmp_path / "unfinished", A, finished=False)
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: run(monkeypatch, capsys, "compare", *arguments)
+
+
+def test_the_verdict_and_the_table_are_printed(noctule_cli: Any) -> None:
+    status, out, err = noctule_cli("a", "b")
+    assert (status, err) == (0, "")
+    words = " ".join(out.split())
+    assert verdict(compare("a", "b")) in words
+    assert "first errs less under shear (by 10.00 points)" in words
+    assert "shear 0.0 10.0 +10.0" in words
+
+
+def test_every_format(noctule_cli: Any) -> None:
+    data = json.loads(noctule_cli("a", "b", "-f", "json", "--resamples", 50, "--seed", 3)[1])
+    found = compare("a", "b", resamples=50, seed=3)
+    assert data == {"verdict": verdict(found), **json.loads(json.dumps(found.to_dict()))}
+    rows = list(csv.DictReader(io.StringIO(noctule_cli("a", "b", "-f", "csv")[1])))
+    assert [row["name"] for row in rows][:3] == ["clean", "shear", "hue"]
+    assert "| shear | 0.0 | 10.0 |" in noctule_cli("a", "b", "-f", "markdown")[1]
+    assert r"\begin{tabular}" in noctule_cli("a", "b", "-f", "latex")[1]
+
+
+def test_a_reference_and_conditions(noctule_cli: Any) -> None:
+    status, out, err = noctule_cli(
+        "a", "b", "--reference", "b", "--by", "condition", "-f", "json", "--confidence", 0.9
+    )
+    assert status == 0, err
+    data = json.loads(out)
+    assert (data["reference"], data["by"], data["confidence"]) == (
+        "second (b)",
+        "condition",
+        0.9,
+    )
+    # Relative to B itself: B's mCE is 100, A's (0 / .1 + .5 / .5) / 2.
+    assert (data["mce"]["a_percent"], data["mce"]["b_percent"]) == pytest.approx((50, 100))
+
+
+def test_fail_if_worse(noctule_cli: Any) -> None:
+    status, out, err = noctule_cli("a", "b", "--fail-if-worse", 1, "-f", "json")
+    assert status == 1
+    assert json.loads(out)["model_b"] == "second"
+    assert err.count("noctule: b is worse than a: ") == 2
+    assert "the mean error is 5.00 points higher" in err
+    assert "the error under shear is 10.00 points higher (p = 3.8e-06)" in err  # 2 · 2 · .5²⁰
+    status, _, err = noctule_cli("a", "b", "--fail-if-worse", 5)
+    assert (status, "mean error" in err, "shear" in err) == (1, False, True)
+    assert noctule_cli("a", "b", "--fail-if-worse", 10)[::2] == (0, "")
+    assert noctule_cli("b", "a", "--fail-if-worse", 0)[::2] == (0, "")
+    assert noctule_cli("a", "a", "--fail-if-worse", 0)[::2] == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a", "nowhere"], "nowhere: is not a run folder"),
+        (["a", "unfinished"], "slices are missing"),
+        (["a", "other"], "another seed"),
+        (["a", "b", "--reference", "other"], "another seed"),
+        (["a", "b", "--fail-if-worse", "-1"], "--fail-if-worse: -1.0 is not 0 or more"),
+        (["a", "b", "--fail-if-worse", "nan"], "--fail-if-worse: nan"),
+        (["a", "b", "--confidence", "1"], "confidence"),
+        (["a", "b", "--resamples", "-1"], "resamples"),
+        (["a", "b", "--by", "level"], "level"),
+        (["a"], "Missing argument"),
+    ],
+)
+def test_bad_input_exits_2_with_a_message(
+    noctule_cli: Any, arguments: list[str], message: str
+) -> None:
+    status, out, err = noctule_cli(*arguments)
+    assert (status, out, message.lower() in err.lower()) == (2, "", True), err
+    assert "Traceback" not in err

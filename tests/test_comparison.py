@@ -1,0 +1,430 @@
+"""Comparing two stored runs: what is compared, what is refused, and what is said of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from noctule import InputError
+from noctule.comparison import Comparison, compare, reasons_it_is_worse
+from noctule.metrics import Estimate
+from noctule.metrics.paired_results import MeanDifference, PairedDifference
+from noctule.report.comparison import comparison_table, render_comparison, verdict
+from noctule.report.text_tables import rich_table
+from noctule.scoring import score_run
+from stored_runs import stored_run
+
+IMAGES = 120
+
+
+def outcomes(**errors: float) -> dict[str, list[int]]:
+    """The first images are wrong, so many percent of them."""
+    return {
+        name: [int(i < share * IMAGES) for i in range(IMAGES)] for name, share in errors.items()
+    }
+
+
+A = outcomes(clean=0.1, shear=0.5, rain=0.3, hue=0.4)
+B = outcomes(clean=0.1, shear=0.25, rain=0.4, hue=0.41)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    stored_run(tmp_path / "a", A, model="first")
+    stored_run(tmp_path / "b", B, model="second")
+    return tmp_path / "a", tmp_path / "b"
+
+
+def test_two_runs_by_hand(pair: tuple[Path, Path]) -> None:
+    found = compare(*pair, resamples=500)
+    assert (found.model_a, found.model_b, found.num_images) == ("first", "second", IMAGES)
+    shear, rain, hue = found.differences
+    # 60 and 30 of 120; 36 and 48; 48 and 50. All images of one model's errors are the other's.
+    assert [one.points.value for one in (shear, rain)] == pytest.approx([-25, 10])
+    assert hue.points.value == pytest.approx(100 * 2 / 120)
+    assert (shear.only_a_wrong, shear.only_b_wrong) == (30, 0)
+    p_values = [2 * 0.5**30, 2 * 0.5**12, 0.5]
+    assert [one.p_value for one in found.differences] == pytest.approx(p_values)
+    assert [one.p_holm for one in found.differences] == pytest.approx(
+        [3 * p_values[0], 2 * p_values[1], 0.5]
+    )
+    assert [one.real for one in found.differences] == [True, True, False]
+    assert found.clean is not None
+    assert (found.clean.p_value, found.clean.p_holm, found.clean.real) == (1, 1, False)
+    assert found.mean_error.a_percent == pytest.approx(100 * (60 + 36 + 48) / 360)
+    assert found.mean_error.points.value == pytest.approx(100 * (-30 + 12 + 2) / 360)
+    assert (found.num_outcomes, found.num_differing) == (480, 44)
+    assert found.mce.points.reason == found.no_reference_reason
+    assert "this data is of unknown origin" in str(found.no_reference_reason)
+
+
+def test_the_other_way_round_is_the_negative(pair: tuple[Path, Path]) -> None:
+    there, back = compare(*pair, resamples=200), compare(*reversed(pair), resamples=200)
+    for one, other in zip(there.differences, back.differences, strict=True):
+        assert (one.p_value, one.points.low) == (other.p_value, -other.points.high)  # type: ignore[operator]
+
+
+def test_levels_are_one_test_or_one_each(tmp_path: Path) -> None:
+    spec = {"levels": [1, 5]}
+    one = {"clean": [0, 0, 0, 0], "shear@1": [0, 0, 0, 1], "shear@5": [1, 0, 0, 1]}
+    other = {"clean": [0, 0, 0, 0], "shear@1": [1, 1, 1, 1], "shear@5": [1, 1, 1, 1]}
+    runs = (
+        stored_run(tmp_path / "a", one, spec=spec),
+        stored_run(tmp_path / "b", other, spec=spec),
+    )
+    (shear,) = compare(*runs, resamples=0).differences
+    # S = (1, 2, 2, 0): a sum of 5 or −5, 2 of 8 choices of signs.
+    assert (shear.name, shear.p_value) == ("shear", pytest.approx(0.25))
+    by_level = compare(*runs, resamples=0, by="condition").differences
+    assert [one.name for one in by_level] == ["shear@1", "shear@5"]
+    assert [one.p_value for one in by_level] == [0.25, 0.5]  # 3 and 2 images
+    assert by_level[0].p_holm == 0.5
+
+
+def test_ce_is_that_of_scoring_for_both_models(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    ref = outcomes(clean=0.2, shear=0.6, rain=0.7, hue=0.5)
+    reference = stored_run(tmp_path / "ref", ref, model="AlexNet")
+    found = compare(*pair, reference=reference, resamples=300)
+    a, b = (score_run(run, reference=reference, resamples=0) for run in pair)
+    for ours, one, other in (
+        (found.mce, a.mce, b.mce),
+        (found.relative_mce, a.relative_mce, b.relative_mce),
+    ):
+        assert one.value is not None
+        assert other.value is not None
+        assert (ours.a_percent, ours.b_percent) == pytest.approx((one.value, other.value))
+        assert ours.points.value == pytest.approx(other.value - one.value)
+        assert ours.points.low < ours.points.value < ours.points.high  # type: ignore[operator]
+    assert found.reference == f"AlexNet ({tmp_path / 'ref'})"
+    assert found.mean_error == compare(*pair, resamples=300).mean_error  # the same resamples
+
+
+def test_published_errors_serve_where_they_are_of_this_data(tmp_path: Path) -> None:
+    errors = {"clean": 0.2, "shear": 0.5, "rain": 0.6, "hue": 0.8}
+    published = {"model": "AlexNet", "domain": "d", "source": "s", "errors": errors}
+    runs = [
+        stored_run(
+            tmp_path / name, wrong, spec={"references": [published]}, dataset={"domain": "d"}
+        )
+        for name, wrong in (("a", A), ("b", B))
+    ]
+    found = compare(*runs, resamples=50)
+    # (−.25 / .5 + .1 / .6 + 2/120 / .8) / 3, in percent
+    assert found.mce.points.value == pytest.approx(100 * (-0.5 + 1 / 6 + 1 / 48) / 3)
+    assert (found.reference, found.no_reference_reason) == ("AlexNet (s)", None)
+    assert found.mce.a_percent == pytest.approx(score_run(runs[0], resamples=0).mce.value)
+
+
+def test_only_what_both_runs_have_is_compared(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    wrong = {key: B[key] for key in ("clean", "rain", "shear")} | {"border": B["hue"]}
+    stored_run(tmp_path / "c", wrong, model="third")
+    found = compare(pair[0], tmp_path / "c", resamples=0)
+    assert [one.name for one in found.differences] == ["shear", "rain"]
+    assert found.left_out == ("hue", "border")
+    assert found.mean_error.points.value == pytest.approx(100 * (-30 + 12) / 240)
+    assert "Left out, as only one of the runs has them: hue, border." in render_comparison(
+        found, "markdown"
+    )
+
+
+def test_without_clean_images_they_are_not_tested(tmp_path: Path) -> None:
+    data = {"frozen": {"clean": None}}
+    runs = [stored_run(tmp_path / name, w, dataset=data) for name, w in (("a", A), ("b", B))]
+    found = compare(*runs, resamples=0)
+    assert found.clean is None
+    assert "clean" not in verdict(found)
+    assert found.to_records()[0]["scope"] == "corruption"
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"seed": 1}, "another seed"),
+        ({"dataset": {"fingerprint": "g"}}, "other data"),
+        ({"spec": {"mode": "published"}}, "another mode"),
+        ({"lost": [3, 7]}, "this run lacks 2 of the other's 120 images, first '00003'"),
+        ({"finished": False}, "slices are missing"),
+    ],
+)
+def test_runs_that_are_not_alike_are_refused(
+    pair: tuple[Path, Path], tmp_path: Path, changes: dict[str, Any], what: str
+) -> None:
+    stored_run(tmp_path / "c", B, **changes)
+    for runs in ((pair[0], tmp_path / "c"), (tmp_path / "c", pair[0])):
+        with pytest.raises(InputError, match=what) as caught:
+            compare(*runs)
+        assert caught.value.where
+        assert "reference" not in str(caught.value.remedy)
+
+
+def test_other_levels_or_tables_are_refused(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    wrong = {key if key == "clean" else f"{key}@1": one for key, one in B.items()}
+    stored_run(tmp_path / "c", wrong, spec={"levels": [1]})
+    with pytest.raises(InputError, match="no corruption under the same conditions"):
+        compare(pair[0], tmp_path / "c")
+    tables = {"contrast_c": {"factor": [0.9, 0.8, 0.7, 0.6, 0.5]}}
+    runs = [
+        stored_run(tmp_path / name, {"clean": [0], "contrast_c@1": [1]}, spec=spec)
+        for name, spec in (("d", {"levels": [1]}), ("e", {"levels": [1], "tables": tables}))
+    ]
+    with pytest.raises(InputError, match="other levels"):
+        compare(*runs)
+
+
+def test_tables_of_a_corruption_left_out_do_not_matter(tmp_path: Path) -> None:
+    tables = {"contrast_c": {"factor": [0.9, 0.8, 0.7, 0.6, 0.5]}}
+    both = {"clean": [0, 1], "shear@1": [1, 1], "contrast_c@1": [1, 1]}
+    a = stored_run(tmp_path / "a", both, spec={"levels": [1], "tables": tables})
+    b = stored_run(tmp_path / "b", {"clean": [0, 0], "shear@1": [1, 0]}, spec={"levels": [1]})
+    found = compare(a, b, resamples=0)
+    assert (found.left_out, found.differences[0].only_a_wrong) == (("contrast_c",), 1)
+
+
+def test_a_reference_has_to_be_of_the_same_images(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    stored_run(tmp_path / "c", A, lost=[1])
+    with pytest.raises(InputError, match="the reference run lacks 1 of 120 images"):
+        compare(*pair, reference=tmp_path / "c")
+    stored_run(tmp_path / "d", A, seed=3)
+    with pytest.raises(InputError, match="another seed"):
+        compare(*pair, reference=tmp_path / "d")
+
+
+def test_a_damaged_record_is_refused(pair: tuple[Path, Path]) -> None:
+    path = pair[1] / "run.json"
+    whole = json.loads(path.read_text())
+    for key, value in (("model", {}), ("model", "x"), ("dataset", {"num_images": 120})):
+        path.write_text(json.dumps(whole | {key: value}))
+        with pytest.raises(InputError):
+            compare(*pair)
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ({"by": "level"}, "by"),
+        ({"resamples": -1}, "resamples"),
+        ({"confidence": 95}, "confidence"),
+    ],
+)
+def test_settings_out_of_range_are_refused(
+    pair: tuple[Path, Path], settings: dict[str, Any], where: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        compare(*pair, **settings)
+    assert caught.value.where == where
+
+
+# What is said
+
+
+def difference(name: str, points: float, needed: int | None = None) -> PairedDifference:
+    real = needed is None and points != 0
+    p = 0.001 if real else 0.4
+    estimate = Estimate(points, points - 1, points + 1)
+    return PairedDifference(name, 50, 50 + points, estimate, 9, 9, p, p, real, 2.0, needed)
+
+
+def comparison(*differences: PairedDifference, **changes: Any) -> Comparison:
+    mean = MeanDifference("mean_error", 50.0, 48.0, Estimate(-2.0, -3.5, -0.5))
+    none = Estimate(None, None, None, "why")
+    found = Comparison(
+        benchmark="bench", dataset="data", model_a="A1", model_b="B1", run_a="a", run_b="b",
+        num_images=1024, num_outcomes=4096, num_differing=200, by="corruption", clean=None,
+        differences=differences, mean_error=mean, mce=MeanDifference("mce", None, None, none),
+        relative_mce=MeanDifference("relative_mce", None, None, none), reference=None,
+        no_reference_reason="why", left_out=(), confidence=0.95, resamples=1000, seed=0,
+    )  # fmt: skip
+    return replace(found, **changes)
+
+
+MEAN = (
+    "The mean error of B1 is 2.00 points lower than that of A1 (95 % interval 0.50 to 3.50). "
+)
+
+
+@pytest.mark.parametrize(
+    ("differences", "expected"),
+    [
+        (
+            [("shear", -1.0), ("hue", -3.1), ("rain", 2.0), ("fog", 0.4, 2400), ("x", 1, 9000)],
+            "B1 errs less under hue (by 3.10 points) and shear (by 1.00); A1 errs less under "
+            "rain (by 2.00 points); under the other 2 corruptions they cannot be told apart "
+            "with 1,024 images. About 2,400 (fog) to 9,000 (x) would, if the differences are "
+            "as large as they look here.",
+        ),
+        (
+            [("shear", 1.0), ("hue", 3.0), ("fog", 0.4, 2400)],
+            "A1 errs less under hue (by 3.00 points) and shear (by 1.00); under fog they "
+            "cannot be told apart with 1,024 images. About 2,400 would, if the difference is "
+            "as large as it looks here.",
+        ),
+        (
+            [("shear", -1.0), ("hue", -3.0), ("fog", -2.0)],
+            "B1 errs less under all 3 corruptions, by 1.00 (shear) to 3.00 points (hue).",
+        ),
+        (
+            [("shear", 1.0), ("hue", 3.0)],
+            "A1 errs less under both corruptions, by 1.00 (shear) to 3.00 points (hue).",
+        ),
+        ([("shear", 1.0)], "A1 errs less under shear (by 1.00 points)."),
+        (
+            [("shear", 0.1, 50_000), ("hue", 0.0)],
+            "Under none of the 2 corruptions can they be told apart with 1,024 images. About "
+            "50,000 would under shear, if the difference is as large as it looks here; "
+            "elsewhere none is seen.",
+        ),
+        (
+            [("a", 0.1, 500), ("b", 0.1, 500), ("c", 0.0)],
+            "Under none of the 3 corruptions can they be told apart with 1,024 images. About "
+            "500 would, if the differences are as large as they look here; elsewhere none is "
+            "seen.",
+        ),
+        ([("hue", 0.0)], "Under hue they cannot be told apart with 1,024 images."),
+    ],
+)
+def test_the_verdict(differences: list[Any], expected: str) -> None:
+    found = comparison(*(difference(*one) for one in differences))
+    assert verdict(found) == MEAN + expected
+
+
+def test_the_verdict_on_means_and_clean_images() -> None:
+    found = comparison(difference("shear", 1.0))
+    higher = MeanDifference("mean_error", 50.0, 52.0, Estimate(2.0, 0.5, 3.5))
+    text = verdict(replace(found, mean_error=higher, clean=difference("clean", -0.5)))
+    assert "is 2.00 points higher than that of A1 (95 % interval 0.50 to 3.50)" in text
+    assert "On clean images B1 errs less, by 0.50 points." in text
+    unclear = MeanDifference("mean_error", 50.0, 50.2, Estimate(0.2, -0.5, 0.9))
+    text = verdict(replace(found, mean_error=unclear, clean=difference("clean", 0.0)))
+    assert "mean errors of A1 and B1 cannot be told apart: they differ by +0.20 points" in text
+    assert "(95 % interval −0.50 to +0.90). On clean images they cannot be told apart." in text
+    bare = MeanDifference("mean_error", 50.0, 50.2, Estimate(0.2, None, None, "none"))
+    assert "less that of A1 is +0.20 points." in verdict(replace(found, mean_error=bare))
+
+
+def test_models_of_one_name_are_called_a_and_b() -> None:
+    found = comparison(difference("shear", 1.0), model_b="A1", num_images=1)
+    assert "The mean error of B is" in verdict(found)
+    assert "A errs less under shear" in verdict(found)
+
+
+def test_the_same_outcomes_are_said_to_be_the_same(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    twice = compare(pair[0], pair[0], resamples=100)
+    assert verdict(twice) == (
+        "This is the same run twice: A and B do not differ in any of 480 outcomes (right or "
+        "wrong)."
+    )
+    assert twice.mean_error.points == Estimate(0.0, 0.0, 0.0)
+    stored_run(tmp_path / "c", A, model="third")
+    same = compare(pair[0], tmp_path / "c", resamples=100)
+    assert verdict(same).startswith("first and third do not differ in any of 480 outcomes")
+    assert reasons_it_is_worse(same, 0.0) == []
+
+
+def test_worse_is_what_is_real_and_larger_than_allowed() -> None:
+    found = comparison(
+        difference("shear", 3.0), difference("hue", -5.0), difference("fog", 9.0, 50)
+    )
+    assert reasons_it_is_worse(found, 2.9) == [
+        "the error under shear is 3.00 points higher (p = 0.001)"
+    ]
+    assert reasons_it_is_worse(found, 3.0) == []  # not more than that
+    worse = MeanDifference("mean_error", 50.0, 52.0, Estimate(2.0, 0.5, 3.5))
+    (reason,) = reasons_it_is_worse(replace(found, differences=(), mean_error=worse), 1.5)
+    assert reason == "the mean error is 2.00 points higher (0.50 to 3.50)"
+    unclear = replace(worse, points=Estimate(2.0, -0.5, 3.5))
+    assert reasons_it_is_worse(replace(found, differences=(), mean_error=unclear), 1.5) == []
+    for points in (-0.1, float("nan")):
+        with pytest.raises(InputError, match="is not 0 or more"):
+            reasons_it_is_worse(found, points)
+    with pytest.raises(InputError, match="0 resamples"):
+        reasons_it_is_worse(replace(found, resamples=0), 1.0)
+
+
+# Views
+
+
+def test_the_table_by_hand(pair: tuple[Path, Path]) -> None:
+    found = compare(*pair, resamples=500)
+    table = comparison_table(found)
+    assert table.header == ("corruption", "A %", "B %", "B − A", "95 % interval", "p", "tells")
+    clean, shear, _, hue, mean = table.rows
+    assert clean == ("clean", "10.0", "10.0", "0.0", "0.0 to 0.0", "1.000", "–")
+    assert (*shear[:4], *shear[5:]) == ("shear", "50.0", "25.0", "−25.0", "<0.001", "")
+    # s = √(2/120) = .1291; z = 2.39398 + .84162 at α = .05 / 3; .1291 · z / √120 + 1 / 120
+    assert (*hue[:4], *hue[5:]) == ("hue", "40.0", "41.7", "+1.7", "0.500", "4.6")
+    # 144 and 128 of 360
+    assert (*mean[:4], *mean[5:]) == ("mean error", "40.0", "35.6", "−4.4", "", "")
+    assert table.notes[0] == verdict(found)
+    assert any(note.startswith("No CE: the reference errors") for note in table.notes)
+    assert any(
+        "Holm's method; clean is tested apart, uncorrected" in note for note in table.notes
+    )
+    # √n = (z · s + √((z · s)² + 4 δ)) / 2 δ with z · s = .417713 and δ = 1/60: 27.26² = 743
+    assert any(note.endswith("as seen here: hue 750.") for note in table.notes)
+
+
+def test_the_table_fits_80_columns_and_obeys_no_markup() -> None:
+    differences = difference("vertical_artifacts", -2.5), difference("hue", 1.0, 31_000)
+    found = comparison(*differences, model_a="[bold]m", num_images=50_000)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(rich_table(replace(comparison_table(found), notes=())))
+    text = console.export_text()
+    assert "[bold]m" in text
+    lines = text.splitlines()
+    assert any("vertical_artifacts" in line and "−3.50 to −1.50" in line for line in lines)
+    assert all(len(line) <= 80 for line in lines)
+    assert any("tells" in line and "95 % interval" in line for line in lines)
+
+
+def test_csv_and_json_carry_full_precision(pair: tuple[Path, Path]) -> None:
+    found = compare(*pair, resamples=100)
+    data = json.loads(render_comparison(found, "json"))
+    assert data.pop("verdict") == verdict(found)
+    assert data == json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert data["differences"][1]["points"]["value"] == found.differences[1].points.value
+    rows = list(csv.DictReader(io.StringIO(render_comparison(found, "csv"))))
+    scopes = ["clean", *["corruption"] * 3, *["benchmark"] * 3]
+    assert [row["scope"] for row in rows] == scopes
+    shear, mce = rows[1], rows[5]
+    assert float(shear["p_holm"]) == found.differences[0].p_holm
+    assert (shear["name"], shear["metric"], shear["real"]) == ("shear", "error", "True")
+    assert float(shear["low"]) == found.differences[0].points.low
+    assert int(rows[3]["images_needed"]) == found.differences[2].images_needed == 750
+    assert (mce["metric"], mce["points"], mce["p_value"]) == ("mce", "", "")
+
+
+def test_markdown_and_latex(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    reference = stored_run(tmp_path / "ref", outcomes(clean=0.2, shear=0.6, rain=0.7, hue=0.5))
+    found = compare(*pair, reference=reference, resamples=100)
+    markdown = render_comparison(found, "markdown")
+    assert "| shear | 50.0 | 25.0 | −25.0 |" in markdown
+    assert verdict(found) in markdown
+    latex = render_comparison(found, "latex")
+    # mean error, mCE and relative mCE stand under the last rule
+    summary = latex.split(r"\midrule")[2].split(r"\bottomrule")[0].strip().splitlines()
+    assert [line.split(" & ")[0] for line in summary] == ["mean error", "mCE", "relative mCE"]
+    assert r"shear & 50.0 & 25.0 & $-$25.0 &" in latex
+    with pytest.raises(InputError, match="unknown format"):
+        render_comparison(found, "table")
+
+
+def test_the_bootstrap_does_as_it_is_told(pair: tuple[Path, Path]) -> None:
+    one, again, other = (compare(*pair, resamples=100, seed=seed) for seed in (1, 1, 2))
+    assert one == again
+    assert one.mean_error.points != other.mean_error.points
+    wide = compare(*pair, resamples=400, confidence=0.999).mean_error.points
+    assert np.diff([wide.low, wide.high]) > np.diff(
+        [one.mean_error.points.low, one.mean_error.points.high]
+    )  # type: ignore[list-item]
