@@ -19,7 +19,8 @@ from small_studies import small_study, write_arrays
 
 RESULTS = {
     "accuracies.csv", "families.csv", "heatmap.pdf", "heatmap.png", "heatmap.svg",
-    "overlap-pairs.csv", "overlap.csv", "overlap.json", "overlap.md", "overlap.tex", "report.html",
+    "overlap-pairs.csv", "overlap.csv", "overlap.json", "overlap.md", "overlap.tex",
+    "report.html",
 }  # fmt: skip
 
 

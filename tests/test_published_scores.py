@@ -8,6 +8,7 @@ import pytest
 
 from noctule.benchmarks import Reference, load_benchmark
 from noctule.benchmarks.references import shipped_references
+from noctule.leaderboard.landmarks import load_landmarks
 from noctule.metrics import score
 from noctule.metrics.corruption_errors import corruption_error, mean_of
 
@@ -30,24 +31,12 @@ EXTRA_MEANS = {
     "saturate": 65.82,
 }
 
-# Hendrycks & Dietterich 2019, table 1: mCE, then CE by corruption in whole percent.
-TABLE_1 = {
-    "AlexNet": (100.0, [100] * 15),
-    "SqueezeNet": (
-        104.4, [107, 106, 105, 100, 103, 101, 100, 101, 103, 97, 97, 98, 106, 109, 134]),
-    "VGG-11": (93.5, [97, 97, 100, 92, 99, 93, 91, 92, 91, 84, 75, 86, 97, 107, 100]),
-    "VGG-19": (88.9, [89, 91, 95, 89, 98, 90, 90, 89, 86, 75, 68, 80, 97, 102, 94]),
-    "VGG-19+BN": (81.6, [82, 83, 88, 82, 94, 84, 86, 80, 78, 69, 61, 74, 94, 85, 83]),
-    "ResNet-18": (84.7, [87, 88, 91, 84, 91, 87, 89, 86, 84, 78, 69, 78, 90, 80, 85]),
-    "ResNet-50": (76.7, [80, 82, 83, 75, 89, 78, 80, 78, 75, 66, 57, 71, 85, 77, 77]),
-}  # fmt: skip
-# Hendrycks et al. 2020, AugMix, the table of ImageNet-C, likewise.
-AUGMIX = {
-    "Standard": (80.6, [79, 80, 82, 82, 90, 84, 80, 86, 81, 75, 65, 79, 91, 77, 80]),
-    "MaxBlur Pool": (73.4, [73, 74, 76, 74, 86, 78, 77, 77, 72, 63, 56, 68, 86, 71, 71]),
-    "SIN": (73.3, [69, 70, 70, 77, 84, 76, 82, 74, 75, 69, 65, 69, 80, 64, 77]),
-    "AugMix": (68.4, [65, 66, 67, 70, 80, 66, 66, 75, 72, 67, 58, 58, 79, 69, 69]),
-    "AugMix+SIN": (64.9, [61, 62, 61, 69, 77, 63, 72, 66, 68, 63, 59, 52, 74, 60, 67]),
+# Hendrycks & Dietterich 2019, table 1, and Hendrycks et al. 2020 (AugMix), the table of
+# ImageNet-C: mCE, and CE by corruption in whole percent.
+PRINTED = {
+    f"{one.title}, {one.source.partition(',')[0]}": one
+    for one in load_landmarks()
+    if one.benchmark == "imagenet-c"
 }
 
 # RobustBench, model_info/imagenet/corruptions/unaggregated_results_2d.csv: accuracies at levels
@@ -101,9 +90,18 @@ def test_the_levels_of_alexnet_give_its_published_means() -> None:
         assert errors[name] == pytest.approx(percent / 100)
 
 
-@pytest.mark.parametrize(("printed", "ces"), [*TABLE_1.values(), *AUGMIX.values()])
-def test_printed_mces_follow_from_printed_ces(printed: float, ces: list[int]) -> None:
-    errors = np.array(ces) / 100 * np.array(ALEXNET_MEANS) / 100
+def test_the_printed_tables_are_whole() -> None:
+    assert len(PRINTED) == 12
+    assert list(load_benchmark("imagenet-c").corruptions) == CORRUPTIONS
+    assert {(one.metric, one.mode, len(one.ces)) for one in PRINTED.values()} == {
+        ("ce", "published", 15)
+    }
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_printed_mces_follow_from_printed_ces(name: str) -> None:
+    printed = PRINTED[name].value
+    errors = np.array(PRINTED[name].ces) / 100 * np.array(ALEXNET_MEANS) / 100
     # Each CE is rounded to a whole percent: their mean is off by up to 0.5, and by 0.3 once in
     # 10,000 tables (15 uniform errors of ± 0.5).
     assert mean_corruption_error(errors) == pytest.approx(printed, abs=0.35)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from noctule import InputError
-from noctule.benchmarks import Benchmark
-from noctule.scoring import check_reference
+from noctule.benchmarks import Benchmark, Reference
+from noctule.scoring import check_reference, name_of_reference
 from noctule.store import RunIdentity, RunStore
 
 PLAIN = {"name": "n", "title": "t", "source": "s", "levels": [1, 2, 3, 4, 5]}
@@ -91,3 +91,22 @@ def test_other_data_and_seeds_are_refused() -> None:
     data = {**other.identity.dataset, "fingerprint": "g"}
     with pytest.raises(InputError, match="other data"):
         check_reference(run(), RunStore(Path("run"), replace(other.identity, dataset=data)))
+
+
+def test_a_reference_says_what_makes_it_less_than_comparable() -> None:
+    reference = Reference(
+        model="AlexNet", domain="imagenet-1k-val", source="a paper", errors={"clean": 0.4}
+    )
+
+    def name(images: int, **benchmark: Any) -> str:
+        store = run(**benchmark)
+        store.identity.dataset["num_images"] = images  # type: ignore[index]
+        spec = Benchmark.from_dict(store.identity.benchmark)
+        return name_of_reference(reference, spec, store)
+
+    assert name(50_000) == "AlexNet (a paper)"
+    assert name(50_000, mode="published", stored_jpeg_quality=85) == "AlexNet (a paper)"
+    assert name(40).endswith("all 50,000 validation images while this run has 40")
+    assert name(50_000, stored_jpeg_quality=85).endswith(
+        "those files hold pictures of mode published, this run's are of mode corrected"
+    )

@@ -18,7 +18,7 @@ from noctule.metrics.mean_differences import mean_differences, paired_means
 from noctule.metrics.outcome_matrix import OutcomeMatrix, check_same_images, outcome_matrix
 from noctule.metrics.paired import paired_differences
 from noctule.metrics.paired_results import By, Comparison
-from noctule.scoring import check_reference
+from noctule.scoring import check_reference, name_of_reference
 from noctule.store import RunStore
 
 __all__ = ["By", "Comparison", "compare", "reasons_it_is_worse"]
@@ -202,7 +202,7 @@ def _reference(
         return _RelativeTo(why_none=why_no_reference(benchmark, domain))
     exact = published.errors_under(benchmark.conditions)
     errors = {name: np.array([error]) for name, error in exact.items()}
-    return _RelativeTo(published=errors, name=f"{published.model} ({published.source})")
+    return _RelativeTo(published=errors, name=name_of_reference(published, benchmark, a))
 
 
 def _groups(benchmark: Benchmark, by: By) -> dict[str, list[str]]:

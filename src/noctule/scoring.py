@@ -44,7 +44,7 @@ def score_run(
     domain = store.identity.dataset["domain"]
     published = benchmark.reference_for(domain)
     fitting: Reference | pa.Table | None = published
-    name = _of_a_part(published, store) if published else None
+    name = name_of_reference(published, benchmark, store) if published else None
     if reference is not None:
         other = reference if isinstance(reference, RunStore) else RunStore.open(reference)
         check_reference(store, other)
@@ -63,15 +63,22 @@ def score_run(
     )
 
 
-def _of_a_part(reference: Reference, store: RunStore) -> str | None:
-    """The reference's name with a warning, if it was measured on more images than the run."""
+def name_of_reference(reference: Reference, benchmark: Benchmark, store: RunStore) -> str:
+    """The reference's name, with what makes its errors less than exactly comparable."""
+    name = f"{reference.model} ({reference.source})"
     images = int(store.identity.dataset["num_images"])
-    if reference.domain != IMAGENET or images == IMAGENET_IMAGES:
-        return None
-    return (
-        f"{reference.model} ({reference.source}), whose errors are of all {IMAGENET_IMAGES:,} "
-        f"validation images while this run has {images:,}"
-    )
+    if reference.domain == IMAGENET and images != IMAGENET_IMAGES:
+        name += (
+            f", whose errors are of all {IMAGENET_IMAGES:,} validation images while this run "
+            f"has {images:,}"
+        )
+    released = benchmark.stored_jpeg_quality is not None
+    if released and reference.mode is None and benchmark.mode != "published":
+        name += (
+            f"; those files hold pictures of mode published, this run's are of mode "
+            f"{benchmark.mode}"
+        )
+    return name
 
 
 def _mode(benchmark: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from noctule.cli.app import app
+from noctule.errors import InputError
 
 
 @app.command()
@@ -39,9 +40,11 @@ def report(
     if len(runs) == 1 and _is_study(runs[0]):
         from noctule.report.study_page import write_study_page
 
+        if reference is not None:
+            raise InputError("a study has no CE", where="--reference", remedy="Leave it out.")
         write_study_page(runs[0], out, figures=figures, confidence=confidence, seed=seed)
     else:
-        from noctule.report.runs import write_report
+        from noctule.report.run_page import write_report
 
         write_report(
             runs,

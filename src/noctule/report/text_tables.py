@@ -82,7 +82,7 @@ def rich_table(table: TextTable) -> Table:
         caption_justify="left",
         title_justify="left",
     )
-    names = [row[0] for row in table.rows[: -table.summary_rows]]
+    names = [row[0] for row in table.rows[: len(table.rows) - table.summary_rows]]
     for number, name in enumerate(table.header):
         # Where there is little room, the summary's long name is what gets broken.
         least = max(map(len, names), default=0) if number == 0 else None
@@ -129,7 +129,8 @@ def latex_table(table: TextTable) -> str:
         return " & ".join(map(escape_latex, cells)) + r" \\"
 
     lines = [line(row) for row in table.rows]
-    body, summary = lines[: -table.summary_rows], lines[-table.summary_rows :]
+    split = len(lines) - table.summary_rows
+    rule = [r"\midrule"] if 0 < split < len(lines) else []
     return "\n".join(
         [
             r"\begin{table}",
@@ -138,9 +139,9 @@ def latex_table(table: TextTable) -> str:
             r"\toprule",
             line(table.header),
             r"\midrule",
-            *body,
-            r"\midrule",
-            *summary,
+            *lines[:split],
+            *rule,
+            *lines[split:],
             r"\bottomrule",
             r"\end{tabular}",
             r"\end{table}",

@@ -1,0 +1,247 @@
+"""Every claim of a submission against its rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from noctule.benchmarks import Benchmark, why_no_reference
+from noctule.errors import InputError
+from noctule.leaderboard import rows as rows_of
+from noctule.leaderboard.architecture import architecture_lines, canonical
+from noctule.leaderboard.folder import RUN_FILE, list_files, read_record, read_starts
+from noctule.leaderboard.lines import Line, failed, flawless, judged, same_hash, unverified
+from noctule.leaderboard.submission import (
+    CE_TOLERANCE,
+    ERROR_TOLERANCE,
+    Submission,
+    read_submission,
+)
+from noctule.leaderboard.tracks import Track, load_track
+from noctule.metrics import Scores, score
+from noctule.store.identity import RunIdentity, read_identity
+
+_SHOWN_DIFFERENCES = 3
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check found.
+
+    Attributes:
+        folder: the submission.
+        submission: its claims.
+        track: its track.
+        identity: its run.
+        lines: what was checked, in order.
+        table: its rows; None if they are not all there.
+        starts: its run's provenance.
+    """
+
+    folder: Path
+    submission: Submission
+    track: Track
+    identity: RunIdentity
+    lines: tuple[Line, ...]
+    table: pa.Table | None
+    starts: tuple[dict[str, Any], ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether no line does not hold."""
+        return all(line.state != "does not hold" for line in self.lines)
+
+    def scores(self, *, resamples: int, seed: int = 0) -> Scores:
+        """Of its rows, by the track's benchmark."""
+        if self.table is None:
+            raise ValueError("rows that are not all there have no scores")
+        return score_rows(self.table, self.track, resamples=resamples, seed=seed)
+
+
+def check_submission(folder: str | Path) -> CheckResult:
+    """Recompute every number of a submission from its rows, and look at all it says.
+
+    Raises:
+        InputError: it is not a submission, or too damaged to be looked at.
+    """
+    folder = Path(folder)
+    files = list_files(folder)
+    submission = read_submission(folder)
+    track = load_track(submission.track, where=f"{folder}: track")
+    read_record(folder / RUN_FILE)  # bounds what the next line computes
+    identity = read_identity(files.run_folder)
+    starts = read_starts(files.run_folder)
+    benchmark = track.load_benchmark()
+    conditions = [str(condition) for condition in benchmark.conditions]
+    due = track.images * len(conditions)
+    found = rows_of.read_submitted(files, due)
+    megabytes = files.num_bytes / 1e6
+    lines = [
+        Line("files", "holds", f"{len(files.slices):,} of rows, {megabytes:.1f} MB in all")
+    ]
+    lines += _settings_lines(identity, benchmark, track)
+    complete = _complete(found, conditions, track.images)
+    lines.append(complete)
+    if found.table is not None:
+        lines += _row_lines(found.table, track)
+    noted = identity.model
+    lines += architecture_lines(
+        submission.architecture, submission.parameters, starts, noted, track.classes
+    )
+    lines.append(_track_line(submission, track, lines))
+    table = found.table if complete.state == "holds" else None
+    lines += _score_lines(submission, table, track, benchmark)
+    return CheckResult(folder, submission, track, identity, tuple(lines), table, tuple(starts))
+
+
+def score_rows(table: pa.Table, track: Track, *, resamples: int, seed: int = 0) -> Scores:
+    """Scores by the track's benchmark, relative to its published reference if there is one."""
+    benchmark = track.load_benchmark()
+    reference = benchmark.reference_for(track.domain)
+    return score(
+        table,
+        benchmark,
+        reference=reference,
+        no_reference_reason=None
+        if reference is not None
+        else why_no_reference(benchmark, track.domain),
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def _settings_lines(
+    identity: RunIdentity, benchmark: Benchmark, track: Track
+) -> Iterator[Line]:
+    """What run.json says, against the track."""
+    yield flawless(
+        "benchmark", _differences(identity.benchmark, benchmark.to_dict()), _named(benchmark)
+    )
+    yield judged("seed", identity.seed, track.seed)
+    data = identity.dataset
+    yield _data_line(data, track)
+    yield judged("domain of the data", data.get("domain"), track.domain)
+    yield judged("number of images", data["num_images"], track.images)
+    yield judged("number of classes", data["num_classes"], track.classes)
+
+
+def _named(benchmark: Benchmark) -> str:
+    return f"{benchmark.name}, mode {benchmark.mode}, with its levels and tables"
+
+
+def _data_line(data: Mapping[str, Any], track: Track) -> Line:
+    name, found = "fingerprint of the data", data.get("fingerprint")
+    if track.fingerprint is None:
+        return unverified(name, f"{str(found)[:16]}...; the track's is not known")
+    # Pictures written by `noctule freeze`, of which live evaluation sees the same.
+    frozen = data.get("frozen")
+    live = frozen.get("live_fingerprint") if isinstance(frozen, Mapping) else None
+    same = track.fingerprint in (found, live)
+    return same_hash(name, track.fingerprint if same else found, track.fingerprint)
+
+
+def _differences(found: Mapping[str, Any], due: Mapping[str, Any]) -> str | None:
+    """Which keys of two benchmarks differ, with both values."""
+    keys = [key for key in sorted({**found, **due}) if found.get(key) != due.get(key)]
+    told = [
+        f"{key} is {_short(found.get(key))}, where {_short(due.get(key))} is due"
+        for key in keys[:_SHOWN_DIFFERENCES]
+    ]
+    return "; ".join(told) if told else None
+
+
+def _short(value: object) -> str:
+    text = "absent" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def _complete(found: rows_of.SubmittedRows, conditions: Sequence[str], images: int) -> Line:
+    name, due = "completeness", images * len(conditions)
+    if found.skipped:
+        return failed(name, f"{found.skipped:,} images were skipped as unreadable")
+    if found.table is None:
+        return failed(name, f"{found.num_rows:,} rows, where {due:,} are due; none were read")
+    flaw = rows_of.completeness_flaw(found.table, conditions, images)
+    told = f"{images:,} images under {len(conditions)} conditions, each once"
+    return flawless(name, flaw, told)
+
+
+def _row_lines(table: pa.Table, track: Track) -> Iterator[Line]:
+    agree = "one label for each image"
+    yield flawless("labels agree between conditions", rows_of.label_flaw(table), agree)
+    found = rows_of.labels_sha256(table)
+    if track.labels_sha256 is None:
+        yield unverified(
+            "images and labels of the data", f"hash {found[:16]}...; the track's is not known"
+        )
+    else:
+        yield same_hash("images and labels of the data", found, track.labels_sha256)
+    told = {
+        "ranks": f"from 1 to {track.classes}, 1 where the prediction is the label",
+        "confidence": f"from 1/{track.classes} to 1",
+        "loss": "as confidence and rank allow",
+    }
+    for name, flaw in rows_of.row_flaws(table, track.classes).items():
+        yield flawless(name, flaw, told[name])
+
+
+def _track_line(submission: Submission, track: Track, lines: Sequence[Line]) -> Line:
+    """Whether the track admits the model: one of a fixed architecture wants it verified."""
+    if track.architecture is None:
+        return Line("track", "holds", f"{track.name} is open to all architectures")
+    if canonical(submission.architecture) != track.architecture:
+        told = f"'{submission.architecture}', and the track {track.name} is for"
+        return failed("track", f"the architecture is {told} {track.architecture}")
+    state = next(line.state for line in lines if line.name == "architecture")
+    if state == "holds":
+        return Line("track", "holds", f"{track.name} is for {track.architecture}")
+    return failed(
+        "track",
+        f"the architecture {state}, and {track.name} is for {track.architecture} only: "
+        "submit to an open track",
+    )
+
+
+def _score_lines(
+    submission: Submission, table: pa.Table | None, track: Track, benchmark: Benchmark
+) -> Iterator[Line]:
+    """Claimed scores against recomputed ones."""
+    if table is None:
+        yield unverified("scores", "the rows are not complete")
+        return
+    try:
+        scores = score_rows(table, track, resamples=0)
+    except InputError as error:
+        yield failed("scores", f"cannot be computed: {error}")
+        return
+    claimed = submission.claimed
+    clean = scores.clean.error.value if scores.clean else None
+    yield _score("mean error", claimed.mean_error, scores.mean_error.value, ERROR_TOLERANCE)
+    if claimed.clean_error is not None:
+        yield _score("clean error", claimed.clean_error, clean, ERROR_TOLERANCE)
+    if claimed.mce is not None:
+        yield _score("mCE", claimed.mce, scores.mce.value, CE_TOLERANCE)
+    if claimed.relative_mce is not None:
+        value = scores.relative_mce.value
+        yield _score("relative mCE", claimed.relative_mce, value, CE_TOLERANCE)
+    errors = {one.corruption: one.error.value for one in scores.corruptions}
+    if odd := sorted(set(claimed.corruptions) ^ set(benchmark.corruptions)):
+        yield failed("corruptions", f"claims and benchmark differ in {', '.join(odd[:5])}")
+    for name in benchmark.corruptions:
+        if name in claimed.corruptions:
+            yield _score(
+                f"error under {name}", claimed.corruptions[name], errors[name], ERROR_TOLERANCE
+            )
+
+
+def _score(name: str, claimed: float, value: float | None, tolerance: float) -> Line:
+    if value is None:
+        return failed(name, f"claimed {claimed!r}, and it is not defined here")
+    digits = 4 if tolerance < CE_TOLERANCE else 2
+    told = f"claimed {claimed!r}, recomputed {value:.{digits}f}"
+    return Line(name, "holds" if abs(claimed - value) <= tolerance else "does not hold", told)

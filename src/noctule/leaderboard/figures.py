@@ -1,0 +1,127 @@
+"""The charts of the site."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from noctule.leaderboard.entries import Entry, Group
+from noctule.leaderboard.landmarks import Landmark
+from noctule.metrics import Scores
+from noctule.report.web import Figure
+from noctule.report.web.figures import COLORS
+from noctule.report.web.text import shown
+
+MOST_MODELS = 25
+_STEP_PX = 22
+_OURS, _PUBLISHED = "recomputed", "as published"
+
+
+def group_figure(
+    group: Group, landmarks: Sequence[Landmark], metric: str, title: str, number: int
+) -> Figure:
+    """The ranking score of the best models with its interval; landmarks as diamonds."""
+    records = _ranking(group, landmarks, metric)[:MOST_MODELS]
+    interval = f"{100 * group.entries[0].scores.confidence:g} %"
+    base = alt.Chart(alt.InlineData(values=records)).encode(
+        y=alt.Y("model:N", sort=None, title=None)
+    )
+    kinds = [_OURS, *([_PUBLISHED] if landmarks else [])]
+    legend = alt.Legend(title=None, orient="top") if landmarks else None
+    scale_x = alt.Scale(zero=False, nice=True)
+    unit = f"{title}, %" if metric == "mean_error" else title
+    points = base.mark_point(size=70, filled=True, opacity=1).encode(
+        x=alt.X("value:Q", title=unit, scale=scale_x),
+        shape=alt.Shape(
+            "kind:N", legend=legend,
+            scale=alt.Scale(domain=kinds, range=["circle", "diamond"][: len(kinds)]),
+        ),
+        color=alt.Color(
+            "kind:N", legend=legend,
+            scale=alt.Scale(domain=kinds, range=list(COLORS[: len(kinds)])),
+        ),
+        tooltip=["model:N", alt.Tooltip("value:Q", format=".1f")],
+    )  # fmt: skip
+    rules = (
+        base.transform_filter("isValid(datum.low)").mark_rule().encode(x="low:Q", x2="high:Q")
+    )
+    best = f"The best {MOST_MODELS} models. " if len(records) == MOST_MODELS else ""
+    notes = " Diamonds: as published, not recomputed." if landmarks else ""
+    return Figure(
+        name=f"ranking-{number}",
+        caption=f"{best}{title[:1].upper()}{title[1:]} with {interval} intervals over images; "
+        f"lower is better.{notes}",
+        description=f"One point for each of {len(records)} models with its interval; the "
+        "table below holds the numbers.",
+        chart=(rules + points).properties(height=alt.Step(_STEP_PX)),
+    )
+
+
+def model_figure(scores: Scores) -> Figure:
+    """Error by corruption with its interval, and the clean error as a dashed line."""
+    records = [
+        _record(one.corruption, one.error.value, one.error.low, one.error.high, 100)
+        for one in scores.corruptions
+    ]
+    base = alt.Chart(alt.InlineData(values=records)).encode(
+        y=alt.Y("name:N", sort=None, title=None)
+    )
+    points = base.mark_point(size=60, filled=True, opacity=1).encode(
+        x=alt.X("value:Q", title="error, %", scale=alt.Scale(domain=[0, 100])),
+        tooltip=["name:N", alt.Tooltip("value:Q", format=".1f")],
+    )
+    rules = (
+        base.transform_filter("isValid(datum.low)").mark_rule().encode(x="low:Q", x2="high:Q")
+    )
+    layers, clean = rules + points, ""
+    if scores.clean is not None and scores.clean.error.value is not None:
+        value = 100 * scores.clean.error.value
+        dashed = alt.Chart(alt.InlineData(values=[{"clean": value}])).mark_rule(
+            strokeDash=[4, 4]
+        )
+        layers = dashed.encode(x="clean:Q") + layers
+        clean = f" The dashed line is the clean error, {value:.1f} %."
+    return Figure(
+        name="errors",
+        caption=f"Error by corruption, with {100 * scores.confidence:g} % intervals over "
+        f"images.{clean}",
+        description=f"One point for each of {len(records)} corruptions with its interval; the "
+        "table below holds the numbers.",
+        chart=layers.properties(height=alt.Step(_STEP_PX)),
+    )
+
+
+def _ranking(group: Group, landmarks: Sequence[Landmark], metric: str) -> list[dict[str, Any]]:
+    scale = 100 if metric == "mean_error" else 1
+    names = _own_names(group.entries, landmarks)
+    records = []
+    for entry, name in zip(group.entries, names, strict=False):
+        estimate = getattr(entry.scores, metric)
+        one = _record(name, estimate.value, estimate.low, estimate.high, scale)
+        records.append({**one, "model": name, "kind": _OURS})
+    for landmark, name in zip(landmarks, names[len(group.entries) :], strict=True):
+        one = _record(name, landmark.value, None, None, 1)
+        records.append({**one, "model": name, "kind": _PUBLISHED})
+    return sorted(records, key=lambda record: record["value"])
+
+
+def _own_names(entries: Sequence[Entry], landmarks: Sequence[Landmark]) -> list[str]:
+    """Titles for an axis: a second one of the same title is numbered."""
+    given = [*(one.title for one in entries), *(one.title for one in landmarks)]
+    titles = [" ".join(shown(title).split()) for title in given]
+    seen: Counter[str] = Counter()
+    names = []
+    for title in titles:
+        seen[title] += 1
+        names.append(title if seen[title] == 1 else f"{title} ({seen[title]})")
+    return names
+
+
+def _record(
+    name: str, value: float | None, low: float | None, high: float | None, scale: float
+) -> dict[str, Any]:
+    scaled = [None if one is None else scale * one for one in (value, low, high)]
+    return {"name": name, "value": scaled[0], "low": scaled[1], "high": scaled[2]}

@@ -1,0 +1,187 @@
+"""The page of all groups."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from noctule.formulas import FORMULAS
+from noctule.leaderboard.entries import Entry, Group, headline
+from noctule.leaderboard.figures import group_figure
+from noctule.leaderboard.landmarks import Landmark
+from noctule.metrics import Estimate
+from noctule.report.text_tables import UNDEFINED, interval_cells
+from noctule.report.web import Column, Row, Table, render_page
+from noctule.report.web.text import shown
+
+METRIC_TITLES = {"relative_mce": "relative mCE", "mce": "mCE", "mean_error": "mean error"}
+_METRIC_OF_LANDMARK = {"relative_ce": "relative_mce", "ce": "mce", "mean_error": "mean_error"}
+_METRIC_OF_FORMULA = {value: key for key, value in _METRIC_OF_LANDMARK.items()}
+PUBLISHED = "as published"
+MODELS_FOLDER = "models"
+
+
+def index_page(groups: Sequence[Group], title: str) -> str:
+    """All groups, each with a chart and a table that sorts and filters."""
+    names = _headings(groups)
+    sections = [
+        _section(group, name, number)
+        for number, (group, name) in enumerate(zip(groups, names, strict=True), 1)
+    ]
+    figures = [section["figure"] for section in sections if section["figure"] is not None]
+    return render_page("leaderboard.html", title=title, figures=figures, sections=sections)
+
+
+def plain(text: object) -> str:
+    """Text on one line, as a browser compares it."""
+    return " ".join(shown(text).split())
+
+
+def _headings(groups: Sequence[Group]) -> list[str]:
+    """What groups are called; those that would be called the same say what differs."""
+    short = [f"{group.benchmark.title} on {plain(group.data)}" for group in groups]
+    counts = Counter(short)
+    return [
+        name if counts[name] == 1 else f"{name} ({_differing(group)})"
+        for name, group in zip(short, groups, strict=True)
+    ]
+
+
+def _differing(group: Group) -> str:
+    """What groups of one title may differ in."""
+    if not group.entries:
+        return "published"
+    one = group.entries[0].ranked
+    return (
+        f"{one.images:,} images, seed {one.seed}, data {one.data[:8]}, benchmark "
+        f"{one.benchmark[:8]}"
+    )
+
+
+def _section(group: Group, heading: str, number: int) -> dict[str, Any]:
+    metric = _metric(group)
+    kept = [one for one in group.landmarks if _METRIC_OF_LANDMARK[one.metric] == metric]
+    figure = (
+        group_figure(group, kept, metric, METRIC_TITLES[metric], number)
+        if group.entries
+        else None
+    )
+    return {
+        "id": f"group-{number}",
+        "heading": heading,
+        "group": group,
+        "figure": figure,
+        "table": _group_table(group, kept, metric, number),
+        "formula": FORMULAS[_METRIC_OF_FORMULA[metric]],
+        "reference": group.entries[0].scores.reference if group.entries else None,
+        "sources": _sources(kept),
+        "confidence": f"{100 * group.entries[0].scores.confidence:g} %"
+        if group.entries
+        else "",
+    }
+
+
+def _sources(landmarks: Sequence[Landmark]) -> list[tuple[str, str]]:
+    """(titles, source) for each source."""
+    by_source: dict[str, list[str]] = {}
+    for one in landmarks:
+        by_source.setdefault(one.source, []).append(one.title)
+    return [(", ".join(titles), source) for source, titles in by_source.items()]
+
+
+def _metric(group: Group) -> str:
+    if group.entries:
+        return headline(group.entries[0].scores)
+    return _METRIC_OF_LANDMARK[group.landmarks[0].metric]
+
+
+def _group_table(
+    group: Group, landmarks: Sequence[Landmark], metric: str, number: int
+) -> Table:
+    rows = [(_landmark_key(one), _landmark_row(one)) for one in landmarks]
+    rows += [(_key(one, metric), _entry_row(one, metric)) for one in group.entries]
+    rows.sort(key=lambda pair: pair[0])
+    unit = " %" if metric == "mean_error" else ""
+    columns = [
+        Column("model"),
+        Column("architecture"),
+        Column("training data"),
+        Column(f"{METRIC_TITLES[metric]}{unit}", numeric=True, note="With its interval."),
+        Column("clean error %", numeric=True),
+        Column("mean error %", numeric=True),
+        Column("images", numeric=True),
+        Column("track"),
+        Column("checked", note="Lines of a submission that hold; see the model's page."),
+    ]
+    # Landmarks have one score each: where they are alone, two columns would be empty.
+    shown_columns = range(len(columns)) if group.entries else (0, 1, 2, 3, 6, 7, 8)
+    return Table(
+        name=f"table-{number}",
+        caption=f"{group.benchmark.title} on {plain(group.data)}: lower is better.",
+        columns=[columns[index] for index in shown_columns],
+        rows=[_part(row, shown_columns) for _, row in rows],
+        searchable=len(rows) > 5,
+        filters=("architecture", "training data", "track"),
+    )
+
+
+def _part(row: Row, columns: Sequence[int]) -> Row:
+    """Some of a row's cells, with their keys."""
+    keys = row.cells if row.keys is None else row.keys
+    return Row(
+        cells=[row.cells[index] for index in columns],
+        keys=[keys[index] for index in columns],
+        link=row.link,
+        facets=row.facets,
+    )
+
+
+def _key(entry: Entry, metric: str) -> float:
+    value = getattr(entry.scores, metric).value
+    scale = 100 if metric == "mean_error" else 1
+    return scale * float(value)
+
+
+def _landmark_key(landmark: Landmark) -> float:
+    return landmark.value
+
+
+def _entry_row(entry: Entry, metric: str) -> Row:
+    scores = entry.scores
+    main: Estimate = getattr(scores, metric)
+    clean = scores.clean.error if scores.clean else Estimate(None, None, None)
+    scale = 100 if metric == "mean_error" else 1
+    value, interval = interval_cells(main, scale, 1)
+    clean_cell, mean_cell = (
+        interval_cells(one, 100, 1)[0] for one in (clean, scores.mean_error)
+    )
+    texts = [plain(one) for one in (entry.title, entry.architecture, entry.training_data)]
+    track = entry.track or "no track"
+    ranking = f"{value} ({interval})" if interval else value
+    return Row(
+        cells=(
+            *texts, ranking, clean_cell, mean_cell, f"{scores.num_images:,}", track,
+            entry.status,
+        ),
+        keys=(
+            *texts, main.value, clean.value, scores.mean_error.value,
+            scores.num_images, track, entry.status,
+        ),
+        link=f"{MODELS_FOLDER}/{entry.page}",
+        facets={"architecture": texts[1], "training data": texts[2], "track": track},
+    )  # fmt: skip
+
+
+def _landmark_row(landmark: Landmark) -> Row:
+    status = "not recomputed"
+    texts = (landmark.title, landmark.architecture, landmark.training_data)
+    digits = 0 if landmark.value == int(landmark.value) and not landmark.ces else 1
+    return Row(
+        cells=(
+            *texts, f"{landmark.value:.{digits}f}", UNDEFINED, UNDEFINED,
+            f"{landmark.images:,}", PUBLISHED, status,
+        ),
+        keys=(*texts, landmark.value, None, None, landmark.images, PUBLISHED, status),
+        facets={"architecture": texts[1], "training data": texts[2], "track": PUBLISHED},
+    )  # fmt: skip

@@ -1,0 +1,125 @@
+"""Writing the site: everything is read and rendered first, and then put down page by page."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from noctule.errors import InputError
+from noctule.leaderboard.entries import grouped, read_entry, refuse_twice
+from noctule.leaderboard.index_page import MODELS_FOLDER, index_page
+from noctule.leaderboard.landmarks import load_landmarks
+from noctule.leaderboard.model_page import model_page
+from noctule.report.web import write_page
+from noctule.store.disk import output_errors, temporaries_of, write_atomically
+
+MANIFEST_FILE = ".noctule-leaderboard.json"
+INDEX_FILE = "index.html"
+_OWN_FILE = re.compile(rf"{INDEX_FILE}|{MODELS_FOLDER}/[a-z0-9-]+\.html")
+
+
+def build_site(
+    sources: Sequence[str | Path],
+    out: str | Path,
+    *,
+    title: str = "Leaderboard",
+    training_data: str = "unknown",
+    resamples: int = 1000,
+    landmarks: bool = True,
+) -> list[str]:
+    """Write a static site; an older one in the same folder is replaced, page by page.
+
+    Args:
+        sources: submissions and run folders.
+        out: the site's folder: new, empty, or an older site.
+        title: of the site.
+        training_data: of plain runs.
+        resamples: bootstrap resamples.
+        landmarks: whether published scores are shown.
+
+    Returns:
+        The files of the site, relative to it.
+
+    Raises:
+        InputError: a source cannot be used (nothing is written then), or the folder holds
+            something else.
+        OutputError: a page cannot be written.
+    """
+    out = Path(out)
+    old = _own_files(out)
+    entries = [
+        read_entry(Path(one), training_data=training_data, resamples=resamples)
+        for one in sources
+    ]
+    refuse_twice(entries)
+    groups = grouped(entries, load_landmarks() if landmarks else ())
+    if not groups:
+        raise InputError("there is nothing to show", where="leaderboard build")
+    pages = {
+        f"{MODELS_FOLDER}/{entry.page}": model_page(entry, group, title)
+        for group in groups
+        for entry in group.entries
+    }
+    pages[INDEX_FILE] = index_page(
+        groups, title
+    )  # last: its links lead to pages that are there
+    _write(out, pages, old)
+    return list(pages)
+
+
+def _own_files(out: Path) -> list[str]:
+    """What an older site in the folder consists of.
+
+    Raises:
+        InputError: the folder holds something that is not such a site.
+    """
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise InputError("is not a folder", where=out, remedy="Choose another folder.")
+    manifest = out / MANIFEST_FILE
+    if not manifest.is_file():
+        leftovers = set(temporaries_of(out, MANIFEST_FILE))
+        if out.is_dir() and (foreign := sorted(set(out.iterdir()) - leftovers)):
+            raise InputError(
+                f"is not empty and not a leaderboard's site (it holds {foreign[0].name})",
+                where=out,
+                remedy="Choose an empty or new folder.",
+            )
+        return []
+    try:
+        names = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+        own = [name for name in names if _OWN_FILE.fullmatch(name)]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"is not the list of a site's files: {error}",
+            where=manifest,
+            remedy="Choose a new folder.",
+        ) from error
+    if (out / MODELS_FOLDER).is_symlink():
+        raise InputError("is a link", where=out / MODELS_FOLDER, remedy="Remove it.")
+    return own
+
+
+def _write(out: Path, pages: dict[str, str], old: Sequence[str]) -> None:
+    """After a kill the manifest lists all that is there, and each page is old or new."""
+    stale = [name for name in old if name not in pages]
+    with output_errors(out):
+        (out / MODELS_FOLDER).mkdir(parents=True, exist_ok=True)
+        _write_manifest(out, [*pages, *stale])
+        for folder in (out, out / MODELS_FOLDER):
+            for path in temporaries_of(folder, "*"):
+                path.unlink(missing_ok=True)
+    for name, html in pages.items():
+        write_page(out / name, html)
+    with output_errors(out):
+        for name in stale:
+            (out / name).unlink(missing_ok=True)
+        _write_manifest(out, list(pages))
+
+
+def _write_manifest(out: Path, files: Sequence[str]) -> None:
+    text = json.dumps(
+        {"made_by": "noctule leaderboard build", "files": sorted(files)}, indent=1
+    )
+    write_atomically(out / MANIFEST_FILE, f"{text}\n".encode())

@@ -1,0 +1,240 @@
+"""One run in detail: losses by condition, calibration, and damage by class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy import sparse
+
+from noctule.benchmarks import CLEAN
+from noctule.metrics.calibration import NUM_BINS
+from noctule.metrics.estimates import Estimate, Sampled, resampled_means
+from noctule.metrics.outcome_matrix import places_of
+from noctule.report.run_page.opening import Run
+from noctule.report.run_page.overview import Settings, Summary
+
+_COLUMNS = ("image_id", "condition", "label", "prediction", "label_rank", "confidence")
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What one model did on each image (row) under each condition (column).
+
+    Attributes:
+        image_ids: sorted.
+        conditions: clean first, if it is there.
+        label: (images,).
+        prediction, wrong, confidence: (images, conditions).
+    """
+
+    image_ids: pa.StringArray
+    conditions: tuple[str, ...]
+    label: NDArray[np.int32]
+    prediction: NDArray[np.int32]
+    wrong: NDArray[np.bool_]
+    confidence: NDArray[np.float32]
+
+    @property
+    def has_clean(self) -> bool:
+        """Whether the uncorrupted images are among the conditions."""
+        return CLEAN in self.conditions
+
+    @cached_property
+    def corrupted(self) -> list[int]:
+        """Numbers of the conditions other than clean."""
+        return [number for number, name in enumerate(self.conditions) if name != CLEAN]
+
+    def of_class(self, label: int) -> NDArray[np.intp]:
+        """Numbers of the images of a class."""
+        return np.flatnonzero(self.label == label)
+
+
+def outcomes_of(run: Run) -> Outcomes:
+    """The rows of a run, joined by image id."""
+    rows = run.store.rows(columns=_COLUMNS)
+    places = places_of(rows, run.conditions)
+    label, prediction, rank, confidence = (places.matrix(rows[name]) for name in _COLUMNS[2:])
+    return Outcomes(
+        places.image_ids, run.conditions, label[:, 0], prediction, rank > 1, confidence
+    )
+
+
+class Loss(NamedTuple):
+    """What a condition costs: accuracy on clean images less accuracy under it, as fractions."""
+
+    condition: str
+    accuracy: Estimate
+    loss: Estimate
+
+
+def losses(summary: Summary, confidence: float) -> list[Loss]:
+    """The corrupted conditions, the most damaging first.
+
+    The interval of a loss is paired: the same resampled images under both conditions. Without
+    clean images a loss is not defined, and the conditions are in the order of their accuracy.
+    """
+    clean = summary.errors.get(CLEAN)
+    found = []
+    for name in summary.run.corrupted:
+        error = summary.errors[name]
+        rise = Sampled(None, "the clean images were not evaluated")
+        if clean is not None:
+            rise = Sampled(error - clean)
+        accuracy = Sampled(1 - error).estimate(confidence)
+        found.append(Loss(name, accuracy, rise.estimate(confidence)))
+    return sorted(found, key=lambda one: (one.accuracy.value or 0.0, one.condition))
+
+
+class Bin(NamedTuple):
+    """Outcomes whose confidence lies in (low, high]; means are None where there are none."""
+
+    low: float
+    high: float
+    num_outcomes: int
+    confidence: float | None
+    accuracy: float | None
+
+
+def reliability(outcomes: Outcomes, columns: Sequence[int]) -> list[Bin]:
+    """Mean confidence and accuracy in the bins of the expected calibration error.
+
+    Args:
+        outcomes: of one run.
+        columns: numbers of the conditions, whose outcomes are taken together.
+    """
+    # Edges in float32, as in `metrics.calibration.bin_gaps`.
+    edges = np.linspace(0.0, 1.0, NUM_BINS + 1).astype(np.float32)
+    confidence = outcomes.confidence[:, columns].ravel()
+    right = ~outcomes.wrong[:, columns].ravel()
+    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, NUM_BINS - 1)
+    counts = np.bincount(place, minlength=NUM_BINS)
+    confidences = np.bincount(place, confidence.astype(np.float64), NUM_BINS)
+    rights = np.bincount(place, right, NUM_BINS)
+    return [
+        Bin(
+            number / NUM_BINS,
+            (number + 1) / NUM_BINS,
+            int(counts[number]),
+            float(confidences[number] / counts[number]) if counts[number] else None,
+            float(rights[number] / counts[number]) if counts[number] else None,
+        )
+        for number in range(NUM_BINS)
+    ]
+
+
+class Confusion(NamedTuple):
+    """The class most often predicted in the place of another, and its share of outcomes."""
+
+    label: int
+    share: float
+
+
+class ClassDamage(NamedTuple):
+    """What the corruptions cost one class; fractions.
+
+    Attributes:
+        label: its index.
+        num_images: how many of its images were evaluated.
+        clean_accuracy: None where the clean images were not evaluated.
+        accuracy: mean over the corrupted conditions.
+        loss: the former less the latter; its interval is a bootstrap interval over images.
+        confusion: the most frequent wrong prediction under corruption, if there is any.
+    """
+
+    label: int
+    num_images: int
+    clean_accuracy: float | None
+    accuracy: float
+    loss: Estimate
+    confusion: Confusion | None
+
+
+def class_damage(outcomes: Outcomes, settings: Settings) -> list[ClassDamage]:
+    """Every class that has images, the one that loses most first; without clean images the
+    least accurate first.
+    """
+    classes = np.unique(outcomes.label)
+    estimates = _class_losses(outcomes, classes, settings)
+    found = [
+        _damage(outcomes, int(label), estimate)
+        for label, estimate in zip(classes, estimates, strict=True)
+    ]
+    return sorted(found, key=_order)
+
+
+def _order(one: ClassDamage) -> tuple[float, int]:
+    return (one.accuracy if one.loss.value is None else -one.loss.value), one.label
+
+
+def _damage(outcomes: Outcomes, label: int, loss: Estimate) -> ClassDamage:
+    images = outcomes.of_class(label)
+    wrong = outcomes.wrong[images]
+    clean = float(1 - wrong[:, 0].mean()) if outcomes.has_clean else None
+    corrupted = wrong[:, outcomes.corrupted]
+    predictions = outcomes.prediction[images][:, outcomes.corrupted]
+    return ClassDamage(
+        label,
+        len(images),
+        clean,
+        float(1 - corrupted.mean()),
+        loss,
+        _confusion(predictions[corrupted], corrupted.size),
+    )
+
+
+def _confusion(wrong_predictions: NDArray[np.int32], num_outcomes: int) -> Confusion | None:
+    if not len(wrong_predictions):
+        return None
+    labels, counts = np.unique(wrong_predictions, return_counts=True)
+    most = int(counts.argmax())  # the first of equals, and so the lowest index
+    return Confusion(int(labels[most]), float(counts[most] / num_outcomes))
+
+
+def _class_losses(
+    outcomes: Outcomes, classes: NDArray[np.int32], settings: Settings
+) -> list[Estimate]:
+    if not outcomes.has_clean:
+        return [Estimate(None, None, None, "the clean images were not evaluated")] * len(
+            classes
+        )
+    # Whole numbers, so that sums do not depend on their order.
+    extra = outcomes.wrong[:, outcomes.corrupted].sum(axis=1, dtype=np.float64)
+    extra -= len(outcomes.corrupted) * outcomes.wrong[:, 0]
+    images, place = np.arange(len(extra)), np.searchsorted(classes, outcomes.label)
+    shape = (len(extra), len(classes))
+    blocks = [
+        sparse.csr_array((values, (images, place)), shape=shape)
+        for values in (extra, np.ones(len(extra)))
+    ]
+    means = resampled_means(
+        sparse.hstack(blocks, format="csr"),
+        seed=settings.seed,
+        resamples=settings.resamples if len(extra) > 1 else 0,
+    )
+    rises, shares = np.split(means, 2, axis=1)
+    pairs = zip(rises.T, shares.T, strict=True)
+    return [
+        _ratio(rise / len(outcomes.corrupted), share).estimate(settings.confidence)
+        for rise, share in pairs
+    ]
+
+
+def _ratio(rise: NDArray[np.float64], share: NDArray[np.float64]) -> Sampled:
+    empty = share == 0
+    if not empty.any():
+        return Sampled(rise / share)
+    lacking = 100 * empty[1:].mean()
+    return Sampled(
+        rise[:1] / share[:1], f"the class is absent from {lacking:.2g} % of the resamples"
+    )
+
+
+def class_name(names: Mapping[int, str], label: int) -> str:
+    """A class by its name or, where that is not recorded, by its index."""
+    return names.get(label, f"class {label}")

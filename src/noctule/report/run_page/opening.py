@@ -1,0 +1,106 @@
+"""From run folders to runs that can be scored, or a clear refusal before any long work."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from noctule.benchmarks import CLEAN, Benchmark
+from noctule.errors import InputError
+from noctule.report.web.text import shown
+from noctule.scoring import check_reference
+from noctule.store import RunStore
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        store: its folder.
+        benchmark: what it was evaluated on.
+        label: the model's name, told apart from the other runs' on the page.
+    """
+
+    store: RunStore
+    benchmark: Benchmark
+    label: str
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names of its conditions, clean first if it is there."""
+        return self.store.identity.conditions
+
+    @property
+    def corrupted(self) -> tuple[str, ...]:
+        """Names of its conditions without the clean one."""
+        return tuple(name for name in self.conditions if name != CLEAN)
+
+
+def open_runs(folders: Sequence[str | Path], reference: str | Path | None = None) -> list[Run]:
+    """Open runs, and check everything that can be checked without reading rows.
+
+    Raises:
+        InputError: a folder is given twice, is no run, or its run is unfinished or damaged; or
+            the reference is of other data or another seed than one of the runs.
+    """
+    _refuse_twice(folders)
+    stores = [_opened(folder) for folder in folders]
+    if reference is not None:
+        other = _opened(reference)
+        for store in stores:
+            check_reference(store, other)
+    labels = _labels(stores)
+    return [
+        Run(store, Benchmark.from_dict(store.identity.benchmark, where=store.folder), label)
+        for store, label in zip(stores, labels, strict=True)
+    ]
+
+
+def _refuse_twice(folders: Sequence[str | Path]) -> None:
+    if not folders:
+        raise InputError("there is no run", remedy="Name at least one run folder.")
+    seen: dict[Path, str | Path] = {}
+    for folder in folders:
+        place = Path(folder).resolve()
+        if place in seen:
+            as_well = "" if str(seen[place]) == str(folder) else f", as {seen[place]} as well"
+            raise InputError(
+                f"this run is given twice{as_well}", where=folder, remedy="Name it once."
+            )
+        seen[place] = folder
+
+
+def _opened(folder: str | Path) -> RunStore:
+    store = RunStore.open(folder)
+    if missing := store.missing_slices():
+        raise InputError(
+            f"{len(missing)} of {store.identity.num_slices} slices are missing",
+            where=store.folder,
+            remedy="Give the command that started this run again to finish it.",
+        )
+    try:
+        data = store.identity.dataset
+        _ = data["fingerprint"], data["domain"], store.identity.model["name"]
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"its record does not say what was run: it lacks {error}", where=store.folder
+        ) from error
+    return store
+
+
+def _labels(stores: Sequence[RunStore]) -> list[str]:
+    """Names of the models, with the folder where several have the same."""
+    names = [shown(store.identity.model["name"]) for store in stores]
+    often = Counter(names)
+    labels = [
+        f"{name} ({shown(store.folder)})" if often[name] > 1 else name
+        for name, store in zip(names, stores, strict=True)
+    ]
+    often = Counter(labels)
+    return [
+        f"{label} [{number}]" if often[label] > 1 else label
+        for number, label in enumerate(labels, 1)
+    ]

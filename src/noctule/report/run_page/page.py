@@ -1,0 +1,289 @@
+"""The page of one run or of many, and its figures and tables as files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from noctule.comparison import Comparison, compare
+from noctule.errors import InputError
+from noctule.report.comparison import comparison_table, render_comparison, verdict
+from noctule.report.run_page import charts, tables
+from noctule.report.run_page.fields import Sheet
+from noctule.report.run_page.heat import heat_map
+from noctule.report.run_page.opening import Run, open_runs
+from noctule.report.run_page.outputs import check_outputs, write_files
+from noctule.report.run_page.overview import Group, Settings, grouped, summarise
+from noctule.report.run_page.sections import reference_sentence, section_of
+from noctule.report.run_page.words import counted, interval_name, sentence
+from noctule.report.text_tables import TextTable
+from noctule.report.web import Column, Figure, Row, Table, render_page, write_page
+from noctule.report.web.text import shown
+
+MOST_DETAILED = 4
+
+
+@dataclass
+class Overview:
+    """What the page says of the runs of one group together.
+
+    Attributes:
+        title: benchmark and data.
+        facts: what they have in common, in a sentence.
+        reference: what CE is relative to, or why there is none.
+        ranking, matrix: tables.
+        ranking_figure, matrix_figure: names of the figures.
+        verdict: whether two models differ, in words; empty unless there are two.
+        differences: the table of that, and what has to be said under it.
+        notes: of the comparison.
+    """
+
+    title: str
+    facts: str
+    reference: str
+    ranking: Table
+    matrix: Table
+    ranking_figure: str
+    matrix_figure: str
+    verdict: str = ""
+    differences: Table | None = None
+    notes: Sequence[str] = ()
+
+
+@dataclass
+class Report:
+    """A page, and the files that go with it.
+
+    Attributes:
+        html: the page.
+        figures: all its figures.
+        tables: texts by file name.
+    """
+
+    html: str
+    figures: list[Figure] = field(default_factory=list)
+    tables: dict[str, str] = field(default_factory=dict)
+
+
+def write_report(
+    runs: Sequence[str | Path],
+    out: Path,
+    *,
+    figures: Path | None = None,
+    reference: str | Path | None = None,
+    samples: int = 2,
+    seed: int = 0,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+) -> Report:
+    """Write the page of one run or of many from their stored rows; no model is run.
+
+    Args:
+        runs: run folders.
+        out: the HTML file.
+        figures: folder for the figures as SVG, PNG and PDF and the tables as Markdown, LaTeX
+            and CSV.
+        reference: a run on the same images that CE is relative to.
+        samples: how many images to show under each corruption, of each of up to four runs.
+        seed: of the bootstrap.
+        resamples: bootstrap resamples.
+        confidence: of the intervals.
+
+    Raises:
+        InputError: a run is given twice, is none, unfinished or damaged; the reference does not
+            fit; a setting is out of its range; or `out` is a folder.
+        OutputError: `out` or `figures` cannot be written; found out before the long work.
+    """
+    check_outputs(out, figures)
+    settings = _settings(samples, seed, resamples, confidence)
+    report = report_of(
+        open_runs(runs, reference), reference=reference, samples=samples, settings=settings
+    )
+    write_page(out, report.html)
+    if figures is not None:
+        write_files(figures, report.figures, report.tables)
+    return report
+
+
+def report_of(
+    runs: Sequence[Run],
+    *,
+    reference: str | Path | None = None,
+    samples: int = 2,
+    settings: Settings,
+) -> Report:
+    """The page of runs that are open already; see `write_report`."""
+    groups = [
+        summarise(group, reference=reference, settings=settings) for group in grouped(runs)
+    ]
+    numbers = {run.label: number for number, run in enumerate(runs, 1)}
+    sections = []
+    if len(runs) <= MOST_DETAILED:
+        found = sorted(
+            (
+                (numbers[one.run.label], group, one)
+                for group in groups
+                for one in group.summaries
+            ),
+            key=lambda item: item[0],
+        )
+        sections = [
+            section_of(
+                number, group, one, reference=reference, samples=samples, settings=settings
+            )
+            for number, group, one in found
+        ]
+    report = Report("")
+    links = {one.title: f"#{one.anchor}" for one in sections}
+    overviews = [
+        _overview(number, group, links, reference, settings, report)
+        for number, group in enumerate(groups, 1)
+        if len(runs) > 1
+    ]
+    for section in sections:
+        report.figures += section.figures
+        _add_files(report, section.sheets)
+    title = _title(runs, groups)
+    report.html = render_page(
+        "run_report.html",
+        title=title,
+        lead=_lead(runs, groups, settings),
+        overviews=overviews,
+        sections=sections,
+        most_detailed=MOST_DETAILED,
+        figures=report.figures,
+    )
+    return report
+
+
+def _title(runs: Sequence[Run], groups: Sequence[Group]) -> str:
+    if len(groups) > 1:
+        return f"{counted(len(runs), 'run')} on {len(groups)} benchmarks or datasets"
+    who = shown(runs[0].label) if len(runs) == 1 else counted(len(runs), "model")
+    return f"{who} on {_pictures(runs[0])}"
+
+
+def _pictures(run: Run) -> str:
+    identity = run.store.identity
+    title = f"{identity.benchmark.get('title')}, {identity.dataset.get('name')}"
+    published = identity.benchmark.get("mode") == "published"
+    return f"{title}, as published" if published else title
+
+
+def _lead(runs: Sequence[Run], groups: Sequence[Group], settings: Settings) -> str:
+    images = {group.num_images for group in groups}
+    many = counted(images.pop(), "image") if len(images) == 1 else "images"
+    return (
+        f"Computed from the stored outcomes of {counted(len(runs), 'run')}. Intervals hold "
+        f"{100 * settings.confidence:g} % of {settings.resamples:,} bootstrap resamples of the "
+        f"{many}; one resample serves all conditions and models. Smaller errors are better."
+    )
+
+
+def _overview(
+    number: int,
+    group: Group,
+    links: dict[str, str],
+    reference: str | Path | None,
+    settings: Settings,
+    report: Report,
+) -> Overview:
+    prefix = f"group-{number}-"
+    ranking = tables.overview_sheet(f"{prefix}ranking", group, links)
+    matrix = tables.matrix_sheet(f"{prefix}matrix", group)
+    _add_files(report, [ranking, matrix])
+    figures = _overview_figures(prefix, group)
+    report.figures += figures
+    first = group.summaries[0].run
+    overview = Overview(
+        title=_pictures(first),
+        facts=f"{counted(len(group.summaries), 'model')} on "
+        f"{counted(group.num_images, 'image')}, seed {first.store.identity.seed}, mode "
+        f"{group.benchmark.mode}.",
+        reference=reference_sentence(group),
+        ranking=ranking.table(),
+        matrix=matrix.table(),
+        ranking_figure=figures[0].name,
+        matrix_figure=figures[1].name,
+    )
+    if len(group.summaries) == 2:
+        stores = [one.run.store for one in group.summaries]
+        compared = compare(
+            *stores,
+            reference=reference,
+            seed=settings.seed,
+            resamples=2 * settings.resamples,
+            confidence=settings.confidence,
+        )
+        _add_comparison(overview, compared, f"{prefix}differences", report)
+    return overview
+
+
+def _overview_figures(prefix: str, group: Group) -> list[Figure]:
+    measure, ranked = tables.headline(group), tables.ranked(group)
+    lacking = [one.run.label for one in ranked if measure.mean(one).value is None]
+    left_out = f" Not defined: {', '.join(lacking)}." if lacking else ""
+    return [
+        charts.dot_chart(
+            f"{prefix}ranking-chart",
+            [charts.Dot(one.run.label, measure.mean(one), measure.scale) for one in ranked],
+            axis=f"{measure.mean_name}, %",
+            caption=f"{sentence(measure.mean_name)} of every model, the least first; bars are "
+            f"{interval_name(group.confidence)}s.{left_out}",
+            description=f"{sentence(measure.mean_name)} of every model, sorted. The table of "
+            "all models holds the numbers.",
+        ),
+        heat_map(
+            f"{prefix}matrix-chart",
+            [
+                (
+                    one.run.label,
+                    corruption.corruption,
+                    None
+                    if (value := measure.of(corruption).value) is None
+                    else measure.scale * value,
+                )
+                for one in ranked
+                for corruption in one.corruptions
+            ],
+            measure=measure.unit,
+            caption=f"{sentence(measure.name)} of every model under every corruption; dark is "
+            "worse.",
+            description=f"{sentence(measure.name)} by model and corruption. The table of every "
+            "model under every corruption holds the numbers.",
+        ),
+    ]
+
+
+def _add_comparison(
+    overview: Overview, compared: Comparison, name: str, report: Report
+) -> None:
+    text = comparison_table(compared)
+    overview.verdict = verdict(compared)
+    overview.notes = text.notes[1:]  # the first one is the verdict
+    overview.differences = _plain(name, text)
+    for ending, format in (("md", "markdown"), ("tex", "latex"), ("csv", "csv")):
+        report.tables[f"{name}.{ending}"] = render_comparison(compared, format)
+
+
+def _plain(name: str, text: TextTable) -> Table:
+    columns = [Column(one, numeric=number > 0) for number, one in enumerate(text.header)]
+    return Table(name, text.title, columns, [Row(row) for row in text.rows], sortable=False)
+
+
+def _add_files(report: Report, sheets: Sequence[Sheet]) -> None:
+    for sheet in sheets:
+        for ending, text in sheet.files().items():
+            report.tables[f"{sheet.name}.{ending}"] = text
+
+
+def _settings(samples: int, seed: int, resamples: int, confidence: float) -> Settings:
+    for name, value in (("samples", samples), ("resamples", resamples)):
+        if value < 0:
+            raise InputError(f"{value} is less than 0", where=name)
+    if not 0 < confidence < 1:
+        raise InputError(
+            f"{confidence} is not between 0 and 1", where="confidence", remedy="Say 0.95."
+        )
+    return Settings(seed, resamples, confidence)

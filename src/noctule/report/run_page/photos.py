@@ -1,0 +1,72 @@
+"""The strips of pictures in words: what the model said of each, right or wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from noctule.benchmarks import CLEAN
+from noctule.report.run_page.details import Outcomes, class_name
+from noctule.report.run_page.opening import Run
+from noctule.report.run_page.samples import Absent, Strip, rule, strips
+from noctule.report.run_page.words import counted, percent
+
+
+class Photo(NamedTuple):
+    """One picture of a strip, in words."""
+
+    heading: str
+    address: str
+    said: str
+    verdict: str
+    is_right: bool
+    alt: str
+
+
+class PhotoStrip(NamedTuple):
+    """One image under each corruption, in words."""
+
+    heading: str
+    photos: list[Photo]
+
+
+def photo_strips(
+    run: Run, outcomes: Outcomes, names: Mapping[int, str], count: int
+) -> tuple[list[PhotoStrip], str]:
+    """The strips to show, and the rule they are chosen by or why there are none."""
+    if count == 0:
+        return [], "No pictures were asked for."
+    try:
+        found = strips(run, outcomes, count)
+    except Absent as reason:
+        return [], f"There are no pictures: {str(reason).rstrip('.')}."
+    if not found:
+        return [], "There are no pictures: no image is right when clean."
+    level = run.benchmark.levels
+    where = "over its full range" if level is None else f"at level {max(level)}"
+    note = f"Each corruption {where}, as the model saw it. {rule(outcomes, count)}"
+    return [_photo_strip(one, names, len(outcomes.corrupted)) for one in found], note
+
+
+def _photo_strip(strip: Strip, names: Mapping[int, str], conditions: int) -> PhotoStrip:
+    truth = class_name(names, strip.label)
+    photos = []
+    for one in strip.answers:
+        heading = "uncorrupted" if one.condition == CLEAN else one.condition
+        said = f"{class_name(names, one.prediction)}, {percent(one.confidence, 0)}\u00a0%"
+        verdict = "✓ right" if one.is_right else "✗ wrong"
+        photos.append(
+            Photo(
+                heading,
+                one.address,
+                said,
+                verdict,
+                one.is_right,
+                f"{truth}, {heading}",
+            )
+        )
+    heading = (
+        f"{strip.image_id} ({truth}): wrong under {strip.failures} of "
+        f"{counted(conditions, 'condition')}"
+    )
+    return PhotoStrip(heading, photos)

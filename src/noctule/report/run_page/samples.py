@@ -1,0 +1,184 @@
+"""Photographs under each corruption, exactly as the model saw them, and what it said.
+
+The pictures are made again from the data that the run's record names, with the run's
+preprocessing, seed and image ids. Which images are shown follows from a rule, and not from how
+they look; the answers are those that are stored.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from noctule.benchmarks import Condition
+from noctule.data import Dataset, open_dataset
+from noctule.errors import NoctuleError
+from noctule.models.preprocessing import Preprocessing
+from noctule.report.run_page.details import Outcomes
+from noctule.report.run_page.opening import Run
+from noctule.report.sheet import image_of
+
+
+class Answer(NamedTuple):
+    """One picture, and what the model said of it."""
+
+    condition: str
+    picture: torch.Tensor
+    prediction: int
+    confidence: float
+    is_right: bool
+
+    @property
+    def address(self) -> str:
+        """The picture as a data: URI of a PNG, which keeps every pixel."""
+        buffer = io.BytesIO()
+        image_of(self.picture).save(buffer, format="PNG", optimize=True)
+        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+class Strip(NamedTuple):
+    """One image under each corruption.
+
+    Attributes:
+        image_id: which.
+        label: its class.
+        failures: under how many of the corrupted conditions the model errs.
+        answers: clean first, if it was evaluated.
+    """
+
+    image_id: str
+    label: int
+    failures: int
+    answers: list[Answer]
+
+
+class Absent(Exception):
+    """Why there are no pictures, as a clause."""
+
+
+def strips(run: Run, outcomes: Outcomes, count: int) -> list[Strip]:
+    """Strips of `count` images, at the hardest level of each corruption or over its range.
+
+    Raises:
+        Absent: the data are not to be had again, or not what they were.
+    """
+    chosen = choose(outcomes, count)
+    try:
+        dataset = _data_of(run)
+        return [_strip(run, dataset, outcomes, image) for image in chosen]
+    except Absent:
+        raise
+    except NoctuleError as error:
+        raise Absent(str(error)) from error
+    # A path in a record may lead to anything, and a page without pictures is still a page.
+    except Exception as error:
+        raise Absent(f"{type(error).__name__}: {error}") from error
+
+
+def choose(outcomes: Outcomes, count: int) -> list[int]:
+    """Which images to show: a rule that does not look at the pictures.
+
+    Among the images that are right when clean (or all, where the clean ones were not
+    evaluated), ordered by the number of corrupted conditions under which the model errs: the
+    median, or the median and the last, or evenly spaced ones from the first to the last. Of
+    images with as many failures, the one whose id comes first.
+
+    Returns:
+        Numbers of images, at most `count`, each once.
+    """
+    eligible = np.arange(len(outcomes.label))
+    if outcomes.has_clean:
+        eligible = np.flatnonzero(~outcomes.wrong[:, 0])
+    failures = outcomes.wrong[:, outcomes.corrupted].sum(axis=1)
+    ordered = np.sort(failures[eligible])
+    chosen: list[int] = []
+    for place in _places(count, len(ordered)):
+        alike = eligible[failures[eligible] == ordered[place]]
+        chosen += [int(image) for image in alike if image not in chosen][:1]
+    return chosen
+
+
+def rule(outcomes: Outcomes, count: int) -> str:
+    """The rule of `choose` in words."""
+    which = "that are right when clean" if outcomes.has_clean else "evaluated"
+    place = {1: "the median", 2: "the median and the worst"}.get(
+        count, f"{count} evenly spaced from the least to the most"
+    )
+    return (
+        f"Of the images {which}, ordered by the number of conditions under which the model "
+        f"errs: {place}. Of equals, the one whose id comes first."
+    )
+
+
+def _places(count: int, length: int) -> list[int]:
+    if count < 1 or length < 1:
+        return []
+    middle, last = (length - 1) // 2, length - 1
+    if count <= 2:
+        return [middle, last][:count]
+    spaced: NDArray[np.intp] = np.linspace(0, last, count).round().astype(np.intp)
+    return [int(place) for place in spaced]
+
+
+def hardest(run: Run) -> list[Condition]:
+    """The condition of each corruption that is shown: its highest level, or its full range."""
+    levels = run.benchmark.levels
+    level = None if levels is None else max(levels)
+    return [Condition(name, level) for name in run.benchmark.corruptions]
+
+
+def _data_of(run: Run) -> Dataset:
+    data = run.store.identity.dataset
+    if "frozen" in data:
+        raise Absent("its pictures were read from a frozen set, whose place is not recorded")
+    source = _source(run.store.starts())
+    labels = source.get("labels_file")
+    dataset = open_dataset(
+        str(source["spec"]), labels_file=None if labels is None else Path(str(labels))
+    )
+    if dataset.fingerprint() != data["fingerprint"]:
+        raise Absent(f"the data at {source['spec']} have changed since")
+    return dataset
+
+
+def _source(starts: Sequence[Any]) -> Mapping[str, Any]:
+    """What the last start that says it says of where the data are."""
+    records = [one for one in starts if isinstance(one, Mapping)]
+    found = [one["data"] for one in records if isinstance(one.get("data"), Mapping)]
+    if found and found[-1].get("spec"):
+        return dict(found[-1])
+    if any("data" in one for one in records):
+        raise Absent("the data were in memory, and cannot be opened again")
+    raise Absent("the run does not record where its data are")
+
+
+def _strip(run: Run, dataset: Dataset, outcomes: Outcomes, image: int) -> Strip:
+    identity = run.store.identity
+    image_id = outcomes.image_ids[image].as_py()
+    prepare = Preprocessing.from_dict(identity.model["preprocessing"], where=run.store.folder)
+    picture = prepare.picture(dataset.read(dataset.ids.index(image_id)))
+    shown = [Condition(), *hardest(run)] if outcomes.has_clean else hardest(run)
+    answers = []
+    for condition in shown:
+        (seen,) = run.benchmark.corrupt(
+            condition, picture[None], ids=[image_id], seed=identity.seed
+        )
+        place = image, outcomes.conditions.index(str(condition))
+        answers.append(
+            Answer(
+                str(condition),
+                seen,
+                int(outcomes.prediction[place]),
+                float(outcomes.confidence[place]),
+                not outcomes.wrong[place],
+            )
+        )
+    failures = int(outcomes.wrong[image, outcomes.corrupted].sum())
+    return Strip(image_id, int(outcomes.label[image]), failures, answers)

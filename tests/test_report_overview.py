@@ -1,0 +1,178 @@
+"""Reports over many runs: the same numbers as scoring each run alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from numpy.typing import NDArray
+from scipy import sparse
+
+from noctule import InputError
+from noctule.benchmarks import load_benchmark
+from noctule.metrics.estimates import resampled_means, resampled_rates
+from noctule.metrics.outcome_matrix import places_of
+from noctule.report.run_page.opening import open_runs
+from noctule.report.run_page.overview import Settings, grouped, summarise
+from noctule.report.run_page.tables import headline, overview_sheet, ranked
+from noctule.scoring import score_run
+from report_runs import BENCHMARK, write_run
+
+IMAGES = 60
+LABELS = [number % 3 for number in range(IMAGES)]
+QUICK = Settings(resamples=50)
+RIGHT = dict.fromkeys(("clean", "hue", "blur"), LABELS)
+
+
+def predictions(
+    shift: int, names: tuple[str, ...] = ("clean", "hue", "blur")
+) -> dict[str, list[int]]:
+    """Wrong for every image whose number, shifted, is a multiple of a number per condition."""
+    return {
+        name: [
+            (label + 1) % 3 if (number * 7 + shift) % (7 - 2 * place) == 0 else label
+            for number, label in enumerate(LABELS)
+        ]
+        for place, name in enumerate(names)
+    }
+
+
+def runs_of(folder: Path, *shifts: int) -> list[Path]:
+    return [
+        write_run(folder / f"m{shift}", predictions=predictions(shift), labels=LABELS)
+        for shift in shifts
+    ]
+
+
+@pytest.mark.parametrize(("n_images", "n_columns"), [(1, 1), (37, 3), (300, 200)])
+def test_dense_resampling_is_sparse_resampling(n_images: int, n_columns: int) -> None:
+    # Every third of a row's columns, beginning at another one in each row.
+    flags: NDArray[np.bool_] = np.add.outer(np.arange(n_images), np.arange(n_columns)) % 3 == 0
+    expected = resampled_means(sparse.csr_array(flags, dtype=np.float64), seed=4, resamples=23)
+    assert np.array_equal(resampled_rates(flags, seed=4, resamples=23), expected)
+
+
+def test_groups_of_resamples_do_not_change_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    flags: NDArray[np.bool_] = np.arange(90 * 7).reshape(90, 7) % 4 == 1
+    whole = resampled_rates(flags, seed=1, resamples=20)
+    for name, value in {
+        "_GROUP_ELEMENTS": 200, "_DENSE_GROUP_ELEMENTS": 700, "_DENSE_COLUMNS": 3,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(f"noctule.metrics.estimates.{name}", value)
+    assert np.array_equal(resampled_rates(flags, seed=1, resamples=20), whole)
+
+
+def test_places_lead_to_the_rows_of_the_whole_table() -> None:
+    rows = pa.table({"image_id": ["b", "a", "a", "b"], "condition": ["x", "y", "x", "y"]})
+    places = places_of(rows, ["y"])
+    assert places.image_ids.to_pylist() == ["a", "b"]
+    assert places.rows.tolist() == [[1], [3]]
+
+
+@pytest.mark.parametrize("with_reference", [False, True])
+def test_every_run_has_the_scores_it_has_alone(tmp_path: Path, with_reference: bool) -> None:
+    folders = runs_of(tmp_path, 0, 1, 2)
+    reference = runs_of(tmp_path, 3)[0] if with_reference else None
+    group = summarise(open_runs(folders, reference), reference=reference, settings=QUICK)
+    for folder, summary in zip(folders, group.summaries, strict=True):
+        alone = score_run(folder, reference=reference, **QUICK._asdict())
+        assert alone.clean is not None
+        assert summary.clean == alone.clean.error
+        assert summary.corruptions == alone.corruptions
+        assert summary.mean_error == alone.mean_error
+        assert summary.mce == alone.mce
+        assert summary.relative_mce == alone.relative_mce
+        assert (group.reference, group.num_images) == (alone.reference, alone.num_images)
+    assert summary.relative_mce.low is not None
+
+
+def test_rows_in_another_order_are_joined_by_id(tmp_path: Path) -> None:
+    one, other = runs_of(tmp_path, 0, 1)
+    # The same data and the same slices, but each slice's rows the other way round.
+    for run in open_runs([other]):
+        for index in run.store.finished_slices():
+            path = run.store.slice_path(index)
+            rows = run.store.rows(allow_partial=True)
+            per_slice = len(rows) // run.store.identity.num_slices
+            part = rows.slice(index * per_slice, per_slice)
+            path.unlink()
+            run.store.write_slice(index, part.take(list(range(per_slice))[::-1]))
+    group = summarise(open_runs([one, other]), settings=QUICK)
+    assert group.summaries[1].corruptions == score_run(other, **QUICK._asdict()).corruptions
+
+
+def test_without_reference_errors_the_mean_error_ranks(tmp_path: Path) -> None:
+    runs = [
+        write_run(
+            tmp_path / name, predictions=found, labels=LABELS, dataset={"domain": None}
+        )
+        for name, found in (("a", predictions(0)), ("b", RIGHT))
+    ]  # fmt: skip
+    group = summarise(open_runs(runs), settings=QUICK)
+    assert headline(group).mean_name == "mean error"
+    assert group.reference is None
+    assert group.no_reference_reason is not None
+    assert group.no_reference_reason == score_run(runs[0], resamples=0).no_reference_reason
+    errors = [one.mean_error.value or 0 for one in ranked(group)]
+    assert errors == sorted(errors)
+    assert errors[0] < errors[1]
+    sheet = overview_sheet("t", group, {})
+    assert [row[0] for row in sheet.rows] == [one.run.label for one in ranked(group)]
+
+
+def test_only_the_same_pictures_are_ranked_together(tmp_path: Path) -> None:
+    same = runs_of(tmp_path, 0, 1)
+    more = load_benchmark("imagenet-noc")
+    names = tuple(map(str, more.conditions))
+    others = [
+        write_run(tmp_path / "seed", predictions=predictions(0), labels=LABELS, seed=1),
+        write_run(
+            tmp_path / "data", predictions=predictions(0), labels=LABELS,
+            dataset={"fingerprint": "g"},
+        ),
+        write_run(
+            tmp_path / "mode", predictions=predictions(0), labels=LABELS,
+            benchmark=BENCHMARK.in_mode("published"),
+        ),
+        write_run(
+            tmp_path / "benchmark", labels=LABELS, benchmark=more,
+            predictions=dict.fromkeys(names, LABELS),
+        ),
+    ]  # fmt: skip
+    groups = grouped(open_runs([*same, *others]))
+    assert [[run.label for run in one] for one in groups] == [
+        ["m0", "m1"], ["seed"], ["data"], ["mode"], ["benchmark"],
+    ]  # fmt: skip
+
+
+def test_equal_names_are_told_apart(tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        write_run(tmp_path / place / "m", predictions=predictions(0), labels=LABELS)
+    labels = [run.label for run in open_runs([tmp_path / "a/m", tmp_path / "b/m"])]
+    assert labels == [f"m ({tmp_path}/a/m)", f"m ({tmp_path}/b/m)"]
+
+
+def test_a_run_twice_is_refused_however_it_is_spelt(tmp_path: Path) -> None:
+    (run,) = runs_of(tmp_path, 0)
+    (tmp_path / "link").symlink_to(run)
+    for again in (run, tmp_path / "x" / ".." / "m0", tmp_path / "link"):
+        with pytest.raises(InputError, match="given twice"):
+            open_runs([run, again])
+
+
+def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
+    run = write_run(
+        tmp_path / "half", predictions=predictions(0), labels=LABELS, finished=False
+    )
+    with pytest.raises(InputError, match="1 of 2 slices are missing"):
+        open_runs([run])
+    with pytest.raises(InputError, match="not a run folder"):
+        open_runs([tmp_path])
+    with pytest.raises(InputError, match="at least one"):
+        open_runs([])
+    (whole,) = runs_of(tmp_path, 0)
+    other = write_run(tmp_path / "s", predictions=predictions(0), labels=LABELS, seed=1)
+    with pytest.raises(InputError, match="another seed"):
+        open_runs([whole], other)
