@@ -87,7 +87,15 @@ site: $(READY)
 	$(BIN)/noctule report $(SITE_RUNS)/study --out site/study.html
 	$(BIN)/noctule report $(SITE_RUNS)/photo-patches --out site/photo-patches.html
 	$(BIN)/noctule report $(SITE_ALL) --out site/all.html --figures site/figures
-	$(BIN)/noctule leaderboard build $(SITE_ALL) --out site/leaderboard
+	rm -rf $(SITE_RUNS)/submissions
+	for run in $(SITE_ALL); do \
+		name=$$(basename $$run); case $$name in \
+			photo-patches-reference) network=$$name;; *) network=photo-patches;; esac; \
+		$(BIN)/noctule leaderboard prepare $$run $(SITE_RUNS)/submissions/$$name --title $$name \
+			--architecture $$network --training-data photo-patches/train \
+			--track photo-patches-open || exit; done
+	$(BIN)/noctule leaderboard check $(SITE_RUNS)/submissions/*
+	$(BIN)/noctule leaderboard build $(SITE_RUNS)/submissions/* --out site/leaderboard
 	@echo "Pages: site/all.html, site/photo-patches.html, site/study.html,"
 	@echo "site/leaderboard/index.html."
 

@@ -173,7 +173,7 @@ def _opened(run: str | Path | RunStore) -> RunStore:
 
 
 def _model(store: RunStore) -> str:
-    return str(store.identity.model["name"])
+    return store.identity.model_title
 
 
 class _RelativeTo(NamedTuple):

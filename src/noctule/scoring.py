@@ -48,7 +48,7 @@ def score_run(
     if reference is not None:
         other = reference if isinstance(reference, RunStore) else RunStore.open(reference)
         check_reference(store, other)
-        fitting, name = other.rows(), f"{other.identity.model['name']} ({other.folder})"
+        fitting, name = other.rows(), f"{other.identity.model_title} ({other.folder})"
     return score(
         store.rows(),
         benchmark,

@@ -272,7 +272,7 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
 def _print_scores(store: RunStore, format: Format, scores: Any) -> None:
     from noctule.report import tables
 
-    model, data = store.identity.model["name"], store.identity.dataset["name"]
+    model, data = store.identity.model_title, store.identity.dataset["name"]
     title = f"{model} on {data}, {store.identity.benchmark['title']}"
     if store.identity.benchmark.get("mode") == "published":
         title += ", as published"

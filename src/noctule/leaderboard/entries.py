@@ -149,7 +149,7 @@ def read_entry(path: Path, *, training_data: str, resamples: int) -> Entry:
     starts = read_starts(path)
     return Entry(
         source=path,
-        title=_model_name(store.identity) or path.name,
+        title=store.identity.model_title or path.name,
         architecture=str(store.identity.model.get("architecture", UNKNOWN)),
         training_data=training_data,
         track="",
@@ -217,15 +217,6 @@ def fingerprint_of(identity: RunIdentity) -> str:
     frozen = identity.dataset.get("frozen")
     live = frozen.get("live_fingerprint") if isinstance(frozen, Mapping) else None
     return str(live or identity.dataset.get("fingerprint"))
-
-
-def _model_name(identity: RunIdentity) -> str:
-    """As the run calls it; of a file the name alone, of one in a study that of its network."""
-    name = str(identity.model.get("name") or "")
-    if not name.endswith(".safetensors"):
-        return name
-    path = Path(name)
-    return path.parent.name if path.name == "weights.safetensors" else path.stem
 
 
 def _submitted(path: Path, resamples: int) -> Entry:

@@ -56,6 +56,15 @@ class RunIdentity:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
+    def model_title(self) -> str:
+        """What to call the model; of a file its name alone, of one in a study its network's."""
+        name = str(self.model["name"])
+        if not name.endswith(".safetensors"):
+            return name
+        path = Path(name)
+        return path.parent.name if path.name == "weights.safetensors" else path.stem
+
+    @property
     def num_slices(self) -> int:
         """How many Parquet files a complete run has."""
         return -(-int(self.dataset["num_images"]) // self.slice_size)

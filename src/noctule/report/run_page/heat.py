@@ -9,6 +9,7 @@ import altair as alt
 from noctule.report.run_page.charts import STEP_PX, layered
 from noctule.report.web.figures import Figure
 
+CELL_PX = 40
 # A heat map with more rows or columns than this has no room for numbers in its cells.
 _MOST_ROWS_WITH_NUMBERS, _MOST_COLUMNS_WITH_NUMBERS = 40, 8
 
@@ -81,4 +82,6 @@ def heat_map(
     # Room for the last of the slanted names.
     room = {"left": 5, "right": 36, "top": 5, "bottom": 5}
     chart = layered(*layers).properties(height=alt.Step(STEP_PX + 2), padding=room)
-    return Figure(name, caption, description, chart.resolve_scale(color="independent"))
+    return Figure(
+        name, caption, description, chart.resolve_scale(color="independent"), step_px=CELL_PX
+    )

@@ -92,15 +92,15 @@ def _opened(folder: str | Path) -> RunStore:
 
 
 def _labels(stores: Sequence[RunStore]) -> list[str]:
-    """Names of the models, with the folder where several have the same."""
-    names = [shown(store.identity.model["name"]) for store in stores]
-    often = Counter(names)
-    labels = [
-        f"{name} ({shown(store.folder)})" if often[name] > 1 else name
-        for name, store in zip(names, stores, strict=True)
-    ]
-    often = Counter(labels)
-    return [
-        f"{label} [{number}]" if often[label] > 1 else label
-        for number, label in enumerate(labels, 1)
-    ]
+    """Titles of the models, with the run folder where several have the same."""
+    labels = titles = [shown(store.identity.model_title) for store in stores]
+    folders = [store.folder.absolute() for store in stores]
+    numbers = list(range(1, len(stores) + 1))
+    # Each more exact than the one before, and more tiresome to read.
+    for marks in ([one.name for one in folders], folders, numbers):
+        often = Counter(labels)
+        labels = [
+            f"{title} ({shown(mark)})" if often[label] > 1 else label
+            for label, title, mark in zip(labels, titles, marks, strict=True)
+        ]
+    return labels

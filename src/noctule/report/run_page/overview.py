@@ -115,7 +115,7 @@ def summarise(
     domain = stores[0].identity.dataset["domain"]
     if reference is not None:
         relative_to = rates.pop()
-        name = f"{stores[-1].identity.model['name']} ({stores[-1].folder})"
+        name = f"{stores[-1].identity.model_title} ({stores[-1].folder})"
     elif published := benchmark.reference_for(domain):
         exact = published.errors_under(benchmark.conditions)
         relative_to = {one: np.array([error]) for one, error in exact.items()}

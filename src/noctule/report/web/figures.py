@@ -39,6 +39,8 @@ class Figure:
         chart: an Altair chart without width and configuration; lengths along y are steps or
             fixed. Data are plain records, so that it needs no data frames.
         responsive: whether its width follows the page's; not for charts of several views.
+        step_px: the width of each place along x in a page, where following the page's would
+            squeeze them; the page lets readers scroll. In a paper it is a column wide anyway.
     """
 
     name: str
@@ -46,6 +48,12 @@ class Figure:
     description: str
     chart: alt.Chart | alt.LayerChart
     responsive: bool = True
+    step_px: int | None = None
+
+    @property
+    def scrolls(self) -> bool:
+        """Whether it may be wider than the page."""
+        return not self.responsive or self.step_px is not None
 
     def page_spec(self) -> dict[str, Any]:
         """Vega for a page: as wide as its place, in the colour of the text.
@@ -54,7 +62,9 @@ class Figure:
         """
         import vl_convert
 
-        size = {"width": "container", **_FIT} if self.responsive else {}
+        size: dict[str, Any] = {"width": "container", **_FIT} if self.responsive else {}
+        if self.step_px is not None:
+            size = {"width": {"step": self.step_px}}
         spec = self._spec(size, _config("currentColor", _PAGE_FONT, 12))
         compiled: dict[str, Any] = vl_convert.vegalite_to_vega(spec)
         return compiled
