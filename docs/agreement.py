@@ -239,8 +239,7 @@ column says by how many of 255 levels a value differs at most, over all levels.
 {same}
 
 Where values are one level apart, they lie close to a whole number, which float64 and float32
-cut off to different sides; in `pixelate_c`, Pillow rounds twice and noctule once. Values that
-all differ by one level have 48.1 dB.
+cut off to different sides. Values that all differ by one level have 48.1 dB.
 
 ## With chance: the same distribution
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from corruption_cases import both_dtypes, coffee, each, pictures
-from noctule.corruptions import CORRUPTIONS, LEVELS, Corruption, corrupt, spec
+from noctule.corruptions import CORRUPTIONS, LEVELS, MODES, Corruption, Mode, corrupt, spec
 from noctule.corruptions.draws import PerLevel
 from noctule.sampling import Stream
 
@@ -214,6 +214,29 @@ def test_uint8_is_float32_rounded(c: Corruption, shape: tuple[int, int]) -> None
     rounded = c(images, ids=IDS).to(torch.float32)
     exact = c(images.to(torch.float32) / 255, ids=IDS) * 255
     assert (rounded - exact).abs().max() <= ROUNDING.get(c.name, 0.502)
+
+
+def black_and_white(side_px: int) -> torch.Tensor:
+    """uint8 (3, 3, side, side): white, white beside black, and full red beside full yellow."""
+    pictures = torch.zeros(3, 3, side_px, side_px, dtype=torch.uint8)
+    pictures[0] = pictures[1, :, :, side_px // 2 :] = pictures[2, 0] = 255
+    pictures[2, 1, :, : side_px // 2] = 255
+    return pictures
+
+
+@pytest.mark.parametrize("mode", MODES)
+@each
+def test_nothing_wraps_around_at_black_and_white(c: Corruption, mode: Mode) -> None:
+    """Released code truncates, glass_blur twice: a difference of less than two levels.
+
+    Where noise or a colour space meets a border of a step, a value in a thousand may differ.
+    """
+    images = black_and_white(224)
+    moded = c.in_mode(mode)
+    for level in (4, 5):
+        whole = moded(images, ids=IDS[:3], level=level).to(torch.float32)
+        exact = moded(images.to(torch.float32) / 255, ids=IDS[:3], level=level) * 255
+        assert ((whole - exact).abs() > 2).to(torch.float32).mean() < 0.001
 
 
 def test_hue_rounds_float32_to_bytes() -> None:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import color
 
-from corruption_cases import coffee, pictures
-from noctule.corruptions import CORRUPTIONS, LEVELS
+from corruption_cases import both_dtypes, coffee, pictures
+from noctule.corruptions import CORRUPTIONS, LEVELS, MODES, Mode
 from noctule.corruptions.codec import through_jpeg
+from noctule.corruptions.imagenet_c import digital
 from oracles.imagenet_c_color import ORACLES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -222,6 +223,22 @@ def test_pixelate_to_one_pixel_and_to_all() -> None:
     assert CORRUPTIONS["pixelate_c"](images, share=1.0).equal(images)
     exact = CORRUPTIONS["pixelate_c"](images / 255, share=0.0)
     assert (exact * 255 - mean).abs().max() <= 0.002
+
+
+@pytest.mark.parametrize("mode", MODES)
+@both_dtypes
+def test_pixelate_a_few_images_at_a_time(
+    mode: Mode, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven images are fewer than are done at once; two at a time leave one for the end."""
+    images, corruption = (
+        pictures(7, 64, 96, dtype=dtype),
+        CORRUPTIONS["pixelate_c"].in_mode(mode),
+    )
+    together = corruption(images, share=0.3)
+    for values in (2 * images[0].numel(), 1):
+        monkeypatch.setattr(digital, "CPU_VALUES_AT_ONCE", values)
+        assert corruption(images, share=0.3).equal(together)
 
 
 def pillow_jpeg(image: torch.Tensor, quality: int) -> torch.Tensor:

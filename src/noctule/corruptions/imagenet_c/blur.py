@@ -107,7 +107,9 @@ def defocus_blur(
         pairs = zip(in_chunks(part.flatten(0, 1)), in_chunks(result.flatten(0, 1)), strict=True)
         for planes, out in pairs:
             values = _defocused(planes, disc, published=published)
-            out.copy_(finished(values, images.dtype, published=published))
+            # The released code's larger discs brighten: white must not become black.
+            in_range = not published
+            out.copy_(finished(values, images.dtype, published=published, in_range=in_range))
         return result
 
     return by_setting(images, (radius_px, edge_sigma), change)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,9 @@ from noctule.corruptions.registry import corruption
 
 SOURCE = "Hendrycks & Dietterich 2019, ImageNet-C"
 
+# So many values are pixelated at once: on a CPU, as many as keep their sums in its caches.
+CPU_VALUES_AT_ONCE = 5 << 18
+CUDA_VALUES_AT_ONCE = 1 << 27
 # Pillow's resampling weighs pixels in whole numbers of this many bits.
 SHARE_BITS = 22
 
@@ -38,7 +42,7 @@ def jpeg_compression(images: Tensor, *, quality: Tensor) -> Tensor:
     """
     if images.dtype == torch.uint8:
         return through_jpeg(images, quality.tolist())
-    eight_bit = (images * 255).round_().to(torch.uint8)
+    eight_bit = from_float(images * 255, torch.uint8, in_range=True)
     return through_jpeg(eight_bit, quality.tolist()).to(torch.float32).div_(255)
 
 
@@ -46,7 +50,6 @@ def jpeg_compression(images: Tensor, *, quality: Tensor) -> Tensor:
     family="digital",
     source=f"{SOURCE}: pixelate",
     draws={"share": PerLevel(0.6, 0.5, 0.4, 0.3, 0.25, highest=1.0)},
-    bytes_per_value=8,
     published_name="pixelate",
 )
 def pixelate_c(images: Tensor, *, published: bool = False, share: Tensor) -> Tensor:
@@ -66,6 +69,8 @@ def pixelate_c(images: Tensor, *, published: bool = False, share: Tensor) -> Ten
     """
     like_pillow = published and images.dtype == torch.uint8
     groups = alike(share)
+    if len(groups) == 1:
+        return _pixelated(images, groups[0][1][0], like_pillow)
     parts = [
         _pixelated(images.index_select(0, index), part, like_pillow)
         for index, (part,) in groups
@@ -75,14 +80,18 @@ def pixelate_c(images: Tensor, *, published: bool = False, share: Tensor) -> Ten
 
 def _pixelated(images: Tensor, share: float, like_pillow: bool) -> Tensor:
     down, across = (_cut(side, share, images.device) for side in images.shape[2:])
-    if not like_pillow:
-        means = _means(images, down, across)
-    elif down.tied or across.tied:
+    if like_pillow and (down.tied or across.tied):
         return _with_pillow(images, across.blocks, down.blocks)
-    else:
-        half_way = _half_up(_sums_across(images, across), across.pixel_size)
-        means = _half_up(_sums_down(half_way, down), down.size[:, None])
-    return _spread_across(means, across).index_select(2, down.of_pixel)
+    means = (_rounded_twice if like_pillow else _rounded_once)(down, across, images.dtype)
+    spread = _spread_across(across, down.blocks, images.dtype)
+    result = torch.empty_like(images)
+    on_cpu = images.device.type == "cpu"
+    values = CPU_VALUES_AT_ONCE if on_cpu else CUDA_VALUES_AT_ONCE
+    size = max(1, values // images[0].numel())
+    for start in range(0, len(images), size):
+        part = slice(start, start + size)
+        torch.index_select(spread(means(images[part])), 2, down.of_pixel, out=result[part])
+    return result
 
 
 def _with_pillow(images: Tensor, columns: int, rows: int) -> Tensor:
@@ -107,7 +116,7 @@ class _Blocks(NamedTuple):
         pixel_size: size of each pixel's block in pixels, int64 (side,).
         first: pixel of each block, int64 (blocks,).
         size: of each block in pixels, int64 (blocks,).
-        largest: size of a block.
+        smallest, largest: sizes of a block.
         tied: whether a pixel's centre is on the border of two blocks.
     """
 
@@ -117,6 +126,7 @@ class _Blocks(NamedTuple):
     pixel_size: Tensor
     first: Tensor
     size: Tensor
+    smallest: int
     largest: int
     tied: bool
 
@@ -140,24 +150,53 @@ def _cut(side: int, share: float, device: torch.device) -> _Blocks:
         size[of_pixel].to(device),
         first.to(device),
         size.to(device),
+        smallest=int(size.min()),
         largest=int(size.max()),
         tied=bool((centre % (2 * side) == 0).any()),
     )
 
 
-def _means(images: Tensor, down: _Blocks, across: _Blocks) -> Tensor:
+# The functions below prepare a step, which then runs on a few images at a time. Along rows, it
+# runs along whole planes, because loops over rows are short.
+_Step = Callable[[Tensor], Tensor]
+
+
+def _rounded_once(down: _Blocks, across: _Blocks, dtype: torch.dtype) -> _Step:
     """The mean at the first column of each block: (batch, channels, blocks, width)."""
-    sums = _sums_across(_sums_down(images, down, down.largest * across.largest), across)
+    exact = _exact(dtype, down.largest * across.largest)
+    sums_down = _sums_down(down, len(across.place), exact)
+    sums_across = _sums_across(across, down.blocks, exact)
     area = (down.size[:, None] * across.pixel_size).to(torch.float32)
-    return from_float(sums.to(torch.float32).div_(area), images.dtype)
+
+    def means(images: Tensor) -> Tensor:
+        sums = sums_across(sums_down(images))
+        return from_float(sums.to(torch.float32).div_(area), dtype)
+
+    return means
 
 
-def _half_up(sums: Tensor, size: Tensor) -> Tensor:
-    """Sums as means, in Pillow's arithmetic: a share in units of 2**-22, then half up."""
-    share = ((1 << SHARE_BITS) / size.to(torch.float64) + 0.5).to(torch.int32)
-    means = sums.to(torch.int32).mul_(share.expand(sums.shape[2:]).contiguous())
-    half = 1 << SHARE_BITS - 1
-    return means.add_(half).bitwise_right_shift_(SHARE_BITS).to(torch.uint8)
+def _rounded_twice(down: _Blocks, across: _Blocks, dtype: torch.dtype) -> _Step:
+    """The same in Pillow's arithmetic, which rounds half up after either direction."""
+    height, width = len(down.place), len(across.place)
+    sums_across = _sums_across(across, height, _exact(dtype, across.largest))
+    sums_down = _sums_down(down, width, _exact(dtype, down.largest))
+    share_across = _plane(_share(across.pixel_size), height, width)
+    share_down = _plane(_share(down.size)[:, None], down.blocks, width)
+
+    def means(images: Tensor) -> Tensor:
+        half_way = _half_up(sums_across(images), share_across)
+        return _half_up(sums_down(half_way), share_down)
+
+    return means
+
+
+def _share(size: Tensor) -> Tensor:
+    return ((1 << SHARE_BITS) / size.to(torch.float64) + 0.5).to(torch.int32)
+
+
+def _half_up(sums: Tensor, share: Tensor) -> Tensor:
+    means = sums.to(torch.int32).mul_(share).add_(1 << SHARE_BITS - 1)
+    return means.bitwise_right_shift_(SHARE_BITS).to(torch.uint8)
 
 
 def _exact(dtype: torch.dtype, area: int) -> torch.dtype:
@@ -167,38 +206,66 @@ def _exact(dtype: torch.dtype, area: int) -> torch.dtype:
     return dtype
 
 
-def _sums_down(images: Tensor, blocks: _Blocks, area: int = 0) -> Tensor:
+def _sums_down(blocks: _Blocks, width: int, dtype: torch.dtype) -> _Step:
     """The sum of each block of rows: (batch, channels, blocks, width)."""
-    dtype = _exact(images.dtype, area or blocks.largest)
-    total = images.index_select(2, blocks.first).to(dtype)
-    for step in range(1, blocks.largest):
-        inside = blocks.size > step
-        rows = images.index_select(2, blocks.first + step * inside).to(dtype)
-        total.add_(rows.mul_(_plane(inside[:, None], rows)))
-    return total
+    steps = range(1, blocks.largest)
+    rows = {step: blocks.first + step * (blocks.size > step) for step in steps}
+    inside = {
+        step: _plane((blocks.size > step)[:, None].to(dtype), blocks.blocks, width)
+        for step in steps[blocks.smallest - 1 :]  # shorter steps stay inside
+    }
+
+    def sums(images: Tensor) -> Tensor:
+        total = images.index_select(2, blocks.first).to(dtype)
+        for step in steps:
+            _add(total, images.index_select(2, rows[step]).to(dtype), inside.get(step))
+        return total
+
+    return sums
 
 
-def _sums_across(values: Tensor, blocks: _Blocks) -> Tensor:
+def _sums_across(blocks: _Blocks, height: int, dtype: torch.dtype) -> _Step:
     """The sum of each block of columns, at its first one; the others hold anything."""
-    values = values.to(_exact(values.dtype, blocks.largest))
-    flat = values.flatten(2)  # along whole planes, because loops over rows are short
-    total = flat.clone()
-    for step in range(1, blocks.largest):
-        inside = _plane(blocks.pixel_size > step, values).flatten()
-        total[..., :-step].addcmul_(flat[..., step:], inside[:-step])
-    return total.view_as(values)
+    steps = range(1, blocks.largest)
+    inside = {
+        step: _plane((blocks.pixel_size > step).to(dtype), height).flatten()[:-step]
+        for step in steps[blocks.smallest - 1 :]
+    }
+
+    def sums(values: Tensor) -> Tensor:
+        flat = values.flatten(2).to(dtype)
+        total = flat.clone()
+        for step in steps:
+            _add(total[..., :-step], flat[..., step:], inside.get(step))
+        return total.view_as(values)
+
+    return sums
 
 
-def _spread_across(values: Tensor, blocks: _Blocks) -> Tensor:
+def _add(total: Tensor, values: Tensor, inside: Tensor | None) -> None:
+    if inside is None:
+        total.add_(values)
+    else:
+        total.addcmul_(values, inside)
+
+
+def _spread_across(blocks: _Blocks, height: int, dtype: torch.dtype) -> _Step:
     """The value of each block's first column in all of its columns."""
-    flat = values.flatten(2)
-    result = flat * _plane(blocks.place == 0, values).flatten()
-    for step in range(1, blocks.largest):
-        here = _plane(blocks.place == step, values).flatten()
-        result[..., step:].addcmul_(flat[..., :-step], here[step:])
-    return result.view_as(values)
+    here = [
+        _plane((blocks.place == step).to(dtype), height).flatten()[step:]
+        for step in range(blocks.largest)
+    ]
+
+    def spread(values: Tensor) -> Tensor:
+        flat = values.flatten(2)
+        result = flat * here[0]
+        for step in range(1, blocks.largest):
+            result[..., step:].addcmul_(flat[..., :-step], here[step])
+        return result.view_as(values)
+
+    return spread
 
 
-def _plane(line: Tensor, values: Tensor) -> Tensor:
-    """A row or column of factors as a plane, in the values' dtype."""
-    return line.to(values.dtype).expand(values.shape[2:]).contiguous()
+def _plane(line: Tensor, height: int, width: int = -1) -> Tensor:
+    """A row or a column repeated."""
+    return line.expand(height, width).contiguous()
