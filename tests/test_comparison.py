@@ -83,6 +83,12 @@ def test_levels_are_one_test_or_one_each(tmp_path: Path) -> None:
     (shear,) = compare(*runs, resamples=0).differences
     # S = (1, 2, 2, 0): a sum of 5 or −5, 2 of 8 choices of signs.
     assert (shear.name, shear.p_value) == ("shear", pytest.approx(0.25))
+    # The only corruption, and so the mean: four images do not show it, however large it looks.
+    whole = compare(*runs, resamples=100)
+    assert whole.mean_error.p_value == pytest.approx(0.25)
+    assert not whole.mean_error_is_real
+    assert whole.mean_error.points.low is not None
+    assert reasons_it_is_worse(whole, 0.5) == []
     by_level = compare(*runs, resamples=0, by="condition").differences
     assert [one.name for one in by_level] == ["shear@1", "shear@5"]
     assert [one.p_value for one in by_level] == [0.25, 0.5]  # 3 and 2 images
@@ -235,7 +241,7 @@ def difference(name: str, points: float, needed: int | None = None) -> PairedDif
 
 
 def comparison(*differences: PairedDifference, **changes: Any) -> Comparison:
-    mean = MeanDifference("mean_error", 50.0, 48.0, Estimate(-2.0, -3.5, -0.5))
+    mean = MeanDifference("mean_error", 50.0, 48.0, Estimate(-2.0, -3.5, -0.5), 0.01)
     none = Estimate(None, None, None, "why")
     found = Comparison(
         benchmark="bench", dataset="data", model_a="A1", model_b="B1", run_a="a", run_b="b",
@@ -299,16 +305,22 @@ def test_the_verdict(differences: list[Any], expected: str) -> None:
 
 def test_the_verdict_on_means_and_clean_images() -> None:
     found = comparison(difference("shear", 1.0))
-    higher = MeanDifference("mean_error", 50.0, 52.0, Estimate(2.0, 0.5, 3.5))
+    higher = MeanDifference("mean_error", 50.0, 52.0, Estimate(2.0, 0.5, 3.5), 0.01)
     text = verdict(replace(found, mean_error=higher, clean=difference("clean", -0.5)))
     assert "is 2.00 points higher than that of A1 (95 % interval 0.50 to 3.50)" in text
     assert "On clean images B1 errs less, by 0.50 points." in text
-    unclear = MeanDifference("mean_error", 50.0, 50.2, Estimate(0.2, -0.5, 0.9))
+    unclear = MeanDifference("mean_error", 50.0, 50.2, Estimate(0.2, -0.5, 0.9), 0.6)
     text = verdict(replace(found, mean_error=unclear, clean=difference("clean", 0.0)))
     assert "mean errors of A1 and B1 cannot be told apart: they differ by +0.20 points" in text
     assert "(95 % interval −0.50 to +0.90). On clean images they cannot be told apart." in text
-    bare = MeanDifference("mean_error", 50.0, 50.2, Estimate(0.2, None, None, "none"))
-    assert "less that of A1 is +0.20 points." in verdict(replace(found, mean_error=bare))
+    bare = MeanDifference("mean_error", 50.0, 50.2, Estimate(0.2, None, None, "none"), 0.6)
+    assert "told apart: they differ by +0.20 points." in verdict(
+        replace(found, mean_error=bare)
+    )
+    few = MeanDifference("mean_error", 0.0, 100.0, Estimate(100.0, 100.0, 100.0), 0.5)
+    assert "mean errors of A1 and B1 cannot be told apart" in verdict(
+        replace(found, mean_error=few)
+    )
 
 
 def test_models_of_one_name_are_called_a_and_b() -> None:
@@ -340,16 +352,18 @@ def test_worse_is_what_is_real_and_larger_than_allowed() -> None:
         "the error under shear is 3.00 points higher (p = 0.001)"
     ]
     assert reasons_it_is_worse(found, 3.0) == []  # not more than that
-    worse = MeanDifference("mean_error", 50.0, 52.0, Estimate(2.0, 0.5, 3.5))
+    worse = MeanDifference("mean_error", 50.0, 52.0, Estimate(2.0, 0.5, 3.5), 0.01)
     (reason,) = reasons_it_is_worse(replace(found, differences=(), mean_error=worse), 1.5)
-    assert reason == "the mean error is 2.00 points higher (0.50 to 3.50)"
-    unclear = replace(worse, points=Estimate(2.0, -0.5, 3.5))
+    assert reason == "the mean error is 2.00 points higher (p = 0.01)"
+    unclear = replace(worse, p_value=0.06)
     assert reasons_it_is_worse(replace(found, differences=(), mean_error=unclear), 1.5) == []
     for points in (-0.1, float("nan")):
         with pytest.raises(InputError, match="is not 0 or more"):
             reasons_it_is_worse(found, points)
-    with pytest.raises(InputError, match="0 resamples"):
-        reasons_it_is_worse(replace(found, resamples=0), 1.0)
+    broken = replace(found, differences=(), clean=difference("clean", 4.0))
+    assert reasons_it_is_worse(broken, 3.0) == [
+        "the clean error is 4.00 points higher (p = 0.001)"
+    ]
 
 
 # Views
@@ -365,11 +379,12 @@ def test_the_table_by_hand(pair: tuple[Path, Path]) -> None:
     # s = √(2/120) = .1291; z = 2.39398 + .84162 at α = .05 / 3; .1291 · z / √120 + 1 / 120
     assert (*hue[:4], *hue[5:]) == ("hue", "40.0", "41.7", "+1.7", "0.500", "4.6")
     # 144 and 128 of 360
-    assert (*mean[:4], *mean[5:]) == ("mean error", "40.0", "35.6", "−4.4", "", "")
+    assert (*mean[:4], *mean[5:]) == ("mean error", "40.0", "35.6", "−4.4", "<0.001", "")
     assert table.notes[0] == verdict(found)
     assert any(note.startswith("No CE: the reference errors") for note in table.notes)
     assert any(
-        "Holm's method; clean is tested apart, uncorrected" in note for note in table.notes
+        "Holm's method; clean and the mean error tested apart, uncorrected" in note
+        for note in table.notes
     )
     # √n = (z · s + √((z · s)² + 4 δ)) / 2 δ with z · s = .417713 and δ = 1/60: 27.26² = 743
     assert any(note.endswith("as seen here: hue 750.") for note in table.notes)

@@ -119,7 +119,7 @@ def test_csv_and_json_carry_full_precision() -> None:
 
 def test_markdown_and_latex_escape_what_they_must() -> None:
     odd = replace(SCORES, corruptions=(CorruptionScores("a|b_c", fraction(0.5), NONE, CE),))
-    assert r"| a\|b_c | 50.0 |" in render(odd, "markdown", title="t")
+    assert r"| a\|b\_c | 50.0 |" in render(odd, "markdown", title="t")
     latex = render(odd, "latex", title="50 % & more")
     assert r"a\textbar{}b\_c & 50.0 & 49.0 to 51.0 & -- &  & 81 \\" in latex
     assert r"\caption{50 \% \& more." in latex

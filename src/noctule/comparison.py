@@ -79,6 +79,8 @@ def compare(
         paired_differences(*outcomes, groups, means.difference, confidence=confidence)
         for groups in ({CLEAN: [CLEAN]} if CLEAN in names else {}, _groups(benchmark, by))
     )
+    corrupted = {"mean error": [name for name in names if name != CLEAN]}
+    (whole,) = paired_differences(*outcomes, corrupted, means.difference, confidence=confidence)
     differing = outcomes[0].wrong != outcomes[1].wrong
     return Comparison(
         benchmark=benchmark.name,
@@ -93,7 +95,7 @@ def compare(
         by=by,
         clean=clean[0] if clean else None,
         differences=differences,
-        mean_error=mean_error,
+        mean_error=replace(mean_error, p_value=whole.p_value),
         mce=mce,
         relative_mce=relative_mce,
         reference=relative_to.name,
@@ -108,8 +110,8 @@ def compare(
 def reasons_it_is_worse(comparison: Comparison, points: float) -> list[str]:
     """In what B is worse than A by more than so many points, where that is real.
 
-    Counted are the mean error over the corruptions, if its interval lies above 0, and the error
-    under each corruption (or condition), if its corrected p-value says so.
+    Counted are the mean error over the corruptions and the clean error, if their p-values say
+    so, and the error under each corruption (or condition), if its corrected one does.
 
     Args:
         comparison: of B against A.
@@ -119,7 +121,7 @@ def reasons_it_is_worse(comparison: Comparison, points: float) -> list[str]:
         One sentence for each; none means that B is not worse.
 
     Raises:
-        InputError: `points` is negative or not a number, or there are no resamples.
+        InputError: `points` is negative or not a number.
     """
     if not points >= 0:
         raise InputError(
@@ -127,27 +129,19 @@ def reasons_it_is_worse(comparison: Comparison, points: float) -> list[str]:
             where="--fail-if-worse",
             remedy="Say 0.5 for half a point.",
         )
-    if comparison.resamples == 0:
-        raise InputError(
-            "0 resamples give no interval of the mean error",
-            where="resamples",
-            remedy="Say 2000.",
-        )
-    bound = points + _ROUNDING_POINTS
-    mean = comparison.mean_error.points
-    reasons = []
-    if mean.value is not None and mean.value > bound and mean.low is not None and mean.low > 0:
-        low, high = mean.low, mean.high
-        reasons.append(
-            f"the mean error is {mean.value:.2f} points higher ({low:.2f} to {high:.2f})"
-        )
-    for one in comparison.differences:
-        if one.real and one.points.value is not None and one.points.value > bound:
-            reasons.append(
-                f"the error under {one.name} is {one.points.value:.2f} points higher "
-                f"(p = {one.p_holm:.2g})"
-            )
-    return reasons
+    bound, mean, clean = points + _ROUNDING_POINTS, comparison.mean_error, comparison.clean
+    found = [("the mean error", mean.points.value, mean.p_value, comparison.mean_error_is_real)]
+    if clean is not None:
+        found.append(("the clean error", clean.points.value, clean.p_holm, clean.real))
+    found += [
+        (f"the error under {one.name}", one.points.value, one.p_holm, one.real)
+        for one in comparison.differences
+    ]
+    return [
+        f"{what} is {value:.2f} points higher (p = {p_value:.2g})"
+        for what, value, p_value, is_real in found
+        if is_real and value is not None and value > bound
+    ]
 
 
 def _check_settings(by: str, resamples: int, confidence: float) -> None:

@@ -31,8 +31,9 @@ def compare(
         float | None,
         typer.Option(
             metavar="POINTS",
-            help="Exit with status 1 if B's mean error, or its error under any corruption, is "
-            "worse than A's by more than so many percentage points and that is real.",
+            help="Exit with status 1 if B's mean error, or its error on clean images or under "
+            "any corruption, is worse than A's by more than so many percentage points and that "
+            "is real.",
         ),
     ] = None,
     format: FormatOption = "table",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noctule.data.dataset import Dataset, numbered_classes
-from noctule.data.files import base_name, missing_path
+from noctule.data.files import base_name, missing_path, refuse_special
 from noctule.errors import InputError
 
 if TYPE_CHECKING:
@@ -197,6 +197,7 @@ def _wrong_kind(file: Path, suffix: str) -> InputError:
 
 
 def _load_labels(file: Path) -> NDArray[Any]:
+    refuse_special(file)
     if file.suffix.lower() == ".npy" or not file.exists():
         return load_npy(file)
     labels = []

@@ -48,6 +48,10 @@ class _Refused(Exception):
     """Pillow could decode this, but no 8-bit picture follows from it."""
 
 
+_ROWS_AT_ONCE = 64
+_EIGHT_BIT = ((np.arange(65536) + 128) // 257).astype(np.uint8)
+
+
 def decode_file(file: Path, image_id: str) -> Image.Image:
     """The picture in a file, upright, as 8-bit "L" or "RGB"; see the module for the rules.
 
@@ -116,8 +120,12 @@ def _to_eight_bit(image: Image.Image) -> Image.Image:
 
 def _scaled_16_bit(image: Image.Image) -> Image.Image:
     """16-bit grey, 0 to 65535, as "L": v / 257, rounded."""
-    values = np.asarray(image).astype(np.int64)
-    return Image.fromarray(((values + 128) // 257).clip(0, 255).astype(np.uint8))
+    values = np.asarray(image)
+    scaled = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), _ROWS_AT_ONCE):  # of large pictures not all at once
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        scaled[rows] = _EIGHT_BIT[values[rows].clip(0, 65535)]
+    return Image.fromarray(scaled)
 
 
 def _orientation(image: Image.Image) -> int:

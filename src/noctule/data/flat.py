@@ -17,6 +17,7 @@ from noctule.data.files import (
     listing,
     missing_path,
     printable,
+    refuse_special,
     some,
 )
 from noctule.errors import InputError
@@ -83,6 +84,7 @@ def open_flat(folder: Path, labels_file: Path) -> FileDataset:
 
 
 def _read_lines(labels_file: Path) -> list[_Line]:
+    refuse_special(labels_file)
     try:
         text = labels_file.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:

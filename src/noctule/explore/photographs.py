@@ -18,7 +18,9 @@ from noctule.models import Preprocessing
 KEPT_UPLOADS: Final = 8
 LARGEST_UPLOAD_BYTES: Final = 20_000_000
 LARGEST_UPLOAD_PX: Final = 2**26
-"""Pixels an uploaded photograph may have, about 67 million (200 MB as RGB)."""
+"""Pixels an uploaded photograph may have, about 67 million: 200 MB as RGB, and once more."""
+LONGEST_UPLOAD_PX: Final = 2**15
+"""Its longer side: resizing a very long line takes gigabytes."""
 
 LARGEST_SIDE_PX: Final = 1024
 """Side a picture may have after preprocessing; only models that do not resize meet it."""
@@ -67,6 +69,7 @@ class Photographs:
         self._known: dict[str, Photograph] = {}
         self._uploads: OrderedDict[str, Photograph] = OrderedDict()
         self._lock = threading.Lock()
+        self._decoding = threading.Lock()
         self.given: Photograph | None = None
         if given is not None:
             source, image_id, image = given
@@ -96,12 +99,18 @@ class Photographs:
             InputError: it is not an image that can be used.
         """
         image_id = hashlib.sha256(data).hexdigest()[:_ID_DIGITS]
-        with self._lock:  # one at a time: decoding may take a few hundred megabytes
+        with self._decoding:  # one at a time: decoding may take a few hundred megabytes
             try:
                 image = decode_bytes(data, image_id, largest_px=LARGEST_UPLOAD_PX)
             except UnreadableImageError as error:
                 raise InputError(f"this file cannot be used: {error.reason}") from error
+            if max(image.size) > LONGEST_UPLOAD_PX:
+                raise InputError(
+                    f"this photograph is {max(image.size):,} px long",
+                    remedy=f"Use one of at most {LONGEST_UPLOAD_PX:,} px a side.",
+                )
             added = self._prepared(image_id, image_id, image, None)
+        with self._lock:
             self._uploads[image_id] = added
             self._uploads.move_to_end(image_id)
             while len(self._uploads) > KEPT_UPLOADS:

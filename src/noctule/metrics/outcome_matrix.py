@@ -58,6 +58,9 @@ def outcome_matrix(rows: pa.Table, conditions: Sequence[str]) -> OutcomeMatrix:
     """
     places = places_of(rows, conditions)
     label_rank, confidence = (places.matrix(rows[name]) for name in COLUMNS[2:])
+    check_possible(places.image_ids, conditions, label_rank >= 1, "a rank below 1")
+    sure = (confidence > 0) & (confidence <= 1)  # false of NaN
+    check_possible(places.image_ids, conditions, sure, "a confidence outside (0, 1]")
     return OutcomeMatrix(places.image_ids, tuple(conditions), label_rank, confidence)
 
 
@@ -101,6 +104,30 @@ def places_of(rows: pa.Table, conditions: Sequence[str]) -> Places:
     order = np.empty_like(place)
     order[place] = number
     return Places(image_ids, order.reshape(shape))
+
+
+def check_possible(
+    image_ids: pa.StringArray,
+    conditions: Sequence[str],
+    possible: NDArray[np.bool_],
+    what: str,
+) -> None:
+    """Raise InputError that names the first outcome which no model can have.
+
+    Args:
+        image_ids: of the rows of `possible`.
+        conditions: of its columns.
+        possible: bool (images, conditions).
+        what: is wrong with the others.
+    """
+    if possible.all():
+        return
+    image, column = (int(place) for place in np.argwhere(~possible)[0])
+    raise InputError(
+        f"under '{conditions[column]}' image '{image_ids[image]}' has {what}",
+        where="rows",
+        remedy="These rows are not as noctule wrote them: evaluate the model again.",
+    )
 
 
 def check_same_images(model: OutcomeMatrix, reference: OutcomeMatrix) -> None:

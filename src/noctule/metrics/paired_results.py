@@ -56,12 +56,14 @@ class MeanDifference:
         a_percent: that of A, or None if it is not defined.
         b_percent: that of B.
         points: B − A in percentage points.
+        p_value: of the exact paired test, for the mean error alone; uncorrected.
     """
 
     metric: str
     a_percent: float | None
     b_percent: float | None
     points: Estimate
+    p_value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,12 @@ class Comparison:
     confidence: float
     resamples: int
     seed: int
+
+    @property
+    def mean_error_is_real(self) -> bool:
+        """Whether the mean errors differ by more than chance would have it."""
+        p_value = self.mean_error.p_value
+        return p_value is not None and p_value < 1 - self.confidence
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-ready data with these attributes' names; numbers at full precision."""

@@ -82,19 +82,20 @@ def _names(comparison: Comparison) -> tuple[str, str]:
 
 def _mean_sentence(comparison: Comparison, a: str, b: str) -> str:
     mean = comparison.mean_error.points
-    if mean.value is None or mean.low is None or mean.high is None:
-        return f"The mean error of {b} less that of {a} is {_signed(mean.value or 0)} points."
-    share = f"{100 * comparison.confidence:g} % interval"
-    if mean.low > 0 or mean.high < 0:
-        low, high = sorted((abs(mean.low), abs(mean.high)))
-        how = "higher" if mean.low > 0 else "lower"
+    value, extent, is_real = mean.value or 0.0, "", comparison.mean_error_is_real
+    if mean.low is not None and mean.high is not None:
+        texts = [_signed(bound) for bound in (mean.low, mean.high)]
+        if is_real and mean.low * mean.high > 0:  # "lower by" says the sign
+            texts = [f"{bound:.2f}" for bound in sorted((abs(mean.low), abs(mean.high)))]
+        extent = f" ({100 * comparison.confidence:g} % interval {' to '.join(texts)})"
+    if is_real:
+        how = "higher" if value > 0 else "lower"
         return (
-            f"The mean error of {b} is {abs(mean.value):.2f} points {how} than that of {a} "
-            f"({share} {low:.2f} to {high:.2f})."
+            f"The mean error of {b} is {abs(value):.2f} points {how} than that of {a}{extent}."
         )
     return (
         f"The mean errors of {a} and {b} cannot be told apart: they differ by "
-        f"{_signed(mean.value)} points ({share} {_signed(mean.low)} to {_signed(mean.high)})."
+        f"{_signed(value)} points{extent}."
     )
 
 
@@ -200,7 +201,7 @@ def _row(one: PairedDifference, digits: int) -> Row:
         f"{one.b_percent:.1f}",
         *_cells(one.points, digits),
     )
-    p_text = "<0.001" if one.p_holm < 0.001 else f"{one.p_holm:.3f}"
+    p_text = _p_text(one.p_holm)
     if one.real:
         return (*cells, p_text, "")
     least = (
@@ -209,13 +210,25 @@ def _row(one: PairedDifference, digits: int) -> Row:
     return (*cells, p_text, least)
 
 
+def _p_text(p_value: float | None) -> str:
+    if p_value is None:
+        return ""
+    return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
 def _mean_row(mean: MeanDifference, digits: int) -> Row:
     both = (
         UNDEFINED if value is None else f"{value:.1f}"
         for value in (mean.a_percent, mean.b_percent)
     )
     digits = digits if mean.metric == "mean_error" else 1
-    return (_SUMMARIES[mean.metric], *both, *_cells(mean.points, digits), "", "")
+    return (
+        _SUMMARIES[mean.metric],
+        *both,
+        *_cells(mean.points, digits),
+        _p_text(mean.p_value),
+        "",
+    )
 
 
 def _cells(points: Estimate, digits: int) -> tuple[str, str]:
@@ -235,7 +248,8 @@ def _notes(comparison: Comparison) -> list[str]:
         f"{_count(comparison.num_images, 'image')}. A %, B %: errors. B − A: percentage "
         "points, with an interval for each alone.",
         f"p: exact paired test, corrected for {parts} by Holm's method"
-        + ("" if comparison.clean is None else "; clean is tested apart, uncorrected")
+        + ("; the mean error" if comparison.clean is None else "; clean and the mean error")
+        + " tested apart, uncorrected"
         + f". A difference is called real if p < {1 - comparison.confidence:.3g}.",
         "Tells: the least difference, in points, that as many images show to be real with "
         f"{100 * POWER:.0f} % probability.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from noctule.report.heatmap import score_text
-from noctule.report.tables import UNDEFINED, escape_latex
+from noctule.report.text_tables import UNDEFINED, escape_latex, escape_markdown
 from noctule.study.families import Families, family_letter
 from noctule.study.matrix import OverlapMatrix
 
@@ -19,7 +19,6 @@ FORMULA_LATEX = (
     r"\frac{R(b, a) - R(\mathrm{std}, a)}{R(a, a) - R(\mathrm{std}, a)}\Bigr]\Bigr)$"
 )
 FORMS = {"robustness": "A(m, c) / A(m, clean)", "accuracy": "A(m, c)"}
-_MARKDOWN_MARKS = str.maketrans({mark: f"\\{mark}" for mark in r"\`*_{}[]<>#|~$&"})
 
 
 def _square(
@@ -68,12 +67,12 @@ def markdown_square(
     matrix: OverlapMatrix, families: Families, order: Sequence[int], title: str
 ) -> str:
     """The square, to two digits, with what has to be said of it below."""
-    rows = _square(matrix, families, order, _markdown_escape, "**{}**")
+    rows = _square(matrix, families, order, escape_markdown, "**{}**")
     header = ["corruption", "family", *(row[0] for row in rows)]
     rule = ["---", ":---:", *["---:"] * len(rows)]
     lines = [f"| {' | '.join(cells)} |" for cells in (header, rule, *rows)]
-    notes = _markdown_escape(" ".join([f"Overlap score {FORMULA},", *_notes(matrix)]))
-    return "\n".join([f"**{_markdown_escape(title)}**", "", *lines, "", notes, ""])
+    notes = escape_markdown(" ".join([f"Overlap score {FORMULA},", *_notes(matrix)]))
+    return "\n".join([f"**{escape_markdown(title)}**", "", *lines, "", notes, ""])
 
 
 def latex_square(
@@ -98,7 +97,3 @@ def latex_square(
             "\\bottomrule\n\\end{tabular}\n\\end{table}\n",
         ]
     )
-
-
-def _markdown_escape(text: str) -> str:
-    return " ".join(text.split()).translate(_MARKDOWN_MARKS)

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from noctule.metrics import Estimate
+from noctule.report.web.text import shown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
 UNDEFINED = "–"
+_MARKDOWN_MARKS = str.maketrans({mark: f"\\{mark}" for mark in r"\`*_{}[]<>#|~$&"})
 Row = tuple[str, ...]
 
 
@@ -64,21 +66,21 @@ def text_table(
     for number, name in enumerate(header):
         table.add_column(Text(name), no_wrap=number == 0)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(shown(cell)) for cell in row))
     # As the table's own, the title would be broken to its width.
-    return Group(Text(title), table)
+    return Group(Text(shown(title)), table)
 
 
 def rich_table(table: TextTable) -> Table:
-    """For the terminal."""
+    """For the terminal, which must not obey what is in a name."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
     result = Table(
-        title=escape(table.title),
+        title=escape(shown(table.title)),
         box=SIMPLE_HEAD,
-        caption=escape("\n".join(table.notes)),
+        caption=escape(shown("\n".join(table.notes))),
         caption_justify="left",
         title_justify="left",
     )
@@ -89,28 +91,47 @@ def rich_table(table: TextTable) -> Table:
         result.add_column(name, justify="left" if number == 0 else "right", min_width=least)
     for number, row in enumerate(table.rows):
         edge = row[0] == "clean" or number == len(table.rows) - 1 - table.summary_rows
-        result.add_row(*map(escape, row), end_section=edge)
+        result.add_row(*(escape(shown(cell)) for cell in row), end_section=edge)
     return result
 
 
 def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
-    """Records of the same keys as CSV; None is an empty cell."""
+    """Records of the same keys as CSV; None is an empty cell.
+
+    Text that a spreadsheet would take for a formula gets an apostrophe in front.
+    """
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, fieldnames=list(records[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(records)
+    for record in records:
+        writer.writerow({key: _no_formula(value) for key, value in record.items()})
     return buffer.getvalue()
+
+
+def _no_formula(value: Any) -> Any:
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if is_formula else value
+
+
+def escape_markdown(text: str) -> str:
+    r"""Text on one line that Markdown shows as it is, HTML included.
+
+    >>> print(escape_markdown("<b>a|b [c](d)"))
+    \<b\>a\|b \[c\](d)
+    """
+    return " ".join(shown(text).split()).translate(_MARKDOWN_MARKS)
 
 
 def markdown_table(table: TextTable) -> str:
     """As Markdown, with its title above and its notes below."""
 
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        return "| " + " | ".join(map(escape_markdown, cells)) + " |"
 
     rule = ["---", *["---:"] * (len(table.header) - 1)]
     body = [line(table.header), line(rule), *map(line, table.rows)]
-    return "\n".join([f"**{table.title}**", "", *body, "", *table.notes, ""])
+    title, notes = escape_markdown(table.title), map(escape_markdown, table.notes)
+    return "\n".join([f"**{title}**", "", *body, "", *notes, ""])
 
 
 _LATEX = {

@@ -66,10 +66,11 @@ def append_line(path: Path, data: Mapping[str, Any]) -> None:
 def read_lines(path: Path) -> list[Any]:
     """The values of a file of JSON lines; a line torn by a kill is left out."""
     values = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    for line in text.splitlines():
         try:
             values.append(json.loads(line))
-        except ValueError:  # torn: what it was the start of never took place
+        except (ValueError, RecursionError):  # torn: what it was the start of never took place
             continue
     return values
 
@@ -95,12 +96,16 @@ def read_summary(path: Path) -> SliceSummary:
     Raises:
         InputError: it is cut short, is no Parquet, or has other columns.
     """
+    if not path.is_file():  # opening a named pipe would wait for ever
+        raise damaged(path, "it is no regular file")
     try:
         footer = pq.read_metadata(path)
         pairs = json.loads(footer.metadata[_UNREADABLE_KEY])
         unreadable = [(image_id, reason) for image_id, reason in pairs]
         columns = footer.schema.to_arrow_schema()
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+    except (
+        pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError
+    ) as error:  # fmt: skip
         raise damaged(path, str(error)) from error
     if not columns.equals(SCHEMA):
         raise damaged(path, "its columns are not those of outcome rows")

@@ -12,7 +12,6 @@ tables.py     the tables
 fields.py     a table in the page, and as Markdown, LaTeX and CSV
 sections.py   one run's part of the page
 origin.py     what a run's numbers came from
-outputs.py    where it goes
 page.py       puts it together and writes it
 """
 

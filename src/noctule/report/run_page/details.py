@@ -15,7 +15,7 @@ from scipy import sparse
 from noctule.benchmarks import CLEAN
 from noctule.metrics.calibration import NUM_BINS
 from noctule.metrics.estimates import Estimate, Sampled, resampled_means
-from noctule.metrics.outcome_matrix import places_of
+from noctule.metrics.outcome_matrix import check_possible, places_of
 from noctule.report.run_page.opening import Run
 from noctule.report.run_page.overview import Settings, Summary
 
@@ -60,6 +60,11 @@ def outcomes_of(run: Run) -> Outcomes:
     rows = run.store.rows(columns=_COLUMNS)
     places = places_of(rows, run.conditions)
     label, prediction, rank, confidence = (places.matrix(rows[name]) for name in _COLUMNS[2:])
+    for possible, what in (
+        ((rank == 1) == (prediction == label), "a rank that its prediction contradicts"),
+        (label == label[:, :1], "another label than under the first condition"),
+    ):
+        check_possible(places.image_ids, run.conditions, possible, what)
     return Outcomes(
         places.image_ids, run.conditions, label[:, 0], prediction, rank > 1, confidence
     )

@@ -85,7 +85,8 @@ def _said(value: object) -> str:
 
 
 def _images(data: Mapping[str, Any]) -> str:
-    return f"{_said(data.get('num_images'))} images in {_said(data.get('num_classes'))} classes"
+    images, classes = _said(data.get("num_images")), _said(data.get("num_classes"))
+    return f"images: {images}, classes: {classes}"
 
 
 def _preprocessing(record: object) -> str:

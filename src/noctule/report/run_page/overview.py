@@ -22,7 +22,7 @@ from noctule.metrics.corruption_errors import (
     relative_ce,
 )
 from noctule.metrics.estimates import Sampled, Samples, resampled_rates
-from noctule.metrics.outcome_matrix import Places, places_of
+from noctule.metrics.outcome_matrix import Places, check_possible, places_of
 from noctule.report.run_page.opening import Run
 from noctule.scoring import name_of_reference
 from noctule.store import RunStore
@@ -174,7 +174,9 @@ def _each_wrong(
                     where=store.folder,
                     remedy="Evaluate both models on the same images.",
                 )
-        yield places.matrix(rows["label_rank"]) > 1
+        rank = places.matrix(rows["label_rank"])
+        check_possible(places.image_ids, conditions, rank >= 1, "a rank below 1")
+        yield rank > 1
 
 
 def _summary(

@@ -13,12 +13,12 @@ from noctule.report.run_page import charts, tables
 from noctule.report.run_page.fields import Sheet
 from noctule.report.run_page.heat import heat_map
 from noctule.report.run_page.opening import Run, open_runs
-from noctule.report.run_page.outputs import check_outputs, write_files
 from noctule.report.run_page.overview import Group, Settings, grouped, summarise
 from noctule.report.run_page.sections import reference_sentence, section_of
 from noctule.report.run_page.words import counted, interval_name, sentence
 from noctule.report.text_tables import TextTable
 from noctule.report.web import Column, Figure, Row, Table, render_page, write_page
+from noctule.report.web.outputs import check_outputs, write_files
 from noctule.report.web.text import shown
 
 MOST_DETAILED = 4
@@ -95,7 +95,8 @@ def write_report(
             fit; a setting is out of its range; or `out` is a folder.
         OutputError: `out` or `figures` cannot be written; found out before the long work.
     """
-    check_outputs(out, figures)
+    sources = [*runs, *([] if reference is None else [reference])]
+    check_outputs(out, figures, [Path(one) for one in sources])
     settings = _settings(samples, seed, resamples, confidence)
     report = report_of(
         open_runs(runs, reference), reference=reference, samples=samples, settings=settings

@@ -59,6 +59,9 @@ class Strip(NamedTuple):
     answers: list[Answer]
 
 
+LARGEST_SIDE_PX = 2048
+
+
 class Absent(Exception):
     """Why there are no pictures, as a clause."""
 
@@ -159,11 +162,22 @@ def _source(starts: Sequence[Any]) -> Mapping[str, Any]:
     raise Absent("the run does not record where its data are")
 
 
+def _refuse_large(prepare: Preprocessing, size_px: tuple[int, int]) -> None:
+    """Before anything is resized: a record may ask for any size."""
+    resized = prepare.resize_px
+    sides = [*(prepare.crop_px or ()), *(resized if isinstance(resized, tuple) else ())]
+    sides += [resized] if isinstance(resized, int) else []
+    if (side := max(sides or size_px)) > LARGEST_SIDE_PX:
+        raise Absent(f"its pictures are {side:,} px a side, more than a page should hold")
+
+
 def _strip(run: Run, dataset: Dataset, outcomes: Outcomes, image: int) -> Strip:
     identity = run.store.identity
     image_id = outcomes.image_ids[image].as_py()
     prepare = Preprocessing.from_dict(identity.model["preprocessing"], where=run.store.folder)
-    picture = prepare.picture(dataset.read(dataset.ids.index(image_id)))
+    image_file = dataset.read(dataset.ids.index(image_id))
+    _refuse_large(prepare, image_file.size)
+    picture = prepare.picture(image_file)
     shown = [Condition(), *hardest(run)] if outcomes.has_clean else hardest(run)
     answers = []
     for condition in shown:

@@ -302,8 +302,8 @@ def _classes_note(damage: list[ClassDamage]) -> str:
     sizes = [one.num_images for one in damage]
     low, high = min(sizes), max(sizes)
     each = counted(low, "image") if low == high else f"{low:,} to {high:,} images"
-    reasons = dict.fromkeys(one.loss.reason for one in damage if one.loss.reason)
-    lacking = f" Where there is no interval: {'; '.join(reasons)}." if reasons else ""
+    without = [one for one in damage if one.loss.reason]
+    lacking = f" No interval: such as where {without[0].loss.reason}." if without else ""
     return (
         f"{counted(len(damage), 'class', 'classes')} of {each} each. The intervals are of each "
         "class alone: of many classes, those at the ends of the order owe their place partly "

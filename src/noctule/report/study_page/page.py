@@ -21,6 +21,7 @@ from noctule.report.study_page.square import heatmap_figure
 from noctule.report.study_page.words import counted, share
 from noctule.report.web import Figure, render_page, save_figure, write_page
 from noctule.report.web.figures import FIGURE_FORMATS
+from noctule.report.web.outputs import check_outputs
 from noctule.store.disk import output_errors
 from noctule.study.folder import StudyFolder
 from noctule.study.matrix import Form
@@ -86,6 +87,7 @@ def write_study_page(
         InputError: as `study_page`.
         OutputError: a file cannot be written.
     """
+    check_outputs(out, figures)
     findings = _findings(path, "robustness", 1000, confidence, seed)
     html, charts_of_page = page_of(findings, path)
     write_page(out, html)

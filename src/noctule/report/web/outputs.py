@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from noctule.errors import InputError
-from noctule.report.web import Figure, save_figure
-from noctule.report.web.figures import FIGURE_FORMATS
+from noctule.report.web.figures import FIGURE_FORMATS, Figure, save_figure
 from noctule.store.disk import TEMPORARY_SUFFIX, output_errors, write_atomically
+from noctule.store.identity import RUN_FILE
+
+_PAGE = b"<!DOCTYPE html"
 
 
-def check_outputs(out: Path, figures: Path | None) -> None:
+def check_outputs(out: Path, figures: Path | None, runs: Iterable[Path] = ()) -> None:
     """Find out before the long work whether its results can be written.
 
+    Args:
+        out: the page.
+        figures: the folder of figures and tables.
+        runs: run folders, which nothing may be written into.
+
     Raises:
-        InputError: `out` is a folder, or `figures` is a file.
+        InputError: `out` is a folder or something else than a page, `figures` is a file, or one
+            of them lies in a run.
         OutputError: one of them cannot be written.
     """
+    for place in (out, figures):
+        _refuse_inside(place, runs)
     with _usable(out):
         if out.is_dir():
             raise InputError(
                 "is a folder", where=out, remedy="Name a file, such as report.html."
+            )
+        if out.exists() and not _is_page(out):
+            raise InputError(
+                "is there already, and is no page",
+                where=out,
+                remedy="Name another file, such as report.html.",
             )
         out.parent.mkdir(parents=True, exist_ok=True)
         _try_to_write(out)
@@ -34,6 +50,24 @@ def check_outputs(out: Path, figures: Path | None) -> None:
             raise InputError("is a file", where=figures, remedy="Name a folder.")
         figures.mkdir(parents=True, exist_ok=True)
         _try_to_write(figures / "table.md")
+
+
+def _refuse_inside(place: Path | None, runs: Iterable[Path]) -> None:
+    for run in runs:
+        is_run = (run / RUN_FILE).is_file()
+        if place is not None and is_run and place.resolve().is_relative_to(run.resolve()):
+            raise InputError(
+                f"lies in the run {run}, whose files it might replace",
+                where=place,
+                remedy="Choose another place.",
+            )
+
+
+def _is_page(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_PAGE)) in (_PAGE, b"")
 
 
 @contextmanager
