@@ -43,12 +43,13 @@ def write_run(
     module: nn.Module | None = None,
     name: str = "made-up",
     notes: Mapping[str, Any] | None = None,
+    architecture: str = "photo-patches",
 ) -> RunStore:
     """A run of imagenet-noc on photo-patches with logits from a generator."""
     track = load_track("photo-patches-open")
     benchmark = track.load_benchmark()
     identity = RunIdentity(
-        model={"name": name, "architecture": "photo-patches", "weights": "made up"},
+        model={"name": name, "architecture": architecture, "weights": "made up"},
         benchmark=benchmark.to_dict(),
         dataset={
             "name": dataset.name,

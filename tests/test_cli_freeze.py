@@ -184,6 +184,9 @@ def test_the_mode_of_a_frozen_set_cannot_be_chosen(
         (("freeze", "imagenet-noc", "photo-patches", "x", "-f", "jpeg"), "Add --quality 85"),
         (("freeze", "imagenet-noc", "nowhere", "x"), "unknown dataset 'nowhere'"),
         (("verify", "."), "is not a frozen set"),
+        (("verify", "nowhere"), "there is no such folder"),
+        (("evaluate", "photo-patches", "--frozen", "nowhere"), "there is no such folder"),
+        (("freeze", "imagenet-noc", "photo-patches", "x", "--resize", 10**8), "more than"),
         (("evaluate", "photo-patches", "--frozen", "nowhere", "-b", "imagenet-noc"), "no such"),
     ],
 )

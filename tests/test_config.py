@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError, field_validator
 
-from noctule.config import Refused, Spec, parse_spec, read_spec, to_toml
+from noctule.config import Refused, Spec, build_spec, parse_spec, read_spec, to_toml
 from noctule.errors import InputError
 
 
@@ -97,3 +97,28 @@ def test_toml_reads_back_as_it_was_written() -> None:
 def test_what_toml_cannot_hold_is_refused() -> None:
     with pytest.raises(TypeError, match="None"):
         to_toml({"a": None})
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (f"name = {'[' * 5000}{']' * 5000}", "t.toml: is nested too deeply"),
+        (f"seats = {'9' * 5000}", "t.toml: .*too many digits"),
+        # Hexadecimal numbers are read at any length, and cannot be shown.
+        (f"name = 0x{'f' * 5000}", "t.toml: name: .*a value that is too large to be shown"),
+        (f"name = [{'1,' * 5000}]", r"t.toml: name: .*1, 1, .*\.\.\.$"),
+        (f"'{'k' * 5000}' = 1", r"unknown key 'k+\.\.\.'"),
+    ],
+)
+def test_values_beyond_all_measure_are_one_short_error(text: str, what: str) -> None:
+    with pytest.raises(InputError, match=what) as caught:
+        parse_spec(text, Table, where="t.toml")
+    assert len(str(caught.value)) < 600
+
+
+def test_nesting_and_numbers_of_json_are_bounded_too() -> None:
+    deep: object = 1
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(InputError, match="is nested too deeply"):
+        build_spec({"name": deep}, Table, where="t.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import json
 import os
@@ -496,6 +497,12 @@ def test_a_shard_with_a_path_out_of_it_writes_nothing(tmp_path: Path) -> None:
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         shard.addfile(link)
     assert verify(tmp_path / "a/set").changed == ("shear/3/000000.tar",)
+    sums = tmp_path / "a/set/SHA256SUMS"  # whoever forges a shard forges its hash
+    lines = [line for line in sums.read_text().splitlines() if not line.endswith(path.name)]
+    for shard_path in sorted((tmp_path / "a/set").rglob("*.tar")):
+        digest = hashlib.sha256(shard_path.read_bytes()).hexdigest()
+        lines.append(f"{digest}  {shard_path.relative_to(tmp_path / 'a/set')}")
+    sums.write_text("\n".join([*lines, ""]))
     with pytest.raises(noctule.UnreadableImageError, match=r"shear@3/s/0007"):
         evaluate_frozen(
             ChannelMeans(), tmp_path / "a/set", out=tmp_path / "run", settings=ONE_PROCESS

@@ -397,7 +397,8 @@ def test_pictures_that_live_evaluation_does_not_see_are_no_reference(
 
 def test_an_unreadable_picture_is_named_with_its_file(frozen: Path, tmp_path: Path) -> None:
     (frozen / "shear/3/0-r/0003.png").write_bytes(b"?")
-    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(frozen / "gaussian/1/1-g/0004.png")
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "odd.png")
+    forge(frozen, "gaussian/1/1-g/0004.png", (tmp_path / "odd.png").read_bytes())
     with pytest.raises(
         noctule.UnreadableImageError, match=r"set/shear/3/0-r/0003\.png \(shear@3/s/0003\): "
     ):

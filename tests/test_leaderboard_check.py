@@ -153,6 +153,11 @@ def without_a_slice(submission: Path) -> None:
     slice_paths(submission)[1].unlink()
 
 
+def other_number(submission: Path) -> None:
+    last = slice_paths(submission)[-1]
+    last.rename(last.with_name("000007.parquet"))
+
+
 def without_hue(submission: Path) -> None:
     for path in slice_paths(submission):
         table = pq.read_table(path)
@@ -176,20 +181,21 @@ SCORES = {"mean error", "clean error", "mCE", "relative mCE"} | {
 # One row of 1,024 is 0.001; the first rows are clean ones, whose error relative CE needs.
 CLEAN_SCORES = {"clean error", "relative mCE"}
 DATA = "images and labels of the data"
+NOTED = "architecture in run.json"
 AGREE = "labels agree between conditions"
 FORGED: dict[str, tuple[Any, set[str]]] = {
     # The label's probability is then the top one's, which leaves too little for the prediction.
     "prediction": (forge_rows(other_prediction), {"ranks", "loss"}),
     "rank of a right row": (setting("label_rank", 2), {"ranks"} | CLEAN_SCORES),
     "rank beyond the classes": (setting("label_rank", 17, wrong), {"ranks", "loss"}),
-    "rank 0": (setting("label_rank", 0, wrong), {"ranks"} | CLEAN_SCORES),
+    "rank 0": (setting("label_rank", 0, wrong), {"ranks", "scores"}),
     "prediction beyond the classes": (setting("prediction", 16, wrong), {"ranks"}),
     "label under one condition": (forge_rows(other_label_once), {AGREE, DATA} | CLEAN_SCORES),
     "labels throughout": (forge_rows(other_label_throughout), {DATA}),
     "another image": (forge_rows(renamed_image), {DATA}),
-    "confidence NaN": (setting("confidence", math.nan), {"confidence", "loss"}),
-    "confidence above 1": (setting("confidence", 1.5), {"confidence", "loss"}),
-    "confidence 0": (setting("confidence", 0.0, wrong), {"confidence", "loss"}),
+    "confidence NaN": (setting("confidence", math.nan), {"confidence", "loss", "scores"}),
+    "confidence above 1": (setting("confidence", 1.5), {"confidence", "loss", "scores"}),
+    "confidence 0": (setting("confidence", 0.0, wrong), {"confidence", "loss", "scores"}),
     "confidence below 1/16": (setting("confidence", 0.05, wrong), {"confidence", "loss"}),
     "confidence of a right row": (setting("confidence", 0.1234), {"loss"}),
     "loss NaN": (setting("loss", math.nan, wrong), {"loss"}),
@@ -198,16 +204,29 @@ FORGED: dict[str, tuple[Any, set[str]]] = {
     "loss 0 where wrong": (setting("loss", 0.0, wrong), {"loss"}),
     "all right": (forge_rows(all_right), SCORES),
     "removed image": (forge_rows(fewer_images), {"completeness", DATA}),
-    "removed slice": (without_a_slice, {"completeness", DATA}),
+    "removed slice": (without_a_slice, {"completeness", "files", DATA}),
     "condition removed in a slice": (forge_rows(fewer_conditions), {"completeness"}),
     "condition removed": (without_hue, {"completeness"}),
     "one condition for another": (forge_rows(hue_as_rain), {"completeness"}),
     "one row twice": (forge_rows(doubled_row), {"completeness"}),
     "all rows twice": (forge_rows(doubled_rows), {"completeness"}),
+    "slices of other numbers": (other_number, {"files"}),
     "skipped image": (skipped, {"completeness", DATA}),
     "seed": (forge_record("seed", value=1), {"seed"}),
     "data": (
         forge_record("dataset", "fingerprint", value="0" * 64), {"fingerprint of the data"}),
+    "data by another name": (
+        forge_record("dataset", "frozen", value={"live_fingerprint": "f" * 64}),
+        {"fingerprint of the data"}),
+    "pictures stored with loss": (
+        forge_record("dataset", "frozen", value={"layout": "noctule"}), {"pictures"}),
+    "classes of the model": (
+        forge_record("model", "num_classes", value=1000), {"classes of the model"}),
+    "architecture that the run notes": (
+        forge_record("model", "architecture", value="ResNet 50"), {NOTED}),
+    "a key of null": (forge_record("benchmark", "extra", value=None), {"benchmark"}),
+    "no mode": (forge_record("benchmark", "mode", value=None), {"benchmark"}),
+    "no tables": (forge_record("benchmark", "tables", value=None), {"benchmark"}),
     "domain": (forge_record("dataset", "domain", value="mine"), {"domain of the data"}),
     "images": (forge_record("dataset", "num_images", value=512), {"number of images"}),
     "classes": (forge_record("dataset", "num_classes", value=17), {"number of classes"}),
@@ -224,7 +243,7 @@ FORGED: dict[str, tuple[Any, set[str]]] = {
     "another architecture": (
         forge_fingerprint(PatchAlexNet(CLASSES)), {"architecture", "parameters", "track"}),
     "architecture of another track": (
-        forge_claims(architecture="torchvision:resnet18"), {"architecture", "track"}),
+        forge_claims(architecture="torchvision:resnet18"), {"architecture", "track", NOTED}),
     "architecture that is not verified": (forge_fingerprint(None), {"track"}),
 }  # fmt: skip
 
@@ -275,6 +294,8 @@ def test_what_cannot_be_verified_is_said_and_admitted_to_open_tracks(
 ) -> None:
     submission = copied(honest, tmp_path)
     forge_claims(architecture="My own net", track="photo-patches-open")(submission)
+    assert failing(submission) == {NOTED}  # run.json calls it photo-patches
+    forge_record("model", "architecture", value="OwnNet")(submission)
     by_name = {one.name: one for one in check_submission(submission).lines}
     assert by_name["architecture"].state == "cannot be verified"
     assert by_name["track"].state == "holds"
@@ -421,6 +442,22 @@ def deep_json(submission: Path) -> None:
     (submission / "run" / "run.json").write_text("[" * 100_000)
 
 
+def replaced(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def forge(submission: Path) -> None:
+        text = (submission / name).read_text()
+        assert text.count(old) == 1
+        (submission / name).write_text(text.replace(old, new))
+
+    return forge
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 def pickled(submission: Path) -> None:
     slice_paths(submission)[0].write_bytes(b"cos\nsystem\n(S'touch /tmp/owned'\ntR.")
 
@@ -448,6 +485,27 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "slices of nothing": (forge_record("slice_size", value=0), "slice_size"),
     "endless images": (forge_record("dataset", "num_images", value=10**30), "num_images"),
     "endless levels": (forge_record("benchmark", "levels", value=[1] * 6), "levels"),
+    "no model's name": (forge_record("model", value={}), "run.json: .*model.name"),
+    "NaN": (forge_record("model", "x", value=math.nan), "run.json: .*NaN"),
+    "a number beyond floats": (replaced("run/run.json", '"made up"', "1e999"), "1e999"),
+    "nested tables": (
+        forge_record("model", "x", value=nested(600)), "run.json: .*more than 32 tables"),
+    "nested provenance": (
+        lambda one: (one / "run/provenance.jsonl").write_text(
+            json.dumps({"argv": nested(600)})
+        ), "provenance.jsonl: .*more than 32 tables"),
+    "frozen is null": (forge_record("dataset", "frozen", value=None), "frozen is no table"),
+    "frozen is a list": (forge_record("dataset", "frozen", value=[1]), "frozen is no table"),
+    "frozen is text": (forge_record("dataset", "frozen", value="x"), "frozen is no table"),
+    "nested claims": (
+        replaced("submission.toml", "[claimed]", f"x = {'[' * 5000}{']' * 5000}\n[claimed]"),
+        "submission.toml: is nested too deeply"),
+    "a claim of many digits": (
+        replaced("submission.toml", "[claimed]", f"link = {'9' * 5000}\n[claimed]"),
+        "submission.toml: .*too many digits"),
+    "a claim of many hexadecimal digits": (
+        replaced("submission.toml", "[claimed]", f"link = 0x{'f' * 5000}\n[claimed]"),
+        "submission.toml: link: .*too large to be shown"),
     "track": (forge_claims(track="../../etc"), "unknown track '../../etc'"),
     "unknown key": (forge_claims(run="x"), "unknown key 'run'"),
     "no claim": (forge_claims(claimed_corruptions="x"), "claimed.corruptions"),
@@ -514,7 +572,7 @@ def test_the_exit_status_says_what_was_found(
     assert mce["state"] == "does not hold"
     status, out, _ = check(forged, tmp_path / "nothing", "--format", "markdown")
     assert status == 2
-    assert "1 of 28 lines does not hold." in out
+    assert "1 of 30 lines does not hold." in out
     assert "✗ bad input: `" in out
 
 
@@ -528,6 +586,7 @@ def test_markdown_obeys_nothing_that_is_submitted(
     forged = copied(honest, tmp_path / "a")
     forge_claims(architecture=hostile[:90], track="photo-patches-open")(forged)
     forge_record("dataset", "domain", value=hostile)(forged)
+    forge_record("model", "architecture", value=hostile)(forged)
     named = tmp_path / "`<b>|x"
     shutil.move(forged, named)
     _, out, _ = run(

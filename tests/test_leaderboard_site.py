@@ -40,7 +40,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "packages": {HOSTILE: HOSTILE},
         **dict.fromkeys(("started_utc", "noctule", "commit", "platform"), HOSTILE),
     }
-    write_run(folder / "run2", dataset, seed=2, name=HOSTILE, notes=notes)
+    write_run(folder / "run2", dataset, seed=2, name=HOSTILE, notes=notes, architecture=HOSTILE)
     submitted = {
         "track": "photo-patches-open",
         **dict.fromkeys(("title", "architecture", "training_data"), HOSTILE),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +69,15 @@ def put(folder: Path, name: str) -> None:
     path.write_text(name)
 
 
-def checked(job: dict[str, Any], tmp_path: Path, status: int) -> tuple[int, list[str] | None]:
-    """(exit status, arguments of noctule) of the workflow's script on a pull request."""
+def checked(
+    job: dict[str, Any],
+    tmp_path: Path,
+    status: int,
+    *,
+    change: Callable[[Path], None] = lambda folder: None,
+    base: str | None = None,
+) -> tuple[int, list[str] | None, str]:
+    """(exit status, arguments of noctule, log) of the workflow's script on a pull request."""
     repository, programs = tmp_path / "submitted", tmp_path / "bin"
     repository.mkdir()
     programs.mkdir()
@@ -77,19 +86,20 @@ def checked(job: dict[str, Any], tmp_path: Path, status: int) -> tuple[int, list
         put(repository, name)
     git(repository, "add", "-A")
     git(repository, "commit", "-qm", "base")
-    base = git(repository, "rev-parse", "HEAD")
+    base = base or git(repository, "rev-parse", "HEAD")
     (repository / "submissions" / "old" / "submission.toml").write_text("changed")
     git(repository, "rm", "-rq", "submissions/gone")
     (repository / "submissions" / "link").symlink_to("/etc")
     for name in HOSTILE:
         put(repository, name)
+    change(repository)
     git(repository, "add", "-A")
     git(repository, "commit", "-qm", "pull request")
     noctule = programs / "noctule"
     noctule.write_text(
         f"#!{sys.executable}\nimport json, sys\n"
         f"json.dump(sys.argv[1:], open({str(tmp_path / 'arguments')!r}, 'w'))\n"
-        f"print('result')\nsys.exit({status})\n"
+        f"print('::error::result')\nsys.exit({status})\n"
     )
     noctule.chmod(0o755)
     environment = {
@@ -99,17 +109,24 @@ def checked(job: dict[str, Any], tmp_path: Path, status: int) -> tuple[int, list
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
     }
     script = job["steps"][-1]["run"]
-    done = subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, env=environment)
+    done = subprocess.run(
+        ["bash", "-e", "-c", script], cwd=tmp_path, env=environment, capture_output=True,
+        text=True,
+    )  # fmt: skip
     found = tmp_path / "arguments"
-    return done.returncode, json.loads(found.read_text()) if found.exists() else None
+    arguments = json.loads(found.read_text()) if found.exists() else None
+    return done.returncode, arguments, done.stdout + done.stderr
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the script is for Linux")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the script is for Linux")
+
+
+@LINUX
 @pytest.mark.parametrize("status", [0, 1, 2])
 def test_hostile_names_reach_noctule_as_they_are(
     job: dict[str, Any], tmp_path: Path, status: int
 ) -> None:
-    found, arguments = checked(job, tmp_path, status)
+    found, arguments, log = checked(job, tmp_path, status)
     assert found == status
     assert arguments is not None
     assert arguments[:5] == ["leaderboard", "check", "--format", "markdown", "--"]
@@ -117,7 +134,60 @@ def test_hostile_names_reach_noctule_as_they_are(
     assert set(arguments[5:]) == expected
     assert len(arguments[5:]) == len(expected)
     assert not list(tmp_path.rglob("owned"))
-    assert (tmp_path / "summary").read_text() == "result\n"
+    # What stands in the log could be a command to the runner.
+    assert "::" not in log
+    summary = (tmp_path / "summary").read_text()
+    assert summary == "This removes or renames `submissions/gone`.\n\n::error::result\n"
+
+
+@LINUX
+def test_a_comparison_that_fails_fails_the_check(job: dict[str, Any], tmp_path: Path) -> None:
+    status, arguments, _ = checked(job, tmp_path, 0, base="0" * 40)
+    assert status != 0
+    assert arguments is None
+
+
+def with_files(repository: Path) -> None:
+    """Files directly in submissions/, of which only README.md belongs there."""
+    (repository / "submissions" / "README.md").write_text("how to")
+    (repository / "submissions" / "note.md").write_text("::error::")
+
+
+def with_a_link_as_readme(repository: Path) -> None:
+    (repository / "submissions" / "README.md").symlink_to("/etc/passwd")
+
+
+@LINUX
+@pytest.mark.parametrize(
+    ("change", "given", "left_out"),
+    [
+        (with_files, "note.md", "README.md"),
+        (with_a_link_as_readme, "README.md", "note.md"),
+    ],
+)
+def test_only_the_readme_is_no_submission(
+    job: dict[str, Any],
+    tmp_path: Path,
+    change: Callable[[Path], None],
+    given: str,
+    left_out: str,
+) -> None:
+    _, arguments, _ = checked(job, tmp_path, 0, change=change)
+    assert arguments is not None
+    assert f"submissions/{given}" in arguments
+    assert f"submissions/{left_out}" not in arguments
+
+
+def with_all_of_it_a_link(repository: Path) -> None:
+    shutil.move(repository / "submissions", repository / "elsewhere")
+    (repository / "submissions").symlink_to("elsewhere")
+
+
+@LINUX
+def test_submissions_must_be_a_folder(job: dict[str, Any], tmp_path: Path) -> None:
+    status, arguments, log = checked(job, tmp_path, 0, change=with_all_of_it_a_link)
+    assert (status, arguments) == (1, None)
+    assert "submissions is a link." in log
 
 
 def test_the_page_lists_the_tracks() -> None:

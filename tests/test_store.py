@@ -327,6 +327,11 @@ def test_rows_without_their_record_are_not_taken_for_a_fresh_start(tmp_path: Pat
         RunStore.create_or_resume(tmp_path, identity())
 
 
+def with_frozen(value: object) -> dict[str, object]:
+    record = identity().to_dict()
+    return {**record, "dataset": {**record["dataset"], "frozen": value}}
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [
@@ -336,6 +341,13 @@ def test_rows_without_their_record_are_not_taken_for_a_fresh_start(tmp_path: Pat
         (json.dumps({"schema_version": SCHEMA_VERSION + 1}), "newer noctule.*Upgrade"),
         (json.dumps({**identity().to_dict(), "dataset": {}}), "'num_images'"),
         (json.dumps({**identity().to_dict(), "extra": 1}), "extra"),
+        (json.dumps({**identity().to_dict(), "model": {}}), "'name'"),
+        (json.dumps({**identity().to_dict(), "model": []}), "not a run's record"),
+        (json.dumps({**identity().to_dict(), "dataset": []}), "not a run's record"),
+        *(
+            (json.dumps(with_frozen(one)), "dataset.frozen is no table")
+            for one in (None, [1], "x", 3)
+        ),
     ],
 )
 def test_a_record_that_cannot_be_used_is_refused(text: str, what: str, tmp_path: Path) -> None:
@@ -419,3 +431,25 @@ def test_a_folder_that_may_not_be_written_is_an_output_error(
     with pytest.raises(OutputError, match="Permission denied") as caught:
         RunStore.create_or_resume(tmp_path / "run", identity())
     assert caught.value.where == str(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("slice_size",), 0), (("slice_size",), 1.5), (("slice_size",), True),
+        (("dataset", "num_images"), 10**18), (("dataset", "num_images"), float("inf")),
+        (("dataset", "num_images"), -1), (("dataset", "num_images"), "7"), (("seed",), -1),
+    ],
+)  # fmt: skip
+def test_numbers_in_a_record_are_not_believed(
+    tmp_path: Path, path: tuple[str, ...], value: object
+) -> None:
+    RunStore.create_or_resume(tmp_path, identity())
+    record = json.loads((tmp_path / "run.json").read_text())
+    place = record
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=f"{path[-1]} is .*, not a whole number"):
+        RunStore.open(tmp_path)

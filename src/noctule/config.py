@@ -15,6 +15,8 @@ from noctule.errors import InputError, OutputError, unknown_name
 
 SpecT = TypeVar("SpecT", bound="Spec")
 
+_MOST_SHOWN = 200
+
 
 class Spec(BaseModel):
     """Base of everything read from a TOML file: frozen, no unknown keys, no silent conversion.
@@ -69,6 +71,8 @@ def parse_spec(text: str, spec: type[SpecT], *, where: object) -> SpecT:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(str(error), where) from error
+    except (ValueError, RecursionError) as error:
+        raise _beyond_measure(where) from error
     return build_spec(data, spec, where=where)
 
 
@@ -78,6 +82,8 @@ def build_spec(data: Mapping[str, Any], spec: type[SpecT], *, where: object) -> 
         return spec.model_validate(_with_tuples(data))
     except ValidationError as error:
         raise _first_complaint(error, spec, where) from error
+    except (ValueError, RecursionError) as error:
+        raise _beyond_measure(where) from error
 
 
 def names_in(folder: Path) -> tuple[str, ...]:
@@ -155,6 +161,22 @@ def _syntax_error(message: str, where: object) -> InputError:
     return InputError(f"is not valid TOML: {message}", where=place)
 
 
+def _beyond_measure(where: object) -> InputError:
+    """For what Python itself gives up on."""
+    return InputError("is nested too deeply, or has a number of too many digits", where=where)
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
+
+
+def _shown_value(value: object) -> str:
+    try:
+        return _brief(repr(list(value) if isinstance(value, tuple) else value))
+    except (ValueError, RecursionError):  # Python prints no number of more than 4,300 digits
+        return "a value that is too large to be shown"
+
+
 def _with_tuples(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _with_tuples(item) for key, item in value.items()}
@@ -168,9 +190,11 @@ def _first_complaint(error: ValidationError, spec: type[Spec], where: object) ->
     found = error.errors(include_url=False)
     first = next((entry for entry in found if entry["type"] == "extra_forbidden"), found[0])
     path = first["loc"]
-    place = f"{where}: {_dotted(path)}" if path else str(where)
+    place = f"{where}: {_brief(_dotted(path))}" if path else str(where)
     if first["type"] == "extra_forbidden":
-        return unknown_name("key", str(path[-1]), _known_keys(spec, path[:-1]), where=place)
+        return unknown_name(
+            "key", _brief(str(path[-1])), _known_keys(spec, path[:-1]), where=place
+        )
     complaint = _complaint(first["type"], first["msg"], first["input"], first.get("ctx", {}))
     return InputError(complaint.what, where=place, remedy=complaint.remedy)
 
@@ -185,8 +209,7 @@ def _complaint(
         return _Complaint("this key is missing")
     demand = message.removeprefix("Input ").replace("tuple", "list")
     demand = demand.replace("dictionary", "table")
-    shown = list(value) if isinstance(value, tuple) else value
-    return _Complaint(f"{demand}, not {shown!r}")
+    return _Complaint(f"{demand}, not {_shown_value(value)}")
 
 
 def _dotted(path: Sequence[int | str]) -> str:

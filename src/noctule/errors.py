@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import unicodedata
 from collections.abc import Callable, Iterable
 
 
@@ -90,4 +91,16 @@ def unknown_name(
     hint = f"Did you mean '{guess}'? " if guess else ""
     return InputError(
         f"unknown {kind} '{name}'", where=where, remedy=f"{hint}Known: {', '.join(names)}."
+    )
+
+
+def shown(text: object) -> str:
+    r"""Text with marks in the place of what cannot be seen or would turn the line about.
+
+    >>> shown("a\u202eb\x00c")
+    'a\ufffdb\ufffdc'
+    """
+    return "".join(
+        "\ufffd" if unicodedata.category(one)[0] == "C" and one not in "\n\t" else one
+        for one in str(text)
     )

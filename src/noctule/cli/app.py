@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from noctule._version import __version__
-from noctule.errors import NoctuleError
+from noctule.errors import NoctuleError, shown
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+_MOST_SHOWN = 200
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,12 +25,27 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the program; user errors go to stderr without a traceback, with exit status 2."""
+    """Run the program; user errors go to stderr without a traceback, with exit status 2.
+
+    So do errors of the operating system, such as a folder that may not be read.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may not know every letter
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except NoctuleError as error:
-        typer.echo(f"noctule: {error}", err=True)
-        sys.exit(EXIT_USER_ERROR)
+        _complain(str(error))
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        name = "" if error.filename is None else f"{str(error.filename)[:_MOST_SHOWN]}: "
+        _complain(f"{name}{error.strerror}")
+
+
+def _complain(message: str) -> NoReturn:
+    typer.echo(f"noctule: {shown(message)}", err=True)
+    sys.exit(EXIT_USER_ERROR)
 
 
 def _version(wanted: bool) -> None:

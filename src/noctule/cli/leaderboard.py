@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from noctule.cli.app import EXIT_USER_ERROR, app
-from noctule.errors import InputError
+from noctule.errors import InputError, shown
 
 EXIT_DOES_NOT_HOLD = 1
 
@@ -47,7 +47,7 @@ def prepare(
         link=link,
         notes=notes,
     )
-    typer.echo(f"{out}: check it with: noctule leaderboard check {out}")
+    typer.echo(shown(f"{out}: check it with: noctule leaderboard check {out}"))
 
 
 @leaderboard_app.command()
@@ -68,7 +68,6 @@ def check(
 
     from noctule.leaderboard import check_submission
     from noctule.leaderboard.text import Checked, json_text, markdown_text, tables_of
-    from noctule.report.web.text import shown
 
     results = []
     for folder in submissions:
@@ -76,6 +75,9 @@ def check(
             results.append(Checked(str(folder), check_submission(folder)))
         except InputError as error:
             results.append(Checked(str(folder), error))
+        except OSError as error:  # the other folders are to be checked all the same
+            refused = InputError(f"cannot be read: {error.strerror or error}")
+            results.append(Checked(str(folder), refused))
     if format == "json":
         typer.echo(json_text(results), nl=False)
     elif format == "markdown":
@@ -116,4 +118,4 @@ def build(
         resamples=resamples,
         landmarks=landmarks,
     )
-    typer.echo(f"{len(pages)} pages: {out / 'index.html'}")
+    typer.echo(shown(f"{len(pages)} pages: {out / 'index.html'}"))

@@ -6,6 +6,7 @@ scan.py          the files of one condition, listed and compared
 read.py          a frozen set: the same images under every condition
 same.py          whether a benchmark asks for the pictures that were frozen
 evaluate.py      rows from a frozen set, into a run folder like any other
+folder.py        its folder while it is written
 names.py         what files of a frozen set are called
 manifest.py      what a frozen set was made from
 sums.py          the hashes of its files, and whether they still have them

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from noctule.benchmarks import Benchmark
 from noctule.data import Dataset
 from noctule.errors import InputError
 from noctule.execution import Report, run_jobs, usable_cores
+from noctule.frozen.folder import leftovers, locked, refuse_occupied, refuse_odd
 from noctule.frozen.layout import LABELS_FILE
 from noctule.frozen.manifest import (
     IMAGES_FILE,
@@ -36,12 +34,11 @@ from noctule.frozen.manifest import (
     refuse_other_set,
 )
 from noctule.frozen.plan import PIECES_FOLDER, Plan, planned, read_pictures
-from noctule.frozen.repair import damaged_files, good_files, reopen
+from noctule.frozen.repair import damaged_files, good_files, refuse_obstacle, reopen, root_files
 from noctule.frozen.sums import FileSum, hash_file, sum_of, sums_text
 from noctule.models import Preprocessing
 from noctule.store.disk import output_errors, temporaries_of, write_atomically
 
-LOCK_FILE = ".lock"
 FEW_IMAGES = 1000  # read sooner than processes are started
 KEPT = "Finished pieces are kept: give the same command again to go on."
 
@@ -106,16 +103,18 @@ def freeze(
         few = plan.dataset.in_memory or len(plan.dataset) < FEW_IMAGES
         readers = 1 if few else processes
         _run(_read_piece, plan, plan.pieces, readers, lambda advance: None)
-    with output_errors(folder, KEPT), _locked(folder):
-        if not _is_begun(folder, manifest):
-            _begin(plan, manifest)
-        elif (folder / SUMS_FILE).is_file():
+    with output_errors(folder, KEPT), locked(folder):
+        for leftover in leftovers(folder):
+            leftover.unlink(missing_ok=True)
+        if _is_begun(folder, manifest) and (folder / SUMS_FILE).is_file():
             _repair(plan, manifest, progress)
+        else:
+            # Again where it was begun: whatever has become of these files, the plan says them.
+            _begin(plan, manifest)
         if not (folder / SUMS_FILE).is_file():
             _write_missing(plan, processes, progress)
             _finish(plan, processes)
         shutil.rmtree(folder / PIECES_FOLDER, ignore_errors=True)
-    (folder / LOCK_FILE).unlink(missing_ok=True)
     return manifest
 
 
@@ -123,45 +122,8 @@ def _refuse_foreign(folder: Path, manifest: Manifest) -> None:
     """A folder that holds anything but a frozen set, or what a kill leaves of its beginning."""
     if folder.exists() and not folder.is_dir():
         raise InputError("is a file, not a folder", where=folder, remedy="Choose another.")
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if MANIFEST_FILE in names or _was_finished(folder, manifest):
-        return
-    ours = {path.name for path in temporaries_of(folder, "*")} | {
-        LOCK_FILE,
-        IMAGES_FILE,
-        LABELS_FILE,
-    }
-    if foreign := sorted(names - ours):
-        raise InputError(
-            f"is not empty and not a frozen set (it holds {foreign[0]})",
-            where=folder,
-            remedy="Choose an empty or new folder.",
-        )
-
-
-def _refuse_links(folder: Path) -> None:
-    """A link in what was begun could lead the writing anywhere."""
-    for place, folders, names in os.walk(folder):
-        for name in (*folders, *names):
-            if (link := Path(place) / name).is_symlink():
-                raise InputError(
-                    "is a link, and nothing in a frozen set is one",
-                    where=link,
-                    remedy="Remove it, and give the same command again.",
-                )
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        held = FileLock(folder / LOCK_FILE).acquire(timeout=0)
-    except Timeout as error:
-        raise InputError(
-            "another process is freezing into this folder", where=folder
-        ) from error
-    with held:
-        yield
+    if not ((folder / MANIFEST_FILE).is_file() or _was_finished(folder, manifest)):
+        refuse_occupied(folder)
 
 
 def _is_begun(folder: Path, manifest: Manifest) -> bool:
@@ -171,7 +133,7 @@ def _is_begun(folder: Path, manifest: Manifest) -> bool:
         if kept is None:
             return False
         refuse_other_set(kept, manifest, folder)
-    _refuse_links(folder)
+    refuse_odd(folder)
     return True
 
 
@@ -181,9 +143,10 @@ def _was_finished(folder: Path, manifest: Manifest) -> bool:
 
 
 def _begin(plan: Plan, manifest: Manifest) -> None:
+    """Write what lies beside the pictures; a folder in place of a file is found now."""
     folder = plan.target.folder
-    for leftover in temporaries_of(folder, "*"):
-        leftover.unlink(missing_ok=True)
+    for name in (SUMS_FILE, *root_files(plan)):
+        refuse_obstacle(folder, name)
     write_atomically(folder / IMAGES_FILE, images_text(plan.target.entries).encode())
     if plan.target.format == "npy":
         write_atomically(folder / LABELS_FILE, plan.target.labels())
@@ -199,13 +162,19 @@ def _repair(plan: Plan, manifest: Manifest, progress: Progress) -> None:
 
 def _write_missing(plan: Plan, processes: int, progress: Progress) -> None:
     pieces = plan.target.folder / PIECES_FOLDER
-    if plan.target.format == "npy" and plan.target.create_arrays(plan.picture_shape):
-        # An array that was not there holds nothing yet, whatever was written before.
-        shutil.rmtree(pieces, ignore_errors=True)
+    as_arrays = plan.target.format == "npy"
+    if as_arrays and plan.target.odd_arrays(plan.picture_shape):
+        # First the records go: a kill must not leave them beside new arrays, which are empty.
+        if pieces.exists():
+            shutil.rmtree(pieces)
+        plan.target.create_arrays(plan.picture_shape)
     pieces.mkdir(exist_ok=True)
     for leftover in temporaries_of(pieces, "*"):
         leftover.unlink(missing_ok=True)
-    missing = [images for images in plan.pieces if not plan.record(images).is_file()]
+    # Parts of arrays are compared with their hashes by the processes that write them.
+    missing = [
+        images for images in plan.pieces if as_arrays or not plan.record(images).is_file()
+    ]
     per_image = len(plan.target.benchmark.conditions)
     done = plan.num_pictures - per_image * sum(map(len, missing))
 
@@ -243,6 +212,9 @@ def _read_piece(plan: Plan, images: range, device: torch.device, report: Report)
 def _write_piece(plan: Plan, images: range, device: torch.device, report: Report) -> None:
     """Write the pictures of a piece under every condition, then its record."""
     del device
+    if plan.target.format == "npy" and _is_recorded(plan, images):
+        report(len(images) * len(plan.target.benchmark.conditions))
+        return
     pictures = read_pictures(plan, images)
     ids = [plan.dataset.ids[index] for index in images]
     sums: list[FileSum] = []
@@ -257,18 +229,28 @@ def _write_piece(plan: Plan, images: range, device: torch.device, report: Report
         write_atomically(plan.record(images), sums_text(sums))
 
 
+def _is_recorded(plan: Plan, images: range) -> bool:
+    """Whether the parts of arrays that a piece is have the hashes in its record."""
+    record = plan.record(images)
+    return record.is_file() and record.read_bytes() == sums_text(
+        plan.target.part_sums(images, plan.picture_shape)
+    )
+
+
 def _hash_array(plan: Plan, name: str, device: torch.device, report: Report) -> None:
     del device
     report(hash_file(plan.target.folder, name))
 
 
 def _finish(plan: Plan, processes: int) -> None:
-    """SHA256SUMS from the records of the pieces; with it the set is complete."""
+    """SHA256SUMS from the hashes of arrays or from the records of the pieces of files."""
     folder = plan.target.folder
     sums = [hash_file(folder, name) for name in (MANIFEST_FILE, IMAGES_FILE)]
+    records: list[bytes] = []
     if plan.target.format == "npy":
         arrays = [LABELS_FILE, *plan.target.array_names]
         _run(_hash_array, plan, arrays, processes, sums.append)
         sums.sort(key=lambda one: one.path)
-    records = [plan.record(images).read_bytes() for images in plan.pieces]
+    else:
+        records = [plan.record(images).read_bytes() for images in plan.pieces]
     write_atomically(folder / SUMS_FILE, sums_text(sums) + b"".join(records))

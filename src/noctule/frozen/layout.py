@@ -63,6 +63,14 @@ class Layout:
     places: Mapping[Condition, Place]
 
 
+def refuse_no_folder(folder: Path) -> None:
+    """Raise InputError if a frozen set's folder is not there, or is a file."""
+    if not folder.is_dir():
+        if folder.exists():
+            raise InputError("is a file, not a folder of a frozen set", where=folder)
+        raise missing_path(folder, "folder")
+
+
 def find_layout(folder: Path, benchmark: Benchmark, manifest: Manifest | None) -> Layout:
     """Where the conditions of a benchmark lie.
 
@@ -72,12 +80,8 @@ def find_layout(folder: Path, benchmark: Benchmark, manifest: Manifest | None) -
         manifest: the frozen set's, if it has one.
 
     Raises:
-        InputError: the folder is not there, or lacks conditions or labels, which are named.
+        InputError: the folder lacks conditions or labels, which are named.
     """
-    if not folder.is_dir():
-        if folder.exists():
-            raise InputError("is a file, not a folder of a frozen set", where=folder)
-        raise missing_path(folder, "folder")
     kind = _kind(folder, benchmark, manifest)
     found = {
         condition: _array_place(folder, condition, manifest)

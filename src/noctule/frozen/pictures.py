@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
 from collections.abc import Callable, Sequence
@@ -14,10 +15,11 @@ from PIL import Image
 
 from noctule.data import Dataset
 from noctule.data.arrays import load_npy
-from noctule.data.decode import decode_file
+from noctule.data.decode import decode_bytes, decode_file
 from noctule.data.files import FileDataset
 from noctule.errors import InputError, UnreadableImageError
-from noctule.frozen.names import shard_key, shard_name
+from noctule.frozen.names import SHARD_SIZE, shard_key, shard_name
+from noctule.frozen.sums import CHANGED, DIGEST_BYTES, hash_file
 
 
 class Pictures(Protocol):
@@ -40,15 +42,26 @@ class FilePictures:
     Args:
         root: the condition's folder.
         names: path of each picture relative to it.
+        digests: the SHA-256 that each file must have, 32 bytes each; None asks for none.
     """
 
-    def __init__(self, root: Path, names: Sequence[str]) -> None:
+    def __init__(self, root: Path, names: Sequence[str], digests: bytes | None = None) -> None:
         self.root = root
         self.names = names
+        self.digests = digests
 
     def read(self, index: int) -> Image.Image:
         """Picture `index`, decoded like any other image file."""
-        return decode_file(self.file(index), self.names[index])
+        file, name = self.file(index), self.names[index]
+        if self.digests is None or not file.is_file():
+            return decode_file(file, name)
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise UnreadableImageError(name, f"{error.strerror}", where=file) from error
+        if hashlib.sha256(content).digest() != digest_at(self.digests, index):
+            raise UnreadableImageError(name, CHANGED, where=file)
+        return decode_bytes(content, name)
 
     def file(self, index: int) -> Path:
         """The file of picture `index`."""
@@ -96,15 +109,18 @@ class ShardPictures:
     Args:
         root: the condition's folder.
         suffix: of the members that are pictures.
+        digests: the SHA-256 that each shard must have, 32 bytes each.
     """
 
-    def __init__(self, root: Path, suffix: str) -> None:
+    def __init__(self, root: Path, suffix: str, digests: bytes) -> None:
         self.root = root
         self.suffix = suffix
+        self.digests = digests
+        self._changed: set[str] = set()
         self._open: tuple[str, tarfile.TarFile] | None = None
 
     def __reduce__(self) -> tuple[Callable[..., ShardPictures], tuple[Any, ...]]:
-        return ShardPictures, (self.root, self.suffix)
+        return ShardPictures, (self.root, self.suffix, self.digests)
 
     def __del__(self) -> None:
         self._close()
@@ -113,7 +129,7 @@ class ShardPictures:
         """Picture `index`, from its shard."""
         member = f"{shard_key(index)}.{self.suffix}"
         try:
-            stream = self._shard(shard_name(index)).extractfile(member)
+            stream = self._shard(index).extractfile(member)
             if stream is None:
                 raise KeyError(member)
             return decoded(stream)
@@ -125,13 +141,23 @@ class ShardPictures:
         """The shard of picture `index`."""
         return self.root / shard_name(index)
 
-    def _shard(self, name: str) -> tarfile.TarFile:
+    def _shard(self, index: int) -> tarfile.TarFile:
         """The shard; one stays open, as the next picture is most likely in it."""
+        name = shard_name(index)
         if self._open is None or self._open[0] != name:
             self._close()
+            self._refuse_changed(name, index)
             # It stays open for the next pictures, and is closed with this object.
             self._open = (name, tarfile.open(self.root / name, "r:"))  # noqa: SIM115
         return self._open[1]
+
+    def _refuse_changed(self, name: str, index: int) -> None:
+        if name not in self._changed:
+            due = digest_at(self.digests, index // SHARD_SIZE)
+            if hash_file(self.root, name).sha256 == due.hex():
+                return
+            self._changed.add(name)
+        raise ValueError(CHANGED)
 
     def _close(self) -> None:
         if self._open is not None:
@@ -160,6 +186,11 @@ class DatasetPictures:
         if isinstance(self.dataset, FileDataset):
             return self.dataset.file(self.indices[index])
         return None
+
+
+def digest_at(digests: bytes, index: int) -> bytes:
+    """One of many hashes."""
+    return digests[DIGEST_BYTES * index : DIGEST_BYTES * (index + 1)]
 
 
 def open_images(file: Path) -> NDArray[np.uint8]:

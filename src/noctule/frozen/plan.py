@@ -12,6 +12,7 @@ from torch import Tensor
 from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.corruptions.checks import MIN_SIDE_PX
 from noctule.data import Dataset, open_dataset
+from noctule.data.decode import LARGEST_PX
 from noctule.data.files import FileDataset
 from noctule.errors import InputError, UnreadableImageError, unknown_name
 from noctule.evaluation import TRIAL_IMAGES
@@ -69,7 +70,8 @@ def planned(
         refuse_nested(Path(data).expanduser(), out)
     dataset = open_dataset(data)
     if isinstance(dataset, FileDataset):
-        refuse_nested(dataset.root, out)
+        for place in data_folders(dataset):
+            refuse_nested(place, out)
     _check_format(format, quality)
     check_published_names(spec)
     entries = image_entries(dataset)
@@ -114,7 +116,8 @@ class Unpadded(Preprocessing):
 
         Raises:
             UnreadableImageError: the crop is larger than the resized picture, and would fill it
-                up with black; with the fit "contain", filling is what is wanted.
+                up with black; with the fit "contain", filling is what is wanted. Or the
+                picture would have more than `LARGEST_PX`.
         """
         width, height = self._resized_size(image.width, image.height)
         crop_height, crop_width = self.crop_px or (0, 0)
@@ -123,6 +126,13 @@ class Unpadded(Preprocessing):
                 "",
                 f"it has {height} × {width} px, fewer than the crop's {crop_height} × "
                 f"{crop_width}; give another --crop or --resize",
+            )
+        made_height, made_width = self.crop_px or (height, width)
+        if made_height * made_width > LARGEST_PX:
+            raise UnreadableImageError(
+                "",
+                f"it would be resized to {made_height} × {made_width} px, more than "
+                f"{LARGEST_PX:,} pixels; give a smaller --resize or --crop",
             )
         return super().picture(image)
 
@@ -141,6 +151,17 @@ def refuse_nested(data: Path, out: Path) -> None:
         raise InputError(
             f"{inside}, {data}", where=out, remedy="Choose a folder beside the data."
         )
+
+
+def data_folders(dataset: FileDataset) -> list[Path]:
+    """The root of a dataset, then every folder on the way to a file; some may be links."""
+    found = {dataset.root: None}
+    for index in range(len(dataset)):
+        place = dataset.file(index).parent
+        while place not in found:
+            found[place] = None
+            place = place.parent
+    return list(found)
 
 
 def default_preprocessing(dataset: Dataset) -> Preprocessing:

@@ -149,14 +149,18 @@ def array_pictures(place: Place, num_images: int, contents: Contents) -> ArrayPi
             where=place.path,
             remedy="It is cut short or of other data: fetch or freeze it again.",
         )
-    digest = _sha256(place.path, place.path.stat().st_mtime_ns)
+    digest = array_sha256(place.path)
     contents.digests.append(f"{place.path.name} {images.shape} {place.block} {digest}")
     return ArrayPictures(place.path, place.block * num_images, num_images)
 
 
+def array_sha256(file: Path) -> str:
+    """Of the contents, once for all the blocks of a file as it was changed last."""
+    return _sha256(file, file.stat().st_mtime_ns)
+
+
 @functools.lru_cache(maxsize=64)
 def _sha256(file: Path, changed_ns: int) -> str:
-    """Of the contents, once for all the blocks of a file as it was changed last."""
     del changed_ns
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()

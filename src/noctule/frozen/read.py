@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,26 +13,29 @@ from noctule.benchmarks import Benchmark, Condition
 from noctule.data import Dataset
 from noctule.data.files import base_name
 from noctule.errors import InputError, UnreadableImageError
-from noctule.frozen.layout import LABELS_FILE, find_layout
+from noctule.frozen.layout import LABELS_FILE, Layout, find_layout, refuse_no_folder
 from noctule.frozen.manifest import (
     IMAGES_FILE,
     MANIFEST_FILE,
     SUMS_FILE,
+    ImageEntry,
     Manifest,
     read_images,
     read_manifest,
 )
+from noctule.frozen.names import SHARD_SIZE, shard_name
 from noctule.frozen.pictures import DatasetPictures, FilePictures, Pictures, ShardPictures
 from noctule.frozen.published import (
     Contents,
     Images,
     array_pictures,
+    array_sha256,
     published_arrays,
     published_folders,
 )
 from noctule.frozen.same import refuse_other_pictures
 from noctule.frozen.scan import list_condition, names_in_order
-from noctule.frozen.sums import AGAIN, refuse_changed
+from noctule.frozen.sums import AGAIN, digests_by_place, refuse_changed, sum_of
 from noctule.frozen.write import suffix_of
 from noctule.store.identity import RUN_FILE
 
@@ -131,10 +134,12 @@ def open_frozen(
     Raises:
         InputError: conditions, images or classes are missing or too many, which are named; an
             array has another shape or is damaged; or what noctule wrote is not finished, has a
-            manifest, list of images or labels that are not what was written, or is of other
-            corruptions than the benchmark's.
+            manifest, list of images, labels or arrays that are not what was written, or is of
+            other corruptions than the benchmark's. Changed pictures in files and shards are
+            found when they are read: `UnreadableImageError`.
     """
     folder = Path(folder).expanduser()
+    refuse_no_folder(folder)
     manifest = read_manifest(folder)
     if manifest is None:
         if (folder / RUN_FILE).is_file():
@@ -172,17 +177,14 @@ def _open_own(folder: Path, benchmark: Benchmark, manifest: Manifest) -> FrozenS
         raise InputError("lacks its uncorrupted images", where=folder, remedy=AGAIN)
     entries = read_images(folder, manifest)
     contents = Contents(digests=[hashlib.sha256((folder / SUMS_FILE).read_bytes()).hexdigest()])
-    for condition, place in layout.places.items():
-        if layout.kind == "arrays":
+    if layout.kind == "arrays":
+        _refuse_changed_arrays(folder, layout)
+        for condition, place in layout.places.items():
             contents.pictures[condition] = array_pictures(place, len(entries), contents)
-        elif layout.kind == "shards":
-            suffix = suffix_of(manifest.encoder)
-            contents.pictures[condition] = ShardPictures(place.path, suffix)
-        else:
-            keys = [f"{entry.folder}/{entry.name}" for entry in entries]
-            found = list_condition(place.path, with_sizes=False)
-            names = names_in_order(keys, found, place.path, "the manifest", AGAIN)
-            contents.pictures[condition] = FilePictures(place.path, names)
+    elif layout.kind == "shards":
+        contents.pictures = _shards(folder, layout, manifest, len(entries))
+    else:
+        contents.pictures = _files(folder, layout, manifest, entries)
     images = Images(
         [entry.id for entry in entries],
         [entry.label for entry in entries],
@@ -198,6 +200,50 @@ def _open_own(folder: Path, benchmark: Benchmark, manifest: Manifest) -> FrozenS
         clean_from="folder",
         manifest=manifest,
     )
+
+
+def _refuse_changed_arrays(folder: Path, layout: Layout) -> None:
+    for file in {place.path for place in layout.places.values()}:
+        if array_sha256(file) != sum_of(folder, file.name):
+            what = f"is not what was written: its hash is not that in {SUMS_FILE}"
+            raise InputError(what, where=file, remedy=AGAIN)
+
+
+def _shards(
+    folder: Path, layout: Layout, manifest: Manifest, num_images: int
+) -> dict[Condition, Pictures]:
+    suffix = suffix_of(manifest.encoder)
+    names = [shard_name(first) for first in range(0, num_images, SHARD_SIZE)]
+    digests = _digests(folder, layout, names)
+    return {
+        condition: ShardPictures(place.path, suffix, digests[condition])
+        for condition, place in layout.places.items()
+    }
+
+
+def _files(
+    folder: Path, layout: Layout, manifest: Manifest, entries: Sequence[ImageEntry]
+) -> dict[Condition, Pictures]:
+    keys = [f"{entry.folder}/{entry.name}" for entry in entries]
+    names = [f"{key}.{suffix_of(manifest.encoder)}" for key in keys]
+    for place in layout.places.values():
+        found = list_condition(place.path, with_sizes=False)
+        names_in_order(keys, found, place.path, "the manifest", AGAIN)
+    digests = _digests(folder, layout, names)
+    return {
+        condition: FilePictures(place.path, names, digests[condition])
+        for condition, place in layout.places.items()
+    }
+
+
+def _digests(folder: Path, layout: Layout, names: Sequence[str]) -> dict[Condition, bytes]:
+    """The hashes that the files of each condition must have, in the order of their names."""
+    place_of = {
+        condition: place.path.relative_to(folder).as_posix()
+        for condition, place in layout.places.items()
+    }
+    digests = digests_by_place(folder, place_of.values(), names)
+    return {condition: digests[place] for condition, place in place_of.items()}
 
 
 def _open_published(folder: Path, benchmark: Benchmark, data: Dataset | None) -> FrozenSet:

@@ -39,10 +39,15 @@ def files_of(plan: Plan, images: range) -> list[str]:
 
 def damaged_files(plan: Plan, good: Mapping[str, str]) -> list[str]:
     """The files that a finished set should have and that are not good."""
-    small = [MANIFEST_FILE, IMAGES_FILE]
-    small += [LABELS_FILE] if plan.target.format == "npy" else []
-    due = dict.fromkeys(name for images in plan.pieces for name in files_of(plan, images))
-    return [name for name in (*small, *due) if name not in good]
+    files = (name for images in plan.pieces for name in files_of(plan, images))
+    due = dict.fromkeys((*root_files(plan), *files))
+    return [name for name in due if name not in good]
+
+
+def root_files(plan: Plan) -> list[str]:
+    """The files that lie in the set's folder itself, without SHA256SUMS."""
+    arrays = [LABELS_FILE, *plan.target.array_names] if plan.target.format == "npy" else []
+    return [MANIFEST_FILE, IMAGES_FILE, *arrays]
 
 
 def reopen(
@@ -63,7 +68,7 @@ def reopen(
     """
     folder = plan.target.folder
     for name in damaged:
-        _refuse_obstacle(folder, name)
+        refuse_obstacle(folder, name)
     begin()
     shutil.rmtree(folder / PIECES_FOLDER, ignore_errors=True)
     (folder / PIECES_FOLDER).mkdir()
@@ -71,7 +76,11 @@ def reopen(
     for images in plan.pieces:
         names = files_of(plan, images)
         if all(name in good for name in names):
-            sums = [] if as_arrays else [FileSum(good[name], name) for name in names]
+            sums = (
+                plan.target.part_sums(images, plan.picture_shape)
+                if as_arrays
+                else [FileSum(good[name], name) for name in names]
+            )
             write_atomically(plan.record(images), sums_text(sums))
     for name in plan.target.array_names if as_arrays else ():
         if name not in good:
@@ -79,8 +88,12 @@ def reopen(
     (folder / SUMS_FILE).unlink(missing_ok=True)
 
 
-def _refuse_obstacle(folder: Path, name: str) -> None:
-    """What cannot be written over: a folder in place of the file, or a file of its folders."""
+def refuse_obstacle(folder: Path, name: str) -> None:
+    """What cannot be written over: a folder in place of the file, or a file of its folders.
+
+    Raises:
+        InputError: it is there; it is named.
+    """
     above = (folder / parent for parent in PurePosixPath(name).parents)
     obstacles = [place for place in above if place.is_file()]
     if (folder / name).is_dir():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from noctule.errors import InputError
@@ -15,6 +17,12 @@ from noctule.execution import usable_cores
 from noctule.frozen.manifest import SUMS_FILE
 
 AGAIN = "Give the command that froze it again: it writes what is missing or damaged anew."
+
+CHANGED = (
+    f"it is not what was written: its hash is not that in {SUMS_FILE}; "
+    "given again, the command that froze it writes it anew"
+)
+DIGEST_BYTES = 32
 
 State = Literal["good", "missing", "changed"]
 
@@ -29,9 +37,15 @@ class FileSum(NamedTuple):
 
 
 def hash_file(folder: Path, name: str) -> FileSum:
-    """The SHA-256 of a file of the set."""
-    with (folder / name).open("rb") as stream:
+    """The SHA-256 of a file of the set; OSError if it is no file: a pipe would never end."""
+    with _opened(folder / name) as stream:
         return FileSum(hashlib.file_digest(stream, "sha256").hexdigest(), name)
+
+
+def _opened(path: Path) -> io.BufferedReader:
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("it is not a regular file")
+    return path.open("rb")
 
 
 def sums_text(sums: Sequence[FileSum]) -> bytes:
@@ -48,6 +62,36 @@ def read_sums(folder: Path) -> dict[str, str]:
     return {one.path: one.sha256 for one in _entries(folder / SUMS_FILE)}
 
 
+def digests_by_place(
+    folder: Path, places: Iterable[str], names: Sequence[str]
+) -> dict[str, bytes]:
+    """The hashes of files that are called alike in several folders, 32 bytes each.
+
+    Millions of hashes as text, by path, would fill a gigabyte.
+
+    Args:
+        folder: the frozen set.
+        places: folders in it.
+        names: paths of the files relative to each of these, all of one depth.
+
+    Returns:
+        By place, the hashes in the order of the names; 0, which is no file's, where
+        SHA256SUMS has none.
+
+    Raises:
+        InputError: SHA256SUMS cannot be read, or names a file outside the folder.
+    """
+    digests = {place: bytearray(DIGEST_BYTES * len(names)) for place in places}
+    start_of = {name: DIGEST_BYTES * index for index, name in enumerate(names)}
+    depth = names[0].count("/") + 1
+    for one in _entries(folder / SUMS_FILE):
+        place, *parts = one.path.rsplit("/", depth)
+        start = start_of.get("/".join(parts))
+        if start is not None and place in digests:
+            digests[place][start : start + DIGEST_BYTES] = bytes.fromhex(one.sha256)
+    return {place: bytes(digest) for place, digest in digests.items()}
+
+
 def sum_of(folder: Path, name: str) -> str | None:
     """The hash that one file should have; None if that cannot be found out."""
     try:
@@ -61,24 +105,27 @@ def sum_of(folder: Path, name: str) -> str | None:
 def _entries(path: Path) -> Iterator[FileSum]:
     number, line = 0, "\n"
     try:
-        with path.open(encoding="utf-8", newline="\n") as file:
+        with io.TextIOWrapper(_opened(path), encoding="utf-8", newline="\n") as file:
             for number, line in enumerate(file, start=1):
                 if line.endswith("\n"):
-                    yield _parsed(line[:-1], f"{path}, line {number}")
+                    yield _parsed(line[:-1], path, number)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read: {error}", where=path, remedy=AGAIN) from error
     if not line.endswith("\n"):
         raise InputError("is cut short: its last line does not end", where=path, remedy=AGAIN)
 
 
-def _parsed(line: str, where: str) -> FileSum:
+def _parsed(line: str, path: Path, number: int) -> FileSum:
     match = _LINE.fullmatch(line)
     if match is None:
+        where = f"{path}, line {number}"
         raise InputError("is not a hash and a name", where=where, remedy=AGAIN)
-    name = PurePosixPath(match[2])
-    if name.is_absolute() or ".." in name.parts:
-        raise InputError(f"'{name}' is outside of the frozen set", where=where)
-    return FileSum(match[1], match[2])
+    sha256, name = match.groups()
+    if name.startswith("/") or ".." in name.split("/"):
+        raise InputError(
+            f"'{name}' is outside of the frozen set", where=f"{path}, line {number}"
+        )
+    return FileSum(sha256, name)
 
 
 def refuse_changed(folder: Path, names: Sequence[str]) -> None:

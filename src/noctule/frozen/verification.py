@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from noctule.benchmarks import Condition
 from noctule.errors import InputError
+from noctule.frozen.layout import refuse_no_folder
 from noctule.frozen.manifest import MANIFEST_FILE, SUMS_FILE, Manifest, read_manifest
 from noctule.frozen.read import FrozenSet, open_frozen
 from noctule.frozen.sums import AGAIN, read_sums, states_of
@@ -56,7 +57,8 @@ def verify(
     Args:
         folder: what `noctule freeze` wrote.
         again: so many pictures, chosen by key, are also made again from the uncorrupted ones
-            and compared to the bit, if all files are as they were.
+            and compared to the bit, if all files are as they were; each once if there are no
+            more.
         progress: called with (files done, files in all).
 
     Raises:
@@ -70,14 +72,19 @@ def verify(
     missing = [name for name, state in states.items() if state == "missing"]
     changed = [name for name, state in states.items() if state == "changed"]
     extra = sorted(name for name in _files(folder) if name not in sums and name != SUMS_FILE)
-    remade = again if not missing and not changed else 0
-    differing = _differing(open_frozen(folder), manifest, remade) if remade else ()
+    differing: list[str] = []
+    chosen: list[tuple[Condition, int]] = []
+    if again and not missing and not changed:
+        frozen = open_frozen(folder)
+        chosen = _chosen(frozen, manifest.seed, again)
+        differing = list(_differing(frozen, manifest.seed, chosen))
     return Verification(
-        len(sums), tuple(missing), tuple(changed), tuple(extra), remade, tuple(differing)
+        len(sums), tuple(missing), tuple(changed), tuple(extra), len(chosen), tuple(differing)
     )
 
 
 def _manifest(folder: Path, again: int) -> Manifest:
+    refuse_no_folder(folder)
     manifest = read_manifest(folder)
     if manifest is None:
         raise InputError(f"is not a frozen set: it has no {MANIFEST_FILE}", where=folder)
@@ -102,18 +109,25 @@ def _files(folder: Path) -> Iterator[str]:
             yield (Path(place) / name).relative_to(folder).as_posix()
 
 
-def _differing(frozen: FrozenSet, manifest: Manifest, count: int) -> Iterator[str]:
-    """Those of some pictures, chosen by key, that are not made again as they are stored."""
+def _chosen(frozen: FrozenSet, seed: int, count: int) -> list[tuple[Condition, int]]:
+    """Some corrupted pictures, chosen by key; every one if there are no more than asked for."""
     conditions = [one for one in frozen.pictures if one.corruption is not None]
-    ((words_a, words_b),) = image_words([key_of("verify", manifest.seed)], range(count))
+    if count >= len(conditions) * len(frozen):
+        return [(one, index) for one in conditions for index in range(len(frozen))]
+    ((words_a, words_b),) = image_words([key_of("verify", seed)], range(count))
     which = integers(words_a, 0, len(conditions) - 1).tolist()
     images = integers(words_b, 0, len(frozen) - 1).tolist()
-    for number, index in zip(which, images, strict=True):
-        condition, image_id = conditions[number], frozen.ids[index]
+    return [(conditions[number], index) for number, index in zip(which, images, strict=True)]
+
+
+def _differing(
+    frozen: FrozenSet, seed: int, chosen: Sequence[tuple[Condition, int]]
+) -> Iterator[str]:
+    """Those of some pictures that are not made again as they are stored."""
+    for condition, index in chosen:
+        image_id = frozen.ids[index]
         clean = _stored(frozen, Condition(), index)
-        remade = frozen.benchmark.corrupt(
-            condition, clean[None], ids=[image_id], seed=manifest.seed
-        )
+        remade = frozen.benchmark.corrupt(condition, clean[None], ids=[image_id], seed=seed)
         if not torch.equal(remade[0], _stored(frozen, condition, index)):
             yield f"{condition}/{image_id}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -67,11 +68,10 @@ class Target:
             pictures: uint8 (len(images), channels, height, width).
 
         Returns:
-            The hashes of the files; none for arrays, which are of many such parts.
+            The hashes of the files; of arrays that of the part, by the condition's folder.
         """
         if self.format == "npy":
-            self._write_part(condition, images, pictures)
-            return []
+            return [self._write_part(condition, images, pictures)]
         paths = self.paths(condition, images)
         if self.format == "webdataset":
             return [self._write_file(paths[0], self._shard(condition, images, pictures))]
@@ -109,46 +109,91 @@ class Target:
                     shard.addfile(member, io.BytesIO(content))
         return stream.getvalue()
 
-    def _write_part(self, condition: Condition, images: range, pictures: Tensor) -> None:
+    def _write_part(self, condition: Condition, images: range, pictures: Tensor) -> FileSum:
         """Put pictures into their place in an array that is there already."""
+        content = pictures.permute(0, 2, 3, 1).contiguous().numpy()
+        # Written and not mapped: a full disk is an error then, and no crash.
+        with (self.folder / array_name(condition)).open("r+b") as stream:
+            stream.seek(self._offset(condition, images, tuple(pictures.shape[1:])))
+            stream.write(content.data)
+        return FileSum(hashlib.sha256(content.data).hexdigest(), condition_folder(condition))
+
+    def part_sums(self, images: range, shape: tuple[int, ...]) -> list[FileSum]:
+        """The hashes of what arrays hold of these images, as `write` gives them.
+
+        Args:
+            images: their indices in the set.
+            shape: channels, height and width of a picture.
+        """
+        sums = []
+        for condition in self.benchmark.conditions:
+            with (self.folder / array_name(condition)).open("rb") as stream:
+                stream.seek(self._offset(condition, images, shape))
+                content = stream.read(len(images) * math.prod(shape))
+            sums.append(
+                FileSum(hashlib.sha256(content).hexdigest(), condition_folder(condition))
+            )
+        return sums
+
+    def _offset(self, condition: Condition, images: range, shape: tuple[int, ...]) -> int:
+        """Where the first of these pictures lies in the condition's array, in bytes."""
         levels = self.benchmark.levels
         block = levels.index(condition.level) if levels and condition.level else 0
-        content = pictures.permute(0, 2, 3, 1).contiguous().numpy()
         first = block * len(self.entries) + images.start
-        file = self.folder / array_name(condition)
-        header_bytes = file.stat().st_size - self._pictures_in(condition) * content[0].nbytes
-        # Written and not mapped: a full disk is an error then, and no crash.
-        with file.open("r+b") as stream:
-            stream.seek(header_bytes + first * content[0].nbytes)
-            stream.write(content.data)
+        return len(self._header(condition, shape)) + first * math.prod(shape)
+
+    def _header(self, condition: Condition, shape: tuple[int, ...]) -> bytes:
+        channels, height, width = shape
+        whole = (self._pictures_in(condition), height, width, channels)
+        header = io.BytesIO()
+        described = {"descr": "|u1", "fortran_order": False, "shape": whole}
+        np.lib.format.write_array_header_1_0(header, described)
+        return header.getvalue()
 
     def _pictures_in(self, condition: Condition) -> int:
         blocks = len(self.benchmark.levels or (None,)) if condition.corruption else 1
         return blocks * len(self.entries)
 
-    def create_arrays(self, shape: tuple[int, ...]) -> bool:
-        """Make the arrays of all conditions, empty; whether one was not there yet.
+    def odd_arrays(self, shape: tuple[int, ...]) -> dict[str, Condition]:
+        """The arrays that are not there, or not with the header and the length they must have.
+
+        Args:
+            shape: channels, height and width of a picture.
+
+        Returns:
+            One condition of each, by the file's name.
+        """
+        return {
+            array_name(condition): condition
+            for condition in self.benchmark.conditions
+            if not self._fits(condition, shape)
+        }
+
+    def _fits(self, condition: Condition, shape: tuple[int, ...]) -> bool:
+        header = self._header(condition, shape)
+        size = len(header) + self._pictures_in(condition) * math.prod(shape)
+        try:
+            with (self.folder / array_name(condition)).open("rb") as stream:
+                return (
+                    stream.read(len(header)) == header
+                    and os.fstat(stream.fileno()).st_size == size
+                )
+        except FileNotFoundError:
+            return False
+
+    def create_arrays(self, shape: tuple[int, ...]) -> None:
+        """Make the arrays that are not as they must be anew, empty.
 
         Args:
             shape: channels, height and width of a picture.
         """
-        created = False
-        channels, height, width = shape
-        for condition in self.benchmark.conditions:
-            file = self.folder / array_name(condition)
-            if file.exists():
-                continue
-            whole = (self._pictures_in(condition), height, width, channels)
-            header = io.BytesIO()
-            described = {"descr": "|u1", "fortran_order": False, "shape": whole}
-            np.lib.format.write_array_header_1_0(header, described)
-            temporary = file.with_name(f".{file.name}.tmp")
+        for name, condition in self.odd_arrays(shape).items():
+            header = self._header(condition, shape)
+            temporary = self.folder / f".{name}.tmp"
             with temporary.open("wb") as stream:
-                stream.write(header.getvalue())
-                stream.truncate(len(header.getvalue()) + int(np.prod(whole)))
-            temporary.replace(file)
-            created = True
-        return created
+                stream.write(header)
+                stream.truncate(len(header) + self._pictures_in(condition) * math.prod(shape))
+            temporary.replace(self.folder / name)
 
     @property
     def array_names(self) -> list[str]:

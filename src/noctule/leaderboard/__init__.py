@@ -4,6 +4,7 @@ submission.py   what a submission is: submission.toml and a run folder
 folder.py       its files, bounded and refused before anything is read
 rows.py         its rows, read with bounds, and what no honest row can be
 lines.py        what a check finds
+settings.py     benchmark, seed, data and pictures of a run against its track
 checks.py       every claim against the rows: holds, does not hold, cannot be verified
 architecture.py the claimed architecture against what the run recorded
 tracks.py       what is ranked together: benchmark, data, seed, architecture (tracks.toml)

@@ -9,18 +9,20 @@ built: a submission cannot name code to run.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from noctule.leaderboard.lines import Line, failed, judged, unverified
+from noctule.leaderboard.lines import Line, brief, failed, judged, unverified
 from noctule.models.fingerprint import architecture_fingerprint
 from noctule.models.shipped import SHIPPED
 from noctule.models.small_nets import ARCHITECTURES
 
 _LARGEST_SIDE_PX = 2048
+MOST_PARAMETERS = 10**15
 _PREFIX = "torchvision:"
 
 
@@ -32,13 +34,22 @@ def canonical(architecture: str) -> str | None:
     >>> canonical("ResNet-50"), canonical("PatchResNet"), canonical("my.module:function")
     ('torchvision:resnet50', 'photo-patches', None)
     """
+    plain = _plain(architecture)
     for name, own in SHIPPED.items():
-        if architecture in (name, own):
+        if plain in (_plain(name), _plain(own)):
             return name
-    name = architecture.removeprefix(_PREFIX).partition("@")[0]
-    plain = name.lower().replace("-", "").replace("_", "")
-    known = {one.replace("_", ""): one for one in _torchvision_names()}
-    return f"{_PREFIX}{known[plain]}" if plain in known else None
+    name = plain.removeprefix(_PREFIX).partition("@")[0]
+    exact = architecture.strip().removeprefix(_PREFIX).partition("@")[0]
+    # Without its hyphens regnet_x_1_6gf would be regnet_x_16gf: what is not clear has no name.
+    found = [one for one in _torchvision_names() if one == exact] or [
+        one for one in _torchvision_names() if _plain(one) == name
+    ]
+    return f"{_PREFIX}{found[0]}" if len(found) == 1 else None
+
+
+def _plain(name: str) -> str:
+    """As people mean it: capitals, spaces, dots and hyphens tell no architectures apart."""
+    return re.sub(r"[\s._-]", "", name.casefold())
 
 
 def architecture_lines(
@@ -61,17 +72,43 @@ def architecture_lines(
     if len(prints) > 1:
         return [failed("architecture", "the starts of the run were of different networks")]
     if not prints:
-        told = model.get("architecture")
+        told = brief(str(model.get("architecture")))
         why = f"'{claimed}' is claimed and the run says '{told}', but it noted no fingerprint"
         lines = [unverified("architecture", why)]
     else:
         lines = [_compared(claimed, prints[0], model, classes)]
+    lines += _noted_lines(claimed, prints, model, classes)
     if parameters is not None:
         if prints:
             lines.append(judged("parameters", parameters, prints[0]["parameters"]))
         else:
             lines.append(unverified("parameters", f"{parameters:,} are claimed"))
     return lines
+
+
+def _noted_lines(
+    claimed: str,
+    prints: Sequence[Mapping[str, Any]],
+    model: Mapping[str, Any],
+    classes: int,
+) -> Iterator[Line]:
+    """The claim against the architecture that run.json names, if noctule knows that one."""
+    noted = str(model.get("architecture"))
+    name, line = canonical(noted), "architecture in run.json"
+    if name is None:
+        return
+    # timm has networks of the same names as torchvision, and tags behind a dot.
+    short = claimed.strip().removeprefix("timm:").partition(".")[0]
+    if name in (canonical(claimed), canonical(short)):
+        yield Line(line, "holds", f"'{brief(noted)}'")
+    elif (
+        canonical(claimed) is None
+        and prints
+        and _compared(noted, prints[0], model, classes).state == "does not hold"
+    ):
+        yield unverified(line, f"'{brief(noted)}', and its parameters are of other shapes")
+    else:
+        yield failed(line, f"'{brief(noted)}', where '{claimed}' is claimed")
 
 
 def recorded_parameters(starts: Sequence[Mapping[str, Any]]) -> int | None:
@@ -87,7 +124,9 @@ def _recorded(starts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         one = start.get("architecture_fingerprint")
         if not isinstance(one, dict) or one in found:
             continue
-        if type(one.get("parameters")) is int and isinstance(one.get("shapes_sha256"), str):
+        count = one.get("parameters")
+        sane = type(count) is int and 0 <= count <= MOST_PARAMETERS
+        if sane and isinstance(one.get("shapes_sha256"), str):
             found.append(one)
     return found
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from noctule.errors import InputError
 from noctule.leaderboard import rows as rows_of
 from noctule.leaderboard.architecture import architecture_lines, canonical
 from noctule.leaderboard.folder import RUN_FILE, list_files, read_record, read_starts
-from noctule.leaderboard.lines import Line, failed, flawless, judged, same_hash, unverified
+from noctule.leaderboard.lines import Line, failed, flawless, same_hash, unverified
+from noctule.leaderboard.settings import settings_lines
 from noctule.leaderboard.submission import (
     CE_TOLERANCE,
     ERROR_TOLERANCE,
@@ -25,8 +25,6 @@ from noctule.leaderboard.submission import (
 from noctule.leaderboard.tracks import Track, load_track
 from noctule.metrics import Scores, score
 from noctule.store.identity import RunIdentity, read_identity
-
-_SHOWN_DIFFERENCES = 3
 
 
 @dataclass(frozen=True)
@@ -81,10 +79,9 @@ def check_submission(folder: str | Path) -> CheckResult:
     due = track.images * len(conditions)
     found = rows_of.read_submitted(files, due)
     megabytes = files.num_bytes / 1e6
-    lines = [
-        Line("files", "holds", f"{len(files.slices):,} of rows, {megabytes:.1f} MB in all")
-    ]
-    lines += _settings_lines(identity, benchmark, track)
+    told = f"{len(files.slices):,} of rows, {megabytes:.1f} MB in all"
+    lines = [flawless("files", files.name_flaw(), told)]
+    lines += settings_lines(identity, benchmark, track)
     complete = _complete(found, conditions, track.images)
     lines.append(complete)
     if found.table is not None:
@@ -113,51 +110,6 @@ def score_rows(table: pa.Table, track: Track, *, resamples: int, seed: int = 0) 
         resamples=resamples,
         seed=seed,
     )
-
-
-def _settings_lines(
-    identity: RunIdentity, benchmark: Benchmark, track: Track
-) -> Iterator[Line]:
-    """What run.json says, against the track."""
-    yield flawless(
-        "benchmark", _differences(identity.benchmark, benchmark.to_dict()), _named(benchmark)
-    )
-    yield judged("seed", identity.seed, track.seed)
-    data = identity.dataset
-    yield _data_line(data, track)
-    yield judged("domain of the data", data.get("domain"), track.domain)
-    yield judged("number of images", data["num_images"], track.images)
-    yield judged("number of classes", data["num_classes"], track.classes)
-
-
-def _named(benchmark: Benchmark) -> str:
-    return f"{benchmark.name}, mode {benchmark.mode}, with its levels and tables"
-
-
-def _data_line(data: Mapping[str, Any], track: Track) -> Line:
-    name, found = "fingerprint of the data", data.get("fingerprint")
-    if track.fingerprint is None:
-        return unverified(name, f"{str(found)[:16]}...; the track's is not known")
-    # Pictures written by `noctule freeze`, of which live evaluation sees the same.
-    frozen = data.get("frozen")
-    live = frozen.get("live_fingerprint") if isinstance(frozen, Mapping) else None
-    same = track.fingerprint in (found, live)
-    return same_hash(name, track.fingerprint if same else found, track.fingerprint)
-
-
-def _differences(found: Mapping[str, Any], due: Mapping[str, Any]) -> str | None:
-    """Which keys of two benchmarks differ, with both values."""
-    keys = [key for key in sorted({**found, **due}) if found.get(key) != due.get(key)]
-    told = [
-        f"{key} is {_short(found.get(key))}, where {_short(due.get(key))} is due"
-        for key in keys[:_SHOWN_DIFFERENCES]
-    ]
-    return "; ".join(told) if told else None
-
-
-def _short(value: object) -> str:
-    text = "absent" if value is None else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def _complete(found: rows_of.SubmittedRows, conditions: Sequence[str], images: int) -> Line:

@@ -18,7 +18,9 @@ from noctule.leaderboard.checks import check_submission
 from noctule.leaderboard.folder import read_record, read_starts
 from noctule.leaderboard.landmarks import Landmark
 from noctule.leaderboard.lines import Line
+from noctule.leaderboard.settings import fingerprint_of
 from noctule.leaderboard.submission import SUBMISSION_FILE
+from noctule.leaderboard.tracks import Track
 from noctule.metrics import Scores
 from noctule.scoring import score_run
 from noctule.store import RunStore
@@ -33,7 +35,8 @@ class Ranked(NamedTuple):
 
     Attributes:
         benchmark: digest of all that it is made of.
-        data: fingerprint of the data.
+        data: "fingerprint ..." of the data; for submissions to a track whose fingerprint is
+            not known, "domain ...".
         images: how many were evaluated.
         seed: of the corruptions.
         reference: whose errors CE is relative to.
@@ -55,7 +58,7 @@ class Entry:
         title: what it is called.
         architecture: as claimed, or as the run says.
         training_data: as claimed, or "unknown".
-        track: title of its track; "" for a plain run.
+        track: its track; None for a plain run.
         identity: its run.
         scores: recomputed from its rows.
         starts: its run's provenance.
@@ -69,7 +72,7 @@ class Entry:
     title: str
     architecture: str
     training_data: str
-    track: str
+    track: Track | None
     identity: RunIdentity
     scores: Scores
     starts: Sequence[Mapping[str, Any]] = ()
@@ -91,11 +94,25 @@ class Entry:
         """What it may be ranked with."""
         return Ranked(
             _digest(self.identity.benchmark),
-            fingerprint_of(self.identity),
+            self._data,
             self.scores.num_images,
             self.identity.seed,
             self.scores.reference,
         )
+
+    @property
+    def _data(self) -> str:
+        """What a submission was checked for, whatever else its run.json says."""
+        if self.track is None:
+            return f"fingerprint {fingerprint_of(self.identity)}"
+        if self.track.fingerprint is None:
+            return f"domain {self.track.domain}"
+        return f"fingerprint {self.track.fingerprint}"
+
+    @property
+    def track_title(self) -> str:
+        """Of its track; "" for a plain run."""
+        return "" if self.track is None else self.track.title
 
     @property
     def page(self) -> str:
@@ -103,7 +120,7 @@ class Entry:
 
         Letters, digits and hyphens only, whatever the title is.
         """
-        parts = [self.title, self.track, self.training_data, self.identity.to_dict()]
+        parts = [self.title, self.track_title, self.training_data, self.identity.to_dict()]
         return f"{slug(self.title)}-{_digest(parts)[:10]}.html"
 
 
@@ -116,7 +133,6 @@ class Group:
         data: name of the data.
         images: how many.
         seed: of the corruptions; None where there are landmarks only.
-        fingerprint: of the data; None likewise.
         entries: the models.
         landmarks: published scores on the same benchmark and data.
     """
@@ -125,7 +141,6 @@ class Group:
     data: str
     images: int
     seed: int | None
-    fingerprint: str | None
     entries: tuple[Entry, ...]
     landmarks: tuple[Landmark, ...] = field(default=())
 
@@ -152,7 +167,7 @@ def read_entry(path: Path, *, training_data: str, resamples: int) -> Entry:
         title=store.identity.model_title or path.name,
         architecture=str(store.identity.model.get("architecture", UNKNOWN)),
         training_data=training_data,
-        track="",
+        track=None,
         identity=store.identity,
         scores=scores,
         starts=starts,
@@ -189,7 +204,7 @@ def grouped(entries: Sequence[Entry], landmarks: Sequence[Landmark]) -> list[Gro
         groups,
         key=lambda group: (
             not group.entries, group.benchmark.title, group.data, group.seed or 0,
-            group.fingerprint or "",
+            group.entries[0].ranked.data if group.entries else "",
         ),
     )  # fmt: skip
 
@@ -212,13 +227,6 @@ def slug(text: str) -> str:
     return words[:_SLUG_LETTERS].strip("-") or "model"
 
 
-def fingerprint_of(identity: RunIdentity) -> str:
-    """That of the data; for pictures on disk that live evaluation also sees, the live one's."""
-    frozen = identity.dataset.get("frozen")
-    live = frozen.get("live_fingerprint") if isinstance(frozen, Mapping) else None
-    return str(live or identity.dataset.get("fingerprint"))
-
-
 def _submitted(path: Path, resamples: int) -> Entry:
     found = check_submission(path)
     if not found.holds:
@@ -234,7 +242,7 @@ def _submitted(path: Path, resamples: int) -> Entry:
         title=told.title,
         architecture=told.architecture,
         training_data=told.training_data,
-        track=found.track.title,
+        track=found.track,
         identity=found.identity,
         scores=found.scores(resamples=resamples),
         starts=found.starts,
@@ -255,7 +263,6 @@ def _group(members: Sequence[Entry], landmarks: Sequence[Landmark]) -> Group:
         data=str(first.identity.dataset.get("domain") or first.identity.dataset.get("name")),
         images=first.scores.num_images,
         seed=first.identity.seed,
-        fingerprint=fingerprint_of(first.identity),
         entries=tuple(ordered),
         landmarks=tuple(one for one in landmarks if _is_of(one, benchmark, first)),
     )
@@ -277,7 +284,7 @@ def _landmarks_alone(members: Sequence[Landmark]) -> Group:
     first = members[0]
     benchmark = load_benchmark(first.benchmark).in_mode(first.mode)
     ordered = tuple(sorted(members, key=lambda one: one.value))
-    return Group(benchmark, first.domain, first.images, None, None, (), ordered)
+    return Group(benchmark, first.domain, first.images, None, (), ordered)
 
 
 def _digest(data: Any) -> str:

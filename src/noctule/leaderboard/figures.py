@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +24,8 @@ def group_figure(
     group: Group, landmarks: Sequence[Landmark], metric: str, title: str, number: int
 ) -> Figure:
     """The ranking score of the best models with its interval; landmarks as diamonds."""
-    records = _ranking(group, landmarks, metric)[:MOST_MODELS]
+    ranking = _ranking(group, landmarks, metric)
+    records = ranking[:MOST_MODELS]
     interval = f"{100 * group.entries[0].scores.confidence:g} %"
     base = alt.Chart(alt.InlineData(values=records)).encode(
         y=alt.Y("model:N", sort=None, title=None)
@@ -48,7 +49,7 @@ def group_figure(
     rules = (
         base.transform_filter("isValid(datum.low)").mark_rule().encode(x="low:Q", x2="high:Q")
     )
-    best = f"The best {MOST_MODELS} models. " if len(records) == MOST_MODELS else ""
+    best = f"The best {MOST_MODELS} models. " if len(ranking) > MOST_MODELS else ""
     notes = " Diamonds: as published, not recomputed." if landmarks else ""
     return Figure(
         name=f"ranking-{number}",
@@ -109,14 +110,18 @@ def _ranking(group: Group, landmarks: Sequence[Landmark], metric: str) -> list[d
 
 
 def _own_names(entries: Sequence[Entry], landmarks: Sequence[Landmark]) -> list[str]:
-    """Titles for an axis: a second one of the same title is numbered."""
+    """Titles for an axis: a second one of the same title is numbered, past those taken."""
     given = [*(one.title for one in entries), *(one.title for one in landmarks)]
     titles = [" ".join(shown(title).split()) for title in given]
-    seen: Counter[str] = Counter()
-    names = []
-    for title in titles:
-        seen[title] += 1
-        names.append(title if seen[title] == 1 else f"{title} ({seen[title]})")
+    taken = set(titles)
+    names: list[str] = []
+    for index, title in enumerate(titles):
+        name = title
+        if title in titles[:index]:
+            numbered = (f"{title} ({number})" for number in itertools.count(2))
+            name = next(one for one in numbered if one not in taken)
+        taken.add(name)
+        names.append(name)
     return names
 
 

@@ -11,6 +11,7 @@ Nothing of a submission is ever run, imported or unpickled.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import stat
@@ -37,6 +38,7 @@ MOST_BYTES = {
 }
 MOST_BYTES_IN_ALL = 1024 * _MIB
 MOST_FILES = 20_000
+MOST_LEVELS = 32
 _FOLDERS = (RUN_FOLDER, ROWS_FOLDER)
 _SLICE = re.compile(rf"{ROWS_FOLDER}/\d{{6}}\.parquet")
 
@@ -59,6 +61,13 @@ class SubmittedFiles:
         """Where one Parquet file is."""
         return self.folder / ROWS_FOLDER / name
 
+    def name_flaw(self) -> str | None:
+        """What is wrong if the Parquet files are not numbered from 0 without a gap."""
+        for index, name in enumerate(self.slices):
+            if name != f"{index:06d}.parquet":
+                return f"{name} is there, where {index:06d}.parquet is due"
+        return None
+
     @property
     def run_folder(self) -> Path:
         """The run folder inside."""
@@ -72,14 +81,14 @@ def list_files(folder: Path) -> SubmittedFiles:
         InputError: not a submission: a file that does not belong there, a link, a file that is
             too large, or one that is missing.
     """
-    if folder.is_symlink() or not folder.is_dir():
-        raise InputError("is not a folder", where=folder, remedy="Name a submission's folder.")
-    found: dict[str, int] = {}
-    for name, size in _walk(folder):
-        found[name] = size
-        if len(found) > MOST_FILES or sum(found.values()) > MOST_BYTES_IN_ALL:
-            most = f"{MOST_FILES:,} files or {MOST_BYTES_IN_ALL // _MIB:,} MiB"
-            raise InputError(f"holds more than {most}", where=folder)
+    try:
+        if folder.is_symlink() or not folder.is_dir():
+            raise InputError(
+                "is not a folder", where=folder, remedy="Name a submission's folder."
+            )
+        found = _sizes(folder)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=folder) from error
     for name in (SUBMISSION_FILE, RUN_FILE):
         if name not in found:
             raise InputError(f"is not a submission: it has no {name}", where=folder)
@@ -97,9 +106,16 @@ def read_record(path: Path) -> dict[str, Any]:
         InputError: it is not a run's record.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        if (size := path.stat().st_size) > MOST_BYTES[RUN_FILE]:
+            raise ValueError(f"{size:,} bytes, and {MOST_BYTES[RUN_FILE]:,} are allowed")
+        data = json.loads(
+            path.read_text(encoding="utf-8"), parse_constant=_no_number, parse_float=_finite
+        )
+        _check_depth(data)
         _check_record(data)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except KeyError as error:
+        raise InputError(f"is not a run's record: it lacks {error}", where=path) from error
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"is not a run's record: {error}", where=path) from error
     record: dict[str, Any] = data
     return record
@@ -111,9 +127,25 @@ def read_starts(folder: Path) -> list[dict[str, Any]]:
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES[PROVENANCE_FILE]:
             return []
-        return [start for start in read_lines(path) if isinstance(start, dict)]
+        starts = [start for start in read_lines(path) if isinstance(start, dict)]
+        for start in starts:
+            _check_depth(start)
+        return starts
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot be read: {error}", where=path) from error
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Bytes of every file, by its name."""
+    found: dict[str, int] = {}
+    total = 0
+    for name, size in _walk(folder):
+        found[name] = size
+        total += size
+        if len(found) > MOST_FILES or total > MOST_BYTES_IN_ALL:
+            most = f"{MOST_FILES:,} files or {MOST_BYTES_IN_ALL // _MIB:,} MiB"
+            raise InputError(f"holds more than {most}", where=folder)
+    return found
 
 
 def _walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
@@ -145,11 +177,39 @@ def _refuse(path: Path, name: str, status: os.stat_result) -> None:
         )
 
 
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is too large")
+    return value
+
+
+def _check_depth(data: Any) -> None:
+    """ValueError if lists and tables are nested beyond what any run notes."""
+    inside = [data]
+    for _ in range(MOST_LEVELS + 1):
+        tables = [one for one in inside if isinstance(one, dict | list)]
+        if not tables:
+            return
+        inside = [
+            item for one in tables for item in (one.values() if isinstance(one, dict) else one)
+        ]
+    raise ValueError(f"more than {MOST_LEVELS} tables and lists, one in another")
+
+
 def _check_record(data: Any) -> None:
     """ValueError, TypeError or KeyError unless the record has the parts that are used."""
     for key in ("model", "benchmark", "dataset"):
         if not isinstance(data[key], dict):
             raise ValueError(f"{key} is no table")
+    if not isinstance(data["dataset"].get("frozen", {}), dict):
+        raise ValueError("dataset.frozen is no table")
+    if not isinstance(data["model"].get("name"), str):
+        raise ValueError("model.name is no text")
     for owner, key, most in (
         (data["dataset"], "num_images", 10**8),
         (data["dataset"], "num_classes", 10**6),

@@ -30,7 +30,14 @@ def index_page(groups: Sequence[Group], title: str) -> str:
         for number, (group, name) in enumerate(zip(groups, names, strict=True), 1)
     ]
     figures = [section["figure"] for section in sections if section["figure"] is not None]
-    return render_page("leaderboard.html", title=title, figures=figures, sections=sections)
+    return render_page(
+        "leaderboard.html",
+        title=title,
+        figures=figures,
+        scripts=["leaderboard.js"],
+        sections=sections,
+        kinds=sorted({section["kind"] for section in sections}),
+    )
 
 
 def plain(text: object) -> str:
@@ -40,7 +47,7 @@ def plain(text: object) -> str:
 
 def _headings(groups: Sequence[Group]) -> list[str]:
     """What groups are called; those that would be called the same say what differs."""
-    short = [f"{group.benchmark.title} on {plain(group.data)}" for group in groups]
+    short = [_short_heading(group) for group in groups]
     counts = Counter(short)
     return [
         name if counts[name] == 1 else f"{name} ({_differing(group)})"
@@ -48,15 +55,18 @@ def _headings(groups: Sequence[Group]) -> list[str]:
     ]
 
 
+def _short_heading(group: Group) -> str:
+    return f"{group.benchmark.title} on {plain(group.data)}"
+
+
 def _differing(group: Group) -> str:
     """What groups of one title may differ in."""
     if not group.entries:
         return "published"
     one = group.entries[0].ranked
-    return (
-        f"{one.images:,} images, seed {one.seed}, data {one.data[:8]}, benchmark "
-        f"{one.benchmark[:8]}"
-    )
+    kind, _, data = one.data.partition(" ")
+    told = data[:8] if kind == "fingerprint" else f"of {kind} {data}"
+    return f"{one.images:,} images, seed {one.seed}, data {told}, benchmark {one.benchmark[:8]}"
 
 
 def _section(group: Group, heading: str, number: int) -> dict[str, Any]:
@@ -70,6 +80,7 @@ def _section(group: Group, heading: str, number: int) -> dict[str, Any]:
     return {
         "id": f"group-{number}",
         "heading": heading,
+        "kind": _short_heading(group),
         "group": group,
         "figure": figure,
         "table": _group_table(group, kept, metric, number),
@@ -157,7 +168,7 @@ def _entry_row(entry: Entry, metric: str) -> Row:
         interval_cells(one, 100, 1)[0] for one in (clean, scores.mean_error)
     )
     texts = [plain(one) for one in (entry.title, entry.architecture, entry.training_data)]
-    track = entry.track or "no track"
+    track = entry.track_title or "no track"
     ranking = f"{value} ({interval})" if interval else value
     return Row(
         cells=(

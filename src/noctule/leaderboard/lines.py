@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+_MOST_SHOWN = 120
 State = Literal["holds", "does not hold", "cannot be verified"]
 
 
@@ -23,15 +24,20 @@ class Line:
     detail: str
 
 
+def brief(text: str) -> str:
+    """At most 120 characters, with dots for the rest."""
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
+
+
 def judged(name: str, found: object, due: object) -> Line:
     """Holds if what was found is what is due.
 
     >>> judged("seed", 1, 0)
     Line(name='seed', state='does not hold', detail='1, where 0 is due')
     """
-    if found == due:
-        return Line(name, "holds", f"{found}")
-    return Line(name, "does not hold", f"{found}, where {due} is due")
+    if found == due and type(found) is type(due):
+        return Line(name, "holds", brief(f"{found}"))
+    return Line(name, "does not hold", f"{brief(str(found))}, where {due} is due")
 
 
 def same_hash(name: str, found: object, due: str) -> Line:

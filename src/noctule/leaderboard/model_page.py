@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from noctule.formulas import FORMULAS
-from noctule.leaderboard.entries import Entry, Group, fingerprint_of, headline
+from noctule.leaderboard.entries import Entry, Group, headline
 from noctule.leaderboard.figures import model_figure
 from noctule.leaderboard.index_page import METRIC_TITLES
+from noctule.leaderboard.settings import fingerprint_of, pictures_of
 from noctule.leaderboard.text import MARKS
 from noctule.metrics import Estimate, Scores
 from noctule.report.text_tables import interval_cells
@@ -102,7 +103,7 @@ def _facts(entry: Entry, group: Group) -> list[tuple[str, str]]:
         ("Training data", entry.training_data),
         ("Benchmark", f"{group.benchmark.title}, mode {group.benchmark.mode}"),
         ("Data", f"{group.data}, {group.images:,} images, seed {group.seed}"),
-        ("Track", entry.track or "none: a run that was given to the site"),
+        ("Track", entry.track_title or "none: a run that was given to the site"),
     ]
     if entry.scores.reference:
         facts.append(("CE is relative to", entry.scores.reference))
@@ -116,6 +117,7 @@ def _provenance(entry: Entry) -> list[tuple[str, str]]:
         ("SHA-256 of the weights", _told(identity.model, "weights_sha256")),
         ("Preprocessing", json.dumps(identity.model.get("preprocessing"), ensure_ascii=False)),
         ("Fingerprint of the data", fingerprint_of(identity)),
+        ("Pictures", pictures_of(identity.dataset)),
         ("Precision", f"{identity.precision} on {identity.device_type}"),
         ("Images at once", str(identity.batch_size)),
         ("Digest of the run", identity.digest),

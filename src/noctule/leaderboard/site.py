@@ -107,8 +107,8 @@ def _write(out: Path, pages: dict[str, str], old: Sequence[str]) -> None:
     with output_errors(out):
         (out / MODELS_FOLDER).mkdir(parents=True, exist_ok=True)
         _write_manifest(out, [*pages, *stale])
-        for folder in (out, out / MODELS_FOLDER):
-            for path in temporaries_of(folder, "*"):
+        for name in (MANIFEST_FILE, *pages, *stale):
+            for path in temporaries_of((out / name).parent, (out / name).name):
                 path.unlink(missing_ok=True)
     for name, html in pages.items():
         write_page(out / name, html)

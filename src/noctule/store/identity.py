@@ -14,6 +14,7 @@ from noctule.errors import InputError
 
 SCHEMA_VERSION = 1
 RUN_FILE = "run.json"
+MOST_IMAGES = 10**9
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,13 @@ def read_identity(folder: Path) -> RunIdentity:
         newer = data["schema_version"] > SCHEMA_VERSION
         if not newer:
             identity = RunIdentity(**data)
-            _ = identity.num_slices, identity.conditions  # need the keys they are made from
+            _check_numbers(identity)
+            if not isinstance(identity.dataset.get("frozen", {}), Mapping):
+                raise ValueError("dataset.frozen is no table")
+            # These need the keys they are made from.
+            _ = identity.num_slices, identity.conditions, identity.model_title
             return identity
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(f"is not a run's record: {error}", where=path) from error
     raise InputError(
         f"was written by a newer noctule (run folder version {data['schema_version']}, "
@@ -109,6 +114,19 @@ def read_identity(folder: Path) -> RunIdentity:
         where=path,
         remedy="Upgrade noctule.",
     )
+
+
+def _check_numbers(identity: RunIdentity) -> None:
+    images = identity.dataset["num_images"]
+    numbers = {"dataset.num_images": images, "slice_size": identity.slice_size}
+    for name, number in numbers.items():
+        # Not even the largest sets have so many, and they would be counted up.
+        if type(number) is not int or not 1 <= number <= MOST_IMAGES:
+            raise ValueError(
+                f"{name} is {number!r}, not a whole number from 1 to {MOST_IMAGES:,}"
+            )
+    if type(identity.seed) is not int or identity.seed < 0:
+        raise ValueError(f"seed is {identity.seed!r}, not a whole number from 0")
 
 
 def refuse_other(

@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from typing import Any
 
-_HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn")
+from noctule.errors import shown
 
-
-def shown(text: object) -> str:
-    r"""Text with marks in the place of what cannot be seen or would turn the line about.
-
-    >>> shown("a\u202eb\x00c")
-    'a\ufffdb\ufffdc'
-    """
-    return "".join(
-        "\ufffd" if unicodedata.category(one) in _HIDDEN and one not in "\n\t" else one
-        for one in str(text)
-    )
+__all__ = ["all_shown", "shown"]
 
 
 def all_shown(data: Any) -> Any:
