@@ -22,6 +22,7 @@ from noctule._version import __version__
 from noctule.benchmarks import Benchmark
 from noctule.config import Refused, Spec, build_spec
 from noctule.errors import InputError
+from noctule.store.identity import another, differences
 
 SCHEMA_VERSION = 1
 MANIFEST_FILE, IMAGES_FILE, SUMS_FILE = "manifest.json", "images.csv", "SHA256SUMS"
@@ -176,30 +177,12 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def refuse_other_set(kept: Manifest, wanted: Manifest, folder: Path) -> None:
     """Raise InputError with every key in which two manifests differ, and both values."""
-    there, here = _flat(kept.to_dict()), _flat(wanted.to_dict())
-    pairs = {key: (there.get(key, "absent"), here.get(key, "absent")) for key in there | here}
-    differences = [
-        "{} is {} there and {} here".format(key, *_short(old, new))
-        for key, (old, new) in pairs.items()
-        if old != new
-    ]
-    if differences:
-        raise InputError(
-            f"holds another frozen set: {'; '.join(differences)}",
-            where=folder,
-            remedy="Choose another folder, or give the same settings to go on with it.",
-        )
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted key -> JSON of the value."""
-    flat: dict[str, str] = {}
-    for key, value in data.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = json.dumps(value)
-    return flat
+    if found := differences(kept.to_dict(), wanted.to_dict()):
+        texts = [
+            "{} is {} there and {} here".format(key, *_short(old, new))
+            for key, old, new in found
+        ]
+        raise another("frozen set", texts, folder)
 
 
 def _short(*texts: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -140,19 +140,27 @@ def refuse_other(
         folder: for the message.
         what: "run" or "study", for the message.
     """
+    if found := differences(kept, wanted):
+        texts = [f"{key} is {old} there and {new} here" for key, old, new in found]
+        raise another(what, texts, folder)
+
+
+def differences(
+    kept: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> list[tuple[str, str, str]]:
+    """(dotted key, value kept, value wanted) wherever plain data differ; values as JSON."""
     there, here = _flat(kept), _flat(wanted)
     pairs = {key: (there.get(key, "absent"), here.get(key, "absent")) for key in there | here}
-    differences = [
-        f"{key} is {old} there and {new} here"
-        for key, (old, new) in pairs.items()
-        if old != new
-    ]
-    if differences:
-        raise InputError(
-            f"holds another {what}: {'; '.join(differences)}",
-            where=folder,
-            remedy="Choose another folder, or give the same settings to go on with it.",
-        )
+    return [(key, old, new) for key, (old, new) in pairs.items() if old != new]
+
+
+def another(what: str, texts: Sequence[str], folder: Path) -> InputError:
+    """The error for a folder that holds another run, study or frozen set."""
+    return InputError(
+        f"holds another {what}: {'; '.join(texts)}",
+        where=folder,
+        remedy="Choose another folder, or give the same settings to go on with it.",
+    )
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
