@@ -172,10 +172,19 @@ class PerLevel:
 
     def sample(self, words: Words, level: int | None) -> Tensor:
         """The level's value for each image: int64 or float64 (batch,)."""
+        if level is not None:
+            return self.at(level, len(words[0]), words[0].device)
         lot = high24(words[0]) * len(LEVELS) >> _BITS
-        index = lot if level is None else torch.full_like(lot, level - 1)
-        dtype = torch.int64 if self.whole else torch.float64
-        return torch.tensor(self.values, dtype=dtype, device=index.device)[index]
+        return torch.tensor(self.values, dtype=self._dtype, device=lot.device)[lot]
+
+    def at(self, level: int, count: int, device: torch.device | str) -> Tensor:
+        """The level's value for `count` images, which takes no random words: (count,)."""
+        value = self.values[level - 1]
+        return torch.full((count,), value, dtype=self._dtype, device=device)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return torch.int64 if self.whole else torch.float64
 
     @property
     def limits(self) -> tuple[float, float]:

@@ -133,14 +133,20 @@ class Corruption:
                 where=self.name,
                 remedy="Use 1 (mild) to 5 (severe), or None for the full range.",
             )
-        # One lot decides on the level of every table, so that they stay together.
-        lots = {name: isinstance(draw, PerLevel) for name, draw in self.draws.items()}
-        keys = [key_of(seed, self.name, "level" if lot else name) for name, lot in lots.items()]
-        words = image_words(keys, ids, device)
-        return {
-            name: draw.sample(word, level)
-            for (name, draw), word in zip(self.draws.items(), words, strict=True)
-        }
+        values: Parameters = {}
+        keys = {}
+        for name, draw in self.draws.items():
+            if not isinstance(draw, PerLevel):
+                keys[name] = key_of(seed, self.name, name)
+            elif level is None:
+                # One lot decides on the level of every table, so that they stay together.
+                keys[name] = key_of(seed, self.name, "level")
+            else:
+                values[name] = draw.at(level, len(ids), device)
+        words = image_words(list(keys.values()), ids, device) if keys else []
+        for name, word in zip(keys, words, strict=True):
+            values[name] = self.draws[name].sample(word, level)
+        return {name: values[name] for name in self.draws}
 
     def apply(self, images: Tensor, **parameters: Tensor | Stream) -> Tensor:
         """Apply given parameters, a value (or stream) per image; nothing is drawn."""

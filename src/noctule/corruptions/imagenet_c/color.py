@@ -115,10 +115,11 @@ def saturate(
     bright = value.to(torch.float32)
     # What the distances are multiplied by: S′ / S = S′ · V / spread, where S = spread / V.
     most = bright / spread
-    ratio = (most * per_image(added)).add_(per_image(factor) * (1 - gray.to(torch.float32)))
+    ratio = (1 - gray).to(torch.float32).mul_(per_image(factor))
+    ratio.add_(most * per_image(added)).clamp_(max=most)
     bright.add_(_nudge(images, published))
-    values = below.to(torch.float32).mul_(torch.minimum(ratio, most).neg_()).add_(bright)
-    return _rounded(values, images, published)
+    values = below.to(torch.float32).mul_(ratio)
+    return _rounded(torch.sub(bright, values, out=values), images, published)
 
 
 def _largest(images: Tensor) -> Tensor:
