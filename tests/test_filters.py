@@ -167,7 +167,7 @@ def test_clipped_zoom_as_scipy(dtype: torch.dtype, factor: float) -> None:
         large = ndimage.zoom(middle, factor, order=1)
         top, left = (large.shape[0] - 40) // 2, (large.shape[1] - 61) // 2
         expected = large[top : top + 40, left : left + 61]
-        assert np.abs(picture - expected).max() < (1e-4 if dtype == torch.float32 else 1e-10)
+        assert np.abs(picture - expected).max() < (2e-3 if dtype == torch.float32 else 1e-10)
     cropped = values[:, :, (40 - crop[0]) // 2 :, (61 - crop[1]) // 2 :][
         ..., : crop[0], : crop[1]
     ]

@@ -9,16 +9,18 @@ The sums of the matrix products are exact altogether, so that their order is of 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Border = Literal["nearest", "reflect", "mirror"]
 
-# So many float32 values are filtered at once: three such arrays stay in a core's cache.
-_CHUNK = 1 << 18
+# So many float32 values are filtered at once: more spill out of the cache, and fewer spend the
+# time in starting operations.
+_CHUNK = 1 << 19
 _WEIGHT_BITS = 16
 
 
@@ -45,16 +47,16 @@ def gaussian_filter(
     down, across = sigma_px if isinstance(sigma_px, tuple) else (sigma_px, sigma_px)
     planes = values.flatten(0, 1)
     result = torch.empty(planes.shape, device=planes.device)
-    for chunk, out in zip(in_chunks(planes), in_chunks(result), strict=True):
+    for chunk, out in in_chunks(planes, result):
         rows = _along_rows(chunk, _kernel(across, truncate), border)
         _along_columns(rows, _kernel(down, truncate), border, out)
     return result.view(values.shape)
 
 
-def in_chunks(planes: Tensor) -> list[Tensor]:
-    """As many planes, or pictures, at a time as the cache holds."""
+def in_chunks(planes: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """As many planes, or pictures, at a time as the cache holds, and what belongs to them."""
     size = max(1, _CHUNK // max(1, planes[:1].numel()))
-    return [planes[start : start + size] for start in range(0, len(planes), size)]
+    return zip(*(values.split(size) for values in (planes, *others)), strict=True)
 
 
 def _kernel(sigma: float, truncate: float) -> list[float]:
@@ -254,27 +256,36 @@ def clipped_zoom(values: Tensor, factor: float, size: tuple[int, int] | None = N
     """Magnify the middle of each picture to its full size: bilinear, corners onto corners.
 
     A crop of ceil(side / factor) is resized to round(crop · factor), and trimmed evenly on both
-    sides.
+    sides. Places in the crop are of the values' precision: in float32 and 224 px, results are
+    off by up to 1e-5 of the range.
 
     Args:
-        values: float32 or float64 (batch, channels, height, width).
+        values: float32 or float64 (batch, channels, height, width); see `as_channels`.
         factor: at least 1.
         size: of the pictures, if `values` are already the crops.
     """
-    height, width = size or values.shape[2:]
-    # Rows are gathered much faster than columns, so columns are made rows in between.
-    tall = _zoomed_rows(values, factor, height, cropped=size is not None)
-    return _zoomed_rows(tall.mT.contiguous(), factor, width, cropped=size is not None).mT
+    sides = size or tuple(values.shape[2:])
+    crop = [math.ceil(side / factor) for side in sides]
+    if size is None:
+        values = _middle(values, crop)
+    large = [round(side * factor) for side in crop]
+    return _middle(F.interpolate(values, large, mode="bilinear", align_corners=True), sides)
 
 
-def _zoomed_rows(values: Tensor, factor: float, side: int, *, cropped: bool) -> Tensor:
-    crop = math.ceil(side / factor)
-    large = round(crop * factor)
-    place = torch.arange(side, dtype=torch.float64) + (large - side) // 2
-    place.mul_((crop - 1) / max(large - 1, 1))
-    near = place.floor().clamp_(max=max(crop - 2, 0))
-    share = (place - near).to(values.device, values.dtype)
-    index = near.to(torch.int64).add_(0 if cropped else (side - crop) // 2).to(values.device)
-    low = values.index_select(2, index)
-    high = values.index_select(2, index.add_(min(crop - 1, 1)))
-    return low.add_(high.sub_(low).mul_(share[:, None]))
+def _middle(values: Tensor, sides: Sequence[int]) -> Tensor:
+    for dim, side in enumerate(sides, 2):
+        values = values.narrow(dim, (values.shape[dim] - side) // 2, side)
+    return values
+
+
+def as_channels(planes: Tensor) -> Tensor:
+    """Planes (n, height, width) as the channels of one float32 picture, which lie together.
+
+    There is an unused column, so that torch does not take the picture for one that lies
+    densely: for those its interpolation rounds differently if they have four channels or more.
+    """
+    count, height, width = planes.shape
+    together = planes.permute(1, 2, 0).contiguous()  # of bytes, a quarter of the cost
+    wide = torch.empty(1, height, width + 1, count, device=planes.device)
+    wide[0, :, :width] = together
+    return wide[:, :, :width].permute(0, 3, 1, 2)

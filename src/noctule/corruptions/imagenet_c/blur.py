@@ -16,6 +16,7 @@ from torch import Tensor
 
 from noctule.corruptions.draws import PerLevel
 from noctule.corruptions.filters import (
+    as_channels,
     clipped_zoom,
     disc_sums,
     extended,
@@ -32,6 +33,8 @@ SOURCE = "Hendrycks & Dietterich 2019"
 # Added before truncation: sums of what is a whole number end a hair below or above it, here and
 # in the released code, which mostly keeps whole numbers.
 LIFT = 2.0**-10
+# So many values are zoomed at once: planes of 224 px fill vectors as channels that lie together.
+ZOOMED_AT_ONCE = 48 * 224**2
 _GRID_PX = 8  # the released code draws smaller discs on a grid of this half side
 
 
@@ -104,8 +107,7 @@ def defocus_blur(
 
     def change(part: Tensor, radius: float, sigma: float) -> Tensor:
         disc, result = Disc(scaled(radius, images), sigma), torch.empty_like(part)
-        pairs = zip(in_chunks(part.flatten(0, 1)), in_chunks(result.flatten(0, 1)), strict=True)
-        for planes, out in pairs:
+        for planes, out in in_chunks(part.flatten(0, 1), result.flatten(0, 1)):
             values = _defocused(planes, disc, published=published)
             # The released code's larger discs brighten: white must not become black.
             in_range = not published
@@ -239,7 +241,6 @@ def gaussian_blur(images: Tensor, published: bool = False, *, sigma_px: Tensor) 
         "largest": PerLevel(1.11, 1.15, 1.2, 1.24, 1.3, lowest=1.0, highest=4.0),
         "step": PerLevel(0.01, 0.01, 0.02, 0.02, 0.03, lowest=0.001, highest=1.0),
     },
-    bytes_per_value=32,
 )
 def zoom_blur(
     images: Tensor, published: bool = False, *, largest: Tensor, step: Tensor
@@ -258,13 +259,15 @@ def zoom_blur(
 
     def change(part: Tensor, last: float, between: float) -> Tensor:
         factors, result = zoom_factors(last, between), torch.empty_like(part)
-        for few, out in zip(in_chunks(part), in_chunks(result), strict=True):
-            values = few.to(torch.float32)
-            total = (values.mT * (2 if published else 1)).contiguous().mT  # as the layers lie
+        size = max(1, ZOOMED_AT_ONCE // part[0, 0].numel())
+        planes, outs = (images.flatten(0, 1).split(size) for images in (part, result))
+        for few, out in zip(planes, outs, strict=True):
+            values = as_channels(few)
+            total = values * (2 if published else 1)
             for factor in factors[1:]:
                 total.add_(clipped_zoom(values, factor))
             total.div_(len(factors) + published)
-            out.copy_(finished(total, part.dtype, published=published))
+            out.copy_(finished(total, part.dtype, published=published)[0])
         return result
 
     return by_setting(images, (largest, step), change)

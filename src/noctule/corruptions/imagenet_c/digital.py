@@ -180,7 +180,7 @@ def _rounded_twice(down: _Blocks, across: _Blocks, dtype: torch.dtype) -> _Step:
     """The same as Pillow, which rounds half up after either direction.
 
     Half up is ⌊(2 · sum + size) / (2 · size)⌋, but that Pillow's share of a pixel is rounded to
-    `SHARE_BITS`, and thereby decides whether a half is one. Where it is not exact it is wrong by
+    `SHARE_BITS`, and so decides whether a half is one. Where it is not exact it is wrong by
     5e-7 or more, and float32 by 6e-8 at most.
     """
     height, width = len(down.place), len(across.place)

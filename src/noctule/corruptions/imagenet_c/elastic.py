@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noctule.corruptions.draws import Field, PerLevel
 from noctule.corruptions.filters import gaussian_filter
-from noctule.corruptions.grouping import alike
+from noctule.corruptions.imagenet_c.blur import by_setting
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX, from_float, to_float
 from noctule.corruptions.registry import corruption
 from noctule.sampling import FIELD_ROUNDS, Stream, unit_interval
@@ -45,7 +45,7 @@ FIXED_POINT = float(1 << 20)
         "corners": Field(),
         "displacement": Field(),
     },
-    bytes_per_value=24,
+    bytes_per_value=16,
 )
 def elastic_transform(
     images: Tensor,
@@ -84,10 +84,13 @@ def elastic_transform(
         scale *= MISTAKEN_SIDE_PX / REFERENCE_SIDE_PX
     values = to_float(images)
     values = _warped(values, affine_px * scale, corners, published=published)
-    for index, (alpha, sigma) in alike(alpha_px * scale, sigma_px * scale):
-        if alpha > 0:
-            shift = _displacement(displacement[index], alpha, sigma, images.shape[2:])
-            values[index] = _displaced(values[index], shift)
+
+    def change(part: Tensor, alpha: float, sigma: float, displacement: Stream) -> Tensor:
+        if alpha == 0:
+            return part
+        return _displaced(part, _displacement(displacement, alpha, sigma, images.shape[2:]))
+
+    values = by_setting(values, (alpha_px * scale, sigma_px * scale), change, displacement)
     return from_float(values, images.dtype, in_range=True, truncate=published)
 
 
@@ -153,11 +156,11 @@ def _read(values: Tensor, x: Tensor, y: Tensor, *, corners: bool) -> Tensor:
         x, y: columns and rows, (batch, height, width); overwritten.
         corners: the border.
     """
-    grid = values.new_empty(*x.shape, 2)
-    for part, (place, size) in enumerate(zip((x, y), values.shape[:1:-1], strict=True)):
+    for place, size in zip((x, y), values.shape[:1:-1], strict=True):
         # grid_sample counts from −1 to 1, between edge pixels or between edges.
         scaled = place.mul_(2 / (size - 1)) if corners else place.mul_(2 / size).add_(1 / size)
-        torch.sub(scaled, 1, out=grid[..., part])
+        scaled.sub_(1)
+    grid = torch.view_as_real(torch.complex(x, y))  # a third of the cost of stacking them
     return F.grid_sample(values, grid, padding_mode="reflection", align_corners=corners)
 
 

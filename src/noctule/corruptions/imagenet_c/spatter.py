@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from noctule.corruptions.draws import Field, PerLevel
-from noctule.corruptions.fields import field_index, normal_table
-from noctule.corruptions.filters import gaussian_filter
+from noctule.corruptions.fields import normal_field
+from noctule.corruptions.filters import gaussian_filter, in_chunks
 from noctule.corruptions.imagenet_c.blur import by_setting
 from noctule.corruptions.imagenet_c.canny import canny
 from noctule.corruptions.imagenet_c.distance import MOST_PX, UNITS_PER_PX, chamfer_distance
@@ -42,7 +42,7 @@ LEAST_MUD = 0.8
         "mud_sigma_px": PerLevel(0.0, 0.0, 0.0, 1.5, 1.5, highest=50),
         "liquid": Field(),
     },
-    bytes_per_value=8,
+    bytes_per_value=6,
 )
 def spatter(
     images: Tensor,
@@ -82,9 +82,7 @@ def spatter(
     """
     height, width = images.shape[2:]
     scale = min(height, width) / REFERENCE_SIDE_PX
-    bits = field_index(liquid, height * width).flatten()
-    # A third of the time of indexing.
-    noise = normal_table(images.device).index_select(0, bits).view(-1, 1, height, width)
+    noise = normal_field(liquid, height * width).view(-1, 1, height, width)
 
     def change(
         part: Tensor,
@@ -99,16 +97,21 @@ def spatter(
     ) -> Tensor:
         depth = gaussian_filter(noise, sigma)
         depth = depth.mul_(per_image(spread)).add_(per_image(mean))
-        values, least = to_float(part), per_image(threshold)
+        least = per_image(threshold)
         if is_mud:
             share, color = _mud(depth, least, mud_sigma), MUD
-            values.mul_(1 - share)
         else:
             share, color = _water(depth, least, wraps=published), WATER
             share.mul_(per_image(intensity))
         paint = _color(color, images.shape[1], full_scale(images)).to(images.device)
-        values.add_(share * paint)
-        return from_float(values, images.dtype, truncate=published)
+        result = torch.empty_like(part)
+        for few, cover, out in in_chunks(part, share, result):
+            values = to_float(few)
+            if is_mud:
+                values.mul_(1 - cover)
+            values.add_(cover * paint)
+            out.copy_(from_float(values, images.dtype, truncate=published))
+        return result
 
     settings = (mud, sigma_px * scale, mud_sigma_px * scale)
     return by_setting(
