@@ -53,10 +53,12 @@ def gaussian_filter(
     return result.view(values.shape)
 
 
-def in_chunks(planes: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """As many planes, or pictures, at a time as the cache holds, and what belongs to them."""
-    size = max(1, _CHUNK // max(1, planes[:1].numel()))
-    return zip(*(values.split(size) for values in (planes, *others)), strict=True)
+def in_chunks(
+    planes: Tensor, *others: Tensor, at_once: int = _CHUNK
+) -> Iterator[tuple[Tensor, ...]]:
+    """So many values of planes, or of pictures, at a time, and what belongs to them."""
+    size = max(1, at_once // max(1, planes[:1].numel()))
+    return zip(*(torch.split(values, size) for values in (planes, *others)), strict=True)
 
 
 def _kernel(sigma: float, truncate: float) -> list[float]:

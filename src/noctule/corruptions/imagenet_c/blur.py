@@ -33,7 +33,7 @@ SOURCE = "Hendrycks & Dietterich 2019"
 # Added before truncation: sums of what is a whole number end a hair below or above it, here and
 # in the released code, which mostly keeps whole numbers.
 LIFT = 2.0**-10
-# So many values are zoomed at once: planes of 224 px fill vectors as channels that lie together.
+# So many values are zoomed at once: planes of 224 px that fill vectors as channels do.
 ZOOMED_AT_ONCE = 48 * 224**2
 _GRID_PX = 8  # the released code draws smaller discs on a grid of this half side
 
@@ -259,9 +259,8 @@ def zoom_blur(
 
     def change(part: Tensor, last: float, between: float) -> Tensor:
         factors, result = zoom_factors(last, between), torch.empty_like(part)
-        size = max(1, ZOOMED_AT_ONCE // part[0, 0].numel())
-        planes, outs = (images.flatten(0, 1).split(size) for images in (part, result))
-        for few, out in zip(planes, outs, strict=True):
+        planes = part.flatten(0, 1), result.flatten(0, 1)
+        for few, out in in_chunks(*planes, at_once=ZOOMED_AT_ONCE):
             values = as_channels(few)
             total = values * (2 if published else 1)
             for factor in factors[1:]:

@@ -34,7 +34,7 @@ LUMA = (0.2989, 0.587, 0.114)
         "texture_scale": PerLevel(1.0, 1.0, 1.0, 1.0, 1.0, lowest=0.05, highest=4.0),
         "place": Field(),
     },
-    bytes_per_value=12,
+    bytes_per_value=24,
 )
 def frost(
     images: Tensor,
