@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+
+from noctule.sampling import Stream
 
 
 def alike(*parameters: Tensor) -> list[tuple[Tensor, tuple[float, ...]]]:
@@ -22,22 +24,37 @@ def alike(*parameters: Tensor) -> list[tuple[Tensor, tuple[float, ...]]]:
     >>> [(index.tolist(), values) for index, values in alike(level)]
     [([1], (1.0,)), ([0, 2], (2.0,))]
     """
-    rows = torch.stack([parameter.to(torch.float64) for parameter in parameters], dim=1)
-    distinct, which = torch.unique(rows, dim=0, return_inverse=True)
-    return [
-        ((which == number).nonzero().flatten(), tuple(values))
-        for number, values in enumerate(distinct.tolist())
-    ]
+    # Lists of numbers, because a batch is small, and torch takes long to find what is distinct.
+    rows = list(zip(*(map(float, values.tolist()) for values in parameters), strict=True))
+    found = {values: [i for i, row in enumerate(rows) if row == values] for values in set(rows)}
+    device = parameters[0].device
+    return [(torch.tensor(found[values], device=device), values) for values in sorted(found)]
 
 
-def regroup(parts: Sequence[Tensor], groups: Sequence[tuple[Tensor, object]]) -> Tensor:
-    """The results for the groups of `alike` as one batch, in the order of the images.
+def by_setting(
+    images: Tensor,
+    parameters: Sequence[Tensor],
+    change: Callable[..., Tensor],
+    *others: Stream | Tensor,
+) -> Tensor:
+    """Apply `change(part, *values, *others)` to the images with the same parameters together.
 
-    >>> groups = alike(torch.tensor([2.0, 1.0, 2.0]))
-    >>> regroup([torch.tensor([11]), torch.tensor([20, 22])], groups).tolist()
-    [20, 11, 22]
+    Args:
+        images: (batch, ...).
+        parameters: a value for each image, (batch,).
+        change: one result for each image of the part.
+        others: streams of, or values for, all images.
+
+    >>> batch, factor = torch.tensor([1, 2, 3]), torch.tensor([2.0, 1.0, 2.0])
+    >>> by_setting(batch, [factor], lambda part, times: part * int(times) + len(part)).tolist()
+    [4, 3, 8]
     """
-    if len(groups) == 1:
-        return parts[0]
+    groups = alike(*parameters)
+    if len(groups) == 1:  # spares two copies
+        return change(images, *groups[0][1], *others)
+    parts = [
+        change(images.index_select(0, index), *values, *(other[index] for other in others))
+        for index, values in groups
+    ]
     order = torch.cat([index for index, _ in groups]).argsort()
-    return torch.cat(list(parts)).index_select(0, order)  # a tenth of the cost of index_copy_
+    return torch.cat(parts).index_select(0, order)  # a tenth of the cost of index_copy_

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,10 +23,9 @@ from noctule.corruptions.filters import (
     in_chunks,
     symmetric_sum,
 )
-from noctule.corruptions.grouping import alike
+from noctule.corruptions.grouping import by_setting
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX, from_float
 from noctule.corruptions.registry import corruption
-from noctule.sampling import Stream
 
 SOURCE = "Hendrycks & Dietterich 2019"
 # Added before truncation: sums of what is a whole number end a hair below or above it, here and
@@ -53,30 +51,6 @@ def finished(
     if published and dtype == torch.uint8:
         values.add_(LIFT)
     return from_float(values, dtype, truncate=published, in_range=in_range)
-
-
-def by_setting(
-    images: Tensor,
-    parameters: Sequence[Tensor],
-    change: Callable[..., Tensor],
-    *others: Stream | Tensor,
-) -> Tensor:
-    """Apply `change(part, *values, *others)` to the images with the same parameters together.
-
-    Args:
-        parameters: a value for each image, (batch,).
-        others: streams of, or values for, all images.
-    """
-    settings = alike(*parameters)
-    if len(settings) == 1:  # spares two copies
-        return change(images, *settings[0][1], *others)
-    result = torch.empty_like(images)
-    for chosen, values in settings:
-        few = [other[chosen] for other in others]
-        part = change(images.index_select(0, chosen), *values, *few)
-        for number, image in zip(chosen.tolist(), part, strict=True):
-            result[number] = image
-    return result
 
 
 @corruption(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from noctule.corruptions.draws import PerLevel
+from noctule.corruptions.grouping import by_setting
 from noctule.corruptions.pixels import from_float, full_scale, per_image, to_float
 from noctule.corruptions.registry import corruption
 
@@ -106,20 +107,36 @@ def saturate(
         factor: of the saturation, (batch,).
         added: to the saturation, in [0, 1] units, (batch,).
     """
-    value = _largest(images)
-    below = value - images  # how far each channel is below the value
+    nudge = _nudge(images, published)
+
+    def change(part: Tensor, factor: float, added: float) -> Tensor:
+        value = _largest(part)
+        below = value - part  # how far each channel is below the value
+        ratio = _stretch(value, below, factor, added)
+        values = below.to(torch.float32).mul_(ratio)
+        bright = to_float(value).add_(nudge)
+        return _rounded(torch.sub(bright, values, out=values), part, published)
+
+    return by_setting(images, (factor, added), change)
+
+
+def _stretch(value: Tensor, below: Tensor, factor: float, added: float) -> Tensor:
+    """What the distances below the value are multiplied by: float32 (batch, 1, height, width).
+
+    S′ / S = S′ · V / spread, where S = spread / V, and at most V / spread.
+
+    Args:
+        below: made red, and lower in the others by 1, where it is gray and something is added.
+    """
     spread = _largest(below)
     gray = _is_zero(spread)
-    below[:, 1:].add_(gray)  # as if red, and lower in the others by 1
     spread.add_(gray)
-    bright = value.to(torch.float32)
-    # What the distances are multiplied by: S′ / S = S′ · V / spread, where S = spread / V.
-    most = bright / spread
-    ratio = (1 - gray).to(torch.float32).mul_(per_image(factor))
-    ratio.add_(most * per_image(added)).clamp_(max=most)
-    bright.add_(_nudge(images, published))
-    values = below.to(torch.float32).mul_(ratio)
-    return _rounded(torch.sub(bright, values, out=values), images, published)
+    most = to_float(value).div_(spread)
+    if added == 0:
+        return most.clamp_(max=factor)
+    below[:, 1:].add_(gray)
+    ratio = (1 - gray).to(torch.float32).mul_(factor)
+    return ratio.add_(most * added).clamp_(max=most)
 
 
 def _largest(images: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noctule.corruptions.draws import Field, PerLevel
 from noctule.corruptions.filters import gaussian_filter
-from noctule.corruptions.imagenet_c.blur import by_setting
+from noctule.corruptions.grouping import by_setting
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX, from_float, to_float
 from noctule.corruptions.registry import corruption
 from noctule.sampling import FIELD_ROUNDS, Stream, unit_interval

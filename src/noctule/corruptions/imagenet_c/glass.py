@@ -7,7 +7,8 @@ from torch import Tensor
 
 from noctule.corruptions.draws import Field, PerLevel
 from noctule.corruptions.filters import gaussian_filter
-from noctule.corruptions.imagenet_c.blur import LIFT, SOURCE, by_setting, finished, scaled
+from noctule.corruptions.grouping import by_setting
+from noctule.corruptions.imagenet_c.blur import LIFT, SOURCE, finished, scaled
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.corruptions.registry import corruption
 from noctule.sampling import Stream

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from noctule.corruptions.draws import LEVELS, Field, PerLevel
 from noctule.corruptions.fields import TABLE_SIZE, field_index, normal_table
-from noctule.corruptions.grouping import alike, regroup
+from noctule.corruptions.grouping import by_setting
 from noctule.corruptions.pixels import from_float
 from noctule.corruptions.registry import corruption
 from noctule.sampling import Stream
@@ -142,16 +142,14 @@ def shot_noise(
         photons: how many white counts on average, and at most, (batch,).
         noise: 16 random bits for each element, and as many again if the images are float32.
     """
-    groups = alike(photons)
-    parts = [
-        _count(images.index_select(0, index), noise[index], int(white), published)
-        for index, (white,) in groups
-    ]
-    return regroup(parts, groups)
+    return by_setting(
+        images, [photons], functools.partial(_counted, published=published), noise
+    )
 
 
-def _count(images: Tensor, noise: Stream, photons: int, published: bool) -> Tensor:
+def _counted(images: Tensor, white: float, noise: Stream, *, published: bool) -> Tensor:
     """What is counted, in the images' units, of the same mean number of photons for white."""
+    photons = int(white)
     values = _poisson(_levels(images, noise), noise, photons).view_as(images).to(torch.float32)
     if images.dtype == torch.float32:
         return values.div_(photons)

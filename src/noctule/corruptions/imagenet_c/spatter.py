@@ -8,7 +8,7 @@ from torch import Tensor
 from noctule.corruptions.draws import Field, PerLevel
 from noctule.corruptions.fields import normal_field
 from noctule.corruptions.filters import gaussian_filter, in_chunks
-from noctule.corruptions.imagenet_c.blur import by_setting
+from noctule.corruptions.grouping import by_setting
 from noctule.corruptions.imagenet_c.canny import canny
 from noctule.corruptions.imagenet_c.distance import MOST_PX, UNITS_PER_PX, chamfer_distance
 from noctule.corruptions.imagenet_c.neighbours import framed, neighbour, sum_of_nine
