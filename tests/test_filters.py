@@ -12,6 +12,7 @@ from scipy import ndimage
 from noctule.corruptions.filters import (
     Border,
     _rounded,
+    as_channels,
     clipped_zoom,
     disc_sums,
     extended,
@@ -172,3 +173,19 @@ def test_clipped_zoom_as_scipy(dtype: torch.dtype, factor: float) -> None:
         ..., : crop[0], : crop[1]
     ]
     assert clipped_zoom(cropped, factor, (40, 61)).equal(result)
+
+
+@pytest.mark.parametrize("factor", [1.02, 1.1, 1.3])
+@pytest.mark.parametrize("size", [(33, 44), (97, 161)])
+def test_planes_zoom_alone_as_together(size: tuple[int, int], factor: float) -> None:
+    """To the bit, with any number of threads and of planes."""
+    planes = some(torch.uint8, 21, *size)
+    expected = clipped_zoom(as_channels(planes), factor)[0, :21]
+    for plane, whole in zip(planes.numpy(), expected.numpy(), strict=True):
+        alone = clipped_zoom(torch.from_numpy(plane)[None, None].to(torch.float64), factor)
+        assert np.abs(alone[0, 0].numpy() - whole).max() < 5e-3
+    for threads in (2, 3, 5):
+        torch.set_num_threads(threads)
+        for count in (1, 3, 16, 21):
+            result = clipped_zoom(as_channels(planes[:count]), factor)
+            assert result[0, :count].equal(expected[:count])

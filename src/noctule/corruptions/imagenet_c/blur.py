@@ -240,7 +240,7 @@ def zoom_blur(
             for factor in factors[1:]:
                 total.add_(clipped_zoom(values, factor))
             total.div_(len(factors) + published)
-            out.copy_(finished(total, part.dtype, published=published)[0])
+            out.copy_(finished(total, part.dtype, published=published)[0, : len(few)])
         return result
 
     return by_setting(images, (largest, step), change)
