@@ -116,6 +116,16 @@ def test_every_picture_is_changed(case: Case) -> None:
             assert not result[number].equal(image), number
 
 
+@each
+def test_a_network_can_be_trained_on_the_result(c: Corruption) -> None:
+    """Autograd must be able to keep it, though kernels run in inference mode."""
+    weight = torch.ones((), requires_grad=True)
+    result = c(pictures(2, 32, 32, dtype=torch.float32), ids=IDS[:2])
+    (result * weight).sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.item() == pytest.approx(result.sum().item(), rel=1e-5)
+
+
 @pytest.mark.parametrize("level", LEVELS)
 @each
 def test_batch_blind_at_levels(c: Corruption, level: int) -> None:

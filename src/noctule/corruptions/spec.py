@@ -110,7 +110,8 @@ class Corruption:
         """Corrupt a batch; see `noctule.corrupt` for the arguments."""
         check_images(images, where=self.name, channels=self.channels)
         names = as_ids(ids, len(images))
-        parameters = self.sample(names, seed=seed, level=level, device=images.device)
+        with torch.inference_mode():
+            parameters = self.sample(names, seed=seed, level=level, device=images.device)
         parameters.update(self._fixed(fixed, images))
         return self.apply(images, **parameters)
 
@@ -159,14 +160,14 @@ class Corruption:
             1,
             _working_bytes(images.device) // max(1, images[:1].numel() * self.bytes_per_value),
         )
-        if len(images) <= size:
-            return kernel(images, **parameters) if len(images) else images.clone()
+        # Made outside of the inference mode, so that a network can be trained on it. Inside,
+        # operations are quicker to start.
         result = torch.empty_like(images)
-        for start in range(0, len(images), size):
-            piece = slice(start, start + size)
-            result[piece] = kernel(
-                images[piece], **{name: value[piece] for name, value in parameters.items()}
-            )
+        with torch.inference_mode():
+            for start in range(0, len(images), size):
+                piece = slice(start, start + size)
+                values = {name: value[piece] for name, value in parameters.items()}
+                result[piece] = kernel(images[piece], **values)
         return result
 
     def _fixed(self, fixed: Mapping[str, Any], images: Tensor) -> dict[str, Tensor]:
