@@ -116,6 +116,18 @@ def test_every_picture_is_changed(case: Case) -> None:
             assert not result[number].equal(image), number
 
 
+@both_dtypes
+@each
+def test_the_default_dtype_does_not_matter(c: Corruption, dtype: torch.dtype) -> None:
+    images = pictures(2, 45, 61, dtype=dtype)
+    expected = c(images, ids=IDS[:2])
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert c(images, ids=IDS[:2]).equal(expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 @each
 def test_a_network_can_be_trained_on_the_result(c: Corruption) -> None:
     """Autograd must be able to keep it, though kernels run in inference mode."""

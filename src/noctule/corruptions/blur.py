@@ -48,7 +48,7 @@ def _box_passes(values: Tensor, passes: int) -> Tensor:
     """
     values = _reflect_oddly(_reflect_oddly(values, passes, dim=2), passes, dim=3)
     shape = values.shape
-    flat, spare = values.flatten(), torch.empty(values.numel(), device=values.device)
+    flat, spare = values.flatten(), values.new_empty(values.numel())
     for step in (1, shape[3]):
         for _ in range(passes):
             width = len(flat) - 2 * step

@@ -23,6 +23,8 @@ Border = Literal["nearest", "reflect", "mirror"]
 _CHUNK = 1 << 19
 _WEIGHT_BITS = 16
 LANES = 16
+# Planes with more pixels fill vectors alone.
+_LARGE_PX = 3 * 224**2
 
 
 def gaussian_filter(
@@ -47,7 +49,7 @@ def gaussian_filter(
     """
     down, across = sigma_px if isinstance(sigma_px, tuple) else (sigma_px, sigma_px)
     planes = values.flatten(0, 1)
-    result = torch.empty(planes.shape, device=planes.device)
+    result = torch.empty_like(planes, dtype=torch.float32)
     for chunk, out in in_chunks(planes, result):
         rows = _along_rows(chunk, _kernel(across, truncate), border)
         _along_columns(rows, _kernel(down, truncate), border, out)
@@ -171,7 +173,7 @@ def _rounded(weight: float) -> float:
 
 def sum_of_floats(values: Tensor, taps: Sequence[tuple[int, float]], length: int) -> Tensor:
     """The same for any float32, at twice the cost."""
-    total = torch.zeros(len(values), length, device=values.device)
+    total = values.new_zeros(len(values), length)
     product = torch.empty_like(total)
     for offset, weight in taps:
         total.add_(torch.mul(values[:, offset : offset + length], weight, out=product))
@@ -287,9 +289,13 @@ def as_channels(planes: Tensor) -> Tensor:
     The channels are filled up with zeros to a multiple of `LANES`: torch's interpolation goes
     along them in vectors, and rounds a rest that does not fill one differently. It also rounds
     differently, and takes longer, if there is nothing between the rows: so there is a column.
+    Large planes stay as they lie, and are not filled up.
     """
     count, height, width = planes.shape
+    if height * width > _LARGE_PX:
+        return planes.to(torch.float32)[None]
     lanes = -(-count // LANES) * LANES
-    wide = torch.zeros(1, height, width + 1, lanes, device=planes.device)
+    size = (1, height, width + 1, lanes)
+    wide = torch.zeros(size, dtype=torch.float32, device=planes.device)
     wide[0, :, :width, :count] = planes.permute(1, 2, 0).contiguous()  # quicker while bytes
     return wide[:, :, :width].permute(0, 3, 1, 2)

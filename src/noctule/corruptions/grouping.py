@@ -26,7 +26,9 @@ def alike(*parameters: Tensor) -> list[tuple[Tensor, tuple[float, ...]]]:
     """
     # Lists of numbers, because a batch is small, and torch takes long to find what is distinct.
     rows = list(zip(*(map(float, values.tolist()) for values in parameters), strict=True))
-    found = {values: [i for i, row in enumerate(rows) if row == values] for values in set(rows)}
+    found: dict[tuple[float, ...], list[int]] = {}
+    for number, row in enumerate(rows):
+        found.setdefault(row, []).append(number)
     device = parameters[0].device
     return [(torch.tensor(found[values], device=device), values) for values in sorted(found)]
 

@@ -49,7 +49,7 @@ def _share_table(device: torch.device) -> Tensor:
     angle = torch.arange(_SIDE, dtype=torch.float32) * (6 / 255)
     sector, strength = angle.floor(), torch.arange(_SIDE, dtype=torch.float32)[:, None] / 255
     fraction = angle - sector
-    full = torch.ones(_SIDE, _SIDE)
+    full = torch.ones(_SIDE, _SIDE, dtype=torch.float32)
     shares = {
         "v": full,
         "p": (1 - strength).expand(_SIDE, _SIDE),

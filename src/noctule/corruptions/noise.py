@@ -59,7 +59,8 @@ def uniform(images: Tensor, *, amplitude: Tensor, noise: Stream) -> Tensor:
         noise: 16 random bits for each element.
     """
     index = field_index(noise, images[0].numel())
-    ramp = (torch.arange(TABLE_SIZE, device=images.device) * 2 + 1) / TABLE_SIZE - 1
+    odd = torch.arange(1, 2 * TABLE_SIZE, 2, dtype=torch.float32, device=images.device)
+    ramp = odd / TABLE_SIZE - 1
     table = ramp * amplitude.to(torch.float32)[:, None]
     if images.dtype == torch.float32:
         return (images + table.gather(1, index).view_as(images)).clamp_(0, 1)

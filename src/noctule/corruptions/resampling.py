@@ -43,7 +43,7 @@ def resize_rows(values: Tensor, first: Tensor, rows_in: Tensor, rows_out: Tensor
     weight = (1 - ((tap + 0.5 - center) / reach).abs_()).clamp_(min=0).mul_(tap < stop)
     weight = (weight / weight.sum(dim=0)).to(torch.float32)
     index = (tap + first[plane]).clamp_(max=len(values) - 1)
-    result = torch.zeros(len(plane), values.shape[1], device=values.device)
+    result = values.new_zeros(len(plane), values.shape[1])
     rows = torch.empty_like(result)
     for number in range(len(tap)):
         torch.index_select(values, 0, index[number], out=rows)

@@ -75,7 +75,8 @@ def _pixelated(images: Tensor, share: float, *, like_pillow: bool) -> Tensor:
     down, across = (_cut(side, share, images.device) for side in images.shape[2:])
     if like_pillow and (down.tied or across.tied):
         return _with_pillow(images, across.blocks, down.blocks)
-    means, spread = _steps(images.shape[2:], share, images.device, images.dtype, like_pillow)
+    means = (_rounded_twice if like_pillow else _rounded_once)(down, across, images.dtype)
+    spread = _spread_across(across, down.blocks, images.dtype)
     result = torch.empty_like(images)
     on_cpu = images.device.type == "cpu"
     values = CPU_VALUES_AT_ONCE if on_cpu else CUDA_VALUES_AT_ONCE
@@ -151,20 +152,6 @@ def _cut(side: int, share: float, device: torch.device) -> _Blocks:
 # The functions below prepare a step, which then runs on a few images at a time. Along rows, it
 # runs along whole planes, because loops over rows are short.
 _Step = Callable[[Tensor], Tensor]
-
-
-@functools.lru_cache(maxsize=2 * len(LEVELS))
-def _steps(
-    size: tuple[int, int],
-    share: float,
-    device: torch.device,
-    dtype: torch.dtype,
-    like_pillow: bool,
-) -> tuple[_Step, _Step]:
-    """The mean of each block at its first column, and then in all of its columns."""
-    down, across = (_cut(side, share, device) for side in size)
-    rounded = _rounded_twice if like_pillow else _rounded_once
-    return rounded(down, across, dtype), _spread_across(across, down.blocks, dtype)
 
 
 def _rounded_once(down: _Blocks, across: _Blocks, dtype: torch.dtype) -> _Step:

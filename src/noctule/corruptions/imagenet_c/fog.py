@@ -72,7 +72,7 @@ def _plasma_planes(plasma: Stream, decay: Tensor, least_side: int) -> list[Tenso
     """
     side = 1 << (least_side - 1).bit_length()
     steps = _Steps(plasma, side)
-    grid = torch.zeros(len(plasma), 1, 1, device=plasma.keys.device)
+    grid = torch.zeros((len(plasma), 1, 1), dtype=torch.float32, device=plasma.keys.device)
     reach = torch.ones_like(decay)
     while True:
         corner, n = grid, grid.shape[1]

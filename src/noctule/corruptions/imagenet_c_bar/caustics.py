@@ -93,7 +93,7 @@ def _water(images: Tensor, time: Tensor, wave_px: Tensor) -> Tensor:
     turns = 2 * math.pi * math.ceil(OFFSET / (2 * math.pi))
     low_y, low_x = (rows + turns).to(torch.float32), (columns + turns).to(torch.float32)
     waves = (low_y.sin(), low_y.cos(), low_x.sin(), low_x.cos())
-    total = torch.ones(1, device=images.device)
+    total = torch.ones(1, dtype=torch.float32, device=images.device)
     for step in range(BENDS):
         phase = per_plane(time) * (1 - 3.5 / (step + 1))
         sin, cos = phase.sin().to(torch.float32), phase.cos().to(torch.float32)

@@ -46,7 +46,7 @@ def perlin_noise(
     height, width = images.shape[2:]
     cell_px = CELL_PX * min(height, width) / REFERENCE_SIDE_PX
     # (batch, width, height): interpolating over the first of two dimensions moves whole rows.
-    total = torch.zeros(len(images), width, height, device=images.device)
+    total = torch.zeros((len(images), width, height), dtype=torch.float32, device=images.device)
     for frequency in OCTAVES:
         noise = _noise(order, gradients, height, width, cell_px / frequency)
         total.add_(noise.abs_(), alpha=NOISE_SCALE / frequency)

@@ -54,7 +54,9 @@ def plasma_noise(
         scale_px: length for 224 px that is one radian of the first bend, (batch,).
     """
     height, width = images.shape[2:]
-    plasma = torch.empty(len(images), 3, height, width, device=images.device)
+    plasma = torch.empty(
+        (len(images), 3, height, width), dtype=torch.float32, device=images.device
+    )
     rows, columns = (place / side_scale(images) for place in pixel_places(images))
     for index, (count,) in alike(bends.clamp(max=MOST_BENDS)):
         unit_px, sharp, phase = (per_plane(v[index]) for v in (scale_px, sharpness, time))

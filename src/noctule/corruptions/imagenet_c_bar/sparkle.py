@@ -57,7 +57,7 @@ def sparkles(
     mean = radius_px.to(torch.float32)[:, None, None] * side_scale(images)
     spread = normal_field(rays, SPARKLES * (MOST_RAYS + 1)).view(len(images), SPARKLES, -1)
     lengths = (mean + SPREAD * mean * spread).clamp_(min=SHORTEST_RAY_PX)
-    left = torch.ones(len(images), height, width, device=images.device)
+    left = torch.ones((len(images), height, width), dtype=torch.float32, device=images.device)
     for k in range(SPARKLES):
         center = row[:, k] * height, column[:, k] * width
         light = _light(images, center, counts[:, k], lengths[:, k])
