@@ -13,8 +13,9 @@ Both sides use both of two cores, and get what their interfaces ask for, in memo
 The sides take turns of about 0.3 s, in reversed order every other round, so that drift of the
 machine meets all; and all corruptions are gone through several times, so that a bad minute does
 not decide on one of them. Medians over all rounds count. The ratio is the fastest package's
-time over noctule's. A star says that a package does other, mostly less, work than the authors'
-program (see tests/imagenet_c_peers.py); it counts all the same.
+time over noctule's, and the best is the same of each side's least disturbed round. A star says
+that a package does other, mostly less, work than the authors' program (see
+tests/imagenet_c_peers.py); it counts all the same.
 
 Exits with 1 unless noctule is as fast as the fastest package in every line, and three times as
 fast in the geometric mean over all lines.
@@ -64,6 +65,13 @@ class Side(NamedTuple):
     run: Callable[[int], float]
 
 
+class Ratios(NamedTuple):
+    """The fastest package's time over noctule's: by medians, and by each side's best round."""
+
+    median: float
+    least: float
+
+
 def main() -> None:
     """Time everything, print a table and say whether the targets are met."""
     options = parse_arguments()
@@ -72,7 +80,9 @@ def main() -> None:
     pictures = np.ascontiguousarray(batch.permute(0, 2, 3, 1).numpy())
     print(f"ms/image, {options.size_px} px, {options.mode} mode, batches of {options.images}")
     packages = " ".join(f"{package:>17s}" for package in PACKAGES)
-    print(f"{'corruption':20s} {'level':>5s} {'noctule':>9s} {packages} {'ratio':>7s}")
+    print(
+        f"{'corruption':20s} {'level':>5s} {'noctule':>9s} {packages} {'ratio':>7s} {'best':>6s}"
+    )
     peers = {package: Peer(package, pictures) for package in PACKAGES}
     levels = LEVELS if options.all_levels else (LEVEL,)
     lines: dict[tuple[str, int], dict[str, list[float]]] = {
@@ -124,27 +134,36 @@ def time_in_turns(sides: dict[str, Side], rounds: int) -> dict[str, list[float]]
     return found
 
 
-def report(name: str, level: int, found: dict[str, list[float]]) -> float:
+def report(name: str, level: int, found: dict[str, list[float]]) -> Ratios:
     """Print one line; the fastest package's time over ours."""
     ms = {side: statistics.median(values) for side, values in found.items()}
-    ratio = min(ms[package] for package in PACKAGES) / ms["noctule"]
+    least = {side: min(values) for side, values in found.items()}
+    ratios = Ratios(
+        *(min(side[package] for package in PACKAGES) / side["noctule"] for side in (ms, least))
+    )
     line = f"{name:20s} {level:5d} {ms['noctule']:9.4f} "
     for package in PACKAGES:
         star = "*" if (package, name) in OTHER_WORK else " "
         line += (
             f"{ms[package]:17.4f}{star}" if math.isfinite(ms[package]) else f"{'fails':>17s} "
         )
-    print(f"{line}{ratio:7.2f}", flush=True)
-    return ratio
+    print(f"{line}{ratios.median:7.2f}{ratios.least:7.2f}", flush=True)
+    return ratios
 
 
-def targets_are_met(ratios: Sequence[float]) -> bool:
-    """Print the mean and the worst ratio."""
+def targets_are_met(lines: Sequence[Ratios]) -> bool:
+    """Print the mean and the worst ratio; by the medians, are they good enough?"""
+    print("the fastest package's time over noctule's:")
+    say("least disturbed rounds", [line.least for line in lines])
+    return say("median rounds", [line.median for line in lines])
+
+
+def say(which: str, ratios: Sequence[float]) -> bool:
+    """Print how one kind of rounds compares with the targets, and return whether it meets them."""
     mean = math.exp(statistics.fmean(map(math.log, ratios)))
     slower = sum(ratio < TARGET for ratio in ratios)
-    print(f"the fastest package's time over noctule's: {mean:.2f} in the geometric mean "
-          f"(target {MEAN_TARGET:g}), at least {min(ratios):.2f} (target {TARGET:g}); "
-          f"slower in {slower} of {len(ratios)}")  # fmt: skip
+    print(f"  {which}: {mean:.2f} in the geometric mean (target {MEAN_TARGET:g}), at least "
+          f"{min(ratios):.2f} (target {TARGET:g}); slower in {slower} of {len(ratios)}")  # fmt: skip
     return slower == 0 and mean >= MEAN_TARGET
 
 
