@@ -80,9 +80,8 @@ def main() -> None:
     pictures = np.ascontiguousarray(batch.permute(0, 2, 3, 1).numpy())
     print(f"ms/image, {options.size_px} px, {options.mode} mode, batches of {options.images}")
     packages = " ".join(f"{package:>17s}" for package in PACKAGES)
-    print(
-        f"{'corruption':20s} {'level':>5s} {'noctule':>9s} {packages} {'ratio':>7s} {'best':>6s}"
-    )
+    ratios = f"{'ratio':>7s} {'best':>6s}"
+    print(f"{'corruption':20s} {'level':>5s} {'noctule':>9s} {packages} {ratios}")
     peers = {package: Peer(package, pictures) for package in PACKAGES}
     levels = LEVELS if options.all_levels else (LEVEL,)
     lines: dict[tuple[str, int], dict[str, list[float]]] = {
@@ -100,8 +99,9 @@ def main() -> None:
     finally:
         for peer in peers.values():
             peer.stop()
-    ratios = [report(*line, found) for line, found in lines.items()]
-    sys.exit(0 if targets_are_met(ratios) else 1)
+    sys.exit(
+        0 if targets_are_met([report(*line, found) for line, found in lines.items()]) else 1
+    )
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -152,18 +152,19 @@ def report(name: str, level: int, found: dict[str, list[float]]) -> Ratios:
 
 
 def targets_are_met(lines: Sequence[Ratios]) -> bool:
-    """Print the mean and the worst ratio; by the medians, are they good enough?"""
+    """Print the mean and the worst ratios; by the medians, whether they are good enough."""
     print("the fastest package's time over noctule's:")
     say("least disturbed rounds", [line.least for line in lines])
     return say("median rounds", [line.median for line in lines])
 
 
 def say(which: str, ratios: Sequence[float]) -> bool:
-    """Print how one kind of rounds compares with the targets, and return whether it meets them."""
+    """Print one kind of ratios, and return whether they meet the targets."""
     mean = math.exp(statistics.fmean(map(math.log, ratios)))
     slower = sum(ratio < TARGET for ratio in ratios)
     print(f"  {which}: {mean:.2f} in the geometric mean (target {MEAN_TARGET:g}), at least "
-          f"{min(ratios):.2f} (target {TARGET:g}); slower in {slower} of {len(ratios)}")  # fmt: skip
+          f"{min(ratios):.2f} (target {TARGET:g}); "
+          f"slower in {slower} of {len(ratios)}")  # fmt: skip
     return slower == 0 and mean >= MEAN_TARGET
 
 
