@@ -160,6 +160,8 @@ class Corruption:
             1,
             _working_bytes(images.device) // max(1, images[:1].numel() * self.bytes_per_value),
         )
+        if len(images) <= size:  # without a copy, whose threads would disturb a codec's
+            return kernel(images, **parameters) if len(images) else images.clone()
         # Made outside of the inference mode, so that a network can be trained on it. Inside,
         # operations are quicker to start.
         result = torch.empty_like(images)
