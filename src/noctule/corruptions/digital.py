@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from noctule.corruptions.draws import Field, Integer, unit
+from noctule.corruptions.grouping import by_setting
 from noctule.corruptions.pixels import (
     REFERENCE_SIDE_PX,
     from_float,
@@ -57,16 +58,11 @@ def pixelate(images: Tensor, *, block_px: Tensor) -> Tensor:
         images: see `noctule.corrupt`.
         block_px: side of a block, not scaled with the image, (batch,).
     """
-    result = torch.empty_like(images)
-    block_px = block_px.clamp(max=min(images.shape[2:]))
-    for block in sorted(set(block_px.tolist())):
-        chosen = (block_px == block).nonzero().flatten()
-        part = _pixelate_alike(images.index_select(0, chosen), block)
-        result.index_copy_(0, chosen, part)
-    return result
+    return by_setting(images, [block_px.clamp(max=min(images.shape[2:]))], _pixelate_alike)
 
 
-def _pixelate_alike(images: Tensor, block: int) -> Tensor:
+def _pixelate_alike(images: Tensor, block_px: float) -> Tensor:
+    block = int(block_px)
     of_row, of_column = (_block_of(side, block, images.device) for side in images.shape[2:])
     down, across = (side // block for side in images.shape[2:])
     # int16 holds the sum of 11 × 11 bytes, and is twice as fast as int32.
