@@ -59,9 +59,7 @@ def as_int32(word: int) -> int:
     return (word + 2**31) % 2**32 - 2**31
 
 
-def image_words(
-    keys: Sequence[Key], ids: Sequence[str | int], device: torch.device | str = "cpu"
-) -> list[Words]:
+def image_words(keys: Sequence[Key], ids: Sequence[str | int]) -> list[Words]:
     """Two words for each image under each key: int32 (len(ids),) each.
 
     An id is an int or a string; 4711 and "4711" are the same image.
@@ -69,20 +67,17 @@ def image_words(
     hashes = (hashlib.blake2b(str(i).encode(), digest_size=8).digest() for i in ids)
     counters = torch.frombuffer(bytearray(b"".join(hashes)) or bytearray(8), dtype=torch.int32)
     counters = counters[: 2 * len(ids)].view(-1, 2)
-    # On the CPU whatever the device: the batch is small, the calls are many.
     x0, x1 = threefry2x32(
         torch.tensor([[as_int32(word) for word in key] for key in keys], dtype=torch.int32),
         counters[:, 0].expand(len(keys), -1),
         counters[:, 1].expand(len(keys), -1),
     )
-    return list(zip(x0.to(device), x1.to(device), strict=True))
+    return list(zip(x0, x1, strict=True))
 
 
-def image_keys(
-    key: Key, ids: Sequence[str | int], device: torch.device | str = "cpu"
-) -> Tensor:
+def image_keys(key: Key, ids: Sequence[str | int]) -> Tensor:
     """The key of each image, for a `Stream`: int32 (len(ids), 2)."""
-    ((x0, x1),) = image_words([key], ids, device)
+    ((x0, x1),) = image_words([key], ids)
     return torch.stack([x0, x1], dim=1)
 
 
@@ -137,6 +132,10 @@ class Stream:
 
     def __getitem__(self, which: slice | Tensor) -> Stream:
         return Stream(self.keys[which])
+
+    def to(self, device: torch.device | str) -> Stream:
+        """The same function on another device."""
+        return Stream(self.keys.to(device))
 
     def words(
         self, count: int, *, lane: int = 0, rounds: int = KEY_ROUNDS

@@ -173,14 +173,14 @@ class PerLevel:
     def sample(self, words: Words, level: int | None) -> Tensor:
         """The level's value for each image: int64 or float64 (batch,)."""
         if level is not None:
-            return self.at(level, len(words[0]), words[0].device)
+            return self.at(level, len(words[0]))
         lot = high24(words[0]) * len(LEVELS) >> _BITS
-        return torch.tensor(self.values, dtype=self._dtype, device=lot.device)[lot]
+        return torch.tensor(self.values, dtype=self._dtype)[lot]
 
-    def at(self, level: int, count: int, device: torch.device | str) -> Tensor:
+    def at(self, level: int, count: int) -> Tensor:
         """The level's value for `count` images, which takes no random words: (count,)."""
         value = self.values[level - 1]
-        return torch.full((count,), value, dtype=self._dtype, device=device)
+        return torch.full((count,), value, dtype=self._dtype)
 
     @property
     def _dtype(self) -> torch.dtype:

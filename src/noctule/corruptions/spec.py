@@ -125,6 +125,9 @@ class Corruption:
     ) -> Parameters:
         """Draw the parameters of each image, by name, from its id, the seed and the level.
 
+        On the CPU, whatever the device they are for: another may fuse a product and a sum, and
+        round once where the CPU rounds twice.
+
         Raises:
             InputError: if the level is not None or 1 to 5.
         """
@@ -143,11 +146,11 @@ class Corruption:
                 # One lot decides on the level of every table, so that they stay together.
                 keys[name] = key_of(seed, self.name, "level")
             else:
-                values[name] = draw.at(level, len(ids), device)
-        words = image_words(list(keys.values()), ids, device) if keys else []
+                values[name] = draw.at(level, len(ids))
+        words = image_words(list(keys.values()), ids) if keys else []
         for name, word in zip(keys, words, strict=True):
             values[name] = self.draws[name].sample(word, level)
-        return {name: values[name] for name in self.draws}
+        return {name: values[name].to(device) for name in self.draws}
 
     def apply(self, images: Tensor, **parameters: Tensor | Stream) -> Tensor:
         """Apply given parameters, a value (or stream) per image; nothing is drawn."""

@@ -1,0 +1,108 @@
+"""What a GPU gives is what the CPU gives; these tests are skipped where there is no GPU.
+
+The random numbers are equal to the bit. A picture's values may differ where a device rounds a
+sum, a quotient or a power otherwise: by one level of 255, or where the last bit decides between
+two sides (a threshold, a nearest neighbour, a hash of the picture) by more, in few places.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from corruption_cases import both_dtypes, each, pictures
+from noctule.corruptions import CORRUPTIONS, LEVELS, MODES, Corruption, Mode
+from noctule.sampling import Stream, image_keys, key_of
+
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a GPU that torch can use"
+)
+
+IDS = ["cat/0.png", "cat/1.png", 4711, 2, "été"]
+GPU = "cuda"
+# Shares of values that differ from the CPU's: at all, and by more than one level.
+ROUNDED, DECIDED = 0.01, 0.001
+modes = pytest.mark.parametrize("mode", MODES)
+
+
+def shares(there: Tensor, here: Tensor) -> tuple[float, float]:
+    """Shares of values that differ by half a level, and by more than one."""
+    scale = 1.0 if here.dtype == torch.uint8 else 255.0
+    levels = (there.cpu().to(torch.float64) - here.to(torch.float64)).abs() * scale
+    return (levels > 0.5).double().mean().item(), (levels > 1.001).double().mean().item()
+
+
+def test_streams_are_equal() -> None:
+    key = key_of("a", 1)
+    here, there = (Stream(image_keys(key, IDS)).to(device) for device in ("cpu", GPU))
+    assert there.keys.device.type == GPU
+    assert there.bits16(1001).cpu().equal(here.bits16(1001))
+    for mine, its in zip(here.words(77, lane=2), there.words(77, lane=2), strict=True):
+        assert its.cpu().equal(mine)
+
+
+@each
+def test_parameters_are_equal(c: Corruption) -> None:
+    for level in (None, *LEVELS):
+        here, there = (c.sample(IDS, level=level, device=device) for device in ("cpu", GPU))
+        for name, mine in here.items():
+            its = there[name]
+            if isinstance(mine, Stream):
+                mine, its = mine.keys, its.keys  # type: ignore[union-attr]
+            assert isinstance(its, Tensor)
+            assert its.device.type == GPU
+            assert its.dtype == mine.dtype
+            assert its.cpu().equal(mine), (name, level)
+
+
+@modes
+@both_dtypes
+@each
+def test_pictures_are_nearly_equal(c: Corruption, dtype: torch.dtype, mode: Mode) -> None:
+    moded = c.in_mode(mode)
+    for height, width in ((32, 32), (97, 61), (224, 224)):
+        images = pictures(5, height, width, dtype=dtype)
+        on_gpu = images.to(GPU)
+        for level in (None, 1, 3, 5):
+            here = moded(images, ids=IDS, level=level)
+            there = moded(on_gpu, ids=IDS, level=level)
+            assert there.device.type == GPU
+            assert there.dtype == dtype
+            rounded, decided = shares(there, here)
+            assert rounded <= ROUNDED, (height, level, rounded, decided)
+            assert decided <= DECIDED, (height, level, rounded, decided)
+        assert on_gpu.cpu().equal(images)
+
+
+@both_dtypes
+@each
+def test_batch_blind(c: Corruption, dtype: torch.dtype) -> None:
+    images = pictures(5, 97, 61, dtype=dtype).to(GPU)
+    together = c(images, ids=IDS)
+    assert c(images, ids=IDS).equal(together)  # and deterministic
+    for number in range(len(IDS)):
+        one = slice(number, number + 1)
+        assert c(images[one], ids=IDS[one])[0].equal(together[number]), number
+
+
+@each
+def test_tf32_is_not_used(c: Corruption, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users switch it on for their networks; pictures must not know."""
+    images = pictures(2, 224, 224, dtype=torch.float32).to(GPU)
+    expected = c(images, ids=IDS[:2])
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    with torch.autocast(GPU, dtype=torch.bfloat16):
+        assert c(images, ids=IDS[:2]).equal(expected)
+
+
+def test_a_large_batch() -> None:
+    """More values than one piece holds."""
+    images = pictures(5, 224, 224).repeat(30, 1, 1, 1)
+    ids = range(len(images))
+    for name in ("gaussian_noise", "zoom_blur", "spatter"):
+        there = CORRUPTIONS[name](images.to(GPU), ids=ids)
+        rounded, decided = shares(there, CORRUPTIONS[name](images, ids=ids))
+        assert rounded <= ROUNDED
+        assert decided <= DECIDED
