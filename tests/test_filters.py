@@ -102,22 +102,26 @@ def test_extended_as_numpy_pad(border: Border) -> None:
     assert np.array_equal(beyond.numpy(), np.pad(planes, ((0, 0), (9, 0), (0, 11)), "edge"))
 
 
-TAPS = [(3, 0.41234567891), (0, 0.3), (5, 0.2), (1, 1e-4)]
+OFFSETS, WEIGHTS = [3, 0, 5, 1], (0.41234567891, 0.3, 0.2, 1e-4)
 
 
 def test_sums_of_shifted_rows() -> None:
     values = some(torch.uint8, 2, 1000).to(torch.float32)
     doubles = values.to(torch.float64)
-    expected = sum(weight * doubles[:, offset : offset + 990] for offset, weight in TAPS)
+    expected = sum(
+        weight * doubles[:, offset : offset + 990]
+        for offset, weight in zip(OFFSETS, WEIGHTS, strict=True)
+    )
     for summed in (sum_of_bytes, sum_of_floats):
-        assert (summed(values, TAPS, 990) - expected).abs().max() < 2e-4
+        assert (summed(values, OFFSETS, WEIGHTS, 990) - expected).abs().max() < 2e-4
 
 
 def test_sums_of_bytes_do_not_depend_on_fused_operations() -> None:
     """Weights of 16 bits are kept as they are, and separate products and sums give the same."""
     values = torch.arange(-256, 257, dtype=torch.float32).repeat(1, 3)
-    taps = [(number, (65535 - 2 * number) / 2**18) for number in range(9)]
-    assert sum_of_bytes(values, taps, 1500).equal(sum_of_floats(values, taps, 1500))
+    weights = tuple((65535 - 2 * number) / 2**18 for number in range(9))
+    sums = [summed(values, range(9), weights, 1500) for summed in (sum_of_bytes, sum_of_floats)]
+    assert sums[0].equal(sums[1])
 
 
 @pytest.mark.parametrize("weight", [1 / 3, 0.06649, 0.7, 3e-5, -0.2, 65535.5 / 2**17])

@@ -11,12 +11,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from corruption_cases import coffee, pictures
+from corruption_cases import both_dtypes, coffee, pictures
 from noctule import corrupt
 from noctule.corruptions import CORRUPTIONS
 from noctule.corruptions.imagenet_c.blur import scaled, zoom_factors
 from noctule.corruptions.imagenet_c.glass import _copied, _others, _swapped
-from noctule.corruptions.imagenet_c.motion import motion_line
+from noctule.corruptions.imagenet_c.motion import (
+    _along,
+    _along_all,
+    line_places,
+    line_weights,
+)
 from noctule.sampling import Stream
 from oracles.imagenet_c_blur import ORACLES, truncated
 from oracles.threefry import WordStream
@@ -202,18 +207,23 @@ def test_published_mode_counts_the_picture_twice() -> None:
 
 def test_a_line_by_hand() -> None:
     """5 pixels at 30°, half as far down as to the right; halves go up and to the left."""
-    line = motion_line(2.0, 1.0, 30.0)
-    assert [(down, right) for down, right, _ in line] == [
-        (0, 0),
-        (0, 1),
-        (1, 2),
-        (1, 3),
-        (2, 3),
-    ]
-    weights = [weight for _, _, weight in line]
+    weights = line_weights(2.0, 1.0)
+    assert sum(weights) == pytest.approx(1)
     assert weights[2] / weights[0] == pytest.approx(math.exp(-2))
-    up = motion_line(2.0, 1.0, -90.0)
-    assert [(down, right) for down, right, _ in up] == [(-n, 0) for n in range(5)]
+    down, right = line_places(len(weights), torch.tensor([30.0, -90.0]))
+    assert down.tolist() == [[0, 0, 1, 1, 2], [0, -1, -2, -3, -4]]
+    assert right.tolist() == [[0, 1, 2, 3, 3], [0, 0, 0, 0, 0]]
+
+
+@both_dtypes
+def test_lines_all_at_once_as_one_by_one(dtype: torch.dtype) -> None:
+    """As GPUs and CPUs do it: equal to the bit."""
+    images = pictures(5, 48, 80, dtype=dtype)
+    weights = line_weights(10.0, 8.0)
+    rows, columns = line_places(len(weights), torch.tensor([0.0, 33.0, -41.0, -95.0, 170.0]))
+    together = _along_all(images, rows, columns, weights)
+    for number, places in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
+        assert together[number].equal(_along(images[number], *places, weights)), number
 
 
 @pytest.mark.parametrize(("side_px", "pixels"), [(224, 21), (448, 41), (32, 3), (16, 3)])

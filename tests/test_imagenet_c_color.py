@@ -237,7 +237,7 @@ def test_pixelate_a_few_images_at_a_time(
     )
     together = corruption(images, share=0.3)
     for values in (2 * images[0].numel(), 1):
-        monkeypatch.setattr(digital, "CPU_VALUES_AT_ONCE", values)
+        monkeypatch.setattr(digital, "PIXELATED_AT_ONCE", values)
         assert corruption(images, share=0.3).equal(together)
 
 

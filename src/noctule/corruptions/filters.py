@@ -8,6 +8,7 @@ The sums of the matrix products are exact altogether, so that their order is of 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -18,9 +19,10 @@ from torch import Tensor
 
 Border = Literal["nearest", "reflect", "mirror"]
 
-# So many float32 values are filtered at once: more spill out of the cache, and fewer spend the
-# time in starting operations.
-_CHUNK = 1 << 19
+# So many float32 values are filtered at once: on a CPU more spill out of the cache, and fewer
+# spend the time in starting operations, of which a GPU does few at any size.
+_CPU_VALUES_AT_ONCE = 1 << 19
+_CUDA_VALUES_AT_ONCE = 1 << 27
 _WEIGHT_BITS = 16
 LANES = 16
 # Planes with more pixels fill vectors alone.
@@ -57,9 +59,15 @@ def gaussian_filter(
 
 
 def in_chunks(
-    planes: Tensor, *others: Tensor, at_once: int = _CHUNK
+    planes: Tensor, *others: Tensor, at_once: int = _CPU_VALUES_AT_ONCE
 ) -> Iterator[tuple[Tensor, ...]]:
-    """So many values of planes, or of pictures, at a time, and what belongs to them."""
+    """A few planes, or pictures, at a time, and what belongs to them.
+
+    Args:
+        at_once: so many values on a CPU.
+    """
+    if planes.device.type != "cpu":
+        at_once = _CUDA_VALUES_AT_ONCE
     size = max(1, at_once // max(1, planes[:1].numel()))
     return zip(*(torch.split(values, size) for values in (planes, *others)), strict=True)
 
@@ -83,8 +91,8 @@ def _along_rows(planes: Tensor, kernel: list[float], border: Border) -> Tensor:
     flat = extended(planes, (0, 0), (radius, radius), border).view(1, -1)
     length = flat.shape[1] - 2 * radius
     if planes.dtype == torch.uint8:
-        taps = [(radius + x, kernel[abs(x)]) for x in range(-radius, radius + 1)]
-        summed = sum_of_bytes(flat, taps, length)
+        weights = (*kernel[:0:-1], *kernel)
+        summed = sum_of_bytes(flat, range(2 * radius + 1), weights, length)
     else:
         summed = symmetric_sum(flat, kernel, 1, planes.new_empty(1, length))
     pitch = width + 2 * radius
@@ -143,27 +151,37 @@ def _continue(planes: Tensor, before: int, after: int, border: Border) -> None:
     planes[:, :, end:] = planes[:, :, end - skip - after : end - skip].flip(2)
 
 
-def sum_of_bytes(values: Tensor, taps: Sequence[tuple[int, float]], length: int) -> Tensor:
-    """Σ weight · values[:, offset : offset + length] for the taps (offset, weight): float32.
-
-    The weights are rounded to 16 significant bits. What large ones lose is a tap of its own;
-    what all others lose goes to the first, so that a flat picture keeps its value.
+def sum_of_bytes(
+    values: Tensor, offsets: Sequence[int], weights: tuple[float, ...], length: int
+) -> Tensor:
+    """Σ weight · values[:, offset : offset + length]: float32; see `byte_weights`.
 
     Args:
         values: float32 (planes, n), whole numbers from −256 to 256.
     """
-    kept = [(offset, _rounded(weight)) for offset, weight in taps]
-    lost = [
-        (offset, weight - most) for (offset, weight), (_, most) in zip(taps, kept, strict=True)
-    ]
-    large = [(offset, weight) for offset, weight in lost if abs(weight) > 2.0**-20]
-    pooled = math.fsum(weight for _, weight in lost) - math.fsum(weight for _, weight in large)
-    rest = [(offset, _rounded(weight)) for offset, weight in [*large, (taps[0][0], pooled)]]
-    (first, weight), *others = kept
-    total = values[:, first : first + length] * weight
-    for offset, weight in [*others, *rest]:
-        total.add_(values[:, offset : offset + length], alpha=weight)
+    (first, weight), *others = byte_weights(weights)
+    total = values[:, offsets[first] : offsets[first] + length] * weight
+    for tap, weight in others:
+        total.add_(values[:, offsets[tap] : offsets[tap] + length], alpha=weight)
     return total
+
+
+@functools.lru_cache(maxsize=64)
+def byte_weights(weights: tuple[float, ...]) -> list[tuple[int, float]]:
+    """Weights of 16 significant bits for the same sum: (number of the tap, weight).
+
+    What large ones lose is added to their taps separately; what all others lose, to the first,
+    so that a flat picture keeps its value.
+    """
+    kept = [_rounded(weight) for weight in weights]
+    lost = [
+        (tap, weight - most)
+        for tap, (weight, most) in enumerate(zip(weights, kept, strict=True))
+    ]
+    large = [(tap, weight) for tap, weight in lost if abs(weight) > 2.0**-20]
+    pooled = math.fsum(weight for _, weight in lost) - math.fsum(weight for _, weight in large)
+    rest = [(tap, _rounded(weight)) for tap, weight in [*large, (0, pooled)]]
+    return [*enumerate(kept), *rest]
 
 
 def _rounded(weight: float) -> float:
@@ -171,11 +189,13 @@ def _rounded(weight: float) -> float:
     return math.ldexp(round(math.ldexp(mantissa, _WEIGHT_BITS)), exponent - _WEIGHT_BITS)
 
 
-def sum_of_floats(values: Tensor, taps: Sequence[tuple[int, float]], length: int) -> Tensor:
+def sum_of_floats(
+    values: Tensor, offsets: Sequence[int], weights: Sequence[float], length: int
+) -> Tensor:
     """The same for any float32, at twice the cost."""
     total = values.new_zeros(len(values), length)
     product = torch.empty_like(total)
-    for offset, weight in taps:
+    for offset, weight in zip(offsets, weights, strict=True):
         total.add_(torch.mul(values[:, offset : offset + length], weight, out=product))
     return total
 

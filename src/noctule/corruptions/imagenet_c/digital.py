@@ -13,15 +13,15 @@ from torch import Tensor
 
 from noctule.corruptions.codec import through_jpeg
 from noctule.corruptions.draws import LEVELS, PerLevel
+from noctule.corruptions.filters import in_chunks
 from noctule.corruptions.grouping import by_setting
 from noctule.corruptions.pixels import from_float
 from noctule.corruptions.registry import corruption
 
 SOURCE = "Hendrycks & Dietterich 2019, ImageNet-C"
 
-# So many values are pixelated at once: on a CPU, as many as keep their sums in its caches.
-CPU_VALUES_AT_ONCE = 5 << 18
-CUDA_VALUES_AT_ONCE = 1 << 27
+# So many values are pixelated at once: as many as keep their sums in a CPU's caches.
+PIXELATED_AT_ONCE = 5 << 18
 # Pillow's resampling weighs pixels in whole numbers of this many bits.
 SHARE_BITS = 22
 
@@ -78,12 +78,8 @@ def _pixelated(images: Tensor, share: float, *, like_pillow: bool) -> Tensor:
     means = (_rounded_twice if like_pillow else _rounded_once)(down, across, images.dtype)
     spread = _spread_across(across, down.blocks, images.dtype)
     result = torch.empty_like(images)
-    on_cpu = images.device.type == "cpu"
-    values = CPU_VALUES_AT_ONCE if on_cpu else CUDA_VALUES_AT_ONCE
-    size = max(1, values // images[0].numel())
-    for start in range(0, len(images), size):
-        part = slice(start, start + size)
-        torch.index_select(spread(means(images[part])), 2, down.of_pixel, out=result[part])
+    for part, out in in_chunks(images, result, at_once=PIXELATED_AT_ONCE):
+        torch.index_select(spread(means(part)), 2, down.of_pixel, out=out)
     return result
 
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from noctule.corruptions.draws import PerLevel, Uniform
-from noctule.corruptions.filters import extended, sum_of_bytes, sum_of_floats
+from noctule.corruptions.filters import (
+    byte_weights,
+    extended,
+    sum_of_bytes,
+    sum_of_floats,
+)
+from noctule.corruptions.grouping import by_setting
 from noctule.corruptions.imagenet_c.blur import SOURCE, scaled
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX, from_float
 from noctule.corruptions.registry import corruption
@@ -41,45 +48,95 @@ def motion_blur(
             (batch,).
         angle_deg: of the line, from the right towards the bottom, (batch,).
     """
-    result = torch.empty_like(images)
-    settings = zip(radius_px.tolist(), sigma_px.tolist(), angle_deg.tolist(), strict=True)
-    for number, (radius, sigma, angle) in enumerate(settings):
-        line = motion_line(scaled(radius, images), scaled(sigma, images), angle)
-        result[number] = from_float(
-            along_line(images[number], line), images.dtype, in_range=True
-        )
-    return result
+
+    def change(part: Tensor, radius: float, sigma: float, angle_deg: Tensor) -> Tensor:
+        result = torch.empty_like(part)
+        radius, sigma = scaled(radius, part), scaled(sigma, part)
+        for some, values in along_lines(part, radius, sigma, angle_deg):
+            result[some] = from_float(values, images.dtype, in_range=True)
+        return result
+
+    return by_setting(images, (radius_px, sigma_px), change, angle_deg)
 
 
-Line = list[tuple[int, int, float]]
-"""The pixels of a line, as rows down, columns to the right, and weights."""
+def along_lines(
+    images: Tensor, radius_px: float, sigma_px: float, angle_deg: Tensor
+) -> Iterator[tuple[slice, Tensor]]:
+    """Average along lines that begin at each pixel; see `motion_blur`.
+
+    Args:
+        images: (batch, channels, height, width), uint8 or float32.
+        radius_px, sigma_px: in pixels of the images.
+        angle_deg: (batch,).
+
+    Yields:
+        A few of the images, and their averages, float32.
+    """
+    weights = line_weights(radius_px, sigma_px)
+    rows, columns = line_places(len(weights), angle_deg.cpu())
+    if images.device.type == "cpu":
+        for number, places in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
+            yield slice(number, number + 1), _along(images[number], *places, weights)[None]
+    else:
+        yield slice(None), _along_all(images, rows, columns, weights)
 
 
-def motion_line(radius_px: float, sigma_px: float, angle_deg: float) -> Line:
-    """The line of a motion blur; its weights sum to 1."""
+def line_weights(radius_px: float, sigma_px: float) -> tuple[float, ...]:
+    """The weights of a line's pixels, from its first on; they sum to 1."""
     pixels = 2 * max(1, round(radius_px)) + 1
     weights = [math.exp(-0.5 * (x / max(sigma_px, 1e-3)) ** 2) for x in range(pixels)]
-    total, angle = math.fsum(weights), math.radians(angle_deg)
-    return [
-        (_nearest(x * math.sin(angle)), _nearest(x * math.cos(angle)), weight / total)
-        for x, weight in enumerate(weights)
-        if weight > 1e-9
-    ]
+    total = math.fsum(weights)
+    return tuple(weight / total for weight in weights if weight > 1e-9)
 
 
-def _nearest(place: float) -> int:
-    """Round half down; what is a half but for the last bits too."""
-    return math.ceil(round(place - 0.5, 9))
+def line_places(pixels: int, angle_deg: Tensor) -> tuple[Tensor, Tensor]:
+    """How far down and to the right the pixels of each line lie: int64 (batch, pixels).
+
+    What lies in the middle of two pixels, up to rounding errors, counts for the first.
+
+    >>> [places.tolist() for places in line_places(4, torch.tensor([30.0]))]
+    [[[0, 0, 1, 1]], [[0, 1, 2, 3]]]
+    """
+    angle = angle_deg.to(torch.float64).deg2rad()[:, None]
+    along = torch.arange(pixels)
+    down, right = (
+        (part * along - 0.5).round(decimals=9).ceil().to(torch.int64)
+        for part in (angle.sin(), angle.cos())
+    )
+    return down, right
 
 
-def along_line(planes: Tensor, line: Line) -> Tensor:
-    """Average (planes, height, width), uint8 or float32, along a line: float32."""
+def _along(
+    planes: Tensor, rows: list[int], columns: list[int], weights: tuple[float, ...]
+) -> Tensor:
+    """Average (planes, height, width) along one line: float32."""
     height, width = planes.shape[1:]
-    rows, columns = [y for y, _, _ in line], [x for _, x, _ in line]
     top, left = -min(0, *rows), -min(0, *columns)
     wide = extended(planes, (top, max(0, *rows)), (left, max(0, *columns)), "nearest")
     pitch = wide.shape[2]
-    taps = [((top + y) * pitch + left + x, weight) for y, x, weight in line]
+    offsets = [(top + y) * pitch + left + x for y, x in zip(rows, columns, strict=True)]
     summed = sum_of_bytes if planes.dtype == torch.uint8 else sum_of_floats
     length = (height - 1) * pitch + width
-    return summed(wide.flatten(1), taps, length).as_strided(planes.shape, (length, pitch, 1))
+    flat = summed(wide.flatten(1), offsets, weights, length)
+    return flat.as_strided(planes.shape, (length, pitch, 1))
+
+
+def _along_all(
+    images: Tensor, rows: Tensor, columns: Tensor, weights: tuple[float, ...]
+) -> Tensor:
+    """The same for many images at once, to the bit, where starting operations takes longest."""
+    batch, channels, height, width = images.shape
+    top, left = (max(0, -int(places.min())) for places in (rows, columns))
+    bottom, right = (max(0, int(places.max())) for places in (rows, columns))
+    wide = extended(images.flatten(0, 1), (top, bottom), (left, right), "nearest")
+    pitch = wide.shape[2]
+    flat = wide.view(batch, channels, -1)
+    offsets = ((top + rows) * pitch + left + columns).to(images.device)
+    here = torch.arange(height, device=images.device)[:, None] * pitch
+    here = (here + torch.arange(width, device=images.device)).flatten()
+    taps = byte_weights(weights) if images.dtype == torch.uint8 else enumerate(weights)
+    total = torch.zeros(images.shape, dtype=torch.float32, device=images.device).flatten(2)
+    for tap, weight in taps:
+        index = (here + offsets[:, tap, None])[:, None].expand(total.shape)
+        total.add_(flat.gather(2, index).mul_(weight))
+    return total.view(images.shape)

@@ -10,9 +10,9 @@ from torch import Tensor
 from noctule.corruptions.draws import Field, PerLevel, Uniform
 from noctule.corruptions.fields import normal_field
 from noctule.corruptions.filters import clipped_zoom
-from noctule.corruptions.grouping import alike
+from noctule.corruptions.grouping import alike, by_setting
 from noctule.corruptions.imagenet_c.blur import SOURCE, finished, scaled
-from noctule.corruptions.imagenet_c.motion import along_line, motion_line
+from noctule.corruptions.imagenet_c.motion import along_lines
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX, full_scale, per_image, to_float
 from noctule.corruptions.registry import corruption
 from noctule.sampling import Stream
@@ -78,17 +78,22 @@ def snow(
         noise = noise.clamp_(0, 1).mul_(255)
         part = noise.to(torch.uint8) if published else noise.round_().to(torch.uint8)
         layer.index_copy_(0, chosen, part)
-    fallen = torch.empty_like(layer, dtype=torch.float32)
-    settings = zip(radius_px.tolist(), sigma_px.tolist(), tilt_deg.tolist(), strict=True)
-    for number, (radius, sigma, tilt) in enumerate(settings):
-        line = motion_line(scaled(radius, images), scaled(sigma, images), tilt - 90)
-        fallen[number] = along_line(layer[number], line)
+    fallen = by_setting(layer, (radius_px, sigma_px), _fallen, tilt_deg)
     if published:
         fallen.round_()
     fallen.mul_(full_scale(images) / 255)
     values = _bleached(images, per_image(kept))
     values.add_(fallen.add(fallen.flip(2, 3)))
     return finished(values, images.dtype, published=published, in_range=False)
+
+
+def _fallen(layer: Tensor, radius: float, sigma: float, tilt_deg: Tensor) -> Tensor:
+    """The layer with streaks: float32."""
+    result = torch.empty_like(layer, dtype=torch.float32)
+    radius, sigma = scaled(radius, layer), scaled(sigma, layer)
+    for some, streaks in along_lines(layer, radius, sigma, tilt_deg - 90):
+        result[some] = streaks
+    return result
 
 
 def _magnified(images: Tensor, flakes: Stream, factor: float) -> Tensor:
