@@ -1,6 +1,6 @@
 """Wall time of an ImageNet-NOC evaluation of ResNet-18, against two bounds.
 
-    python benchmarks/evaluation.py [--images 96] [--repeats 3]
+    python benchmarks/evaluation.py [--images 96] [--repeats 3] [--device cpu]
 
 In one process and in turn, over a folder of JPEG files (500 × 375, quality 90) cut from sample
 photographs:
@@ -10,7 +10,8 @@ photographs:
     naive     (b) a loop that decodes every image anew for each condition, one worker per core
 
 All three show the same network (random weights: only time matters) the same number of images in
-batches of the same size, in channels-last layout. The ratios are medians over the repeats.
+batches of the same size, in channels-last layout and the precision that noctule uses on the
+device. The ratios are medians over the repeats.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from noctule.benchmarks import load_benchmark
 from noctule.corruptions import CORRUPTIONS
 from noctule.data import Dataset, open_dataset
 from noctule.data.photo_patches import PhotoPatches, photograph
-from noctule.evaluation import Settings, run_benchmark
+from noctule.evaluation import Settings, default_precision, run_benchmark, workers_for
 from noctule.loading import in_order, load_batches
 from noctule.models import Classifier, Preprocessing, load_classifier
 
-BATCH_SIZE = 32
+BATCH_SIZE = {"cpu": 32, "cuda": 256}
 JPEG_SIZE = (500, 375)
 IMAGENET = Preprocessing(
     resize_px=256,
@@ -49,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=96)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", type=torch.device, default="cpu")
     options = parser.parse_args()
     torch.manual_seed(0)
     network = torchvision.models.resnet18(weights=None, num_classes=1000)
@@ -58,12 +60,15 @@ def main() -> None:
         make_jpegs(root / "photos", options.images)
         dataset = open_dataset(root / "photos")
         times: dict[str, list[float]] = {"noctule": [], "forward": [], "naive": []}
-        forward(classifier, dataset, conditions=1)  # not counted
+        where = options.device
+        forward(classifier, dataset, where, conditions=1)  # not counted
         for turn in range(options.repeats):
             runs: dict[str, Callable[[], None]] = {
-                "forward": lambda: forward(classifier, dataset),
-                "noctule": lambda out=root / f"run{turn}": noctule(classifier, dataset, out),
-                "naive": lambda: naive(classifier, dataset),
+                "forward": lambda: forward(classifier, dataset, where),
+                "noctule": lambda out=root / f"run{turn}": noctule(
+                    classifier, dataset, where, out
+                ),
+                "naive": lambda: naive(classifier, dataset, where),
             }
             for name, run in runs.items():
                 start = time.perf_counter()
@@ -95,37 +100,52 @@ def make_jpegs(folder: Path, count: int) -> None:
         image.save(folder / name / f"{number:05d}.jpg", quality=90)
 
 
-def noctule(classifier: Classifier, dataset: Dataset, out: Path) -> None:
+def noctule(classifier: Classifier, dataset: Dataset, device: torch.device, out: Path) -> None:
     """The whole evaluation; the self-check would find the network at chance."""
-    settings = Settings(device="cpu", batch_size=BATCH_SIZE, self_check=False)
+    settings = Settings(
+        device=str(device), batch_size=BATCH_SIZE[device.type], self_check=False
+    )
     run_benchmark(
         classifier, dataset, load_benchmark("imagenet-noc"), out=out, settings=settings
     )
 
 
 @torch.inference_mode()
-def forward(classifier: Classifier, dataset: Dataset, conditions: int = 9) -> None:
+def forward(
+    classifier: Classifier, dataset: Dataset, device: torch.device, conditions: int = 9
+) -> None:
     """Forward passes alone: (a)."""
-    module = classifier.module.to(memory_format=torch.channels_last)
-    inputs = torch.randn(BATCH_SIZE, 3, 224, 224).contiguous(memory_format=torch.channels_last)
-    for start in range(0, len(dataset), BATCH_SIZE):
+    size = BATCH_SIZE[device.type]
+    module = classifier.module.to(device, memory_format=torch.channels_last)
+    inputs = torch.randn(size, 3, 224, 224, device=device)
+    inputs = inputs.contiguous(memory_format=torch.channels_last)
+    for start in range(0, len(dataset), size):
         part = inputs[: len(dataset) - start]
         for _ in range(conditions):
-            module(part)
+            with low_precision(device):
+                module(part).float().cpu()
 
 
 @torch.inference_mode()
-def naive(classifier: Classifier, dataset: Dataset) -> None:
+def naive(classifier: Classifier, dataset: Dataset, device: torch.device) -> None:
     """Decode anew for each condition: (b). Even this one has our fast corruptions."""
-    module = classifier.module.to(memory_format=torch.channels_last)
-    plan = in_order(dataset, BATCH_SIZE)
+    module = classifier.module.to(device, memory_format=torch.channels_last)
+    plan = in_order(dataset, BATCH_SIZE[device.type])
+    workers = workers_for(dataset, None)
     for condition in load_benchmark("imagenet-noc").conditions:
-        for batch in load_batches(dataset, classifier.preprocessing, plan, workers=2):
-            pictures = batch.pictures
+        for batch in load_batches(dataset, classifier.preprocessing, plan, workers):
+            pictures = batch.pictures.to(device)
             if condition.corruption is not None:
                 pictures = CORRUPTIONS[condition.corruption](pictures, ids=batch.ids)
             inputs = classifier.preprocessing.normalise(pictures)
-            module(inputs.contiguous(memory_format=torch.channels_last))
+            with low_precision(device):
+                module(inputs.contiguous(memory_format=torch.channels_last)).float().cpu()
+
+
+def low_precision(device: torch.device) -> torch.autocast:
+    """What noctule does by default: bfloat16 on a GPU."""
+    enabled = default_precision(device.type) == "bfloat16"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
 if __name__ == "__main__":
