@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchvision.io import decode_jpeg, encode_jpeg
+
+from noctule.corruptions.threads import in_threads
 
 
 def through_jpeg(images: Tensor, quality: Sequence[int]) -> Tensor:
@@ -46,12 +47,5 @@ def through_jpeg(images: Tensor, quality: Sequence[int]) -> Tensor:
         for place, picture in zip(opened[part], decode_jpeg(files), strict=True):
             place[:] = picture.numpy()
 
-    threads = min(torch.get_num_threads(), len(images))
-    edges = [number * len(images) // threads for number in range(threads + 1)]
-    with ThreadPoolExecutor(max(1, threads - 1)) as pool:
-        first, *others = map(slice, edges[:-1], edges[1:])
-        tasks = [pool.submit(work, part) for part in others]
-        work(first)
-    for task in tasks:
-        task.result()
+    in_threads(work, len(images))
     return torch.from_numpy(opened).to(images.device)

@@ -17,19 +17,21 @@ from noctule.corruptions.filters import in_chunks
 from noctule.corruptions.grouping import by_setting
 from noctule.corruptions.pixels import from_float
 from noctule.corruptions.registry import corruption
+from noctule.corruptions.threads import in_threads
 
 SOURCE = "Hendrycks & Dietterich 2019, ImageNet-C"
 
 # So many values are pixelated at once: as many as keep their sums in a CPU's caches.
 PIXELATED_AT_ONCE = 5 << 18
-# Pillow's resampling weighs pixels in whole numbers of this many bits.
-SHARE_BITS = 22
+BOX = Image.Resampling.BOX
+CPU = torch.device("cpu")
 
 
 @corruption(
     family="digital",
     source=f"{SOURCE}: JPEG compression",
     draws={"quality": PerLevel(25, 18, 15, 10, 7, lowest=1, highest=100)},
+    bytes_per_value=1,
 )
 def jpeg_compression(images: Tensor, *, quality: Tensor) -> Tensor:
     """Save as JPEG and open again, as Pillow does, chroma at half the resolution.
@@ -51,6 +53,7 @@ def jpeg_compression(images: Tensor, *, quality: Tensor) -> Tensor:
     source=f"{SOURCE}: pixelate",
     draws={"share": PerLevel(0.6, 0.5, 0.4, 0.3, 0.25, highest=1.0)},
     published_name="pixelate",
+    bytes_per_value=1,
 )
 def pixelate_c(images: Tensor, *, published: bool = False, share: Tensor) -> Tensor:
     """Shrink to a share of each side and enlarge again, with a box filter.
@@ -59,23 +62,22 @@ def pixelate_c(images: Tensor, *, published: bool = False, share: Tensor) -> Ten
 
     Args:
         images: see `noctule.corrupt`.
-        published: send uint8 images through Pillow, as the released code does. It rounds half
-            up after the columns and again after the rows, up to half a level brighter on
-            average; and where a pixel's centre is on the border of two blocks (at 224, 64 and
-            32 px there is none), its rounding errors decide whether the pixel counts for one,
-            both or neither. Otherwise the mean is rounded once, half to even, and such a pixel
-            is the first of the second block.
+        published: send uint8 images through Pillow, as the released code does, on the CPU. It
+            rounds half up after the columns and again after the rows, up to half a level
+            brighter on average; and where a pixel's centre is on the border of two blocks (at
+            224, 64 and 32 px there is none), its rounding errors decide whether the pixel
+            counts for one, both or neither. Otherwise the mean is rounded once, half to even,
+            and such a pixel is the first of the second block.
         share: of the side; rounded down to whole pixels, at least 1, (batch,).
     """
-    like_pillow = published and images.dtype == torch.uint8
-    return by_setting(images, [share], functools.partial(_pixelated, like_pillow=like_pillow))
+    if published and images.dtype == torch.uint8:
+        return by_setting(images, [share], _with_pillow)
+    return by_setting(images, [share], _pixelated)
 
 
-def _pixelated(images: Tensor, share: float, *, like_pillow: bool) -> Tensor:
+def _pixelated(images: Tensor, share: float) -> Tensor:
     down, across = (_cut(side, share, images.device) for side in images.shape[2:])
-    if like_pillow and (down.tied or across.tied):
-        return _with_pillow(images, across.blocks, down.blocks)
-    means = (_rounded_twice if like_pillow else _rounded_once)(down, across, images.dtype)
+    means = _means(down, across, images.dtype)
     spread = _spread_across(across, down.blocks, images.dtype)
     result = torch.empty_like(images)
     for part, out in in_chunks(images, result, at_once=PIXELATED_AT_ONCE):
@@ -83,16 +85,33 @@ def _pixelated(images: Tensor, share: float, *, like_pillow: bool) -> Tensor:
     return result
 
 
-def _with_pillow(images: Tensor, columns: int, rows: int) -> Tensor:
+def _with_pillow(images: Tensor, share: float) -> Tensor:
+    """Columns first, as all versions of Pillow did when the code was released.
+
+    Planes are resampled as one tall picture, whose blocks end where planes end, unless rounding
+    errors decide on them: they are others further down.
+    """
     height, width = images.shape[2:]
-    box = Image.Resampling.BOX
-    planes = [
-        np.asarray(
-            Image.fromarray(plane).resize((columns, rows), box).resize((width, height), box)
-        )
-        for plane in images.flatten(0, 1).cpu().numpy()
-    ]
-    return torch.from_numpy(np.stack(planes)).view_as(images).to(images.device)
+    down, across = (_cut(side, share, CPU) for side in (height, width))
+    planes = images.flatten(0, 1).cpu().numpy()
+    result, row = np.empty_like(planes), down.of_pixel.numpy()
+
+    def work(part: slice) -> None:
+        count = 1 if down.tied else part.stop - part.start
+        for start in range(part.start, part.stop, count):
+            tall = Image.fromarray(planes[start : start + count].reshape(-1, width))
+            narrow = tall.resize((across.blocks, count * height), BOX)
+            small = narrow.resize((across.blocks, count * down.blocks), BOX)
+            back = BOX if across.tied else Image.Resampling.NEAREST  # much quicker
+            wide = small.resize((width, count * down.blocks), back)
+            if down.tied:
+                result[start] = np.asarray(wide.resize((width, height), BOX))
+            else:
+                rows = np.asarray(wide).reshape(count, down.blocks, width)
+                rows.take(row, axis=1, out=result[start : start + count], mode="clip")
+
+    in_threads(work, len(planes))
+    return torch.from_numpy(result).view(images.shape).to(images.device)
 
 
 class _Blocks(NamedTuple):
@@ -150,12 +169,11 @@ def _cut(side: int, share: float, device: torch.device) -> _Blocks:
 _Step = Callable[[Tensor], Tensor]
 
 
-def _rounded_once(down: _Blocks, across: _Blocks, dtype: torch.dtype) -> _Step:
+def _means(down: _Blocks, across: _Blocks, dtype: torch.dtype) -> _Step:
     """The mean at the first column of each block: (batch, channels, blocks, width)."""
     exact = _exact(dtype, down.largest * across.largest)
-    zero = torch.zeros(1, dtype=exact, device=down.first.device)
-    sums_down = _sums_down(down, len(across.place), zero)
-    sums_across = _sums_across(across, down.blocks, zero)
+    sums_down = _sums_down(down, len(across.place), exact)
+    sums_across = _sums_across(across, down.blocks, exact)
     area = (down.size[:, None] * across.pixel_size).to(torch.float32)
 
     def means(images: Tensor) -> Tensor:
@@ -165,36 +183,6 @@ def _rounded_once(down: _Blocks, across: _Blocks, dtype: torch.dtype) -> _Step:
     return means
 
 
-def _rounded_twice(down: _Blocks, across: _Blocks, dtype: torch.dtype) -> _Step:
-    """The same as Pillow, which rounds half up after either direction.
-
-    Half up is ⌊(2 · sum + size) / (2 · size)⌋, but that Pillow's share of a pixel is rounded to
-    `SHARE_BITS`, and so decides whether a half is one. Where it is not exact it is wrong by
-    5e-7 or more, and float32 by 6e-8 at most.
-    """
-    height, width = len(down.place), len(across.place)
-    exact_across = _exact(dtype, 2 * across.largest + 1)
-    exact_down = _exact(dtype, 2 * down.largest + 1)
-    size_across = _plane(across.pixel_size.to(exact_across), height, width)
-    size_down = _plane(down.size[:, None].to(exact_down), down.blocks, width)
-    sums_across = _sums_across(across, height, size_across, times=2)
-    sums_down = _sums_down(down, width, size_down, times=2)
-    share_across, share_down = _half_share(size_across), _half_share(size_down)
-
-    def means(images: Tensor) -> Tensor:
-        sums = sums_across(images)
-        half_way = sums.to(torch.float32).mul_(share_across).to(torch.int16)
-        sums = sums_down(half_way)
-        return sums.to(torch.float32).mul_(share_down).to(torch.int16).to(torch.uint8)
-
-    return means
-
-
-def _half_share(size: Tensor) -> Tensor:
-    share = ((1 << SHARE_BITS) / size.to(torch.float64) + 0.5).floor_()
-    return share.mul_(0.5 / (1 << SHARE_BITS)).to(torch.float32)
-
-
 def _exact(dtype: torch.dtype, area: int) -> torch.dtype:
     """What holds the sum of so many values: int16 that of 128 bytes."""
     if dtype == torch.uint8:
@@ -202,49 +190,47 @@ def _exact(dtype: torch.dtype, area: int) -> torch.dtype:
     return dtype
 
 
-def _sums_down(blocks: _Blocks, width: int, start: Tensor, times: int = 1) -> _Step:
-    """Each block of rows, `start` + `times` · its sum: (batch, channels, blocks, width)."""
+def _sums_down(blocks: _Blocks, width: int, exact: torch.dtype) -> _Step:
+    """The sum of each block of rows: (batch, channels, blocks, width)."""
     steps = range(1, blocks.largest)
     rows = {step: blocks.first + step * (blocks.size > step) for step in steps}
     inside = {
-        step: _plane((blocks.size > step)[:, None].to(start.dtype), blocks.blocks, width)
+        step: _plane((blocks.size > step)[:, None].to(exact), blocks.blocks, width)
         for step in steps[blocks.smallest - 1 :]  # shorter steps stay inside
     }
 
     def sums(values: Tensor) -> Tensor:
-        first = values.index_select(2, blocks.first).to(start.dtype)
-        total = torch.add(start, first, alpha=times)
+        total = values.index_select(2, blocks.first).to(exact)
         for step in steps:
-            part = values.index_select(2, rows[step]).to(start.dtype)
-            _add(total, part, inside.get(step), times)
+            _add(total, values.index_select(2, rows[step]).to(exact), inside.get(step))
         return total
 
     return sums
 
 
-def _sums_across(blocks: _Blocks, height: int, start: Tensor, times: int = 1) -> _Step:
+def _sums_across(blocks: _Blocks, height: int, exact: torch.dtype) -> _Step:
     """The same of each block of columns, at its first one; the others hold anything."""
     steps = range(1, blocks.largest)
     inside = {
-        step: _plane((blocks.pixel_size > step).to(start.dtype), height).flatten()[:-step]
+        step: _plane((blocks.pixel_size > step).to(exact), height).flatten()[:-step]
         for step in steps[blocks.smallest - 1 :]
     }
 
     def sums(values: Tensor) -> Tensor:
-        flat = values.flatten(2).to(start.dtype)
-        total = torch.add(start.flatten(), flat, alpha=times)
+        flat = values.flatten(2)
+        total = flat.clone()
         for step in steps:
-            _add(total[..., :-step], flat[..., step:], inside.get(step), times)
+            _add(total[..., :-step], flat[..., step:], inside.get(step))
         return total.view_as(values)
 
     return sums
 
 
-def _add(total: Tensor, values: Tensor, inside: Tensor | None, times: int) -> None:
+def _add(total: Tensor, values: Tensor, inside: Tensor | None) -> None:
     if inside is None:
-        total.add_(values, alpha=times)
+        total.add_(values)
     else:
-        total.addcmul_(values, inside, value=times)
+        total.addcmul_(values, inside)
 
 
 def _spread_across(blocks: _Blocks, height: int, dtype: torch.dtype) -> _Step:

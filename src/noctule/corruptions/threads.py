@@ -1,0 +1,43 @@
+"""Other libraries' work on images, which leave Python's lock, in threads."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+
+import torch
+
+
+def in_threads(work: Callable[[slice], None], count: int) -> None:
+    """Call `work(part)` with parts that make up `count` items, one for each of torch's threads.
+
+    An exception in one of them is raised here, when the others have ended.
+
+    >>> done = []
+    >>> in_threads(lambda part: done.extend(range(10)[part]), 10)
+    >>> sorted(done)
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
+    threads = min(torch.get_num_threads(), count)
+    edges = [number * count // threads for number in range(threads + 1)]
+    first, *others = map(slice, edges[:-1], edges[1:])
+    tasks = [_pool(threads - 1, os.getpid()).submit(work, part) for part in others]
+    try:
+        work(first)
+    finally:
+        wait(tasks)
+    for task in tasks:
+        task.result()
+
+
+@functools.lru_cache(maxsize=1)
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Threads that stay, since starting one takes as long as a small picture.
+
+    Args:
+        process: a fork has none of its parent's threads.
+    """
+    del process
+    return ThreadPoolExecutor(threads)
