@@ -7,11 +7,12 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage, stats
+from scipy import ndimage
 
 from noctule.corruptions.imagenet_c.ice import ice
 from oracles.kernels import Levels, Picture
 from oracles.oracle import Oracle
+from oracles.smooth_noise import smooth_noise
 from oracles.threefry import WordStream, threefry
 
 Plane = NDArray[np.float64]
@@ -259,9 +260,8 @@ def spatter(
 ) -> Levels:
     channels, height, width = image.shape
     scale = min(height, width) / 224
-    noise = stats.norm.ppf((liquid.halves(height * width) + 0.5) / 65536)
-    noise = mean + spread_px * scale * noise.reshape(height, width)
-    depth = ndimage.gaussian_filter(noise, sigma_px * scale, mode="nearest")
+    noise = smooth_noise(liquid, height, width, sigma_px * scale)
+    depth = mean + spread_px * scale * noise
     if mud:
         cover = ndimage.gaussian_filter(
             (depth > threshold).astype(float), mud_sigma_px * scale, mode="nearest"

@@ -21,7 +21,7 @@ Border = Literal["nearest", "reflect", "mirror"]
 
 # So many float32 values are filtered at once: on a CPU more spill out of the cache, and fewer
 # spend the time in starting operations, of which a GPU does few at any size.
-_CPU_VALUES_AT_ONCE = 1 << 19
+_CPU_VALUES_AT_ONCE = 6 * 224**2
 _CUDA_VALUES_AT_ONCE = 1 << 27
 _WEIGHT_BITS = 16
 LANES = 16
@@ -53,8 +53,8 @@ def gaussian_filter(
     planes = values.flatten(0, 1)
     result = torch.empty_like(planes, dtype=torch.float32)
     for chunk, out in in_chunks(planes, result):
-        rows = _along_rows(chunk, _kernel(across, truncate), border)
-        _along_columns(rows, _kernel(down, truncate), border, out)
+        rows = _along_rows(chunk, gaussian_kernel(across, truncate), border)
+        _along_columns(rows, gaussian_kernel(down, truncate), border, out)
     return result.view(values.shape)
 
 
@@ -72,8 +72,8 @@ def in_chunks(
     return zip(*(torch.split(values, size) for values in (planes, *others)), strict=True)
 
 
-def _kernel(sigma: float, truncate: float) -> list[float]:
-    """The weights from the middle outwards."""
+def gaussian_kernel(sigma: float, truncate: float = 4.0) -> list[float]:
+    """The weights from the middle outwards, as SciPy's; see `gaussian_filter`."""
     radius = int(truncate * sigma + 0.5)
     half = [math.exp(-0.5 * (x / sigma) ** 2) if x else 1.0 for x in range(radius + 1)]
     total = 2 * math.fsum(half) - 1

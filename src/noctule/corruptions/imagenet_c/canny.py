@@ -11,7 +11,9 @@ from torch import Tensor
 
 from noctule.corruptions.imagenet_c.neighbours import framed, neighbour
 
-TAN_22_5_DEG = 13573 / 32768  # OpenCV's; a short binary fraction, so products are exact
+# OpenCV's; a short binary fraction, so products are exact, and an odd number of 32,768ths, so
+# that a whole number below 32,768 times it is whole only if it is 0.
+TAN_22_5_DEG = 13573 / 32768
 
 
 def canny(planes: Tensor, low: int, high: int) -> Tensor:
@@ -72,8 +74,7 @@ def _least_ridge(frame: Tensor, x: Tensor, y: Tensor, signs: Tensor) -> Tensor:
     falling = neighbour(frame, -1, -1).maximum(neighbour(frame, 1, 1)).add_(1)
     rising = neighbour(frame, -1, 1).maximum(neighbour(frame, 1, -1)).add_(1)
     limit = falling.add_(signs.lt_(0).mul_(rising.sub_(falling)))
-    slope = x.to(torch.float32).mul_(TAN_22_5_DEG)
-    flat = slope.clone().gt_(y.to(torch.float32)).to(torch.int16)
-    steep = slope.lt_((y - 2 * x).to(torch.float32)).to(torch.int16)
+    slope = x.to(torch.float32).mul_(TAN_22_5_DEG).to(torch.int16)  # never whole: rounded down
+    flat, steep = slope.clone().ge_(y), slope.lt_(y.sub(x, alpha=2))
     towards_x, towards_y = along_x.sub_(limit), along_y.sub_(limit)
     return limit.add_(towards_x.mul_(flat)).add_(towards_y.mul_(steep))

@@ -11,8 +11,8 @@ from torch import Tensor
 
 MOST_PX = 20
 UNITS_PER_PX = 1000
-# A path needs two kinds of steps, in any order, so each kind's steps can be taken at once: by
-# strides that add up to every number of steps within MOST_PX.
+# A path needs one direction of each of two kinds of steps, in any order. So a kind's steps can
+# be taken at once in all directions, by strides that add up to every number within MOST_PX.
 STEPS = (
     (1000, ((0, 1), (1, 0)), (1, 2, 4, 8, 5)),
     (1400, ((1, 1), (1, -1)), (1, 2, 4, 7)),
@@ -38,18 +38,17 @@ def chamfer_distance(marks: Tensor) -> Tensor:
     flat = distance.view(batch, -1)
     longer = torch.empty_like(flat)
     for length, directions, strides in STEPS:
-        for down, right in directions:
-            for stride in strides:
-                shift = stride * (down * pitch + right)
-                _relax(flat, longer, shift, stride * length)
+        for stride in strides:
+            torch.add(flat, stride * length, out=longer)
+            for down, right in directions:
+                _relax(flat, longer, stride * (down * pitch + right))
     return distance[:, :, :width]
 
 
-def _relax(flat: Tensor, longer: Tensor, shift: int, length: int) -> None:
-    """Let every distance be at most `length` more than those `shift` before and behind."""
+def _relax(flat: Tensor, longer: Tensor, shift: int) -> None:
+    """Let every distance be at most `longer` at `shift` before and behind."""
     if shift >= flat.shape[1]:
         return
-    torch.add(flat, length, out=longer)
     before, behind = flat[:, shift:], flat[:, :-shift]
     torch.minimum(before, longer[:, :-shift], out=before)
     torch.minimum(behind, longer[:, shift:], out=behind)

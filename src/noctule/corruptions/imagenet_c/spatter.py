@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from noctule.corruptions.draws import Field, PerLevel
-from noctule.corruptions.fields import normal_field
 from noctule.corruptions.filters import gaussian_filter, in_chunks
 from noctule.corruptions.grouping import by_setting
 from noctule.corruptions.imagenet_c.canny import canny
 from noctule.corruptions.imagenet_c.distance import MOST_PX, UNITS_PER_PX, chamfer_distance
 from noctule.corruptions.imagenet_c.neighbours import framed, neighbour, sum_of_nine
+from noctule.corruptions.imagenet_c.smooth_noise import small_noise, smooth_noise
 from noctule.corruptions.pixels import (
     REFERENCE_SIDE_PX,
     from_float,
@@ -42,7 +42,7 @@ LEAST_MUD = 0.8
         "mud_sigma_px": PerLevel(0.0, 0.0, 0.0, 1.5, 1.5, highest=50),
         "liquid": Field(),
     },
-    bytes_per_value=6,
+    bytes_per_value=13,
 )
 def spatter(
     images: Tensor,
@@ -78,11 +78,12 @@ def spatter(
         intensity: the brightest water's share of white; of no effect on mud, (batch,).
         mud_sigma_px: of the mud's Gaussian filter at 224 px, scaled; of no effect on water,
             (batch,).
-        liquid: 16 random bits for each pixel.
+        liquid: 8 random bits for each pixel.
     """
     height, width = images.shape[2:]
     scale = min(height, width) / REFERENCE_SIDE_PX
-    noise = normal_field(liquid, height * width).view(-1, 1, height, width)
+
+    noise = small_noise(liquid, height * width).view(-1, height, width)
 
     def change(
         part: Tensor,
@@ -95,23 +96,12 @@ def spatter(
         threshold: Tensor,
         intensity: Tensor,
     ) -> Tensor:
-        depth = gaussian_filter(noise, sigma)
-        depth = depth.mul_(per_image(spread)).add_(per_image(mean))
+        depth = smooth_noise(noise, sigma).mul_(per_image(spread)).add_(per_image(mean))
         least = per_image(threshold)
         if is_mud:
-            share, color = _mud(depth, least, mud_sigma), MUD
-        else:
-            share, color = _water(depth, least, wraps=published), WATER
-            share.mul_(per_image(intensity))
-        paint = _color(color, images.shape[1], full_scale(images)).to(images.device)
-        result = torch.empty_like(part)
-        for few, cover, out in in_chunks(part, share, result):
-            values = to_float(few)
-            if is_mud:
-                values.mul_(1 - cover)
-            values.add_(cover * paint)
-            out.copy_(from_float(values, images.dtype, truncate=published))
-        return result
+            return _covered(part, _mud(depth, least, mud_sigma), truncate=published)
+        light = _water(depth, least, wraps=published).mul_(per_image(intensity))
+        return _lit(part, light, truncate=published)
 
     settings = (mud, sigma_px * scale, mud_sigma_px * scale)
     return by_setting(
@@ -119,12 +109,31 @@ def spatter(
     )
 
 
-def _color(levels: tuple[int, int, int], channels: int, white: float) -> Tensor:
-    """A colour, or its luma, with `white` in place of 255: float32 (1, channels, 1, 1)."""
-    color = torch.tensor(levels, dtype=torch.float64) * (white / 255)
-    if channels == 1:
+def _lit(images: Tensor, light: Tensor, *, truncate: bool) -> Tensor:
+    """Add light of the colour of water: a share of white for each pixel."""
+    color = light * _color(WATER, images)
+    if images.dtype == torch.float32:
+        return from_float(color.add_(images), images.dtype)
+    # Whole levels are added to whole levels, so only what is added needs rounding.
+    added = from_float(color, images.dtype, truncate=truncate)
+    return torch.minimum(added, ~images).add_(images)
+
+
+def _covered(images: Tensor, share: Tensor, *, truncate: bool) -> Tensor:
+    """Let mud cover a share of each pixel."""
+    paint, result = _color(MUD, images), torch.empty_like(images)
+    for few, cover, out in in_chunks(images, share, result):
+        values = to_float(few).mul_(1 - cover).add_(cover * paint)
+        out.copy_(from_float(values, images.dtype, truncate=truncate))
+    return result
+
+
+def _color(levels: tuple[int, int, int], images: Tensor) -> Tensor:
+    """A colour in the images' units, or its luma: float32 (1, channels, 1, 1)."""
+    color = torch.tensor(levels, dtype=torch.float64) * (full_scale(images) / 255)
+    if images.shape[1] == 1:
         color = (color * torch.tensor(LUMA, dtype=torch.float64)).sum(dim=0, keepdim=True)
-    return color.to(torch.float32).view(1, -1, 1, 1)
+    return color.to(images.device, torch.float32).view(1, -1, 1, 1)
 
 
 def _mud(depth: Tensor, threshold: Tensor, sigma: float) -> Tensor:

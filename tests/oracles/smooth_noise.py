@@ -1,0 +1,46 @@
+"""The smoothed noise of spatter in whole numbers, from its docstring, by SciPy's sums."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, stats
+
+from oracles.threefry import WordStream
+
+
+def noise_of(stream: WordStream, height: int, width: int) -> NDArray[np.int64]:
+    """Normal numbers, whole ones up to ±63, from the bytes of 16-bit numbers, low first."""
+    halves = stream.halves(-(-height * width // 2))
+    chance = (np.stack([halves % 256, halves // 256], axis=1).reshape(-1) + 0.5) / 256
+    noise = stats.norm.ppf(chance) * 63 / stats.norm.ppf(255.5 / 256)
+    return np.rint(noise[: height * width]).astype(np.int64).reshape(height, width)
+
+
+def weights_of(sigma_px: float, total: int) -> NDArray[np.int64]:
+    """The taps of SciPy's filter times `total`; the middle one gives up what is too much."""
+    radius = int(4 * sigma_px + 0.5)
+    impulse = np.zeros(2 * radius + 1)
+    impulse[radius] = 1
+    taps = ndimage.gaussian_filter1d(impulse, sigma_px, mode="constant") if radius else impulse
+    weights = np.floor(taps * total + 0.5).astype(np.int64)
+    weights[radius] -= max(0, weights.sum() - total)
+    return weights
+
+
+def smooth_noise(
+    stream: WordStream, height: int, width: int, sigma_px: float
+) -> NDArray[np.float64]:
+    """(height, width), a standard deviation of the noise being 1."""
+    noise = noise_of(stream, height, width)
+    if sigma_px > 6:
+        return ndimage.gaussian_filter(noise / 21.81, sigma_px, mode="nearest")
+    across, down = weights_of(sigma_px, 516), weights_of(sigma_px, 255)
+    rows = ndimage.correlate1d(noise, across, axis=1, mode="nearest")
+    # The deviation at an edge, whose pixel stands for all beyond it.
+    middle = len(across) // 2
+    at_edge = [across[: middle + 1].sum(), *across[middle + 1 :]]
+    bits = max(0, int(np.ceil(np.log2(3.5 * 21.81 * np.linalg.norm(at_edge) / 127))))
+    rows = np.clip(np.floor(rows / 2**bits + 0.5), -127, 127).astype(np.int64)
+    total = ndimage.correlate1d(rows, down, axis=0, mode="nearest")
+    return total * (2**bits / (21.81 * across.sum() * down.sum()))
