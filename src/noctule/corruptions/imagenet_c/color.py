@@ -22,7 +22,7 @@ TINY = 1e-30
     family="color",
     source=f"{SOURCE}: brightness",
     draws={"change": PerLevel(0.1, 0.2, 0.3, 0.4, 0.5, highest=1.0)},
-    bytes_per_value=16,
+    bytes_per_value=27,
     published_name="brightness",
 )
 def brightness_c(images: Tensor, *, published: bool = False, change: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def brightness_c(images: Tensor, *, published: bool = False, change: Tensor) -> 
     family="color",
     source=f"{SOURCE}: contrast",
     draws={"factor": PerLevel(0.4, 0.3, 0.2, 0.1, 0.05, highest=1.0)},
-    bytes_per_value=16,
+    bytes_per_value=52,
     published_name="contrast",
 )
 def contrast_c(images: Tensor, *, published: bool = False, factor: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ def _channel_means(values: Tensor, *, exact: bool) -> Tensor:
         "added": PerLevel(0.0, 0.0, 0.0, 0.1, 0.2, highest=1.0),
     },
     channels=3,
-    bytes_per_value=16,
+    bytes_per_value=52,
 )
 def saturate(
     images: Tensor, *, published: bool = False, factor: Tensor, added: Tensor

@@ -45,7 +45,7 @@ FIXED_POINT = float(1 << 20)
         "corners": Field(),
         "displacement": Field(),
     },
-    bytes_per_value=16,
+    bytes_per_value=6,
 )
 def elastic_transform(
     images: Tensor,

@@ -34,7 +34,7 @@ LUMA = (0.2989, 0.587, 0.114)
         "texture_scale": PerLevel(1.0, 1.0, 1.0, 1.0, 1.0, lowest=0.05, highest=4.0),
         "place": Field(),
     },
-    bytes_per_value=24,
+    bytes_per_value=10,
 )
 def frost(
     images: Tensor,
@@ -153,4 +153,4 @@ def _resampled(
             window.index_select(dim, (low.to(torch.int64) + step) % length) for step in (0, 1)
         )
         window = near * (1 - weight) + far * weight
-    return window.round_().to(torch.uint8)
+    return from_float(window, torch.uint8, in_range=True)

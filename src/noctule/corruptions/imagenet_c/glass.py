@@ -8,7 +8,7 @@ from torch import Tensor
 from noctule.corruptions.draws import Field, PerLevel
 from noctule.corruptions.filters import gaussian_filter
 from noctule.corruptions.grouping import by_setting
-from noctule.corruptions.imagenet_c.blur import LIFT, SOURCE, finished, scaled
+from noctule.corruptions.imagenet_c.blur import SOURCE, finished, scaled
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.corruptions.registry import corruption
 from noctule.sampling import Stream
@@ -66,7 +66,7 @@ def glass_blur(
         sigma, steps = scaled(sigma, images), max(1, round(scaled(reach, images)))
         values = gaussian_filter(part, sigma)
         if published and part.dtype == torch.uint8:
-            values = values.add_(LIFT).to(torch.uint8)
+            values = finished(values, part.dtype, published=True)
         bits = moves.bits16(int(times) * height * width)
         bits = bits.to(torch.int32).bitwise_and_(0xFFFF).view(len(part), -1, height, width)
         source = _copied(bits, steps) if published else _swapped(bits, steps)

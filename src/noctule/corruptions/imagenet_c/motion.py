@@ -29,7 +29,7 @@ from noctule.corruptions.registry import corruption
         "sigma_px": PerLevel(3.0, 5.0, 8.0, 12.0, 15.0, highest=float(REFERENCE_SIDE_PX)),
         "angle_deg": Uniform(0.0, 45.0, graded=False, signed=True),
     },
-    bytes_per_value=12,
+    bytes_per_value=7,
 )
 def motion_blur(
     images: Tensor, *, radius_px: Tensor, sigma_px: Tensor, angle_deg: Tensor

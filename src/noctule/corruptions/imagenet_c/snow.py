@@ -13,7 +13,13 @@ from noctule.corruptions.filters import clipped_zoom
 from noctule.corruptions.grouping import alike, by_setting
 from noctule.corruptions.imagenet_c.blur import SOURCE, finished, scaled
 from noctule.corruptions.imagenet_c.motion import along_lines
-from noctule.corruptions.pixels import REFERENCE_SIDE_PX, full_scale, per_image, to_float
+from noctule.corruptions.pixels import (
+    REFERENCE_SIDE_PX,
+    from_float,
+    full_scale,
+    per_image,
+    to_float,
+)
 from noctule.corruptions.registry import corruption
 from noctule.sampling import Stream
 
@@ -32,7 +38,7 @@ from noctule.sampling import Stream
         "tilt_deg": Uniform(0.0, 45.0, graded=False, signed=True),
         "flakes": Field(),
     },
-    bytes_per_value=16,
+    bytes_per_value=10,
 )
 def snow(
     images: Tensor,
@@ -76,7 +82,7 @@ def snow(
         noise = noise.add_(per_image(mean[chosen], torch.float64))
         noise.mul_(noise >= per_image(threshold[chosen], torch.float64))
         noise = noise.clamp_(0, 1).mul_(255)
-        part = noise.to(torch.uint8) if published else noise.round_().to(torch.uint8)
+        part = from_float(noise, torch.uint8, in_range=True, truncate=published)
         layer.index_copy_(0, chosen, part)
     fallen = by_setting(layer, (radius_px, sigma_px), _fallen, tilt_deg)
     if published:
