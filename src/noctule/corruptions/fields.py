@@ -37,9 +37,9 @@ def _scaled_erfinv(values: Tensor) -> Tensor:
     return (math.sqrt(2) * torch.erfinv(values)).to(torch.float32)
 
 
-def field_index(stream: Stream, count: int) -> Tensor:
-    """A uniform number in [0, 65536) for each element: int64 (batch, count)."""
-    return stream.bits16(count).to(torch.int64).bitwise_and_(TABLE_SIZE - 1)
+def field_index(stream: Stream, count: int, dtype: torch.dtype = torch.int32) -> Tensor:
+    """A uniform number in [0, 65536) for each element: (batch, count)."""
+    return stream.bits16(count).to(dtype).bitwise_and_(TABLE_SIZE - 1)
 
 
 def normal_field(stream: Stream, count: int) -> Tensor:

@@ -24,13 +24,18 @@ def alike(*parameters: Tensor) -> list[tuple[Tensor, tuple[float, ...]]]:
     >>> [(index.tolist(), values) for index, values in alike(level)]
     [([1], (1.0,)), ([0, 2], (2.0,))]
     """
-    # Lists of numbers, because a batch is small, and torch takes long to find what is distinct.
-    rows = list(zip(*(map(float, values.tolist()) for values in parameters), strict=True))
+    found, device = _numbers(parameters), parameters[0].device
+    return [(torch.tensor(found[values], device=device), values) for values in sorted(found)]
+
+
+def _numbers(parameters: Sequence[Tensor]) -> dict[tuple[float, ...], list[int]]:
+    """The numbers of the images with each combination of values."""
+    # Lists, because a batch is small, and torch takes long to find what is distinct.
     found: dict[tuple[float, ...], list[int]] = {}
+    rows = zip(*(map(float, values.tolist()) for values in parameters), strict=True)
     for number, row in enumerate(rows):
         found.setdefault(row, []).append(number)
-    device = parameters[0].device
-    return [(torch.tensor(found[values], device=device), values) for values in sorted(found)]
+    return found
 
 
 def by_setting(
@@ -51,9 +56,10 @@ def by_setting(
     >>> by_setting(batch, [factor], lambda part, times: part * int(times) + len(part)).tolist()
     [4, 3, 8]
     """
+    found = _numbers(parameters)
+    if len(found) == 1:  # spares two copies
+        return change(images, *next(iter(found)), *others)
     groups = alike(*parameters)
-    if len(groups) == 1:  # spares two copies
-        return change(images, *groups[0][1], *others)
     parts = [
         change(images.index_select(0, index), *values, *(other[index] for other in others))
         for index, values in groups

@@ -32,7 +32,7 @@ def gaussian(images: Tensor, *, sigma: Tensor, noise: Stream) -> Tensor:
         sigma: standard deviation before the absolute value, in [0, 1] units, (batch,).
         noise: 16 random bits for each element.
     """
-    index = field_index(noise, images[0].numel())
+    index = field_index(noise, images[0].numel(), torch.int64)
     amplitude = sigma.to(torch.float32)[:, None]
     if images.dtype == torch.float32:
         added = half_normal_table(images.device)[index].mul_(amplitude)
@@ -58,7 +58,7 @@ def uniform(images: Tensor, *, amplitude: Tensor, noise: Stream) -> Tensor:
         amplitude: largest change, in [0, 1] units, (batch,).
         noise: 16 random bits for each element.
     """
-    index = field_index(noise, images[0].numel())
+    index = field_index(noise, images[0].numel(), torch.int64)
     odd = torch.arange(1, 2 * TABLE_SIZE, 2, dtype=torch.float32, device=images.device)
     ramp = odd / TABLE_SIZE - 1
     table = ramp * amplitude.to(torch.float32)[:, None]

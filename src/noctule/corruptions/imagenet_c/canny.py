@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from noctule.corruptions.imagenet_c.neighbours import framed, neighbour
+from noctule.corruptions.sparse import places
 
 # OpenCV's; a short binary fraction, so products are exact, and an odd number of 32,768ths, so
 # that a whole number below 32,768 times it is whole only if it is 0.
@@ -40,7 +41,7 @@ def _joined(strong: Tensor, weak: Tensor) -> Tensor:
     frame = framed(strong, "zero")
     pitch = frame.shape[2]
     edges = frame.view(-1)
-    pixel = framed(weak, "zero").view(-1).nonzero().flatten()
+    pixel = places(framed(weak, "zero"))
     around = [pitch * down + right for down in (-1, 0, 1) for right in (-1, 0, 1)]
     steps = torch.tensor(around, device=pixel.device)
     while len(pixel):

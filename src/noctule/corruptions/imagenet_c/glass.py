@@ -11,6 +11,7 @@ from noctule.corruptions.grouping import by_setting
 from noctule.corruptions.imagenet_c.blur import SOURCE, finished, scaled
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.corruptions.registry import corruption
+from noctule.corruptions.sparse import places
 from noctule.sampling import Stream
 
 # After so many doublings of the steps one chain in some hundreds has not ended, and those are
@@ -171,10 +172,10 @@ def _ends(following: Tensor) -> Tensor:
     for _ in range(DOUBLINGS):
         end = end.index_select(0, end)
     before, end = end, end.index_select(0, end)
-    places = (end - before).nonzero().flatten()
-    while len(places):
-        reached = end.index_select(0, places)
+    open_ones = places(end - before)
+    while len(open_ones):
+        reached = end.index_select(0, open_ones)
         further = end.index_select(0, reached)
-        end[places] = further
-        places = places[further > reached]
+        end[open_ones] = further
+        open_ones = open_ones[further > reached]
     return end

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from noctule.corruptions.draws import LEVELS, Field, PerLevel
-from noctule.corruptions.fields import TABLE_SIZE, field_index, normal_table
+from noctule.corruptions.fields import TABLE_SIZE, field_index, normal_field, normal_table
 from noctule.corruptions.grouping import by_setting
-from noctule.corruptions.pixels import from_float
+from noctule.corruptions.pixels import from_float, to_float
 from noctule.corruptions.registry import corruption
+from noctule.corruptions.sparse import places
 from noctule.sampling import Stream
 
 SOURCE = "Hendrycks & Dietterich 2019, ImageNet-C"
@@ -47,13 +48,23 @@ def gaussian_noise(
         sigma: standard deviation, in [0, 1] units, (batch,).
         noise: 16 random bits for each element.
     """
-    distinct, which = torch.unique(sigma.to(torch.float32), return_inverse=True)
-    change = normal_table(images.device) * distinct[:, None]
-    if images.dtype == torch.float32:
-        return _look_up(change, which, noise, images).add_(images).clamp_(0, 1)
-    change.mul_(255)
-    steps = (change.floor_() if published else change.round_()).to(torch.int16)
-    return _look_up(steps, which, noise, images).add_(images).clamp_(0, 255).to(torch.uint8)
+
+    def change(part: Tensor, sigma: float, noise: Stream) -> Tensor:
+        if part.dtype == torch.float32:
+            added = normal_field(noise, part[0].numel()).mul_(sigma).view_as(part)
+            return added.add_(part).clamp_(0, 1)
+        index = field_index(noise, part[0].numel()).flatten()
+        steps = _steps(sigma, part.device, truncate=published).index_select(0, index)
+        return steps.view_as(part).add_(part).clamp_(0, 255).to(torch.uint8)
+
+    return by_setting(images, [sigma], change, noise)
+
+
+@functools.lru_cache(maxsize=2 * len(LEVELS))
+def _steps(sigma: float, device: torch.device, *, truncate: bool) -> Tensor:
+    """The whole levels that are added for each number of 16 bits: int16 (65536,)."""
+    change = normal_table(device) * (255 * sigma)
+    return (change.floor_() if truncate else change.round_()).to(torch.int16)
 
 
 @corruption(
@@ -75,21 +86,19 @@ def speckle_noise(
         sigma: standard deviation as a share of the value, (batch,).
         noise: 16 random bits for each element.
     """
-    distinct, which = torch.unique(sigma.to(torch.float32), return_inverse=True)
-    gain = (normal_table(images.device) * distinct[:, None]).add_(1)
-    values = _look_up(gain, which, noise, images).mul_(images.to(torch.float32))
-    return from_float(values, images.dtype, truncate=published)
+
+    def change(part: Tensor, sigma: float, noise: Stream) -> Tensor:
+        index = field_index(noise, part[0].numel()).flatten()
+        gain = _gains(sigma, part.device).index_select(0, index).view_as(part)
+        return from_float(gain.mul_(to_float(part)), part.dtype, truncate=published)
+
+    return by_setting(images, [sigma], change, noise)
 
 
-def _look_up(tables: Tensor, which: Tensor, noise: Stream, images: Tensor) -> Tensor:
-    """Each element's entry, by its 16 random bits, in its image's table: as the images' shape.
-
-    Args:
-        tables: (distinct tables, 65,536).
-        which: of them is the image's, int64 (batch,).
-    """
-    rows = tables.expand(len(which), -1) if len(tables) == 1 else tables[which]
-    return rows.gather(1, field_index(noise, images[0].numel())).view_as(images)
+@functools.lru_cache(maxsize=len(LEVELS))
+def _gains(sigma: float, device: torch.device) -> Tensor:
+    """What values are multiplied by for each number of 16 bits: float32 (65536,)."""
+    return (normal_table(device) * sigma).add_(1)
 
 
 @corruption(
@@ -179,7 +188,7 @@ def _poisson(levels: Tensor, noise: Stream, photons: int) -> Tensor:
     count = guide.expand(len(bins), -1).gather(1, bins.to(torch.int64))
     count.add_(words & (1 << BIN_BITS) - 1).bitwise_right_shift_(BIN_BITS)
     # In the tails, where a bin holds several counts (one element in a thousand): a search.
-    rare = count.flatten().clamp(max=0).nonzero().flatten()
+    rare = places(count.clamp(max=0))
     level = levels.flatten()[rare].to(torch.int64)
     place = level * TABLE_SIZE + (words.flatten()[rare].to(torch.int64) & TABLE_SIZE - 1)
     found = torch.searchsorted(ends, place, right=True) - level * (photons + 1)

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from noctule.corruptions.fields import TABLE_SIZE
+from noctule.corruptions.fields import field_index
 from noctule.corruptions.filters import extended, gaussian_filter, gaussian_kernel
 from noctule.sampling import Stream
 
@@ -27,8 +27,8 @@ WIDEST_SIGMA_PX = 6.0
 
 def small_noise(stream: Stream, count: int) -> Tensor:
     """N(0, DEVIATION²) in whole numbers, from 8 bits each: int8 (batch, count)."""
-    index = stream.bits16(-(-count // 2)).to(torch.int32).bitwise_and_(TABLE_SIZE - 1)
-    pairs = _pair_table(stream.keys.device).index_select(0, index.flatten())
+    index = field_index(stream, -(-count // 2)).flatten()
+    pairs = _pair_table(stream.keys.device).index_select(0, index)
     return pairs.view(len(stream), -1).view(torch.int8)[:, :count].contiguous()
 
 
