@@ -203,17 +203,21 @@ def sum_of_floats(
 def symmetric_sum(values: Tensor, kernel: list[float], step: int, out: Tensor) -> Tensor:
     """Filter float32 (planes, n) with taps `step` apart, into (planes, shorter) and return it.
 
+    From the ends inwards, each sum being scaled before the next two taps are added: without
+    products to be held, all of it stays in a CPU's caches.
+
     Args:
-        kernel: the weights from the middle outwards.
+        kernel: at least two weights, from the middle outwards, none of them 0.
     """
     radius, length = len(kernel) - 1, out.shape[1]
-    torch.mul(values[:, radius * step : radius * step + length], kernel[0], out=out)
-    pair = torch.empty_like(out)
-    for number, weight in enumerate(kernel[1:], 1):
-        near, far = ((radius + side * number) * step for side in (-1, 1))
-        torch.add(values[:, near : near + length], values[:, far : far + length], out=pair)
-        out.add_(pair.mul_(weight))
-    return out
+
+    def tap(number: int) -> Tensor:
+        return values[:, (radius + number) * step :][:, :length]
+
+    torch.add(tap(-radius), tap(radius), out=out)
+    for number in range(radius - 1, 0, -1):
+        out.mul_(kernel[number + 1] / kernel[number]).add_(tap(-number)).add_(tap(number))
+    return out.mul_(kernel[1] / kernel[0]).add_(tap(0)).mul_(kernel[0])
 
 
 def disc_sums(flat: Tensor, half_widths: Sequence[int], pitch: int) -> Tensor:
