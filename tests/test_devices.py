@@ -7,12 +7,16 @@ two sides (a threshold, a nearest neighbour, a hash of the picture) by more, in 
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from corruption_cases import both_dtypes, each, pictures
 from noctule.corruptions import CORRUPTIONS, LEVELS, MODES, Corruption, Mode
+from noctule.evaluation import Settings, evaluate
 from noctule.sampling import Stream, image_keys, key_of
 
 pytestmark = pytest.mark.skipif(
@@ -95,6 +99,23 @@ def test_tf32_is_not_used(c: Corruption, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     with torch.autocast(GPU, dtype=torch.bfloat16):
         assert c(images, ids=IDS[:2]).equal(expected)
+
+
+def test_an_evaluation(tmp_path: Path) -> None:
+    """In float32, the outcomes are the CPU's but for the rounding of the network's sums."""
+    rows = {}
+    for device in ("cpu", GPU):
+        settings = Settings(device=device, batch_size=64, precision="float32", self_check=False)
+        done = evaluate(
+            "photo-patches", "photo-patches", out=tmp_path / device, settings=settings
+        )
+        rows[device] = done.run.rows().to_pydict()
+    here, there = rows["cpu"], rows[GPU]
+    for column in ("image_id", "condition", "label"):
+        assert there[column] == here[column]
+    same = np.array(there["prediction"]) == np.array(here["prediction"])
+    assert same.mean() > 0.99
+    assert np.abs(np.array(there["loss"]) - np.array(here["loss"])).mean() < 0.01
 
 
 def test_a_large_batch() -> None:
