@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from noctule.corruptions.draws import Field, PerLevel
+from noctule.corruptions.filters import in_chunks
 from noctule.corruptions.pixels import from_float, full_scale, per_image, to_float
 from noctule.corruptions.registry import corruption
 from noctule.sampling import FIELD_ROUNDS, Stream
@@ -54,8 +55,11 @@ def fog(
     rows, columns = -(-height // 2), -(-width // 2)
     heights = _interleaved([plane[:, :rows, :columns] for plane in planes])
     veil = heights[:, None, :height, :width].sub_(per_image(low)).mul_(per_image(gain))
-    values = to_float(images).mul_(per_image(share)).add_(veil)
-    return from_float(values, images.dtype, in_range=True, truncate=published)
+    result = torch.empty_like(images)
+    for few, what_is_left, added, out in in_chunks(images, per_image(share), veil, result):
+        values = to_float(few).mul_(what_is_left).add_(added)
+        out.copy_(from_float(values, images.dtype, in_range=True, truncate=published))
+    return result
 
 
 def _plasma_planes(plasma: Stream, decay: Tensor, least_side: int) -> list[Tensor]:
@@ -77,16 +81,29 @@ def _plasma_planes(plasma: Stream, decay: Tensor, least_side: int) -> list[Tenso
     while True:
         corner, n = grid, grid.shape[1]
         centre, along_row, along_column = steps.of(n, reach)
-        pairs = corner + corner.roll(-1, 2)
-        centre.add_(pairs, alpha=0.25).add_(pairs.roll(-1, 1), alpha=0.25)
-        along_row.add_(pairs.add_(centre).add_(centre.roll(1, 1)), alpha=0.25)
-        pairs = corner + corner.roll(-1, 1)
-        along_column.add_(pairs.add_(centre).add_(centre.roll(1, 2)), alpha=0.25)
+        pairs = _add_rolled(corner.clone(), corner, -1, 2)
+        _add_rolled(centre.add_(pairs, alpha=0.25), pairs, -1, 1, alpha=0.25)
+        along_row.add_(_add_rolled(pairs.add_(centre), centre, 1, 1), alpha=0.25)
+        pairs = _add_rolled(corner.clone(), corner, -1, 1)
+        along_column.add_(_add_rolled(pairs.add_(centre), centre, 1, 2), alpha=0.25)
         planes = [corner, along_row, along_column, centre]
         if 2 * n == side:
             return planes
         grid = _interleaved(planes)
         reach = reach / decay**2
+
+
+def _add_rolled(
+    total: Tensor, values: Tensor, shift: int, dim: int, *, alpha: float = 1.0
+) -> Tensor:
+    """`total.add_(values.roll(shift, dim), alpha=alpha)` without a copy, for a shift of ±1."""
+    size = total.shape[dim]
+    to, source = (1, 0) if shift > 0 else (0, 1)
+    most = values.narrow(dim, source, size - 1)
+    total.narrow(dim, to, size - 1).add_(most, alpha=alpha)
+    end, other_end = (0, size - 1) if shift > 0 else (size - 1, 0)
+    total.narrow(dim, end, 1).add_(values.narrow(dim, other_end, 1), alpha=alpha)
+    return total
 
 
 class _Steps:

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from noctule.corruptions.draws import Field, PerLevel
+from noctule.corruptions.filters import in_chunks
 from noctule.corruptions.imagenet_c.ice import SHEETS, SIDE_PX, ice
 from noctule.corruptions.pixels import (
     REFERENCE_SIDE_PX,
@@ -34,7 +35,6 @@ LUMA = (0.2989, 0.587, 0.114)
         "texture_scale": PerLevel(1.0, 1.0, 1.0, 1.0, 1.0, lowest=0.05, highest=4.0),
         "place": Field(),
     },
-    bytes_per_value=10,
 )
 def frost(
     images: Tensor,
@@ -81,13 +81,19 @@ def frost(
     ]
     # To cut off at whole levels where the released code does, they must be computed as it does.
     kind = torch.float64 if published and images.dtype == torch.uint8 else torch.float32
-    layer = torch.stack(windows).to(kind)
-    if images.shape[1] == 1:
-        red, green, blue = (layer[:, number : number + 1] for number in range(3))
-        layer = (red * LUMA[0]).add_(green * LUMA[1]).add_(blue * LUMA[2])
-    layer.mul_(per_image(frost_share * (full_scale(images) / 255), kind))
-    values = images.to(kind).mul(per_image(image_share, kind)).add_(layer)
-    return from_float(values, images.dtype, truncate=published)
+    shares = (image_share, frost_share * (full_scale(images) / 255))
+    mixture = [per_image(share, kind) for share in shares]
+    result = torch.empty_like(images)
+    for few, sheets, image, frost, out in in_chunks(
+        images, torch.stack(windows), *mixture, result
+    ):
+        layer = sheets.to(kind)
+        if images.shape[1] == 1:
+            red, green, blue = (layer[:, number : number + 1] for number in range(3))
+            layer = (red * LUMA[0]).add_(green * LUMA[1]).add_(blue * LUMA[2])
+        values = few.to(kind).mul(image).add_(layer.mul_(frost))
+        out.copy_(from_float(values, images.dtype, truncate=published))
+    return result
 
 
 Spots = tuple[Tensor, Tensor]

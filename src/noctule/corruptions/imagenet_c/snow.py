@@ -9,7 +9,7 @@ from torch import Tensor
 
 from noctule.corruptions.draws import Field, PerLevel, Uniform
 from noctule.corruptions.fields import normal_field
-from noctule.corruptions.filters import clipped_zoom
+from noctule.corruptions.filters import clipped_zoom, in_chunks
 from noctule.corruptions.grouping import alike, by_setting
 from noctule.corruptions.imagenet_c.blur import SOURCE, finished, scaled
 from noctule.corruptions.imagenet_c.motion import along_lines
@@ -88,9 +88,12 @@ def snow(
     if published:
         fallen.round_()
     fallen.mul_(full_scale(images) / 255)
-    values = _bleached(images, per_image(kept))
-    values.add_(fallen.add(fallen.flip(2, 3)))
-    return finished(values, images.dtype, published=published, in_range=False)
+    fallen = fallen.add(fallen.flip(2, 3))
+    result = torch.empty_like(images)
+    for few, share, streaks, out in in_chunks(images, per_image(kept), fallen, result):
+        values = _bleached(few, share).add_(streaks)
+        out.copy_(finished(values, images.dtype, published=published, in_range=False))
+    return result
 
 
 def _fallen(layer: Tensor, radius: float, sigma: float, tilt_deg: Tensor) -> Tensor:
