@@ -108,7 +108,7 @@ def _with_pillow(images: Tensor, share: float) -> Tensor:
                 result[start] = np.asarray(wide.resize((width, height), BOX))
             else:
                 rows = np.asarray(wide).reshape(count, down.blocks, width)
-                rows.take(row, axis=1, out=result[start : start + count], mode="clip")
+                rows.take(row, axis=1, out=result[start : start + count], mode="wrap")
 
     in_threads(work, len(planes))
     return torch.from_numpy(result).view(images.shape).to(images.device)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from noctule.corruptions.draws import Field, PerLevel
 from noctule.corruptions.filters import gaussian_filter, in_chunks
 from noctule.corruptions.grouping import by_setting
 from noctule.corruptions.imagenet_c.canny import canny
-from noctule.corruptions.imagenet_c.distance import MOST_PX, UNITS_PER_PX, chamfer_distance
+from noctule.corruptions.imagenet_c.distance import UNITS_PER_PX, chamfer_distance
 from noctule.corruptions.imagenet_c.neighbours import framed, neighbour, sum_of_nine
 from noctule.corruptions.imagenet_c.smooth_noise import small_noise, smooth_noise
 from noctule.corruptions.pixels import (
@@ -27,6 +28,7 @@ MUD = (63, 42, 20)
 LUMA = (0.2989, 0.587, 0.114)
 CANNY_LOW, CANNY_HIGH = 50, 150
 LEAST_MUD = 0.8
+LEVEL_BITS = 5  # of distances in whole pixels, up to 20
 
 
 @corruption(
@@ -156,7 +158,7 @@ def _water(depth: Tensor, threshold: Tensor, *, wraps: bool) -> Tensor:
 
 
 def _equalized(planes: Tensor) -> Tensor:
-    """Spread whole numbers up to `MOST_PX` over 0 to 255 by their ranks, as OpenCV does.
+    """Spread whole numbers below 32 over 0 to 255 by their ranks, as OpenCV does.
 
     Args:
         planes: int16 (batch, height, width).
@@ -164,17 +166,32 @@ def _equalized(planes: Tensor) -> Tensor:
     Returns:
         The same type and shape.
     """
-    index = planes.flatten(1).to(torch.int64)
-    counts = torch.zeros(len(index), MOST_PX + 1, dtype=torch.int64, device=index.device)
-    counts.scatter_add_(1, index, torch.ones_like(index[:1, :1]).expand_as(index))
+    flat = planes.flatten(1)
+    count = flat.shape[1]
+    # Two at a time, which halves the number of the slow operations.
+    pairs = F.pad(flat, (0, count % 2)).view(torch.int32)
+    index = (pairs + (pairs >> 16 - LEVEL_BITS)).bitwise_and_((1 << 2 * LEVEL_BITS) - 1)
+    index = index.to(torch.int64)
+    levels = 1 << LEVEL_BITS
+    of_pairs = torch.zeros(len(flat), levels**2, dtype=torch.int32, device=flat.device)
+    of_pairs.scatter_add_(1, index, torch.ones_like(of_pairs[:1, :1]).expand_as(index))
+    of_pairs = of_pairs.view(-1, levels, levels)
+    counts = of_pairs.sum(dim=1) + of_pairs.sum(dim=2)
+    counts[:, 0] -= count % 2  # what was padded
+    table = _ranks(counts)
+    both = table[:, None] + (table[:, :, None] << 16)  # of the first, and of the second
+    return both.flatten(1).gather(1, index).view(torch.int16)[:, :count].view_as(planes)
+
+
+def _ranks(counts: Tensor) -> Tensor:
+    """The share of pixels above the lowest level that each level reaches, of 255: int32."""
     at_most = counts.cumsum(dim=1)
     least = (counts > 0).to(torch.int64).argmax(dim=1, keepdim=True)
     lowest = at_most.gather(1, least)
-    others = index.shape[1] - lowest
+    others = at_most[:, -1:] - lowest
     gain = 255 / others.clamp(min=1).to(torch.float32)
     table = ((at_most - lowest).clamp(min=0) * gain).round()
-    table = torch.where(others == 0, least.to(torch.float32), table).to(torch.int16)
-    return table.gather(1, index).view_as(planes)
+    return torch.where(others == 0, least.to(torch.float32), table).to(torch.int32)
 
 
 def _embossed(planes: Tensor) -> Tensor:
