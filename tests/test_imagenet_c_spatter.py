@@ -22,7 +22,12 @@ from noctule.corruptions import CORRUPTIONS, corrupt
 from noctule.corruptions.imagenet_c import spatter as stages
 from noctule.corruptions.imagenet_c.canny import canny
 from noctule.corruptions.imagenet_c.distance import chamfer_distance
-from noctule.corruptions.imagenet_c.smooth_noise import DEVIATION, small_noise, smooth_noise
+from noctule.corruptions.imagenet_c.smooth_noise import (
+    DEVIATION,
+    MOST,
+    small_noise,
+    smooth_noise,
+)
 from noctule.sampling import Stream, image_keys, key_of
 from oracles import imagenet_c_weather as slow
 from oracles import smooth_noise as exact
@@ -119,7 +124,7 @@ SIGMAS_PX = [0.0, 0.1, 0.2, 0.5, 0.7, 1.0, 1.3, 2.0, 3.0, 4.0, 6.0, 6.1, 9.0]
 def test_smooth_noise(sigma_px: float) -> None:
     """As its definition gives it, and nearly what SciPy makes of the same noise.
 
-    Off by some hundredths of the deviation.
+    Off by a hundredth or two of the deviation.
     """
     stream = Stream(image_keys(key_of("smooth noise"), range(8)))
     drawn = small_noise(stream, 120 * 90).view(-1, 120, 90)
@@ -130,10 +135,18 @@ def test_smooth_noise(sigma_px: float) -> None:
     noise = np.stack([exact.noise_of(word, 120, 90) for word in words]) / DEVIATION
     theirs = ndimage.gaussian_filter(noise, (0, sigma_px, sigma_px), mode="nearest")
     off = np.abs(ours - theirs) / theirs.std()
-    assert np.sqrt((off**2).mean()) < 0.05
-    assert off.max() < 0.6
+    assert np.sqrt((off**2).mean()) < 0.025
+    assert off.max() < 0.2
     assert ours.std() == pytest.approx(theirs.std(), rel=0.01)
     assert ours.mean() == pytest.approx(theirs.mean(), abs=0.01 * theirs.std())
+
+
+@pytest.mark.parametrize("sigma_px", [*SIGMAS_PX, 0.13, 0.3, 5.9])
+def test_smooth_noise_does_not_overflow(sigma_px: float) -> None:
+    for most in (-MOST, MOST):
+        flat = torch.full((1, 40, 50), most, dtype=torch.int8)
+        expected = torch.full((1, 1, 40, 50), most / DEVIATION)
+        assert torch.allclose(smooth_noise(flat, sigma_px), expected, rtol=0.002)
 
 
 def test_the_noise_is_normal() -> None:
