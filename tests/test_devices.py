@@ -2,7 +2,10 @@
 
 The random numbers are equal to the bit. A picture's values may differ where a device rounds a
 sum, a quotient or a power otherwise: by one level of 255, or where the last bit decides between
-two sides (a threshold, a nearest neighbour, a hash of the picture) by more, in few places.
+two sides (a threshold, a nearest neighbour) by more, in few places. On an H100 with torch 2.11
+all but five corruptions of uint8 pictures were equal to the bit: caustic_refraction (0.013 % of
+the values differed, 0.0013 % by more than a level), zoom_blur, sparkles, inverse_sparkles and
+brownish_noise (less, and by one level).
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 IDS = ["cat/0.png", "cat/1.png", 4711, 2, "été"]
 GPU = "cuda"
 # Shares of values that differ from the CPU's: at all, and by more than one level.
-ROUNDED, DECIDED = 0.01, 0.001
+ROUNDED, DECIDED = 0.0005, 0.0001
 modes = pytest.mark.parametrize("mode", MODES)
 
 
