@@ -20,7 +20,7 @@ def in_threads(work: Callable[[slice], None], count: int) -> None:
     >>> sorted(done)
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
-    threads = min(torch.get_num_threads(), count)
+    threads = max(1, min(torch.get_num_threads(), count))
     edges = [number * count // threads for number in range(threads + 1)]
     first, *others = map(slice, edges[:-1], edges[1:])
     tasks = [_pool(threads - 1, os.getpid()).submit(work, part) for part in others]
