@@ -46,7 +46,8 @@ class Corruption:
         draws: what is drawn for each image, by parameter name.
         kernel: the function `(images, **parameters) -> images`.
         channels: the number of channels it needs, or None if any.
-        bytes_per_value: working memory the kernel needs, roughly, per value of the images.
+        bytes_per_value: working memory per value of the images, by which batches are cut into
+            pieces: roughly what the kernel needs, or what was found to be fastest.
         published_name: what its authors call it, and so its folder or file in their datasets.
         mode: "corrected" does what the publication says; "published" what the released code
             does, mistakes included, where the kernel's docstring says that they differ.

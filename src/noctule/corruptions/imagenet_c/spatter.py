@@ -84,7 +84,6 @@ def spatter(
     """
     height, width = images.shape[2:]
     scale = min(height, width) / REFERENCE_SIDE_PX
-
     noise = small_noise(liquid, height * width).view(-1, height, width)
 
     def change(
