@@ -13,7 +13,7 @@ from PIL import Image
 from skimage import color
 
 from corruption_cases import both_dtypes, coffee, pictures
-from noctule.corruptions import CORRUPTIONS, LEVELS, MODES, Mode
+from noctule.corruptions import CORRUPTIONS, LEVELS
 from noctule.corruptions.codec import through_jpeg
 from noctule.corruptions.imagenet_c import digital
 from oracles.imagenet_c_color import ORACLES
@@ -225,16 +225,27 @@ def test_pixelate_to_one_pixel_and_to_all() -> None:
     assert (exact * 255 - mean).abs().max() <= 0.002
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("size", [(64, 96), (81, 48), (48, 81)], ids=["none", "down", "across"])
+def test_published_pixelate_in_threads(size: tuple[int, int], threads: int) -> None:
+    """Where centres are on the border of two blocks in neither direction, or in one."""
+    images, published = pictures(2, *size), CORRUPTIONS["pixelate_c"].in_mode("published")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        result = published(images, share=0.3)
+    finally:
+        torch.set_num_threads(before)
+    for image, found in zip(images, result, strict=True):
+        assert found.equal(with_pillow(image, 0.3, Image.Resampling.BOX))
+
+
 @both_dtypes
 def test_pixelate_a_few_images_at_a_time(
-    mode: Mode, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seven images are fewer than are done at once; two at a time leave one for the end."""
-    images, corruption = (
-        pictures(7, 64, 96, dtype=dtype),
-        CORRUPTIONS["pixelate_c"].in_mode(mode),
-    )
+    images, corruption = pictures(7, 64, 96, dtype=dtype), CORRUPTIONS["pixelate_c"]
     together = corruption(images, share=0.3)
     for values in (2 * images[0].numel(), 1):
         monkeypatch.setattr(digital, "PIXELATED_AT_ONCE", values)

@@ -108,6 +108,10 @@ def test_the_later_stages_are_opencvs() -> None:
         whole = ndimage.uniform_filter(rng.integers(0, most + 1, (50, 60)), 3).astype(np.uint8)
         equal = cv2.equalizeHist(whole)
         assert stages._equalized(plane(whole))[0].numpy().tolist() == equal.tolist()
+        # An odd number of pixels, none of which is 0.
+        above = rng.integers(1, most + 2, (7, 9)).astype(np.uint8)
+        odd = stages._equalized(plane(above))[0].numpy()
+        assert np.abs(odd - cv2.equalizeHist(above).astype(int)).max() <= 1  # ties
         noise = rng.integers(0, 256, (50, 60)).astype(np.uint8)
         kernel = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
         relief = cv2.filter2D(noise, cv2.CV_8U, kernel)

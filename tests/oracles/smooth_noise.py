@@ -18,14 +18,13 @@ def noise_of(stream: WordStream, height: int, width: int) -> NDArray[np.int64]:
 
 
 def weights_of(sigma_px: float, total: int) -> NDArray[np.int64]:
-    """The taps of SciPy's filter times `total`; the middle one gives up what is too much."""
+    """SciPy's taps, rounded, times the largest whole number with a sum of at most `total`."""
     radius = int(4 * sigma_px + 0.5)
     impulse = np.zeros(2 * radius + 1)
     impulse[radius] = 1
     taps = ndimage.gaussian_filter1d(impulse, sigma_px, mode="constant") if radius else impulse
-    weights = np.floor(taps * total + 0.5).astype(np.int64)
-    weights[radius] -= max(0, weights.sum() - total)
-    return weights
+    rounded = [np.floor(taps * (total - less) + 0.5).astype(np.int64) for less in range(50)]
+    return next(weights for weights in rounded if weights.sum() <= total)
 
 
 def smooth_noise(

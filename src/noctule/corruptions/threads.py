@@ -13,7 +13,8 @@ import torch
 def in_threads(work: Callable[[slice], None], count: int) -> None:
     """Call `work(part)` with parts that make up `count` items, one for each of torch's threads.
 
-    An exception in one of them is raised here, when the others have ended.
+    An exception in one of them is raised here, when the others have ended. The work must not
+    call this function: its parts would wait for the threads that they are in.
 
     >>> done = []
     >>> in_threads(lambda part: done.extend(range(10)[part]), 10)
@@ -23,7 +24,7 @@ def in_threads(work: Callable[[slice], None], count: int) -> None:
     threads = max(1, min(torch.get_num_threads(), count))
     edges = [number * count // threads for number in range(threads + 1)]
     first, *others = map(slice, edges[:-1], edges[1:])
-    tasks = [_pool(threads - 1, os.getpid()).submit(work, part) for part in others]
+    tasks = [_pool(threads - 1).submit(work, part) for part in others]
     try:
         work(first)
     finally:
@@ -33,11 +34,9 @@ def in_threads(work: Callable[[slice], None], count: int) -> None:
 
 
 @functools.lru_cache(maxsize=1)
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """Threads that stay, since starting one takes as long as a small picture.
-
-    Args:
-        process: a fork has none of its parent's threads.
-    """
-    del process
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that stay, since starting one takes as long as a small picture."""
     return ThreadPoolExecutor(threads)
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # which has none of its parent's threads

@@ -66,8 +66,7 @@ def smooth_noise(noise: Tensor, sigma_px: float) -> Tensor:
     rows = rows.as_strided(noise.shape, (height * pitch, pitch, 1))
     flat = extended(rows, (radius, radius), (0, 0), "nearest").flatten(1)
     total = _sums(flat, down, width).view(-1, 1, height, width)
-    gains = [2 * sum(weights) - weights[0] for weights in (across, down)]
-    return total.mul_((1 << ROUNDED_BITS) / (DEVIATION * math.prod(gains)))
+    return total.mul_((1 << ROUNDED_BITS) / (DEVIATION * _gain(across) * _gain(down)))
 
 
 @functools.lru_cache(maxsize=32)
@@ -77,11 +76,18 @@ def whole_weights(sigma_px: float, total: int) -> list[int]:
     >>> whole_weights(1.0, 100)
     [40, 24, 5]
     """
-    weights = [math.floor(weight * total + 0.5) for weight in gaussian_kernel(sigma_px)]
+    kernel, scale, weights = gaussian_kernel(sigma_px), total, [total + 1]
+    while _gain(weights) > total:
+        weights = [math.floor(weight * scale + 0.5) for weight in kernel]
+        scale -= 1
     while weights[-1] == 0:
         weights.pop()
-    weights[0] -= max(0, 2 * sum(weights) - weights[0] - total)
     return weights
+
+
+def _gain(weights: list[int]) -> int:
+    """The sum of all weights, of which the first is the middle's."""
+    return 2 * sum(weights) - weights[0]
 
 
 def _sums(flat: Tensor, weights: list[int], step: int) -> Tensor:
