@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from noctule.corruptions.grouping import in_chunks
+
 Border = Literal["nearest", "reflect", "mirror"]
 
-# So many float32 values are filtered at once: on a CPU more spill out of the cache, and fewer
-# spend the time in starting operations, of which a GPU does few at any size.
-_CPU_VALUES_AT_ONCE = 6 * 224**2
-_CUDA_VALUES_AT_ONCE = 1 << 27
 _WEIGHT_BITS = 16
 LANES = 16
 # Planes with more pixels fill vectors alone.
@@ -56,20 +54,6 @@ def gaussian_filter(
         rows = _along_rows(chunk, gaussian_kernel(across, truncate), border)
         _along_columns(rows, gaussian_kernel(down, truncate), border, out)
     return result.view(values.shape)
-
-
-def in_chunks(
-    planes: Tensor, *others: Tensor, at_once: int = _CPU_VALUES_AT_ONCE
-) -> Iterator[tuple[Tensor, ...]]:
-    """A few planes, or pictures, at a time, and what belongs to them.
-
-    Args:
-        at_once: so many values on a CPU.
-    """
-    if planes.device.type != "cpu":
-        at_once = _CUDA_VALUES_AT_ONCE
-    size = max(1, at_once // max(1, planes[:1].numel()))
-    return zip(*(torch.split(values, size) for values in (planes, *others)), strict=True)
 
 
 def gaussian_kernel(sigma: float, truncate: float = 4.0) -> list[float]:

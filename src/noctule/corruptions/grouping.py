@@ -1,13 +1,22 @@
-"""For kernels whose shapes depend on a parameter: images with equal parameters go together."""
+"""Which images a kernel works on together.
+
+Those with equal parameters, where shapes depend on one; and a few at a time, which stay in a
+CPU's caches.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from noctule.sampling import Stream
+
+# So many float32 values are worked on at once: on a CPU more spill out of the cache, and fewer
+# spend the time in starting operations, of which a GPU does few at any size.
+_CPU_VALUES_AT_ONCE = 6 * 224**2
+_CUDA_VALUES_AT_ONCE = 1 << 27
 
 
 def alike(*parameters: Tensor) -> list[tuple[Tensor, tuple[float, ...]]]:
@@ -24,8 +33,7 @@ def alike(*parameters: Tensor) -> list[tuple[Tensor, tuple[float, ...]]]:
     >>> [(index.tolist(), values) for index, values in alike(level)]
     [([1], (1.0,)), ([0, 2], (2.0,))]
     """
-    found, device = _numbers(parameters), parameters[0].device
-    return [(torch.tensor(found[values], device=device), values) for values in sorted(found)]
+    return _indexed(_numbers(parameters), parameters[0].device)
 
 
 def _numbers(parameters: Sequence[Tensor]) -> dict[tuple[float, ...], list[int]]:
@@ -36,6 +44,12 @@ def _numbers(parameters: Sequence[Tensor]) -> dict[tuple[float, ...], list[int]]
     for number, row in enumerate(rows):
         found.setdefault(row, []).append(number)
     return found
+
+
+def _indexed(
+    found: dict[tuple[float, ...], list[int]], device: torch.device
+) -> list[tuple[Tensor, tuple[float, ...]]]:
+    return [(torch.tensor(found[values], device=device), values) for values in sorted(found)]
 
 
 def by_setting(
@@ -59,10 +73,24 @@ def by_setting(
     found = _numbers(parameters)
     if len(found) == 1:  # spares two copies
         return change(images, *next(iter(found)), *others)
-    groups = alike(*parameters)
+    groups = _indexed(found, parameters[0].device)
     parts = [
         change(images.index_select(0, index), *values, *(other[index] for other in others))
         for index, values in groups
     ]
     order = torch.cat([index for index, _ in groups]).argsort()
     return torch.cat(parts).index_select(0, order)  # a tenth of the cost of index_copy_
+
+
+def in_chunks(
+    planes: Tensor, *others: Tensor, at_once: int = _CPU_VALUES_AT_ONCE
+) -> Iterator[tuple[Tensor, ...]]:
+    """A few planes, or pictures, at a time, and what belongs to them.
+
+    Args:
+        at_once: so many values on a CPU.
+    """
+    if planes.device.type != "cpu":
+        at_once = _CUDA_VALUES_AT_ONCE
+    size = max(1, at_once // max(1, planes[:1].numel()))
+    return zip(*(torch.split(values, size) for values in (planes, *others)), strict=True)

@@ -20,10 +20,9 @@ from noctule.corruptions.filters import (
     disc_sums,
     extended,
     gaussian_filter,
-    in_chunks,
     symmetric_sum,
 )
-from noctule.corruptions.grouping import by_setting
+from noctule.corruptions.grouping import by_setting, in_chunks
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX, from_float
 from noctule.corruptions.registry import corruption
 

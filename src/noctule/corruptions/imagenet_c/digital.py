@@ -13,8 +13,7 @@ from torch import Tensor
 
 from noctule.corruptions.codec import through_jpeg
 from noctule.corruptions.draws import LEVELS, PerLevel
-from noctule.corruptions.filters import in_chunks
-from noctule.corruptions.grouping import by_setting
+from noctule.corruptions.grouping import by_setting, in_chunks
 from noctule.corruptions.pixels import from_float
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.threads import in_threads

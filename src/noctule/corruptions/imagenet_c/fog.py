@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from noctule.corruptions.draws import Field, PerLevel
-from noctule.corruptions.filters import in_chunks
+from noctule.corruptions.grouping import in_chunks
 from noctule.corruptions.pixels import from_float, full_scale, per_image, to_float
 from noctule.corruptions.registry import corruption
 from noctule.sampling import FIELD_ROUNDS, Stream

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from noctule.corruptions.draws import Field, PerLevel
+from noctule.corruptions.fields import field_index
 from noctule.corruptions.filters import gaussian_filter
 from noctule.corruptions.grouping import by_setting
 from noctule.corruptions.imagenet_c.blur import SOURCE, finished, scaled
@@ -68,8 +69,8 @@ def glass_blur(
         values = gaussian_filter(part, sigma)
         if published and part.dtype == torch.uint8:
             values = finished(values, part.dtype, published=True)
-        bits = moves.bits16(int(times) * height * width)
-        bits = bits.to(torch.int32).bitwise_and_(0xFFFF).view(len(part), -1, height, width)
+        bits = field_index(moves, int(times) * height * width)
+        bits = bits.view(len(part), -1, height, width)
         source = _copied(bits, steps) if published else _swapped(bits, steps)
         source = source.flatten(1)[:, None].expand(values.flatten(2).shape)
         values = values.flatten(2).gather(2, source).view(values.shape)

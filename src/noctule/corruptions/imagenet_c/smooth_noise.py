@@ -17,8 +17,9 @@ MOST = 63
 DEVIATION = 21.81
 # What the weights sum to: along rows, the sums fill 16 bits, and `ROUNDED_BITS` of them are
 # rounded away; along columns, the 24 bits up to which float32 holds all whole numbers.
-SUM_ACROSS, SUM_DOWN = ((1 << 15) - 1 - (1 << 3)) // MOST, 1 << 13
 ROUNDED_BITS = 4
+HALF = 1 << ROUNDED_BITS - 1
+SUM_ACROSS, SUM_DOWN = ((1 << 15) - 1 - HALF) // MOST, 1 << 13
 # Wider filters have weights that are too small for whole numbers.
 WIDEST_SIGMA_PX = 6.0
 
@@ -60,7 +61,7 @@ def smooth_noise(noise: Tensor, sigma_px: float) -> Tensor:
     across, down = (whole_weights(sigma_px, total) for total in (SUM_ACROSS, SUM_DOWN))
     radius = len(across) - 1
     flat = extended(noise, (0, 0), (radius, radius), "nearest", torch.int16).view(1, -1)
-    rows = _sums(flat, across, 1).add_((1 << ROUNDED_BITS) >> 1)
+    rows = _sums(flat, across, 1).add_(HALF)
     rows.bitwise_right_shift_(ROUNDED_BITS)
     pitch, radius = width + 2 * radius, len(down) - 1
     rows = rows.as_strided(noise.shape, (height * pitch, pitch, 1))

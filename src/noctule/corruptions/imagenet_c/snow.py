@@ -9,8 +9,8 @@ from torch import Tensor
 
 from noctule.corruptions.draws import Field, PerLevel, Uniform
 from noctule.corruptions.fields import normal_field
-from noctule.corruptions.filters import clipped_zoom, in_chunks
-from noctule.corruptions.grouping import alike, by_setting
+from noctule.corruptions.filters import clipped_zoom
+from noctule.corruptions.grouping import alike, by_setting, in_chunks
 from noctule.corruptions.imagenet_c.blur import SOURCE, finished, scaled
 from noctule.corruptions.imagenet_c.motion import along_lines
 from noctule.corruptions.pixels import (
