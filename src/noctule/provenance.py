@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from noctule._version import __version__
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "pyarrow", "scipy")
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "pyarrow", "scipy", "simplejpeg")
 
 
 class Commit(NamedTuple):

@@ -27,7 +27,7 @@ from noctule.store.identity import another, differences
 SCHEMA_VERSION = 1
 MANIFEST_FILE, IMAGES_FILE, SUMS_FILE = "manifest.json", "images.csv", "SHA256SUMS"
 MOST_CHARACTERS = 60  # of a value in a message
-PACKAGES = ("numpy", "pillow", "torch", "torchvision")
+PACKAGES = ("numpy", "pillow", "simplejpeg", "torch", "torchvision")
 
 Format = Literal["png", "jpeg", "webdataset", "npy"]
 FORMATS: tuple[Format, ...] = get_args(Format)
