@@ -88,7 +88,7 @@ def threefry2x32(
 
     Args:
         keys: int32 (batch, 2).
-        x0, x1: the counter's two words, int32 (batch, count).
+        x0, x1: the counter's two words, int32 (batch, count); x1 also (batch, 1) or (1, 1).
         rounds: 13, 20 or 32 have published test vectors.
 
     Returns:
@@ -100,21 +100,27 @@ def threefry2x32(
     """
     k0, k1 = keys[:, :1], keys[:, 1:]
     schedule = (k0, k1, k0 ^ k1 ^ as_int32(_PARITY))
-    x0, x1 = x0 + k0, x1 + k1
+    # The first round, in which x1 may still be one word for all elements.
+    x1 = x1 + k1
+    x0 = x0 + (k0 + x1)
+    x1 = _rotate(x1, _ROTATIONS[0], torch.empty_like(x1)) ^ x0
     high = torch.empty_like(x1)
-    for step in range(rounds):
-        rotation = _ROTATIONS[step % 8]
+    for step in range(1, rounds):
         x0.add_(x1)
-        # Rotate x1 left. >> copies the sign, so mask it; the halves do not overlap, so + is |.
-        torch.bitwise_right_shift(x1, 32 - rotation, out=high)
-        high.bitwise_and_((1 << rotation) - 1)
-        torch.add(high, x1, alpha=as_int32(1 << rotation), out=x1)
-        x1.bitwise_xor_(x0)
+        _rotate(x1, _ROTATIONS[step % 8], high).bitwise_xor_(x0)
         if step % 4 == 3:
             block = step // 4 + 1
             x0.add_(schedule[block % 3])
-            x1.add_(schedule[(block + 1) % 3]).add_(block)
+            x1.add_(schedule[(block + 1) % 3] + block)
     return x0, x1
+
+
+def _rotate(words: Tensor, bits: int, scratch: Tensor) -> Tensor:
+    """Rotate to the left, in place."""
+    # >> copies the sign, so mask it; the halves do not overlap, so + is |.
+    torch.bitwise_right_shift(words, 32 - bits, out=scratch)
+    scratch.bitwise_and_((1 << bits) - 1)
+    return torch.add(scratch, words, alpha=as_int32(1 << bits), out=words)
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,7 @@ class Stream:
         """
         index = torch.arange(count, dtype=torch.int32, device=self.keys.device)
         x0 = index.expand(len(self), count)
-        return threefry2x32(self.keys, x0, torch.full_like(x0, lane), rounds=rounds)
+        return threefry2x32(self.keys, x0, torch.full_like(x0[:, :1], lane), rounds=rounds)
 
     def bits16(self, count: int) -> Tensor:
         """One uniform 16-bit number for each of `count` elements: int16 (batch, count).

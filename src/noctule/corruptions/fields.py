@@ -39,7 +39,7 @@ def _scaled_erfinv(values: Tensor) -> Tensor:
 
 def field_index(stream: Stream, count: int, dtype: torch.dtype = torch.int32) -> Tensor:
     """A uniform number in [0, 65536) for each element: (batch, count)."""
-    return stream.bits16(count).to(dtype).bitwise_and_(TABLE_SIZE - 1)
+    return stream.bits16(count).view(torch.uint16).to(dtype)
 
 
 def normal_field(stream: Stream, count: int) -> Tensor:

@@ -41,6 +41,7 @@ def rain(images: Tensor, *, count: Tensor, stamps: Stream) -> Tensor:
     each = index[:, None].expand(-1, images.shape[1], -1)
     white = full_scale(images)
     darkness = white - planes.gather(2, each).to(torch.float32)
-    wet = white - torch.ldexp(darkness, -drops.gather(1, index)[:, None])
-    planes.scatter_(2, each, from_float(wet, images.dtype))
+    left = torch.ldexp(darkness, -drops.gather(1, index)[:, None])
+    # torch 2.6 makes it of the default dtype.
+    planes.scatter_(2, each, from_float(white - left.to(torch.float32), images.dtype))
     return result

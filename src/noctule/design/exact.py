@@ -82,10 +82,11 @@ def best_set(
 
 def _exclusions(conflicts: NDArray[np.bool_], variables: int) -> list[Any]:
     """x_a + x_b ≤ 1 for every pair in conflict."""
-    pairs = np.argwhere(np.triu(conflicts))
+    # The solver of SciPy 1.12 takes no wider indices.
+    pairs = np.argwhere(np.triu(conflicts)).astype(np.int32)
     if not len(pairs):
         return []
-    ends = np.arange(0, pairs.size + 1, 2)
+    ends = np.arange(0, pairs.size + 1, 2, dtype=np.int32)
     rows = sparse.csr_array(
         (np.ones(pairs.size), pairs.ravel(), ends), shape=(len(pairs), variables)
     )
