@@ -37,18 +37,27 @@ def _scaled_erfinv(values: Tensor) -> Tensor:
     return (math.sqrt(2) * torch.erfinv(values)).to(torch.float32)
 
 
+def field_bits(stream: Stream, count: int) -> Tensor:
+    """A uniform number in [0, 65536) for each element: uint16 (batch, count)."""
+    return stream.bits16(count).view(torch.uint16)
+
+
 def field_index(stream: Stream, count: int, dtype: torch.dtype = torch.int32) -> Tensor:
-    """A uniform number in [0, 65536) for each element: (batch, count)."""
-    return stream.bits16(count).view(torch.uint16).to(dtype)
+    """The same, of a type that tables can be indexed with."""
+    return field_bits(stream, count).to(dtype)
+
+
+def look_up(table: Tensor, bits: Tensor) -> Tensor:
+    """The entries of a table (65536,) for `field_bits`: (batch, count)."""
+    # A third of the cost of indexing.
+    return table.index_select(0, bits.to(torch.int32).flatten()).view(bits.shape)
 
 
 def normal_field(stream: Stream, count: int) -> Tensor:
     """N(0, 1) for each element: float32 (batch, count)."""
-    # A third of the cost of indexing.
-    index = field_index(stream, count).flatten()
-    return normal_table(stream.keys.device).index_select(0, index).view(-1, count)
+    return look_up(normal_table(stream.keys.device), field_bits(stream, count))
 
 
 def uniform_field(stream: Stream, count: int) -> Tensor:
     """Uniform in (0, 1) for each element, the midpoints of 65,536 intervals: float32."""
-    return (field_index(stream, count).to(torch.float32) + 0.5) / TABLE_SIZE
+    return (field_bits(stream, count).to(torch.float32) + 0.5) / TABLE_SIZE

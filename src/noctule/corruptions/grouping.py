@@ -19,6 +19,16 @@ _CPU_VALUES_AT_ONCE = 6 * 224**2
 _CUDA_VALUES_AT_ONCE = 1 << 27
 
 
+def even_parts(count: int, parts: int) -> list[slice]:
+    """That many items in so many parts, which differ by one at most.
+
+    >>> even_parts(7, 3)
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 7, None)]
+    """
+    edges = [number * count // parts for number in range(parts + 1)]
+    return list(map(slice, edges[:-1], edges[1:]))
+
+
 def alike(*parameters: Tensor) -> list[tuple[Tensor, tuple[float, ...]]]:
     """Which images share all of these parameters.
 
@@ -94,3 +104,23 @@ def in_chunks(
         at_once = _CUDA_VALUES_AT_ONCE
     size = max(1, at_once // max(1, planes[:1].numel()))
     return zip(*(torch.split(values, size) for values in (planes, *others)), strict=True)
+
+
+def few_at_a_time(
+    change: Callable[..., Tensor],
+    images: Tensor,
+    *others: Tensor,
+    at_once: int = _CPU_VALUES_AT_ONCE,
+) -> Tensor:
+    """Apply `change(few, *others)` to a few planes, or pictures, at a time; see `in_chunks`.
+
+    Returns:
+        What `change` gives, of the images' shape and dtype.
+
+    >>> few_at_a_time(lambda few, more: few + more, torch.ones(2, 3), torch.zeros(2, 3)).sum()
+    tensor(6.)
+    """
+    result = torch.empty_like(images)
+    for few, *rest, out in in_chunks(images, *others, result, at_once=at_once):
+        out.copy_(change(few, *rest))
+    return result

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from noctule.corruptions.checks import as_ids, check_images, checked_values, with_values
 from noctule.corruptions.draws import LEVELS, Choice, Draw, Field, PerLevel
+from noctule.corruptions.grouping import even_parts
 from noctule.errors import InputError, unknown_name
 from noctule.sampling import Stream, image_words, key_of
 
@@ -170,8 +171,7 @@ class Corruption:
         # operations are quicker to start.
         result = torch.empty_like(images)
         with torch.inference_mode():
-            for start in range(0, len(images), size):
-                piece = slice(start, start + size)
+            for piece in even_parts(len(images), -(-len(images) // size)):
                 values = {name: value[piece] for name, value in parameters.items()}
                 result[piece] = kernel(images[piece], **values)
         return result

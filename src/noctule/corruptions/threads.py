@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import torch
 
+from noctule.corruptions.grouping import even_parts
+
 
 def in_threads(work: Callable[[slice], None], count: int) -> None:
     """Call `work(part)` with parts that make up `count` items, one for each of torch's threads.
@@ -22,8 +24,7 @@ def in_threads(work: Callable[[slice], None], count: int) -> None:
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     threads = max(1, min(torch.get_num_threads(), count))
-    edges = [number * count // threads for number in range(threads + 1)]
-    first, *others = map(slice, edges[:-1], edges[1:])
+    first, *others = even_parts(count, threads)
     tasks = [_pool(threads - 1).submit(work, part) for part in others]
     try:
         work(first)

@@ -22,7 +22,7 @@ from noctule.corruptions.filters import (
     gaussian_filter,
     symmetric_sum,
 )
-from noctule.corruptions.grouping import by_setting, in_chunks
+from noctule.corruptions.grouping import by_setting, few_at_a_time
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX, from_float
 from noctule.corruptions.registry import corruption
 
@@ -81,14 +81,16 @@ def defocus_blur(
     """
 
     def change(part: Tensor, radius: float, sigma: float) -> Tensor:
-        disc, result = Disc(scaled(radius, images), sigma), torch.empty_like(part)
-        planes = part.flatten(0, 1), result.flatten(0, 1)
-        for few, out in in_chunks(*planes, at_once=DEFOCUSED_AT_ONCE):
+        disc = Disc(scaled(radius, images), sigma)
+
+        def defocus(few: Tensor) -> Tensor:
             values = _defocused(few, disc, published=published)
             # The released code's larger discs brighten: white must not become black.
             in_range = not published
-            out.copy_(finished(values, images.dtype, published=published, in_range=in_range))
-        return result
+            return finished(values, images.dtype, published=published, in_range=in_range)
+
+        planes = part.flatten(0, 1)
+        return few_at_a_time(defocus, planes, at_once=DEFOCUSED_AT_ONCE).view_as(part)
 
     return by_setting(images, (radius_px, edge_sigma), change)
 
@@ -234,16 +236,18 @@ def zoom_blur(
     """
 
     def change(part: Tensor, last: float, between: float) -> Tensor:
-        factors, result = zoom_factors(last, between), torch.empty_like(part)
-        planes = part.flatten(0, 1), result.flatten(0, 1)
-        for few, out in in_chunks(*planes, at_once=ZOOMED_AT_ONCE):
+        factors = zoom_factors(last, between)
+
+        def zoom(few: Tensor) -> Tensor:
             values = as_channels(few)
             total = values * (2 if published else 1)
             for factor in factors[1:]:
                 total.add_(clipped_zoom(values, factor))
             total.div_(len(factors) + published)
-            out.copy_(finished(total, part.dtype, published=published)[0, : len(few)])
-        return result
+            return finished(total, part.dtype, published=published)[0, : len(few)]
+
+        planes = part.flatten(0, 1)
+        return few_at_a_time(zoom, planes, at_once=ZOOMED_AT_ONCE).view_as(part)
 
     return by_setting(images, (largest, step), change)
 

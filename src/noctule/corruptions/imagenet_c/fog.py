@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from noctule.corruptions.draws import Field, PerLevel
-from noctule.corruptions.grouping import in_chunks
+from noctule.corruptions.grouping import few_at_a_time
 from noctule.corruptions.pixels import from_float, full_scale, per_image, to_float
 from noctule.corruptions.registry import corruption
 from noctule.sampling import FIELD_ROUNDS, Stream
@@ -55,11 +55,12 @@ def fog(
     rows, columns = -(-height // 2), -(-width // 2)
     heights = _interleaved([plane[:, :rows, :columns] for plane in planes])
     veil = heights[:, None, :height, :width].sub_(per_image(low)).mul_(per_image(gain))
-    result = torch.empty_like(images)
-    for few, what_is_left, added, out in in_chunks(images, per_image(share), veil, result):
+
+    def change(few: Tensor, what_is_left: Tensor, added: Tensor) -> Tensor:
         values = to_float(few).mul_(what_is_left).add_(added)
-        out.copy_(from_float(values, images.dtype, in_range=True, truncate=published))
-    return result
+        return from_float(values, images.dtype, in_range=True, truncate=published)
+
+    return few_at_a_time(change, images, per_image(share), veil)
 
 
 def _plasma_planes(plasma: Stream, decay: Tensor, least_side: int) -> list[Tensor]:

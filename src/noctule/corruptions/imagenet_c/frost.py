@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from noctule.corruptions.draws import Field, PerLevel
-from noctule.corruptions.grouping import in_chunks
+from noctule.corruptions.grouping import few_at_a_time
 from noctule.corruptions.imagenet_c.ice import SHEETS, SIDE_PX, ice
 from noctule.corruptions.pixels import (
     REFERENCE_SIDE_PX,
@@ -83,17 +83,16 @@ def frost(
     kind = torch.float64 if published and images.dtype == torch.uint8 else torch.float32
     shares = (image_share, frost_share * (full_scale(images) / 255))
     mixture = [per_image(share, kind) for share in shares]
-    result = torch.empty_like(images)
-    for few, layers, kept, added, out in in_chunks(
-        images, torch.stack(windows), *mixture, result
-    ):
-        layer = layers.to(kind)
+
+    def change(few: Tensor, layer: Tensor, kept: Tensor, added: Tensor) -> Tensor:
+        layer = layer.to(kind)
         if images.shape[1] == 1:
             red, green, blue = (layer[:, number : number + 1] for number in range(3))
             layer = (red * LUMA[0]).add_(green * LUMA[1]).add_(blue * LUMA[2])
         values = few.to(kind).mul(kept).add_(layer.mul_(added))
-        out.copy_(from_float(values, images.dtype, truncate=published))
-    return result
+        return from_float(values, images.dtype, truncate=published)
+
+    return few_at_a_time(change, images, torch.stack(windows), *mixture)
 
 
 Spots = tuple[Tensor, Tensor]

@@ -12,7 +12,13 @@ import torch
 from torch import Tensor
 
 from noctule.corruptions.draws import LEVELS, Field, PerLevel
-from noctule.corruptions.fields import TABLE_SIZE, field_index, normal_field, normal_table
+from noctule.corruptions.fields import (
+    TABLE_SIZE,
+    field_bits,
+    look_up,
+    normal_field,
+    normal_table,
+)
 from noctule.corruptions.grouping import by_setting
 from noctule.corruptions.pixels import from_float, to_float
 from noctule.corruptions.registry import corruption
@@ -33,7 +39,7 @@ NUDGE = 1e-4
     family="noise",
     source=f"{SOURCE}: Gaussian noise",
     draws={"sigma": PerLevel(0.08, 0.12, 0.18, 0.26, 0.38, highest=1.0), "noise": Field()},
-    bytes_per_value=16,
+    bytes_per_value=13,
 )
 def gaussian_noise(
     images: Tensor, *, published: bool = False, sigma: Tensor, noise: Stream
@@ -53,9 +59,9 @@ def gaussian_noise(
         if part.dtype == torch.float32:
             added = normal_field(noise, part[0].numel()).mul_(sigma).view_as(part)
             return added.add_(part).clamp_(0, 1)
-        index = field_index(noise, part[0].numel()).flatten()
-        steps = _steps(sigma, part.device, truncate=published).index_select(0, index)
-        return steps.view_as(part).add_(part).clamp_(0, 255).to(torch.uint8)
+        table = _steps(sigma, part.device, truncate=published)
+        steps = look_up(table, field_bits(noise, part[0].numel())).view_as(part)
+        return steps.add_(part).clamp_(0, 255).to(torch.uint8)
 
     return by_setting(images, [sigma], change, noise)
 
@@ -71,7 +77,7 @@ def _steps(sigma: float, device: torch.device, *, truncate: bool) -> Tensor:
     family="noise",
     source=f"{SOURCE}: speckle noise",
     draws={"sigma": PerLevel(0.15, 0.2, 0.35, 0.45, 0.6, highest=1.0), "noise": Field()},
-    bytes_per_value=16,
+    bytes_per_value=13,
 )
 def speckle_noise(
     images: Tensor, *, published: bool = False, sigma: Tensor, noise: Stream
@@ -88,9 +94,9 @@ def speckle_noise(
     """
 
     def change(part: Tensor, sigma: float, noise: Stream) -> Tensor:
-        index = field_index(noise, part[0].numel()).flatten()
-        gain = _gains(sigma, part.device).index_select(0, index).view_as(part)
-        return from_float(gain.mul_(to_float(part)), part.dtype, truncate=published)
+        gain = look_up(_gains(sigma, part.device), field_bits(noise, part[0].numel()))
+        values = gain.view_as(part).mul_(to_float(part))
+        return from_float(values, part.dtype, truncate=published)
 
     return by_setting(images, [sigma], change, noise)
 
@@ -105,7 +111,7 @@ def _gains(sigma: float, device: torch.device) -> Tensor:
     family="noise",
     source=f"{SOURCE}: impulse noise",
     draws={"amount": PerLevel(0.03, 0.06, 0.09, 0.17, 0.27, highest=1.0), "noise": Field()},
-    bytes_per_value=16,
+    bytes_per_value=13,
 )
 def impulse_noise(images: Tensor, *, amount: Tensor, noise: Stream) -> Tensor:
     """Set each element to black or to white with probability amount / 2 each.
@@ -134,7 +140,7 @@ def impulse_noise(images: Tensor, *, amount: Tensor, noise: Stream) -> Tensor:
     family="noise",
     source=f"{SOURCE}: shot noise",
     draws={"photons": PerLevel(60, 25, 12, 5, 3, lowest=1, highest=2000), "noise": Field()},
-    bytes_per_value=24,
+    bytes_per_value=13,
 )
 def shot_noise(
     images: Tensor, *, published: bool = False, photons: Tensor, noise: Stream

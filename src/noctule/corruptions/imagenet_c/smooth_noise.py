@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from noctule.corruptions.fields import field_index
+from noctule.corruptions.fields import field_bits, look_up
 from noctule.corruptions.filters import extended, gaussian_filter, gaussian_kernel
 from noctule.sampling import Stream
 
@@ -26,9 +26,8 @@ WIDEST_SIGMA_PX = 6.0
 
 def small_noise(stream: Stream, count: int) -> Tensor:
     """N(0, DEVIATION²) in whole numbers, from 8 bits each: int8 (batch, count)."""
-    index = field_index(stream, -(-count // 2)).flatten()
-    pairs = _pair_table(stream.keys.device).index_select(0, index)
-    return pairs.view(len(stream), -1).view(torch.int8)[:, :count].contiguous()
+    pairs = look_up(_pair_table(stream.keys.device), field_bits(stream, -(-count // 2)))
+    return pairs.view(torch.int8)[:, :count].contiguous()
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from torch import Tensor
 from noctule.corruptions.draws import Field, PerLevel, Uniform
 from noctule.corruptions.fields import normal_field
 from noctule.corruptions.filters import clipped_zoom
-from noctule.corruptions.grouping import alike, by_setting, in_chunks
+from noctule.corruptions.grouping import alike, by_setting, few_at_a_time
 from noctule.corruptions.imagenet_c.blur import SOURCE, finished, scaled
 from noctule.corruptions.imagenet_c.motion import along_lines
 from noctule.corruptions.pixels import (
@@ -89,11 +89,12 @@ def snow(
         fallen.round_()
     fallen.mul_(full_scale(images) / 255)
     fallen = fallen.add(fallen.flip(2, 3))
-    result = torch.empty_like(images)
-    for few, share, streaks, out in in_chunks(images, per_image(kept), fallen, result):
+
+    def change(few: Tensor, share: Tensor, streaks: Tensor) -> Tensor:
         values = _bleached(few, share).add_(streaks)
-        out.copy_(finished(values, images.dtype, published=published, in_range=False))
-    return result
+        return finished(values, images.dtype, published=published, in_range=False)
+
+    return few_at_a_time(change, images, per_image(kept), fallen)
 
 
 def _fallen(layer: Tensor, radius: float, sigma: float, tilt_deg: Tensor) -> Tensor:

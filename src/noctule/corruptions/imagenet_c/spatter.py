@@ -8,7 +8,7 @@ from torch import Tensor
 
 from noctule.corruptions.draws import Field, PerLevel
 from noctule.corruptions.filters import gaussian_filter
-from noctule.corruptions.grouping import by_setting, in_chunks
+from noctule.corruptions.grouping import by_setting, few_at_a_time
 from noctule.corruptions.imagenet_c.canny import canny
 from noctule.corruptions.imagenet_c.distance import UNITS_PER_PX, chamfer_distance
 from noctule.corruptions.imagenet_c.neighbours import framed, neighbour, sum_of_nine
@@ -123,11 +123,13 @@ def _lit(images: Tensor, light: Tensor, *, truncate: bool) -> Tensor:
 
 def _covered(images: Tensor, share: Tensor, *, truncate: bool) -> Tensor:
     """Let mud cover a share of each pixel."""
-    paint, result = _color(MUD, images), torch.empty_like(images)
-    for few, cover, out in in_chunks(images, share, result):
+    paint = _color(MUD, images)
+
+    def change(few: Tensor, cover: Tensor) -> Tensor:
         values = to_float(few).mul_(1 - cover).add_(cover * paint)
-        out.copy_(from_float(values, images.dtype, truncate=truncate))
-    return result
+        return from_float(values, images.dtype, truncate=truncate)
+
+    return few_at_a_time(change, images, share)
 
 
 def _color(levels: tuple[int, int, int], images: Tensor) -> Tensor:
