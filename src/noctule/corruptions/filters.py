@@ -196,7 +196,8 @@ def symmetric_sum(values: Tensor, kernel: list[float], step: int, out: Tensor) -
     radius, length = len(kernel) - 1, out.shape[1]
 
     def tap(number: int) -> Tensor:
-        return values[:, (radius + number) * step :][:, :length]
+        first = (radius + number) * step
+        return values[:, first : first + length]
 
     torch.add(tap(-radius), tap(radius), out=out)
     for number in range(radius - 1, 0, -1):
@@ -223,7 +224,8 @@ def disc_sums(flat: Tensor, half_widths: Sequence[int], pitch: int) -> Tensor:
     for row in range(reach, -1, -1):
         while half < half_widths[row]:
             half += 1
-            right, left = (flat[reach + side :][: len(chord)] for side in (half, -half))
+            first, last = reach - half, reach + half
+            left, right = (flat[at : at + len(chord)] for at in (first, last))
             chord = torch.add(chord, right) if half == 1 else chord.add_(right)
             chord.add_(left)
         for place in {reach - row, reach + row}:
@@ -231,7 +233,7 @@ def disc_sums(flat: Tensor, half_widths: Sequence[int], pitch: int) -> Tensor:
                 total = part.to(torch.float32) if total is None else total.add_(part)
                 part.zero_()
                 pixels = 0
-            part.add_(chord[place * pitch :][: len(part)])
+            part.add_(chord[place * pitch : place * pitch + len(part)])
             pixels += 2 * half + 1
     return part.to(torch.float32) if total is None else total.add_(part)
 

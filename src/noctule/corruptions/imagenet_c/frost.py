@@ -20,10 +20,12 @@ from noctule.corruptions.pixels import (
 )
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.textures import FROST, load_texture
-from noctule.sampling import Stream, integers
+from noctule.sampling import Stream, high24
 
 PHOTOGRAPHS_DRAWN = 5  # of six
 LUMA = (0.2989, 0.587, 0.114)
+# So many values are mixed with frost at once, in float64.
+MIXED_AT_ONCE = 3 * 224**2
 
 
 @corruption(
@@ -68,16 +70,12 @@ def frost(
     """
     height, width = images.shape[2:]
     scale = texture_scale * (min(height, width) / REFERENCE_SIDE_PX)
-    first, second = (word.cpu() for word in place.words(2))
+    # Numbers of Python, which cost less for each image than tensors of one element.
+    first, second = (high24(word).tolist() for word in place.words(2))
     window = _photograph if published else _sheet
     windows = [
-        window(which, spots, factor, (height, width), images.device)
-        for which, spots, factor in zip(
-            first[:, 0],
-            zip(first[:, 1], second[:, 1], strict=True),
-            scale.tolist(),
-            strict=True,
-        )
+        window(which, (row, column), factor, (height, width), images.device)
+        for (which, row), (_, column), factor in zip(first, second, scale.tolist(), strict=True)
     ]
     # To cut off at whole levels where the released code does, they must be computed as it does.
     kind = torch.float64 if published and images.dtype == torch.uint8 else torch.float32
@@ -89,23 +87,27 @@ def frost(
         if images.shape[1] == 1:
             red, green, blue = (layer[:, number : number + 1] for number in range(3))
             layer = (red * LUMA[0]).add_(green * LUMA[1]).add_(blue * LUMA[2])
-        values = few.to(kind).mul(kept).add_(layer.mul_(added))
+        values = few.to(kind, copy=True).mul_(kept).add_(layer.mul_(added))
         return from_float(values, images.dtype, truncate=published)
 
-    return few_at_a_time(change, images, torch.stack(windows), *mixture)
+    return few_at_a_time(change, images, torch.stack(windows), *mixture, at_once=MIXED_AT_ONCE)
 
 
-Spots = tuple[Tensor, Tensor]
+Lots = tuple[int, int]
+"""24 random bits each, for a row and a column."""
 Size = tuple[int, int]
 
 
-def _sheet(
-    which: Tensor, spots: Spots, scale: float, size: Size, device: torch.device
-) -> Tensor:
+def _drawn(lot: int, count: int) -> int:
+    """One of `count` numbers from 0, as `sampling.integers`."""
+    return lot * count >> 24
+
+
+def _sheet(which: int, spots: Lots, scale: float, size: Size, device: torch.device) -> Tensor:
     """A window of a sheet of ice, anywhere: uint8 (3, height, width)."""
-    number = int(integers(which, 0, len(SHEETS) - 1))
+    number = _drawn(which, len(SHEETS))
     side = max(1, round(SIDE_PX * scale))
-    row, column = (int(integers(spot, 0, side - 1)) for spot in spots)
+    row, column = (_drawn(spot, side) for spot in spots)
     if scale > 1:
         sheet = _tiled(number, SIDE_PX, (0, 0), device)
         return _resampled(sheet, (row, column), scale, size, wraps=True)
@@ -125,15 +127,15 @@ def _tiled(number: int, side: int, margin: Size, device: torch.device) -> Tensor
 
 
 def _photograph(
-    which: Tensor, spots: Spots, scale: float, size: Size, device: torch.device
+    which: int, spots: Lots, scale: float, size: Size, device: torch.device
 ) -> Tensor:
     """A window of a photograph: uint8 (3, height, width)."""
-    texture = load_texture(FROST[int(integers(which, 0, PHOTOGRAPHS_DRAWN - 1))], device)
+    texture = load_texture(FROST[_drawn(which, PHOTOGRAPHS_DRAWN)], device)
     lengths = texture.shape[1:]
     scale = max(scale, *((n + 1) / length for n, length in zip(size, lengths, strict=True)))
     # The released code never shows the last row and column.
     row, column = (
-        int(integers(spot, 0, round(length * scale) - n - 1))
+        _drawn(spot, round(length * scale) - n)
         for spot, length, n in zip(spots, lengths, size, strict=True)
     )
     if scale == 1:

@@ -21,13 +21,12 @@ def framed(planes: Tensor, frame: Frame) -> Tensor:
         frame: "zero", "repeat" the edge pixel, or "mirror" about it (c b | a b c).
     """
     batch, height, width = planes.shape
-    result = planes.new_zeros(batch, height + 2, width + 2)
+    result = planes.new_empty(batch, height + 2, width + 2)
     result[:, 1:-1, 1:-1] = planes
-    if frame == "zero":
-        return result
     inner = 1 if frame == "repeat" else 2
-    result[:, 0], result[:, -1] = result[:, inner], result[:, -1 - inner]
-    result[:, :, 0], result[:, :, -1] = result[:, :, inner], result[:, :, -1 - inner]
+    for side in (result, result.mT):
+        first, last = (0, 0) if frame == "zero" else (side[:, inner], side[:, -1 - inner])
+        side[:, 0], side[:, -1] = first, last
     return result
 
 

@@ -94,8 +94,8 @@ def _sums(flat: Tensor, weights: list[int], step: int) -> Tensor:
     """Σ weight · value along the rows of whole numbers (rows, n), with taps `step` apart."""
     radius = len(weights) - 1
     length = flat.shape[1] - 2 * radius * step
-    total = flat[:, radius * step :][:, :length] * weights[0]
+    total = flat[:, radius * step : radius * step + length] * weights[0]
     for number, weight in enumerate(weights[1:], 1):
-        for tap in (radius - number, radius + number):
-            total.add_(flat[:, tap * step :][:, :length], alpha=weight)
+        for first in ((radius - number) * step, (radius + number) * step):
+            total.add_(flat[:, first : first + length], alpha=weight)
     return total

@@ -113,12 +113,17 @@ def spatter(
 
 def _lit(images: Tensor, light: Tensor, *, truncate: bool) -> Tensor:
     """Add light of the colour of water: a share of white for each pixel."""
-    color = light * _color(WATER, images)
-    if images.dtype == torch.float32:
-        return from_float(color.add_(images), images.dtype)
-    # Whole levels are added to whole levels, so only what is added needs rounding.
-    added = from_float(color, images.dtype, truncate=truncate)
-    return torch.minimum(added, ~images).add_(images)
+    water = _color(WATER, images)
+
+    def change(few: Tensor, light: Tensor) -> Tensor:
+        color = light * water
+        if few.dtype == torch.float32:
+            return from_float(color.add_(few), few.dtype)
+        # Whole levels are added to whole levels, so only what is added needs rounding.
+        added = from_float(color, few.dtype, truncate=truncate)
+        return torch.minimum(added, ~few).add_(few)
+
+    return few_at_a_time(change, images, light)
 
 
 def _covered(images: Tensor, share: Tensor, *, truncate: bool) -> Tensor:
