@@ -114,8 +114,8 @@ def few_at_a_time(
 ) -> Tensor:
     """Apply `change(few, *others)` to a few planes, or pictures, at a time; see `in_chunks`.
 
-    Returns:
-        What `change` gives, of the images' shape and dtype.
+    Args:
+        change: what it gives is of the shape of `few`, and converted to their dtype.
 
     >>> few_at_a_time(lambda few, more: few + more, torch.ones(2, 3), torch.zeros(2, 3)).sum()
     tensor(6.)

@@ -36,12 +36,21 @@ def from_float(
         in_range: whether they need no clamping.
         truncate: round towards 0, as much released code does by its conversion to uint8.
     """
+    return in_levels(values, dtype, in_range=in_range, truncate=truncate).to(dtype)
+
+
+def in_levels(
+    values: Tensor, dtype: torch.dtype, *, in_range: bool = False, truncate: bool = False
+) -> Tensor:
+    """The same, as int16 instead of uint8: half way, for who copies the result anyway.
+
+    The conversion by way of int16 takes a fifth of the direct one.
+    """
     if dtype == torch.float32:
         return values.clamp_(0, 1)
     if not in_range:
         values.clamp_(0, 255)  # before int16, which would wrap
-    # By way of int16: a fifth of the cost of the direct conversion.
-    return (values if truncate else values.round_()).to(torch.int16).to(torch.uint8)
+    return (values if truncate else values.round_()).to(torch.int16)
 
 
 def per_image(values: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -23,7 +23,7 @@ from noctule.corruptions.filters import (
     symmetric_sum,
 )
 from noctule.corruptions.grouping import by_setting, few_at_a_time
-from noctule.corruptions.pixels import REFERENCE_SIDE_PX, from_float
+from noctule.corruptions.pixels import REFERENCE_SIDE_PX, in_levels
 from noctule.corruptions.registry import corruption
 
 SOURCE = "Hendrycks & Dietterich 2019"
@@ -48,10 +48,13 @@ def scaled(length_px: float, images: Tensor) -> float:
 def finished(
     values: Tensor, dtype: torch.dtype, *, published: bool, in_range: bool = True
 ) -> Tensor:
-    """Float32 in the units of `dtype`, clamped; uint8 is rounded, or truncated as published."""
+    """Float32 in the units of `dtype`, clamped; uint8 is rounded, or truncated as published.
+
+    For `few_at_a_time`: see `in_levels`.
+    """
     if published and dtype == torch.uint8:
         values.add_(LIFT)
-    return from_float(values, dtype, truncate=published, in_range=in_range)
+    return in_levels(values, dtype, truncate=published, in_range=in_range)
 
 
 @corruption(
@@ -61,7 +64,6 @@ def finished(
         "radius_px": PerLevel(3.0, 4.0, 6.0, 8.0, 10.0, highest=REFERENCE_SIDE_PX / 4),
         "edge_sigma": PerLevel(0.1, 0.5, 0.5, 0.5, 0.5, highest=10.0),
     },
-    bytes_per_value=6,
 )
 def defocus_blur(
     images: Tensor, published: bool = False, *, radius_px: Tensor, edge_sigma: Tensor
@@ -192,7 +194,6 @@ def _defocused(planes: Tensor, disc: Disc, *, published: bool) -> Tensor:
     family="blur",
     source=f"{SOURCE}: gaussian_blur",
     draws={"sigma_px": PerLevel(1.0, 2.0, 3.0, 4.0, 6.0, highest=float(REFERENCE_SIDE_PX))},
-    bytes_per_value=7,
 )
 def gaussian_blur(images: Tensor, published: bool = False, *, sigma_px: Tensor) -> Tensor:
     """Filter with a Gaussian that ends at four standard deviations; edge pixels are repeated.
@@ -206,8 +207,11 @@ def gaussian_blur(images: Tensor, published: bool = False, *, sigma_px: Tensor) 
     """
 
     def change(part: Tensor, sigma: float) -> Tensor:
-        values = gaussian_filter(part, scaled(sigma, images))
-        return finished(values, images.dtype, published=published)
+        def blur(few: Tensor) -> Tensor:
+            values = gaussian_filter(few, scaled(sigma, images))
+            return finished(values, few.dtype, published=published)
+
+        return few_at_a_time(blur, part)
 
     return by_setting(images, (sigma_px,), change)
 
@@ -244,7 +248,9 @@ def zoom_blur(
             for factor in factors[1:]:
                 total.add_(clipped_zoom(values, factor))
             total.div_(len(factors) + published)
-            return finished(total, part.dtype, published=published)[0, : len(few)]
+            # Bytes before they are put side by side again, which takes longer with more.
+            levels = finished(total, part.dtype, published=published).to(part.dtype)
+            return levels[0, : len(few)]
 
         planes = part.flatten(0, 1)
         return few_at_a_time(zoom, planes, at_once=ZOOMED_AT_ONCE).view_as(part)

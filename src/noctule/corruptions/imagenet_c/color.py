@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
 from noctule.corruptions.draws import PerLevel
-from noctule.corruptions.grouping import by_setting
-from noctule.corruptions.pixels import from_float, full_scale, per_image, to_float
+from noctule.corruptions.grouping import by_setting, few_at_a_time
+from noctule.corruptions.pixels import full_scale, in_levels, to_float
 from noctule.corruptions.registry import corruption
 
 SOURCE = "Hendrycks & Dietterich 2019, ImageNet-C"
@@ -22,7 +24,6 @@ TINY = 1e-30
     family="color",
     source=f"{SOURCE}: brightness",
     draws={"change": PerLevel(0.1, 0.2, 0.3, 0.4, 0.5, highest=1.0)},
-    bytes_per_value=52,
     published_name="brightness",
 )
 def brightness_c(images: Tensor, *, published: bool = False, change: Tensor) -> Tensor:
@@ -39,20 +40,23 @@ def brightness_c(images: Tensor, *, published: bool = False, change: Tensor) -> 
         change: in [0, 1] units, (batch,).
     """
     white, nudge = full_scale(images), _nudge(images, published)
-    value = _largest(images)
-    black = _is_zero(value)
-    # Black is made 1, so that its ratio is what it shall become.
-    ratio = value.to(torch.float32) + (white * per_image(change) + nudge)
-    ratio.clamp_(max=white + nudge).div_(value + black)
-    values = (images + black).to(torch.float32).mul_(ratio)
-    return _rounded(values, images, published)
+
+    def brighten(few: Tensor, added: float) -> Tensor:
+        value = _largest(few)
+        black = _is_zero(value)
+        # Black is made 1, so that its ratio is what it shall become.
+        ratio = to_float(value).add_(white * added + nudge).clamp_(max=white + nudge)
+        ratio.div_((value + black).to(torch.float32))
+        values = (few + black).to(torch.float32).mul_(ratio)
+        return _rounded(values, few, published)
+
+    return _by_setting_and_few(images, [change], brighten)
 
 
 @corruption(
     family="color",
     source=f"{SOURCE}: contrast",
     draws={"factor": PerLevel(0.4, 0.3, 0.2, 0.1, 0.05, highest=1.0)},
-    bytes_per_value=52,
     published_name="contrast",
 )
 def contrast_c(images: Tensor, *, published: bool = False, factor: Tensor) -> Tensor:
@@ -63,11 +67,15 @@ def contrast_c(images: Tensor, *, published: bool = False, factor: Tensor) -> Te
         published: truncate uint8 results; else round them.
         factor: what is left of the distance, (batch,).
     """
-    share = per_image(factor)
-    values = to_float(images)
-    offset = _channel_means(values, exact=images.dtype == torch.uint8) * (1 - share)
-    offset.add_(_nudge(images, published))
-    return _rounded(values.mul_(share).add_(offset), images, published)
+    nudge = _nudge(images, published)
+
+    def flatten(few: Tensor, share: float) -> Tensor:
+        values = to_float(few)
+        offset = _channel_means(values, exact=few.dtype == torch.uint8)
+        offset.mul_(1 - share).add_(nudge)
+        return _rounded(values.mul_(share).add_(offset), few, published)
+
+    return _by_setting_and_few(images, [factor], flatten)
 
 
 def _channel_means(values: Tensor, *, exact: bool) -> Tensor:
@@ -90,7 +98,6 @@ def _channel_means(values: Tensor, *, exact: bool) -> Tensor:
         "added": PerLevel(0.0, 0.0, 0.0, 0.1, 0.2, highest=1.0),
     },
     channels=3,
-    bytes_per_value=52,
 )
 def saturate(
     images: Tensor, *, published: bool = False, factor: Tensor, added: Tensor
@@ -109,15 +116,15 @@ def saturate(
     """
     nudge = _nudge(images, published)
 
-    def change(part: Tensor, factor: float, added: float) -> Tensor:
-        value = _largest(part)
-        below = value - part  # how far each channel is below the value
+    def change(few: Tensor, factor: float, added: float) -> Tensor:
+        value = _largest(few)
+        below = value - few  # how far each channel is below the value
         ratio = _stretch(value, below, factor, added)
         values = below.to(torch.float32).mul_(ratio)
         bright = to_float(value).add_(nudge)
-        return _rounded(torch.sub(bright, values, out=values), part, published)
+        return _rounded(torch.sub(bright, values, out=values), few, published)
 
-    return by_setting(images, (factor, added), change)
+    return _by_setting_and_few(images, (factor, added), change)
 
 
 def _stretch(value: Tensor, below: Tensor, factor: float, added: float) -> Tensor:
@@ -151,11 +158,22 @@ def _is_zero(values: Tensor) -> Tensor:
     return (values < TINY).to(values.dtype)
 
 
+def _by_setting_and_few(
+    images: Tensor, parameters: Sequence[Tensor], change: Callable[..., Tensor]
+) -> Tensor:
+    """Apply `change(few, *values)` to a few images with the same parameters at a time."""
+
+    def few_of(part: Tensor, *values: float) -> Tensor:
+        return few_at_a_time(lambda few: change(few, *values), part)
+
+    return by_setting(images, parameters, few_of)
+
+
 def _nudge(images: Tensor, published: bool) -> float:
     """What results need before `_rounded`; cheaper to add where there are fewer numbers."""
     return NUDGE if published and images.dtype == torch.uint8 else 0.0
 
 
 def _rounded(values: Tensor, images: Tensor, published: bool) -> Tensor:
-    """Values between black and white, in the images' units, as their dtype."""
-    return from_float(values, images.dtype, in_range=True, truncate=published)
+    """Values between black and white, in the images' units; for `few_at_a_time`."""
+    return in_levels(values, images.dtype, in_range=True, truncate=published)

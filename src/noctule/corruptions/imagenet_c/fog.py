@@ -7,7 +7,7 @@ from torch import Tensor
 
 from noctule.corruptions.draws import Field, PerLevel
 from noctule.corruptions.grouping import few_at_a_time
-from noctule.corruptions.pixels import from_float, full_scale, per_image, to_float
+from noctule.corruptions.pixels import full_scale, in_levels, per_image, to_float
 from noctule.corruptions.registry import corruption
 from noctule.sampling import FIELD_ROUNDS, Stream
 
@@ -58,7 +58,7 @@ def fog(
 
     def change(few: Tensor, what_is_left: Tensor, added: Tensor) -> Tensor:
         values = to_float(few).mul_(what_is_left).add_(added)
-        return from_float(values, images.dtype, in_range=True, truncate=published)
+        return in_levels(values, images.dtype, in_range=True, truncate=published)
 
     return few_at_a_time(change, images, per_image(share), veil)
 

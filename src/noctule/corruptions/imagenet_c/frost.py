@@ -16,6 +16,7 @@ from noctule.corruptions.pixels import (
     REFERENCE_SIDE_PX,
     from_float,
     full_scale,
+    in_levels,
     per_image,
 )
 from noctule.corruptions.registry import corruption
@@ -88,7 +89,7 @@ def frost(
             red, green, blue = (layer[:, number : number + 1] for number in range(3))
             layer = (red * LUMA[0]).add_(green * LUMA[1]).add_(blue * LUMA[2])
         values = few.to(kind, copy=True).mul_(kept).add_(layer.mul_(added))
-        return from_float(values, images.dtype, truncate=published)
+        return in_levels(values, images.dtype, truncate=published)
 
     return few_at_a_time(change, images, torch.stack(windows), *mixture, at_once=MIXED_AT_ONCE)
 

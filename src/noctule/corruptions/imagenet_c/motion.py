@@ -17,7 +17,7 @@ from noctule.corruptions.filters import (
 )
 from noctule.corruptions.grouping import by_setting
 from noctule.corruptions.imagenet_c.blur import SOURCE, scaled
-from noctule.corruptions.pixels import REFERENCE_SIDE_PX, from_float
+from noctule.corruptions.pixels import REFERENCE_SIDE_PX, in_levels
 from noctule.corruptions.registry import corruption
 
 
@@ -53,7 +53,7 @@ def motion_blur(
         result = torch.empty_like(part)
         radius, sigma = scaled(radius, part), scaled(sigma, part)
         for some, values in along_lines(part, radius, sigma, angle_deg):
-            result[some] = from_float(values, images.dtype, in_range=True)
+            result[some] = in_levels(values, images.dtype, in_range=True)
         return result
 
     return by_setting(images, (radius_px, sigma_px), change, angle_deg)

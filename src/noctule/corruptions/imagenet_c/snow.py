@@ -38,7 +38,6 @@ from noctule.sampling import Stream
         "tilt_deg": Uniform(0.0, 45.0, graded=False, signed=True),
         "flakes": Field(),
     },
-    bytes_per_value=10,
 )
 def snow(
     images: Tensor,

@@ -17,6 +17,7 @@ from noctule.corruptions.pixels import (
     REFERENCE_SIDE_PX,
     from_float,
     full_scale,
+    in_levels,
     per_image,
     to_float,
 )
@@ -132,7 +133,7 @@ def _covered(images: Tensor, share: Tensor, *, truncate: bool) -> Tensor:
 
     def change(few: Tensor, cover: Tensor) -> Tensor:
         values = to_float(few).mul_(1 - cover).add_(cover * paint)
-        return from_float(values, images.dtype, truncate=truncate)
+        return in_levels(values, images.dtype, truncate=truncate)
 
     return few_at_a_time(change, images, share)
 
