@@ -10,13 +10,13 @@ from torch import Tensor
 from noctule.corruptions.draws import Field, PerLevel, Uniform
 from noctule.corruptions.fields import normal_field
 from noctule.corruptions.filters import clipped_zoom
-from noctule.corruptions.grouping import alike, by_setting, few_at_a_time
+from noctule.corruptions.grouping import by_setting, few_at_a_time
 from noctule.corruptions.imagenet_c.blur import SOURCE, finished, scaled
 from noctule.corruptions.imagenet_c.motion import along_lines
 from noctule.corruptions.pixels import (
     REFERENCE_SIDE_PX,
-    from_float,
     full_scale,
+    in_levels,
     per_image,
     to_float,
 )
@@ -74,15 +74,24 @@ def snow(
         tilt_deg: of the line, from straight up to the right, (batch,).
         flakes: 16 random bits for each value of the noise.
     """
-    layer = torch.empty_like(images[:, :1], dtype=torch.uint8)
-    for chosen, (flake,) in alike(flake_px):
-        noise = _magnified(images, flakes[chosen], max(1.0, scaled(flake, images)))
-        noise = noise.mul_(per_image(deviation[chosen], torch.float64))
-        noise = noise.add_(per_image(mean[chosen], torch.float64))
-        noise.mul_(noise >= per_image(threshold[chosen], torch.float64))
-        noise = noise.clamp_(0, 1).mul_(255)
-        part = from_float(noise, torch.uint8, in_range=True, truncate=published)
-        layer.index_copy_(0, chosen, part)
+    size = (images.shape[2], images.shape[3])
+    spread = [per_image(values, torch.float64) for values in (deviation, mean, threshold)]
+
+    def scatter(layer: Tensor, flake: float, flakes: Stream, *spread: Tensor) -> Tensor:
+        factor = max(1.0, scaled(flake, images))
+
+        def magnify(
+            few: Tensor, noise: Tensor, deviation: Tensor, mean: Tensor, least: Tensor
+        ) -> Tensor:
+            noise = clipped_zoom(noise, factor, size).mul_(deviation).add_(mean)
+            noise.mul_(noise >= least)
+            noise.clamp_(0, 1).mul_(255)
+            return in_levels(noise, few.dtype, in_range=True, truncate=published)
+
+        return few_at_a_time(magnify, layer, _noise(flakes, factor, size), *spread)
+
+    empty = torch.empty_like(images[:, :1], dtype=torch.uint8)
+    layer = by_setting(empty, [flake_px], scatter, flakes, *spread)
     fallen = by_setting(layer, (radius_px, sigma_px), _fallen, tilt_deg)
     if published:
         fallen.round_()
@@ -105,12 +114,10 @@ def _fallen(layer: Tensor, radius: float, sigma: float, tilt_deg: Tensor) -> Ten
     return result
 
 
-def _magnified(images: Tensor, flakes: Stream, factor: float) -> Tensor:
-    """N(0, 1), as much of it as is seen, magnified: float64 (batch, 1, height, width)."""
-    height, width = images.shape[2:]
-    down, across = math.ceil(height / factor), math.ceil(width / factor)
-    noise = normal_field(flakes, down * across).to(torch.float64).view(-1, 1, down, across)
-    return clipped_zoom(noise, factor, (height, width))
+def _noise(flakes: Stream, factor: float, size: tuple[int, int]) -> Tensor:
+    """N(0, 1), as much of it as is seen when it is magnified: float64 (batch, 1, ·, ·)."""
+    down, across = (math.ceil(side / factor) for side in size)
+    return normal_field(flakes, down * across).to(torch.float64).view(-1, 1, down, across)
 
 
 def _bleached(images: Tensor, kept: Tensor) -> Tensor:
