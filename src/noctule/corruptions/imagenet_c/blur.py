@@ -194,6 +194,7 @@ def _defocused(planes: Tensor, disc: Disc, *, published: bool) -> Tensor:
     family="blur",
     source=f"{SOURCE}: gaussian_blur",
     draws={"sigma_px": PerLevel(1.0, 2.0, 3.0, 4.0, 6.0, highest=float(REFERENCE_SIDE_PX))},
+    bytes_per_value=5,
 )
 def gaussian_blur(images: Tensor, published: bool = False, *, sigma_px: Tensor) -> Tensor:
     """Filter with a Gaussian that ends at four standard deviations; edge pixels are repeated.
@@ -207,11 +208,8 @@ def gaussian_blur(images: Tensor, published: bool = False, *, sigma_px: Tensor) 
     """
 
     def change(part: Tensor, sigma: float) -> Tensor:
-        def blur(few: Tensor) -> Tensor:
-            values = gaussian_filter(few, scaled(sigma, images))
-            return finished(values, few.dtype, published=published)
-
-        return few_at_a_time(blur, part)
+        values = gaussian_filter(part, scaled(sigma, images))
+        return finished(values, part.dtype, published=published).to(part.dtype)
 
     return by_setting(images, (sigma_px,), change)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from noctule.corruptions.draws import Field, PerLevel
 from noctule.corruptions.fields import field_index
 from noctule.corruptions.filters import gaussian_filter
-from noctule.corruptions.grouping import by_setting, few_at_a_time
+from noctule.corruptions.grouping import by_setting
 from noctule.corruptions.imagenet_c.blur import SOURCE, finished, scaled
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.corruptions.registry import corruption
@@ -66,20 +66,16 @@ def glass_blur(
 
     def change(part: Tensor, sigma: float, reach: float, times: float, moves: Stream) -> Tensor:
         sigma, steps = scaled(sigma, images), max(1, round(scaled(reach, images)))
-
-        def blur(few: Tensor, values: Tensor) -> Tensor:
-            return finished(gaussian_filter(values, sigma), few.dtype, published=published)
-
+        values = gaussian_filter(part, sigma)
         if published and part.dtype == torch.uint8:
-            values = few_at_a_time(blur, part, part)
-        else:
-            values = gaussian_filter(part, sigma)
+            values = finished(values, part.dtype, published=True).to(part.dtype)
         bits = field_index(moves, int(times) * height * width)
         bits = bits.view(len(part), -1, height, width)
         source = _copied(bits, steps) if published else _swapped(bits, steps)
         source = source.flatten(1)[:, None].expand(values.flatten(2).shape)
         values = values.flatten(2).gather(2, source).view(values.shape)
-        return few_at_a_time(blur, part, values)
+        values = gaussian_filter(values, sigma)
+        return finished(values, part.dtype, published=published).to(part.dtype)
 
     return by_setting(images, (sigma_px, reach_px, iterations), change, moves)
 

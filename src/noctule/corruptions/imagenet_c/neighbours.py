@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 Frame = Literal["zero", "repeat", "mirror"]
@@ -36,10 +37,15 @@ def neighbour(frame: Tensor, down: int, right: int) -> Tensor:
     return frame[:, 1 + down : 1 + down + height, 1 + right : 1 + right + width]
 
 
-def sum_of_nine(planes: Tensor) -> Tensor:
-    """The sum over each pixel and its neighbours, mirrored about the edge pixels."""
+def sum_of_nine(planes: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """The sum over each pixel and its neighbours, mirrored about the edge pixels.
+
+    Args:
+        planes: of a type that holds the sum of three.
+        dtype: of the sum of nine, if it is not theirs.
+    """
     frame = framed(planes, "mirror")
     rows = frame[:, :-2] + frame[:, 1:-1]
-    rows += frame[:, 2:]
+    rows = rows.add_(frame[:, 2:]).to(dtype or planes.dtype)
     result = rows[:, :, :-2] + rows[:, :, 1:-1]
     return result.add_(rows[:, :, 2:])

@@ -10,7 +10,7 @@ from noctule.corruptions.draws import Field, PerLevel
 from noctule.corruptions.filters import gaussian_filter
 from noctule.corruptions.grouping import by_setting, few_at_a_time
 from noctule.corruptions.imagenet_c.canny import canny
-from noctule.corruptions.imagenet_c.distance import UNITS_PER_PX, chamfer_distance
+from noctule.corruptions.imagenet_c.distance import MOST_PX, UNITS_PER_PX, chamfer_distance
 from noctule.corruptions.imagenet_c.neighbours import framed, neighbour, sum_of_nine
 from noctule.corruptions.imagenet_c.smooth_noise import small_noise, smooth_noise
 from noctule.corruptions.pixels import (
@@ -29,6 +29,7 @@ MUD = (63, 42, 20)
 LUMA = (0.2989, 0.587, 0.114)
 CANNY_LOW, CANNY_HIGH = 50, 150
 LEAST_MUD = 0.8
+MIDDLE = MOST_PX * UNITS_PER_PX // 2
 LEVEL_BITS = 5  # of distances in whole pixels, up to 20
 
 
@@ -157,10 +158,12 @@ def _water(depth: Tensor, threshold: Tensor, *, wraps: bool) -> Tensor:
     depth = (depth.clone().ge_(threshold) * depth * 255).squeeze(1)
     eight_bit = depth.to(torch.int32).bitwise_and_(255) if wraps else depth.clamp_(max=255)
     level = eight_bit.to(torch.int16)
-    distance = chamfer_distance(canny(level, CANNY_LOW, CANNY_HIGH)).to(torch.float32)
-    whole_px = sum_of_nine(distance).add_(0.5).div_(9 * UNITS_PER_PX).to(torch.int16)
+    # Around 0, so that three of them fit into 16 bits.
+    distance = chamfer_distance(canny(level, CANNY_LOW, CANNY_HIGH)).sub_(MIDDLE)
+    whole_px = sum_of_nine(distance, torch.float32).add_(9 * MIDDLE + 0.5)
+    whole_px = whole_px.div_(9 * UNITS_PER_PX).to(torch.int16)
     relief = sum_of_nine(_embossed(_equalized(whole_px))).to(torch.float32)
-    light = relief.div_(9).round_().mul_(level)
+    light = relief.div_(9).round_().mul_(level.to(torch.float32))
     peak = light.flatten(1).amax(dim=1).clamp(min=1)
     return light.div_(peak.view(-1, 1, 1)).unsqueeze(1)
 
