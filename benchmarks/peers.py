@@ -10,12 +10,17 @@ Both sides use both of two cores, and get what their interfaces ask for, in memo
               `corrupt`, which makes a PIL image of it, but for corrupt-tta; what corrupt-tta
               returns is left as floats
 
-The sides take turns of about 0.3 s, in reversed order every other round, so that drift of the
-machine meets all; and all corruptions are gone through several times, so that a bad minute does
-not decide on one of them. Medians over all rounds count. The ratio is the fastest package's
-time over noctule's, and the best is the same of each side's least disturbed round. A star says
-that a package does other, mostly less, work than the authors' program (see
-tests/imagenet_c_peers.py); it counts all the same.
+The sides take turns of about 0.3 s, in reversed order every other round, so that drift of
+the machine meets all; and all corruptions are gone through several times, so that a bad
+minute does not decide on one of them. Medians over all rounds count. The ratio is the
+fastest package's time over noctule's, and the best is the same of each side's least
+disturbed round. A star says that a package does other, mostly less, work than the authors'
+program (see tests/imagenet_c_peers.py); it counts all the same.
+
+With `--passes 1`, packages are for the most part as in a program's first minutes: the C
+library hands their memory back to the system after each picture, and takes it again by
+hundreds of page faults (gaussian_noise takes a third longer). Once a large block was freed,
+as in zoom_blur, it keeps memory. So does noctule, from the first picture on.
 
 Exits with 1 unless noctule is as fast as the fastest package in every line, and three times as
 fast in the geometric mean over all lines.

@@ -14,8 +14,9 @@ from skimage import color
 
 from corruption_cases import both_dtypes, coffee, pictures
 from noctule.corruptions import CORRUPTIONS, LEVELS
-from noctule.corruptions.codec import through_jpeg
+from noctule.corruptions.codec import LONGEST_PX, through_jpeg
 from noctule.corruptions.imagenet_c import digital
+from noctule.errors import InputError
 from oracles.imagenet_c_color import ORACLES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -284,6 +285,16 @@ def test_jpeg_is_pillows_to_the_bit(channels: int, threads: int) -> None:
 def test_jpeg_of_an_empty_batch() -> None:
     images = torch.zeros(0, 3, 16, 16, dtype=torch.uint8)
     assert through_jpeg(images, []).equal(images)
+
+
+@pytest.mark.parametrize("size", [(1, LONGEST_PX + 1), (LONGEST_PX + 1, 1)])
+def test_jpeg_of_too_long_a_side_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match="65501"):
+        through_jpeg(torch.zeros(1, 3, *size, dtype=torch.uint8), [50])
+    longest = torch.full(
+        (1, 1, *(min(side, LONGEST_PX) for side in size)), 9, dtype=torch.uint8
+    )
+    assert through_jpeg(longest, [95]).equal(longest)
 
 
 @pytest.mark.parametrize("off", [-0.4, 0.4])

@@ -11,6 +11,9 @@ from torch import Tensor
 from torchvision.io import encode_jpeg
 
 from noctule.corruptions.threads import in_threads
+from noctule.errors import InputError
+
+LONGEST_PX = 65_500  # libjpeg-turbo's, slightly below the format's
 
 
 def through_jpeg(images: Tensor, quality: Sequence[int]) -> Tensor:
@@ -22,17 +25,27 @@ def through_jpeg(images: Tensor, quality: Sequence[int]) -> Tensor:
     less exact of two transforms below a quality of 96; simplejpeg decodes, in half of the time.
 
     Args:
-        images: uint8 (batch, 1 or 3, height, width), up to 65,500 px a side, on any device.
+        images: uint8 (batch, 1 or 3, height, width), on any device.
         quality: 1 to 100 for each image.
 
     Returns:
         uint8, of the same shape and on the same device.
+
+    Raises:
+        InputError: a side is longer than `LONGEST_PX`.
 
     >>> through_jpeg(torch.full((1, 1, 16, 16), 77, dtype=torch.uint8), [85])[0, 0, 0, 0].item()
     77
     """
     if len(images) == 0:
         return images.clone()
+    if max(images.shape[2:]) > LONGEST_PX:
+        # torchvision 0.29 would end the whole program.
+        height, width = images.shape[2:]
+        raise InputError(
+            f"a JPEG file cannot hold {height} × {width} px, at most {LONGEST_PX} a side",
+            remedy="Resize the images, or leave JPEG out.",
+        )
     planes = images.cpu().numpy()
     opened = np.empty_like(planes)
     kind = "gray" if planes.shape[1] == 1 else "rgb"
