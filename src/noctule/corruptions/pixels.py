@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 REFERENCE_SIDE_PX = 224
+LUMA = (0.2989, 0.587, 0.114)  # shares of red, green and blue in grey
 
 
 def full_scale(images: Tensor) -> float:

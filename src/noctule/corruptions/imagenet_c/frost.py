@@ -13,6 +13,7 @@ from noctule.corruptions.draws import Field, PerLevel
 from noctule.corruptions.grouping import few_at_a_time
 from noctule.corruptions.imagenet_c.ice import SHEETS, SIDE_PX, ice
 from noctule.corruptions.pixels import (
+    LUMA,
     REFERENCE_SIDE_PX,
     from_float,
     full_scale,
@@ -24,7 +25,6 @@ from noctule.corruptions.textures import FROST, load_texture
 from noctule.sampling import Stream, high24
 
 PHOTOGRAPHS_DRAWN = 5  # of six
-LUMA = (0.2989, 0.587, 0.114)
 # So many values are mixed with frost at once, in float64.
 MIXED_AT_ONCE = 3 * 224**2
 

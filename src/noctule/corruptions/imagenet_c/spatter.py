@@ -14,6 +14,7 @@ from noctule.corruptions.imagenet_c.distance import MOST_PX, UNITS_PER_PX, chamf
 from noctule.corruptions.imagenet_c.neighbours import framed, neighbour, sum_of_nine
 from noctule.corruptions.imagenet_c.smooth_noise import small_noise, smooth_noise
 from noctule.corruptions.pixels import (
+    LUMA,
     REFERENCE_SIDE_PX,
     from_float,
     full_scale,
@@ -26,7 +27,6 @@ from noctule.sampling import Stream
 
 WATER = (175, 238, 238)  # pale turquoise
 MUD = (63, 42, 20)
-LUMA = (0.2989, 0.587, 0.114)
 CANNY_LOW, CANNY_HIGH = 50, 150
 LEAST_MUD = 0.8
 MIDDLE = MOST_PX * UNITS_PER_PX // 2
