@@ -91,7 +91,10 @@ def hierarchical_families(matrix: OverlapMatrix) -> Families:
     shares, order = _in_order_of_names(matrix, matrix.shares)
 
     def cluster(k: int) -> Labels:
-        labels: Labels = hierarchy.fcluster(_tree(shares), k, criterion="maxclust")
+        tree = _tree(shares)
+        # All merges up to the one that leaves k. (By its criterion "maxclust", SciPy 1.12 gives
+        # one family too few if that is the first merge.)
+        labels: Labels = hierarchy.fcluster(tree, tree[-k, 2], criterion="distance")
         return labels.astype(np.int64)
 
     return _first_coherent(shares, order, cluster)
