@@ -13,10 +13,11 @@ import noctule
 
 PACKAGE = Path(noctule.__file__).parent
 ROOMS = [
-    "_version", "errors", "formulas", "config", "provenance", "sampling", "corruptions",
-    "compat", "benchmarks", "data", "models", "outcomes", "store", "metrics", "scoring",
-    "comparison", "execution", "loading", "selfcheck", "starts", "evaluation", "frozen",
-    "training", "study", "design", "report", "explore", "leaderboard", "cli", "__main__",
+    "_version", "errors", "arguments", "formulas", "config", "provenance", "sampling",
+    "corruptions", "compat", "benchmarks", "data", "models", "outcomes", "store", "metrics",
+    "scoring", "comparison", "execution", "loading", "selfcheck", "starts", "evaluation",
+    "frozen", "training", "study", "design", "report", "explore", "leaderboard", "cli",
+    "__main__",
 ]  # fmt: skip
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
@@ -52,8 +53,13 @@ def test_every_room_is_listed_and_exists() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_files_are_small(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 330
+def test_functions_are_small(path: Path) -> None:
+    """At most 60 lines of code; a docstring may take what its reader needs."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[1] if ast.get_docstring(node) and node.body[1:] else node.body[0]
+            assert node.end_lineno is not None
+            assert node.end_lineno - first.lineno < 60, f"{path.name}: {node.name}"
 
 
 def test_importing_noctule_and_its_help_load_nothing_heavy() -> None:

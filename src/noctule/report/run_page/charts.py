@@ -131,20 +131,7 @@ def reliability_figures(
         prefix: of the figures' names.
         bins: by series, "clean" and "corrupted".
     """
-    records = [
-        {
-            "series": series,
-            "middle": 50 * (one.low + one.high),
-            "confidence": None if one.confidence is None else 100 * one.confidence,
-            "accuracy": None if one.accuracy is None else 100 * one.accuracy,
-            "count": one.num_outcomes,
-            "share": 100
-            * one.num_outcomes
-            / max(1, sum(other.num_outcomes for other in found)),
-        }
-        for series, found in bins
-        for one in found
-    ]
+    records = [_bin_record(series, found, one) for series, found in bins for one in found]
     data, look = alt.InlineData(values=records), _look([series for series, _ in bins])
     percent = alt.Scale(domain=[0, 100])
     corners = alt.InlineData(values=[{"at": 0}, {"at": 100}])
@@ -200,6 +187,17 @@ def reliability_figures(
             shares.properties(height=260),
         ),
     )
+
+
+def _bin_record(series: str, found: Sequence[Bin], one: Bin) -> dict[str, object]:
+    return {
+        "series": series,
+        "middle": 50 * (one.low + one.high),
+        "confidence": None if one.confidence is None else 100 * one.confidence,
+        "accuracy": None if one.accuracy is None else 100 * one.accuracy,
+        "count": one.num_outcomes,
+        "share": 100 * one.num_outcomes / max(1, sum(other.num_outcomes for other in found)),
+    }
 
 
 def level_marks_chart(

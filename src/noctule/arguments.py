@@ -1,0 +1,123 @@
+"""Arguments from callers, normalised to plain Python values or refused.
+
+Every public entry point passes what it was given through these functions, so that a number
+means the same wherever it comes from: `np.int64(3)` is 3; 3.0, "3" and True are refused.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from noctule.errors import InputError, unknown_name
+
+ChoiceT = TypeVar("ChoiceT", bound=str)
+
+MAX_SEED = 2**63 - 1
+
+
+def whole_number(value: Any, where: str, *, low: int, high: int | None = None) -> int:
+    """An integer of Python, NumPy or PyTorch as an `int`.
+
+    Args:
+        value: What the caller gave.
+        where: Name of the argument, for the message.
+        low: Smallest value allowed.
+        high: Largest value allowed; None for no limit.
+
+    Raises:
+        InputError: `value` is not an integer (bool, float and str are not), or is out of range.
+
+    >>> import numpy as np
+    >>> whole_number(np.int64(3), "seed", low=0)
+    3
+    >>> whole_number(3.0, "seed", low=0)
+    Traceback (most recent call last):
+    noctule.errors.InputError: seed: 3.0 is a float, not a whole number. Use a whole number,
+    0 or more.
+    """
+    allowed = _allowed("whole number", low, high)
+    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):
+        raise _wrong_type(value, where, "a whole number", allowed)
+    try:
+        number = operator.index(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise _wrong_type(value, where, "a whole number", allowed) from error
+    if number < low or (high is not None and number > high):
+        raise InputError(f"{_shown(number)} is out of range", where=where, remedy=allowed)
+    return number
+
+
+def seed_number(value: Any, where: str = "seed") -> int:
+    """A seed: a whole number from 0 to 2**63 − 1; errors as in `whole_number`."""
+    return whole_number(value, where, low=0, high=MAX_SEED)
+
+
+def real_number(
+    value: Any, where: str, *, low: float, high: float, open_ends: bool = False
+) -> float:
+    """A finite number of Python, NumPy or PyTorch as a `float`.
+
+    Args:
+        value: What the caller gave.
+        where: Name of the argument, for the message.
+        low: Smallest value allowed.
+        high: Largest value allowed.
+        open_ends: Whether `low` and `high` themselves are out of range.
+
+    Raises:
+        InputError: `value` is not a number (bool and str are not), is NaN, or is out of range.
+
+    >>> real_number(1, "confidence", low=0, high=1, open_ends=True)
+    Traceback (most recent call last):
+    noctule.errors.InputError: confidence: 1 is out of range. Use a number between 0 and 1.
+    """
+    allowed = f"Use a number {'between' if open_ends else 'from'} {low:g} "
+    allowed += f"{'and' if open_ends else 'to'} {high:g}."
+    if isinstance(value, bool | str | bytes) or type(value).__name__ == "bool_":
+        raise _wrong_type(value, where, "a number", allowed)
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise _wrong_type(value, where, "a number", allowed) from error
+    inside = low < number < high if open_ends else low <= number <= high
+    if math.isnan(number) or not inside:
+        raise InputError(f"{_shown(value)} is out of range", where=where, remedy=allowed)
+    return number
+
+
+def choice(value: Any, where: str, choices: Sequence[ChoiceT]) -> ChoiceT:
+    """One of a few strings.
+
+    Raises:
+        InputError: `value` is none of them; the nearest is suggested.
+    """
+    for known in choices:
+        if isinstance(value, str) and value == known:
+            return known
+    raise unknown_name("value", _shown(value), choices, where=where)
+
+
+def _allowed(noun: str, low: int, high: int | None) -> str:
+    if high is None:
+        return f"Use a {noun}, {low} or more."
+    return f"Use a {noun} from {low} to {high:,}."
+
+
+def _wrong_type(value: Any, where: str, noun: str, allowed: str) -> InputError:
+    name = type(value).__name__
+    article = "an" if name[:1] in "aeiou" else "a"
+    return InputError(
+        f"{_shown(value)} is {article} {name}, not {noun}", where=where, remedy=allowed
+    )
+
+
+def _shown(value: Any) -> str:
+    """The value as a message can show it: short, and never an error of its own."""
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except Exception:
+        return "a value that cannot be shown"
+    return text if len(text) <= 80 else f"{text[:77]}..."
