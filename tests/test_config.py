@@ -68,7 +68,7 @@ def test_a_file_that_cannot_be_read_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "latin1.toml").write_bytes("name = 'é'".encode("latin-1"))
     for name, what in [
         ("absent.toml", "No such file"),
-        ("", "Is a directory"),
+        ("", "is a folder"),
         ("latin1.toml", "not UTF-8"),
     ]:
         with pytest.raises(InputError, match=what) as caught:

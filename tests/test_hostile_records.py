@@ -56,11 +56,11 @@ def test_what_never_ends_is_not_opened(tmp_path: Path) -> None:
         ("pipe.npy", None), ("pipe", None), ("images.npy", "pipe.txt"),
         ("images.npy", "pipe.npy"), ("flat", "pipe.txt"),
     ):  # fmt: skip
-        with pytest.raises(InputError, match="is no regular file"):
+        with pytest.raises(InputError, match="not a regular file"):
             open_dataset(tmp_path / spec, labels_file=labels and tmp_path / labels)
-    with pytest.raises(InputError, match="no regular file"):
+    with pytest.raises(InputError, match="not a regular file"):
         disk.read_summary(tmp_path / "pipe")
-    with pytest.raises(InputError, match="is no regular file"):
+    with pytest.raises(InputError, match="not a regular file"):
         open_dataset(tmp_path / "flat", labels_file=Path("/dev/zero"))
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from noctule.errors import InputError, OutputError, unknown_name
+from noctule.input_files import read_text
 
 SpecT = TypeVar("SpecT", bound="Spec")
 
@@ -53,7 +54,7 @@ def read_spec(path: Path, spec: type[SpecT]) -> SpecT:
         InputError: the file cannot be read, is not TOML (with the line), or has an unknown,
             missing or wrong key (with the dotted key; the nearest known key is suggested).
     """
-    return parse_spec(_text_of(path), spec, where=path)
+    return parse_spec(read_text(path), spec, where=path)
 
 
 def parse_spec(text: str, spec: type[SpecT], *, where: object) -> SpecT:
@@ -144,15 +145,6 @@ def write_toml(data: Mapping[str, Any], path: Path) -> None:
 class _Complaint(NamedTuple):
     what: str
     remedy: str | None = None
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError("is not UTF-8 text", where=path) from error
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", where=path) from error
 
 
 def _syntax_error(message: str, where: object) -> InputError:

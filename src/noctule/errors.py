@@ -67,6 +67,13 @@ class UnreadableImageError(InputError):
         return (build, (self.image_id, self.reason))
 
 
+class NoctuleWarning(UserWarning):
+    """What the user should know, and which stops nothing: files left out, a choice made.
+
+    The command line prints it as "noctule: …" on the standard error stream.
+    """
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like `name`, capitals or not, or None if none is near.
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import sys
-from typing import Annotated, NoReturn
+import warnings
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from noctule._version import __version__
-from noctule.errors import NoctuleError, shown
+from noctule.errors import NoctuleError, NoctuleWarning, shown
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -33,7 +36,10 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal may not know every letter
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", NoctuleWarning)
+            warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
+            app()
     except NoctuleError as error:
         _complain(str(error))
     except OSError as error:
@@ -41,6 +47,20 @@ def main() -> None:
             raise
         name = "" if error.filename is None else f"{str(error.filename)[:_MOST_SHOWN]}: "
         _complain(f"{name}{error.strerror}")
+
+
+def _show_warning(
+    otherwise: Callable[..., None],
+    message: Warning | str,
+    category: type[Warning],
+    *place: Any,
+    **options: Any,
+) -> None:
+    """Print the package's own warnings as its messages, and others as Python does."""
+    if issubclass(category, NoctuleWarning):
+        typer.echo(f"noctule: {shown(message)}", err=True)
+    else:
+        otherwise(message, category, *place, **options)
 
 
 def _complain(message: str) -> NoReturn:

@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from noctule.errors import InputError
+from noctule.input_files import reject_special_files
 
 ENVIRONMENT = "NOCTULE_TEXTURES"
 PACKAGES = ("imagecorruptions", "imgcorr")  # either has them in its folder `frost`
@@ -99,6 +100,7 @@ def _expected_at(texture: Texture, folder: str | None) -> Path:
 
 def _read(path: Path, texture: Texture) -> bytes:
     remedy = REMEDY.format(name=texture.name)
+    reject_special_files(path)
     try:
         data = path.read_bytes()
     except OSError as error:

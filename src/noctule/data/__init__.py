@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from noctule.data.dataset import Dataset
-from noctule.data.files import missing_path, refuse_special
+from noctule.data.files import missing_path
 from noctule.errors import InputError, nearest
+from noctule.input_files import reject_special_files
 
 __all__ = ["Dataset", "DatasetForm", "dataset_forms", "open_dataset"]
 
@@ -115,7 +116,7 @@ def _open_path(path: Path, labels_file: Path | None) -> Dataset:
         return open_folder(path)
     if not exists:
         raise _no_such_dataset(path)
-    refuse_special(path)
+    reject_special_files(path)
     if path.suffix.lower() in (".npz", ".npy"):
         from noctule.data.arrays import open_array_file
 

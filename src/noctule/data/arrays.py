@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noctule.data.dataset import Dataset, numbered_classes
-from noctule.data.files import base_name, missing_path, refuse_special
+from noctule.data.files import base_name, missing_path
 from noctule.errors import InputError
+from noctule.input_files import reject_special_files
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -121,6 +122,7 @@ def open_array_file(file: Path, labels_file: Path | None = None) -> ArrayDataset
 def _open_npz(
     file: Path, labels_file: Path | None
 ) -> tuple[NDArray[Any], NDArray[Any], list[str] | None]:
+    reject_special_files(file)
     with _explained(file):
         stream = file.open("rb")
     with stream:  # opened here: of a damaged archive numpy would leave it open
@@ -157,6 +159,7 @@ def load_npy(file: Path, *, mmap: bool = False) -> NDArray[Any]:
     Raises:
         InputError: it cannot be read, or is not an array.
     """
+    reject_special_files(file)
     with _explained(file):
         array = np.load(file, mmap_mode="r" if mmap else None, allow_pickle=False)
     if not isinstance(array, np.ndarray):
@@ -197,10 +200,10 @@ def _wrong_kind(file: Path, suffix: str) -> InputError:
 
 
 def _load_labels(file: Path) -> NDArray[Any]:
-    refuse_special(file)
     if file.suffix.lower() == ".npy" or not file.exists():
         return load_npy(file)
     labels = []
+    reject_special_files(file)
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:

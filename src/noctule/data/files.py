@@ -85,15 +85,6 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def refuse_special(path: Path) -> None:
-    """Raise InputError of what is there but no regular file: a device or a pipe may never end.
-
-    A folder has errors of its own, and so has what is not there.
-    """
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise InputError("is no regular file", where=path, remedy="Name a file.")
-
-
 def base_name(path: Path) -> str:
     """The last component of a path, as a dataset's name; of "." the current folder's.
 

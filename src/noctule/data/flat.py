@@ -17,10 +17,10 @@ from noctule.data.files import (
     listing,
     missing_path,
     printable,
-    refuse_special,
     some,
 )
 from noctule.errors import InputError
+from noctule.input_files import reject_special_files
 
 _INTEGER = re.compile(r"-?\d+")
 _WNID = re.compile(r"n\d{8}")
@@ -84,7 +84,7 @@ def open_flat(folder: Path, labels_file: Path) -> FileDataset:
 
 
 def _read_lines(labels_file: Path) -> list[_Line]:
-    refuse_special(labels_file)
+    reject_special_files(labels_file)
     try:
         text = labels_file.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:

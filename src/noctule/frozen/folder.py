@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from filelock import FileLock, Timeout
 from noctule.errors import InputError
 from noctule.frozen.layout import LABELS_FILE
 from noctule.frozen.manifest import IMAGES_FILE, MANIFEST_FILE, SUMS_FILE
+from noctule.input_files import reject_special_files
 from noctule.store.disk import temporaries_of
 
 LOCK_FILE = ".lock"
@@ -67,22 +67,18 @@ def refuse_occupied(folder: Path) -> None:
         )
 
 
-def refuse_odd(folder: Path) -> None:
-    """Refuse links, which could lead the writing anywhere, and pipes, which wait for ever.
+def reject_odd_entries(folder: Path) -> None:
+    """Refuse links, which could lead the writing anywhere, and pipes, which wait forever.
 
     Raises:
         InputError: something in the folder is neither a file nor a folder.
     """
     for place, folders, names in os.walk(folder):
         for path in (Path(place) / name for name in (*folders, *names)):
-            try:
-                mode = path.lstat().st_mode
-            except FileNotFoundError:  # another process is freezing
-                continue
-            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                link = "is a link, and nothing in a frozen set is one"
+            if path.is_symlink():
                 raise InputError(
-                    link if stat.S_ISLNK(mode) else "is neither a file nor a folder",
+                    "is a link, and nothing in a frozen set is one",
                     where=path,
                     remedy="Remove it, and give the same command again.",
                 )
+            reject_special_files(path, folder_allowed=True)

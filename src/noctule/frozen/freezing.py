@@ -21,7 +21,7 @@ from noctule.benchmarks import Benchmark
 from noctule.data import Dataset
 from noctule.errors import InputError
 from noctule.execution import Report, run_jobs, usable_cores
-from noctule.frozen.folder import leftovers, locked, refuse_occupied, refuse_odd
+from noctule.frozen.folder import leftovers, locked, refuse_occupied, reject_odd_entries
 from noctule.frozen.layout import LABELS_FILE
 from noctule.frozen.manifest import (
     IMAGES_FILE,
@@ -133,7 +133,7 @@ def _is_begun(folder: Path, manifest: Manifest) -> bool:
         if kept is None:
             return False
         refuse_other_set(kept, manifest, folder)
-    refuse_odd(folder)
+    reject_odd_entries(folder)
     return True
 
 

@@ -22,6 +22,7 @@ from noctule._version import __version__
 from noctule.benchmarks import Benchmark
 from noctule.config import Refused, Spec, build_spec
 from noctule.errors import InputError
+from noctule.input_files import read_text, reject_special_files
 from noctule.store.identity import another, differences
 
 SCHEMA_VERSION = 1
@@ -156,10 +157,10 @@ def read_manifest(folder: Path) -> Manifest | None:
             another version of noctule wrote it.
     """
     path = folder / MANIFEST_FILE
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_text(path))
         found = data["schema_version"]
         if found == SCHEMA_VERSION:
             build_spec(data, _Checked, where=path)
@@ -221,6 +222,7 @@ def read_images(folder: Path, manifest: Manifest) -> list[ImageEntry]:
             labels that are none of its classes.
     """
     path = folder / IMAGES_FILE
+    reject_special_files(path)
     try:
         with path.open(encoding="utf-8", newline="") as file:
             heading, *rows = csv.reader(file)

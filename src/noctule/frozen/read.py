@@ -37,6 +37,7 @@ from noctule.frozen.same import refuse_other_pictures
 from noctule.frozen.scan import list_condition, names_in_order
 from noctule.frozen.sums import AGAIN, digests_by_place, refuse_changed, sum_of
 from noctule.frozen.write import suffix_of
+from noctule.input_files import reject_special_files
 from noctule.store.identity import RUN_FILE
 
 if TYPE_CHECKING:
@@ -167,7 +168,8 @@ def open_frozen(
 
 def _open_own(folder: Path, benchmark: Benchmark, manifest: Manifest) -> FrozenSet:
     """A set that noctule wrote."""
-    if not (folder / SUMS_FILE).is_file():
+    reject_special_files(folder / SUMS_FILE)
+    if not (folder / SUMS_FILE).exists():
         raise InputError(f"is not finished: it has no {SUMS_FILE}", where=folder, remedy=AGAIN)
     labels = [LABELS_FILE] if manifest.format == "npy" else []
     refuse_changed(folder, [MANIFEST_FILE, IMAGES_FILE, *labels])

@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Literal, NamedTuple
 from noctule.errors import InputError
 from noctule.execution import usable_cores
 from noctule.frozen.manifest import SUMS_FILE
+from noctule.input_files import reject_special_files
 
 AGAIN = "Give the command that froze it again: it writes what is missing or damaged anew."
 
@@ -43,8 +43,10 @@ def hash_file(folder: Path, name: str) -> FileSum:
 
 
 def _opened(path: Path) -> io.BufferedReader:
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError("it is not a regular file")
+    try:
+        reject_special_files(path)
+    except InputError as error:
+        raise OSError(error.what) from error
     return path.open("rb")
 
 

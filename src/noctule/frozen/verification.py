@@ -16,6 +16,7 @@ from noctule.frozen.layout import refuse_no_folder
 from noctule.frozen.manifest import MANIFEST_FILE, SUMS_FILE, Manifest, read_manifest
 from noctule.frozen.read import FrozenSet, open_frozen
 from noctule.frozen.sums import AGAIN, read_sums, states_of
+from noctule.input_files import reject_special_files
 from noctule.models import Preprocessing
 from noctule.sampling import image_words, integers, key_of
 
@@ -88,7 +89,8 @@ def _manifest(folder: Path, again: int) -> Manifest:
     manifest = read_manifest(folder)
     if manifest is None:
         raise InputError(f"is not a frozen set: it has no {MANIFEST_FILE}", where=folder)
-    if not (folder / SUMS_FILE).is_file():
+    reject_special_files(folder / SUMS_FILE)
+    if not (folder / SUMS_FILE).exists():
         raise InputError(f"is not finished: it has no {SUMS_FILE}", where=folder, remedy=AGAIN)
     if again < 0:
         raise InputError(f"{again} is less than 0", where="--again")

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from noctule.errors import InputError
+from noctule.input_files import read_text
 from noctule.leaderboard.submission import SUBMISSION_FILE
 from noctule.store.disk import read_lines
 
@@ -108,9 +109,7 @@ def read_record(path: Path) -> dict[str, Any]:
     try:
         if (size := path.stat().st_size) > MOST_BYTES[RUN_FILE]:
             raise ValueError(f"{size:,} bytes, and {MOST_BYTES[RUN_FILE]:,} are allowed")
-        data = json.loads(
-            path.read_text(encoding="utf-8"), parse_constant=_no_number, parse_float=_finite
-        )
+        data = json.loads(read_text(path), parse_constant=_no_number, parse_float=_finite)
         _check_depth(data)
         _check_record(data)
     except KeyError as error:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from noctule.errors import InputError
+from noctule.input_files import read_text
 from noctule.leaderboard.entries import grouped, read_entry, refuse_twice
 from noctule.leaderboard.index_page import MODELS_FOLDER, index_page
 from noctule.leaderboard.landmarks import load_landmarks
@@ -78,7 +79,7 @@ def _own_files(out: Path) -> list[str]:
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise InputError("is not a folder", where=out, remedy="Choose another folder.")
     manifest = out / MANIFEST_FILE
-    if not manifest.is_file():
+    if not manifest.exists():
         leftovers = set(temporaries_of(out, MANIFEST_FILE))
         if out.is_dir() and (foreign := sorted(set(out.iterdir()) - leftovers)):
             raise InputError(
@@ -88,7 +89,7 @@ def _own_files(out: Path) -> list[str]:
             )
         return []
     try:
-        names = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+        names = json.loads(read_text(manifest))["files"]
         own = [name for name in names if _OWN_FILE.fullmatch(name)]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(

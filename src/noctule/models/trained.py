@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from noctule.errors import InputError
+from noctule.input_files import reject_special_files
 from noctule.models.classifier import Classifier, make_classifier
 from noctule.models.preprocessing import Preprocessing
 from noctule.models.shipped import SHIPPED
@@ -45,6 +46,7 @@ def training_record(path: Path) -> dict[str, Any]:
     """
     from safetensors import SafetensorError, safe_open
 
+    reject_special_files(path)
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {})[_RECORD_KEY]

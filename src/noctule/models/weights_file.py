@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from noctule.errors import InputError
+from noctule.input_files import reject_special_files
 
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt")
 _WRAPPERS = ("state_dict", "model_state_dict", "model")  # of training checkpoints
@@ -44,7 +45,8 @@ def read_state_dict(path: Path) -> State:
             anything but tensors.
     """
     path = Path(path)
-    if not path.is_file():
+    reject_special_files(path)
+    if not path.exists():
         raise InputError("there is no such weights file", where=path)
     if path.suffix == ".safetensors":
         content = _read_safetensors(path)

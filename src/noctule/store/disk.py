@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from noctule.errors import InputError, OutputError
+from noctule.input_files import reject_special_files
 from noctule.outcomes import SCHEMA
 
 TEMPORARY_SUFFIX = ".tmp"
@@ -66,7 +67,8 @@ def append_line(path: Path, data: Mapping[str, Any]) -> None:
 def read_lines(path: Path) -> list[Any]:
     """The values of a file of JSON lines; a line torn by a kill is left out."""
     values = []
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    reject_special_files(path)
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     for line in text.splitlines():
         try:
             values.append(json.loads(line))
@@ -96,8 +98,7 @@ def read_summary(path: Path) -> SliceSummary:
     Raises:
         InputError: it is cut short, is no Parquet, or has other columns.
     """
-    if not path.is_file():  # opening a named pipe would wait for ever
-        raise damaged(path, "it is no regular file")
+    reject_special_files(path)
     try:
         footer = pq.read_metadata(path)
         pairs = json.loads(footer.metadata[_UNREADABLE_KEY])

@@ -11,6 +11,7 @@ from typing import Any
 
 from noctule.benchmarks import conditions_of
 from noctule.errors import InputError
+from noctule.input_files import read_text
 
 SCHEMA_VERSION = 1
 RUN_FILE = "run.json"
@@ -93,10 +94,10 @@ def read_identity(folder: Path) -> RunIdentity:
         InputError: there is none, it is not one, or a newer noctule wrote it.
     """
     path = folder / RUN_FILE
-    if not path.is_file():
+    if not path.exists():
         raise InputError("is not a run folder: it has no run.json", where=folder)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_text(path))
         newer = data["schema_version"] > SCHEMA_VERSION
         if not newer:
             identity = RunIdentity(**data)

@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 from noctule.config import build_spec, to_toml
 from noctule.data import Dataset
 from noctule.errors import InputError
+from noctule.input_files import read_text
 from noctule.store import RunStore
 from noctule.store.disk import append_line, output_errors, read_lines, write_atomically
 from noctule.store.identity import RUN_FILE, refuse_other
@@ -90,10 +91,10 @@ class StudyFolder:
             InputError: it is not one, or a newer noctule wrote it.
         """
         path = folder / STUDY_FILE
-        if not path.is_file():
+        if not path.exists():
             raise InputError(f"is not a study folder: it has no {STUDY_FILE}", where=folder)
         try:
-            identity = json.loads(path.read_text(encoding="utf-8"))
+            identity = json.loads(read_text(path))
             version, study = identity["schema_version"], identity["study"]
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise InputError(f"is not a study's record: {error}", where=path) from error

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noctule.errors import InputError
+from noctule.input_files import reject_special_files
 from noctule.store.disk import output_errors, write_atomically
 
 Form = Literal["robustness", "accuracy"]
@@ -155,6 +156,7 @@ def read_matrix(path: Path) -> OverlapMatrix:
 
 
 def _read_square(path: Path) -> tuple[list[str], list[list[str]]]:
+    reject_special_files(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             header, *rows = [
