@@ -48,6 +48,9 @@ THREE = ["b.png", "a.png", "c.jpg"]
         "val/c.jpg 1\nval/deep/a.png 2\n.\\images\\b.png 0\n",
         '"c.jpg", "1"\n"a.png", "2"\n"b.png", "0"\n',
         "c.jpg 1\nnot-here.png 7\na.png 2\nb.png 0\n",
+        "c.jpg,1.0\na.png,2.0\nb.png,0.0\n",
+        "c.jpg,+1\na.png,02\nb.png,0.\n",
+        "c.jpg 1.000000e+00\na.png 2.000000e+00\nb.png 0.000000e+00\n",
     ],
 )
 def test_forms_of_numbered_labels(tmp_path, text):
@@ -56,6 +59,17 @@ def test_forms_of_numbered_labels(tmp_path, text):
     assert dataset.labels.tolist() == [2, 0, 1]
     assert dataset.class_names == ("0", "1", "2")
     assert dataset.domain is None
+
+
+def test_numbers_in_two_notations_are_one_class(tmp_path):
+    """As text, 10.0 and 2.0 would sort the other way around."""
+    dataset = opened(tmp_path, "c.jpg,10.0\na.png,2.0\nb.png,10\n", THREE)
+    assert (dataset.labels.tolist(), len(dataset.class_names)) == ([2, 10, 10], 11)
+
+
+def test_a_fraction_among_numbers_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"line 2: '2\.5' is not a class index"):
+        opened(tmp_path, "c.jpg,10\na.png,2.5\nb.png,1\n", THREE)
 
 
 def test_named_classes_are_sorted(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from noctule.data.files import (
 from noctule.errors import InputError
 from noctule.input_files import reject_special_files
 
-_INTEGER = re.compile(r"-?\d+")
+_NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{0,30})?([eE][+-]?\d{1,2})?")
 _WNID = re.compile(r"n\d{8}")
 _FORMS = (
     "Give one image per line, as 'name label' or 'name,label', where the label is a class "
@@ -71,7 +72,7 @@ def open_flat(folder: Path, labels_file: Path) -> FileDataset:
     class_names, labels = _classes(names, label_of, lines, labels_file)
     real = imagenet.all_validation_names(names) and (
         imagenet.has_all_wnids(class_names)
-        or (_INTEGER.fullmatch(label_of[names[0]]) and imagenet.labels_fit(names, labels))
+        or (_class_index(label_of[names[0]]) is not None and imagenet.labels_fit(names, labels))
     )
     return FileDataset(
         base_name(folder),
@@ -174,18 +175,30 @@ def _classes(
 ) -> tuple[list[str], list[int]]:
     """Class names and the label of each image, from labels that are indices or names."""
     used = set(label_of.values())
-    integers = {text for text in used if _INTEGER.fullmatch(text)}
-    if integers and integers != used:
-        odd = next(line for line in lines if line.label in used - integers)
+    integers = {text: index for text in used if (index := _class_index(text)) is not None}
+    if integers and len(integers) != len(used):
+        odd = next(line for line in lines if line.label in used - integers.keys())
         message = f"'{odd.label}' is not a class index, as other labels are"
         raise _line_error(odd.number, message, labels_file)
     if integers:
-        labels = [int(label_of[name]) for name in names]
+        labels = [integers[label_of[name]] for name in names]
         return _numbered_classes(names, labels, lines, labels_file), labels
     counted = lines[1:] if _is_heading(lines, used) else lines
     class_names = sorted({line.label for line in counted})
     index_of = {name: index for index, name in enumerate(class_names)}
     return class_names, [index_of[label_of[name]] for name in names]
+
+
+def _class_index(label: str) -> int | None:
+    """The whole number that a label is, in any usual notation; None for a name.
+
+    >>> [_class_index(text) for text in ("10", "+10", "10.0", "1e1", "10.5", "class_10")]
+    [10, 10, 10, 10, None, None]
+    """
+    if not _NUMBER.fullmatch(label):
+        return None
+    number = Decimal(label)
+    return int(number) if number == number.to_integral_value() else None
 
 
 def _is_heading(lines: Sequence[_Line], used: set[str]) -> bool:
