@@ -23,16 +23,8 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-# Arithmetic on every core; then what starts, stops and times processes, one after another.
-PARALLEL = $(wildcard tests/test_corruption_*.py tests/test_imagenet_c_*.py \
-	tests/test_design_*.py) tests/test_agreement.py tests/test_filters.py \
-	tests/test_sampling.py tests/test_paired.py tests/test_leaderboard_check.py \
-	tests/test_report_overview.py tests/test_report_details.py tests/test_frozen_read.py \
-	tests/test_frozen_manifest.py
-
 check: $(READY) browser
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PARALLEL)
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(PARALLEL))
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --durations 10
 
 setup: $(READY)
 
