@@ -1,11 +1,12 @@
 # make demo   set up, evaluate the embedded classifier on the embedded photographs, run a small study
 # make test   set up and run style checks, type checks and tests
+# make test-faults   plant kills, limits and other faults that take long: about 10 minutes
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo test lint types check browser setup site weights reference agreement study clean
+.PHONY: demo test test-faults lint types check browser setup site weights reference agreement study clean
 
 demo: $(READY)
 	$(BIN)/noctule show astronaut --overview --out demo/corruptions.png
@@ -25,6 +26,9 @@ types: $(READY)
 
 check: $(READY) browser
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --durations 10
+
+test-faults: $(READY)
+	$(BIN)/python -m pytest tests/faults
 
 setup: $(READY)
 

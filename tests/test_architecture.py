@@ -13,9 +13,9 @@ import noctule
 
 PACKAGE = Path(noctule.__file__).parent
 ROOMS = [
-    "_version", "errors", "arguments", "input_files", "formulas", "config", "provenance",
-    "sampling", "corruptions", "compat", "benchmarks", "data", "models", "outcomes",
-    "store", "metrics", "scoring", "comparison", "execution", "loading", "selfcheck",
+    "_version", "errors", "processes", "arguments", "input_files", "formulas", "config",
+    "provenance", "sampling", "corruptions", "compat", "benchmarks", "data", "models",
+    "outcomes", "store", "metrics", "scoring", "comparison", "execution", "loading", "selfcheck",
     "starts", "evaluation", "frozen", "training", "study", "design", "report", "explore",
     "leaderboard", "cli", "__main__",
 ]  # fmt: skip

@@ -6,9 +6,12 @@ The command line prints these without a traceback and exits with status 2.
 from __future__ import annotations
 
 import difflib
+import errno
 import functools
+import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 
 class NoctuleError(Exception):
@@ -39,6 +42,10 @@ class InputError(NoctuleError):
 
 class OutputError(NoctuleError):
     """A result cannot be written; whatever was finished before is kept."""
+
+
+class MachineError(NoctuleError):
+    """The machine lacks what the work needs: memory, open files, or a process that ended."""
 
 
 class UnreadableImageError(InputError):
@@ -111,3 +118,64 @@ def shown(text: object) -> str:
         "\ufffd" if unicodedata.category(one)[0] == "C" and one not in "\n\t" else one
         for one in str(text)
     )
+
+
+_NO_MEMORY = re.compile(
+    "out of memory|not enough memory|cannot allocate memory|can't allocate memory"
+    "|unable to allocate|failed to map segment|bad_alloc|_ALLOC_FAILED"
+    "|can't start new thread",
+    re.IGNORECASE,
+)
+_MORE_MEMORY = (
+    "Free memory or raise its limit, or use a smaller --batch-size and fewer --workers or "
+    "--processes. What is finished is kept."
+)
+
+
+def machine_error(error: BaseException) -> MachineError | None:
+    """The message for an error whose cause is the machine; None for any other error.
+
+    Libraries report exhausted memory in their own ways, often as the cause of another error:
+    NumPy and Arrow by a MemoryError, PyTorch by a RuntimeError, the loader by an ImportError.
+
+    >>> print(machine_error(MemoryError()))
+    the memory is exhausted. Free memory or raise its limit, or use a smaller --batch-size and
+    fewer --workers or --processes. What is finished is kept.
+    >>> machine_error(ValueError("another mistake"))
+    """
+    links: BaseException | None = error
+    while links is not None:
+        if isinstance(links, MachineError):
+            return links
+        if isinstance(links, OSError) and links.errno in (errno.EMFILE, errno.ENFILE):
+            return MachineError(
+                "too many files are open",
+                remedy="Raise the limit (ulimit -n 1024), or use fewer --workers.",
+            )
+        if _is_memory(links):
+            said = next(iter(str(links).strip().splitlines()), "")
+            detail = f": {said[:200]}" if said else ""
+            return MachineError(f"the memory is exhausted{detail}", remedy=_MORE_MEMORY)
+        links = links.__cause__
+    return None
+
+
+def _is_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno == errno.ENOMEM
+    known = isinstance(error, OSError | RuntimeError | ImportError)
+    return known and bool(_NO_MEMORY.search(str(error)))
+
+
+@contextmanager
+def machine_errors() -> Iterator[None]:
+    """Raise what `machine_error` recognises in its place; also a decorator."""
+    try:
+        yield
+    except Exception as error:
+        found = machine_error(error)
+        if found is None or found is error:
+            raise
+        raise found from error

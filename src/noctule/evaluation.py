@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,11 +15,13 @@ from torch import Tensor, nn
 from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.corruptions.checks import MIN_SIDE_PX
 from noctule.data import Dataset, open_dataset
-from noctule.errors import InputError, UnreadableImageError
+from noctule.errors import InputError, UnreadableImageError, machine_errors
+from noctule.execution import usable_cores
 from noctule.loading import Batch, load_batches
 from noctule.metrics import Scores
 from noctule.models import Classifier, load_classifier
 from noctule.outcomes import SCHEMA, outcome_table
+from noctule.processes import end_if_unguarded
 from noctule.scoring import score_run
 from noctule.selfcheck import check_run
 from noctule.starts import record_start
@@ -79,6 +80,7 @@ class Settings:
         return device
 
 
+@machine_errors()
 def evaluate(
     model: str | nn.Module | Classifier,
     data: str | Path | Dataset | tuple[Any, Any],
@@ -110,6 +112,7 @@ def evaluate(
         InputError: something given cannot be used; see its message.
         OutputError: the run folder cannot be written; what is finished is kept.
     """
+    end_if_unguarded()
     settings = settings or Settings()
     classifier, dataset = load_classifier(model), open_dataset(data)
     chosen = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(benchmark)
@@ -193,7 +196,7 @@ def workers_for(dataset: Dataset, workers: int | None) -> int:
         if workers < 0:
             raise InputError(f"{workers} workers", remedy="Use 0 or more.")
         return workers
-    return 0 if dataset.in_memory else min(8, os.cpu_count() or 1)
+    return 0 if dataset.in_memory else min(8, usable_cores())
 
 
 def _check_corruptions(classifier: Classifier, benchmark: Benchmark) -> None:

@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
+import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-from noctule.errors import NoctuleError
+from noctule.errors import NoctuleWarning
+from noctule.processes import SILENCE_LIMIT_S, Alive, CannotStartError, Child, started
 
 JobT = TypeVar("JobT")
 Report = Callable[[Any], None]
 """Called by a job with whatever there is to say of its progress."""
 Function = Callable[[JobT, torch.device, Report], None]
 """Does one job on a device. For several processes it and the jobs must be picklable."""
-
-_READY, _REPORT, _FAILED = "ready", "report", "failed"
 
 
 def usable_cores() -> int:
@@ -64,16 +63,21 @@ def run_jobs(
             for job in jobs:
                 function(job, devices[0], on_report)
         return
-    workers: dict[Connection, SpawnProcess] = {}
+    count = min(processes, len(jobs))
+    works = [_Work(function, devices[k % len(devices)], threads) for k in range(count)]
     try:
-        for number in range(min(processes, len(jobs))):
-            connection, process = _start(function, devices[number % len(devices)], threads)
-            workers[connection] = process
-        _serve(workers, iter(jobs), on_report)
-    finally:
-        for process in workers.values():
-            process.terminate()
-            process.join()
+        # Spawned and not forked: a forked process cannot use CUDA, nor another's thread pools.
+        with started(_do_jobs, works, "spawn", daemon=False) as workers:
+            _serve(workers, iter(jobs), on_report)
+    except CannotStartError as error:
+        warnings.warn(
+            f"{count} processes cannot be started: {error.what}. The work is done in this "
+            "process, which takes longer; --processes 1 asks for that.",
+            NoctuleWarning,
+            stacklevel=2,
+        )
+        run_jobs(function, jobs, processes=1, devices=devices, threads=threads,
+                 on_report=on_report)  # fmt: skip
 
 
 @contextmanager
@@ -87,98 +91,71 @@ def torch_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _start(
-    function: Function[Any], device: torch.device, threads: int
-) -> tuple[Connection, SpawnProcess]:
-    # Spawned and not forked: a forked process cannot use CUDA, nor another's thread pools.
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, function, str(device), threads))
-    with _interrupts_held():
-        process.start()
-    theirs.close()
-    return ours, process
+class _Work(NamedTuple):
+    """What one worker process needs to know."""
+
+    function: Function[Any]
+    device: torch.device
+    threads: int
 
 
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C waits meanwhile; a process that is started inherits this for good."""
-    if not hasattr(signal, "pthread_sigmask"):  # as on Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+class _Ready:
+    """A message that asks for a job."""
 
 
-def _serve(
-    workers: dict[Connection, SpawnProcess], jobs: Iterator[Any], on_report: Report
-) -> None:
+class _Reported(NamedTuple):
+    """A message that holds what a job reports."""
+
+    content: Any
+
+
+def _serve(workers: Sequence[Child], jobs: Iterator[Any], on_report: Report) -> None:
     """Hand out jobs and listen, until every worker has been told that there are no more."""
-    while workers:
-        for connection in wait(list(workers)):
-            assert isinstance(connection, Connection)
-            try:
-                kind, content = connection.recv()
-                if kind == _READY:
+    clock_s = 0.0
+    heard_at_s = dict.fromkeys(workers, clock_s)
+    while heard_at_s:
+        before_s = time.monotonic()
+        ready = wait([worker.connection for worker in heard_at_s], timeout=1)
+        # While this process is stopped, no time passes for it.
+        clock_s += min(time.monotonic() - before_s, 1.0)
+        for worker in list(heard_at_s):
+            if worker.connection not in ready:
+                if clock_s - heard_at_s[worker] > SILENCE_LIMIT_S:
+                    raise worker.stuck()
+                continue
+            heard_at_s[worker] = clock_s
+            match worker.receive():
+                case _Reported(content):
+                    on_report(content)
+                case _Ready():
                     job = next(jobs, None)
-                    connection.send(job)
-            except (EOFError, OSError) as error:
-                raise _ended_by_itself(workers[connection]) from error
-            if kind == _REPORT:
-                on_report(content)
-            elif kind == _FAILED:
-                raise content
-            elif job is None:
-                workers.pop(connection).join()
+                    worker.send(job)
+                    if job is None:
+                        del heard_at_s[worker]
 
 
-def _ended_by_itself(process: SpawnProcess) -> NoctuleError:
-    process.join()
-    again = "What is finished is kept: give the same command again to go on."
-    if process.exitcode == -9:
-        again = (
-            "If nobody killed it, the memory was exhausted: use fewer --processes or "
-            f"--models-at-once. {again}"
-        )
-    return NoctuleError(
-        f"a worker process ended with exit code {process.exitcode}", remedy=again
-    )
-
-
-def _work(connection: Connection, function: Function[Any], device: str, threads: int) -> None:
-    """The life of a worker process."""
-    # Ctrl-C reaches every process of a terminal; the first one ends the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _do_jobs(connection: Connection, work: _Work) -> None:
+    """What a worker process does."""
     # What this process starts in turn, to decode, may be forked again where that is usual.
     multiprocessing.set_start_method(None, force=True)
-    end_with_parent()
-    torch.set_num_threads(threads)
-    if torch.device(device).type == "cuda":
-        torch.cuda.set_device(device)  # or the first GPU would be opened, too
+    torch.set_num_threads(work.threads)
+    if work.device.type == "cuda":
+        torch.cuda.set_device(work.device)  # or the first GPU would be opened, too
+    sending = threading.Lock()
 
-    def report(content: object) -> None:
-        connection.send((_REPORT, content))
+    def send(message: object) -> None:
+        with sending:
+            connection.send(message)
 
-    connection.send((_READY, None))
+    threading.Thread(target=_show_life, args=(send,), daemon=True).start()
+    send(_Ready())
     while (job := connection.recv()) is not None:
-        try:
-            function(job, torch.device(device), report)
-        except NoctuleError as error:
-            # Of the exception itself only the message is sure to survive the way.
-            connection.send((_FAILED, NoctuleError(str(error))))
-            return
-        connection.send((_READY, None))
+        work.function(job, work.device, lambda content: send(_Reported(content)))
+        send(_Ready())
 
 
-def end_with_parent() -> None:
-    """From now on this process ends when the one that started it does, however that happens."""
-
-    def wait_for_it() -> None:
-        if parent := multiprocessing.parent_process():
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait_for_it, daemon=True).start()
+def _show_life(send: Callable[[object], None]) -> None:
+    with suppress(OSError):  # nobody listens any more
+        while True:
+            send(Alive())
+            time.sleep(SILENCE_LIMIT_S / 6)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Sequence
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
 from noctule.data import Dataset
-from noctule.errors import InputError, NoctuleError, UnreadableImageError
-from noctule.execution import end_with_parent
+from noctule.errors import InputError, NoctuleWarning, UnreadableImageError, machine_error
 from noctule.models import Preprocessing
+from noctule.processes import Alive, CannotStartError, Child, started
 
 
 class Batch(NamedTuple):
@@ -37,27 +37,6 @@ class Batch(NamedTuple):
         return len(self.ids) + len(self.unreadable)
 
 
-class _Batches(TorchDataset[Batch | NoctuleError]):
-    """Item k is the k-th batch: a worker sends one tensor and not many."""
-
-    def __init__(
-        self, dataset: Dataset, preprocessing: Preprocessing, plan: Sequence[Sequence[int]]
-    ) -> None:
-        self.dataset = dataset
-        self.preprocessing = preprocessing
-        self.plan = plan
-
-    def __len__(self) -> int:
-        return len(self.plan)
-
-    def __getitem__(self, number: int) -> Batch | NoctuleError:
-        try:
-            return read_batch(self.dataset, self.preprocessing, self.plan[number])
-        except NoctuleError as error:
-            # Raised in a worker it would arrive as a traceback.
-            return error
-
-
 def in_order(dataset: Dataset, batch_size: int) -> list[range]:
     """A plan for `load_batches`: every image once, in order."""
     total = len(dataset)
@@ -72,19 +51,17 @@ def load_batches(
     plan: Sequence[Sequence[int]],
     workers: int,
 ) -> Iterator[Batch]:
-    """Read batches in the order of `plan`, which names the images of each by index."""
-    loader = DataLoader(
-        _Batches(dataset, preprocessing, plan),
-        batch_size=None,
-        num_workers=min(workers, len(plan)),
-        worker_init_fn=_prepare_worker,
-        prefetch_factor=2 if workers else None,
-        pin_memory=torch.cuda.is_available(),
-    )
+    """Read batches in the order of `plan`, which names the images of each by index.
+
+    Where worker processes cannot be started, the images are decoded in this process, and a
+    NoctuleWarning says so.
+
+    Raises:
+        InputError: The images differ in size.
+        MachineError: A worker process ended or does nothing, or the memory is exhausted.
+    """
     first: Batch | None = None
-    for batch in loader:
-        if isinstance(batch, NoctuleError):
-            raise batch
+    for batch in _loaded(dataset, preprocessing, plan, min(workers, len(plan))):
         if batch.ids:
             first = first or batch
             if batch.pictures.shape[1:] != first.pictures.shape[1:]:
@@ -93,32 +70,98 @@ def load_batches(
         yield batch
 
 
-def _prepare_worker(worker: int) -> None:
-    del worker
+def _loaded(
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    plan: Sequence[Sequence[int]],
+    workers: int,
+) -> Iterator[Batch]:
+    if workers:
+        # Worker k reads batches k, k + workers, …: in this order they are asked for.
+        jobs = [_Job(dataset, preprocessing, plan[k::workers]) for k in range(workers)]
+        try:
+            with started(_send_batches, jobs, daemon=True) as children:
+                for number in range(len(plan)):
+                    yield _received(children[number % workers])
+                return
+        except CannotStartError as error:
+            warnings.warn(
+                f"{workers} worker processes cannot be started: {error.what}. Images are "
+                "decoded in this process; --workers 0 asks for that.",
+                NoctuleWarning,
+                stacklevel=2,
+            )
+    for indices in plan:
+        yield read_batch(dataset, preprocessing, indices)
+
+
+class _Job(NamedTuple):
+    """What one worker process reads."""
+
+    dataset: Dataset
+    preprocessing: Preprocessing
+    plan: Sequence[Sequence[int]]
+
+
+def _send_batches(connection: Connection, job: _Job) -> None:
+    """Send each batch as (ids, labels, shape, unreadable), then its pixels."""
     torch.set_num_threads(1)
-    # PyTorch watches the parent too, but not if that dies while this process starts.
-    end_with_parent()
-    # Ctrl-C reaches workers too; the main process ends them, after it has said what is kept.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    last_sent = time.monotonic()
+
+    def on_image() -> None:
+        nonlocal last_sent
+        if time.monotonic() - last_sent > 1:
+            connection.send(Alive())
+            last_sent = time.monotonic()
+
+    for indices in job.plan:
+        batch = read_batch(job.dataset, job.preprocessing, indices, on_image)
+        shape = tuple(batch.pictures.shape)
+        connection.send((batch.ids, batch.labels.numpy(), shape, batch.unreadable))
+        if batch.ids:
+            connection.send_bytes(_bytes_of(batch.pictures))
 
 
-def read_batch(dataset: Dataset, preprocessing: Preprocessing, indices: Sequence[int]) -> Batch:
-    """Decode, resize and crop the images with these indices.
+def _received(child: Child) -> Batch:
+    while isinstance(message := child.receive(), Alive):
+        pass
+    ids, labels, shape, unreadable = message
+    pictures = torch.empty(shape, dtype=torch.uint8)
+    if ids:
+        child.receive_into(_bytes_of(pictures))
+    return Batch(ids, torch.from_numpy(labels), pictures, unreadable)
+
+
+def _bytes_of(pictures: Tensor) -> memoryview:
+    return pictures.numpy().reshape(-1).data
+
+
+def read_batch(
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    indices: Sequence[int],
+    on_image: Callable[[], None] = lambda: None,
+) -> Batch:
+    """Decode, resize and crop the images with these indices; `on_image` is called before each.
 
     An image that cannot be read is data here, and not an exception: whether to stop is decided
     where the order of the images is known.
 
     Raises:
         InputError: the pictures differ in size.
+        MachineError: The memory is exhausted, or too many files are open: no image's fault.
     """
     ids: list[str] = []
     pictures: list[Tensor] = []
     kept: list[int] = []
     unreadable: list[tuple[str, str]] = []
     for index in indices:
+        on_image()
         try:
             picture = preprocessing.picture(dataset.read(index))
         except UnreadableImageError as error:
+            if cause := machine_error(error):
+                raise cause from error
             unreadable.append((dataset.ids[index], error.reason))
             continue
         if pictures and picture.shape != pictures[0].shape:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from noctule._version import __version__
-from noctule.errors import NoctuleError, NoctuleWarning, shown
+from noctule.errors import NoctuleError, NoctuleWarning, machine_error, shown
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -30,7 +30,8 @@ app = typer.Typer(
 def main() -> None:
     """Run the program; user errors go to stderr without a traceback, with exit status 2.
 
-    So do errors of the operating system, such as a folder that may not be read.
+    So do errors of the machine (`machine_error`) and of the operating system, such as a folder
+    that may not be read.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal may not know every letter
@@ -40,13 +41,21 @@ def main() -> None:
             warnings.simplefilter("default", NoctuleWarning)
             warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
             app()
-    except NoctuleError as error:
-        _complain(str(error))
-    except OSError as error:
-        if error.strerror is None:
+    except Exception as error:
+        message = _message(error)
+        if message is None:
             raise
+        _complain(message)
+
+
+def _message(error: Exception) -> str | None:
+    """What to say of an error; None for a fault of noctule's, whose traceback is needed."""
+    if known := machine_error(error):
+        return str(known)
+    if isinstance(error, OSError) and error.strerror is not None:
         name = "" if error.filename is None else f"{str(error.filename)[:_MOST_SHOWN]}: "
-        _complain(f"{name}{error.strerror}")
+        return f"{name}{error.strerror}"
+    return str(error) if isinstance(error, NoctuleError) else None
 
 
 def _show_warning(

@@ -16,7 +16,7 @@ from torch import nn
 
 from noctule.benchmarks import Benchmark, Condition, load_benchmark
 from noctule.data import Dataset, open_dataset
-from noctule.errors import InputError, UnreadableImageError
+from noctule.errors import InputError, UnreadableImageError, machine_errors
 from noctule.evaluation import (
     Evaluation,
     Loop,
@@ -33,12 +33,14 @@ from noctule.frozen.shown import Prepared, ShownPictures, unchanged
 from noctule.loading import Batch, load_batches
 from noctule.models import Classifier, Preprocessing, load_classifier
 from noctule.outcomes import outcome_table
+from noctule.processes import end_if_unguarded
 from noctule.scoring import score_run
 from noctule.selfcheck import MAX_IMAGES, check_run
 from noctule.starts import record_start
 from noctule.store import RunIdentity, RunStore
 
 
+@machine_errors()
 def evaluate_frozen(
     model: str | nn.Module | Classifier,
     folder: str | Path,
@@ -69,6 +71,7 @@ def evaluate_frozen(
         InputError: something given cannot be used, or the set is not complete; see its message.
         OutputError: the run folder cannot be written; what is finished is kept.
     """
+    end_if_unguarded()
     if not (benchmark is None or isinstance(benchmark, Benchmark)):
         benchmark = load_benchmark(benchmark)
     frozen = open_frozen(folder, benchmark, None if data is None else open_dataset(data))

@@ -19,7 +19,7 @@ import torch
 
 from noctule.benchmarks import Benchmark
 from noctule.data import Dataset
-from noctule.errors import InputError
+from noctule.errors import InputError, machine_errors
 from noctule.execution import Report, run_jobs, usable_cores
 from noctule.frozen.folder import leftovers, locked, refuse_occupied, reject_odd_entries
 from noctule.frozen.layout import LABELS_FILE
@@ -37,6 +37,7 @@ from noctule.frozen.plan import PIECES_FOLDER, Plan, planned, read_pictures
 from noctule.frozen.repair import damaged_files, good_files, refuse_obstacle, reopen, root_files
 from noctule.frozen.sums import FileSum, hash_file, sum_of, sums_text
 from noctule.models import Preprocessing
+from noctule.processes import end_if_unguarded
 from noctule.store.disk import output_errors, temporaries_of, write_atomically
 
 FEW_IMAGES = 1000  # read sooner than processes are started
@@ -46,6 +47,7 @@ Progress = Callable[[int, int], None]
 """Called with (pictures done, pictures in all)."""
 
 
+@machine_errors()
 def freeze(
     benchmark: str | Path | Benchmark,
     data: str | Path | Dataset | tuple[Any, Any],
@@ -92,6 +94,7 @@ def freeze(
         NoctuleError: something failed on the way, such as a full disk (OutputError in a single
             process); what is finished is kept.
     """
+    end_if_unguarded()
     plan, manifest = planned(benchmark, data, Path(out), format, quality, preprocessing, seed)
     processes = usable_cores() if processes is None else processes
     if processes < 1:

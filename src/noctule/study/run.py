@@ -13,9 +13,10 @@ import torch
 
 from noctule import provenance
 from noctule.data import Dataset, open_dataset
-from noctule.errors import InputError, unknown_name
+from noctule.errors import InputError, machine_errors, unknown_name
 from noctule.evaluation import Settings, default_precision, workers_for
 from noctule.execution import Report, run_jobs, usable_cores
+from noctule.processes import end_if_unguarded
 from noctule.study.checks import check_readable, check_study
 from noctule.study.folder import STUDY_FILE, StudyFolder, study_identity
 from noctule.study.group import Advance, Diverged, GroupJob, train_and_measure
@@ -52,6 +53,7 @@ class Prepared(NamedTuple):
     test_set: Dataset
 
 
+@machine_errors()
 def run_study(
     study: Study | str | Path,
     *,
@@ -78,6 +80,7 @@ def run_study(
             folder holds another study.
         NoctuleError: something failed on the way; what is finished is kept.
     """
+    end_if_unguarded()
     spec = study if isinstance(study, Study) else load_study(study)
     prepared = prepare_study(spec, out=None if out is None else Path(out), where=where)
     run_prepared(prepared, where=where, on_advance=on_advance)
