@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ import pytest
 from jinja2 import ChoiceLoader, DictLoader, UndefinedError
 from playwright.sync_api import Browser
 
+import noctule.report.web.vega as vega_module
 from browser import DESK, PHONE, browser, visit
-from noctule.errors import InputError, OutputError
+from noctule.errors import InputError, MachineError, OutputError
 from noctule.report.web import (
     Column,
     Figure,
@@ -177,6 +180,39 @@ def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"file/page\.html"):
         write_page(tmp_path / "file" / "page.html", "")
+
+
+@pytest.fixture
+def fresh_vega() -> Iterator[None]:
+    """Before and after: no process that draws."""
+    vega_module._end(vega_module._process(os.getpid()))
+    yield
+    vega_module._end(vega_module._process(os.getpid()))
+
+
+@pytest.mark.parametrize("dies", ["os.abort()", "sys.exit(3)", "print('no pickle')"])
+def test_a_drawing_process_that_dies_is_said(
+    dies: str, fresh_vega: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(f"import os, sys\nprint('as V8 does', file=sys.stderr)\n{dies}\n")
+    monkeypatch.setattr(vega_module, "_PROGRAM", program)
+    with pytest.raises(MachineError, match=r"charts cannot be drawn.*ulimit -v unlimited"):
+        a_figure(["a"]).page_spec()
+    monkeypatch.undo()
+    assert a_figure(["a"]).page_spec()  # another process
+    assert capfd.readouterr().err == ""
+
+
+def test_a_drawing_process_that_hangs_is_ended(
+    fresh_vega: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("import time\ntime.sleep(600)\n")
+    monkeypatch.setattr(vega_module, "_PROGRAM", program)
+    monkeypatch.setattr(vega_module, "_LIMIT_S", 0.5)
+    with pytest.raises(MachineError, match="charts cannot be drawn"):
+        save_figure(a_figure(["a"]), tmp_path / "errors.png")
 
 
 def test_rows_and_columns_must_agree() -> None:

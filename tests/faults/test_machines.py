@@ -164,6 +164,21 @@ def test_a_limit_of_memory(megabytes: int, evaluate: Any) -> None:
         assert "the memory is exhausted" in done.stderr
 
 
+def test_charts_under_a_limit_of_memory(evaluate: Any, tmp_path: Path) -> None:
+    assert evaluate("").returncode == 0
+    command = [*NOCTULE, "report", str(tmp_path / "run"), "--out", str(tmp_path / "page.html")]
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -v 8000000; exec "$@"', "bash", *command],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("noctule: charts cannot be drawn")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "page.html").exists()
+
+
 def children_of(parent: int) -> set[int]:
     """All processes below one."""
     found: set[int] = set()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from noctule.errors import unknown_name
 from noctule.report.web.text import all_shown
+from noctule.report.web.vega import vega
 from noctule.store.disk import output_errors, write_atomically
 
 if TYPE_CHECKING:
@@ -60,13 +61,11 @@ class Figure:
 
         Compiled here, so that a flawed chart fails now and not in the reader's browser.
         """
-        import vl_convert
-
         size: dict[str, Any] = {"width": "container", **_FIT} if self.responsive else {}
         if self.step_px is not None:
             size = {"width": {"step": self.step_px}}
         spec = self._spec(size, _config("currentColor", _PAGE_FONT, 12))
-        compiled: dict[str, Any] = vl_convert.vegalite_to_vega(spec)
+        compiled: dict[str, Any] = vega("vegalite_to_vega", spec)
         return compiled
 
     def paper_spec(self) -> dict[str, Any]:
@@ -87,17 +86,16 @@ def save_figure(figure: Figure, path: Path) -> None:
     Raises:
         InputError: another ending.
         OutputError: it cannot be written.
+        MachineError: Memory is lacking.
     """
-    import vl_convert
-
     spec, format = figure.paper_spec(), path.suffix.removeprefix(".").lower()
     match format:
         case "svg":
-            data = vl_convert.vegalite_to_svg(spec).encode()
+            data = vega("vegalite_to_svg", spec).encode()
         case "png":
-            data = vl_convert.vegalite_to_png(spec, scale=_PNG_SCALE)
+            data = vega("vegalite_to_png", spec, scale=_PNG_SCALE)
         case "pdf":
-            data = vl_convert.vegalite_to_pdf(spec)
+            data = vega("vegalite_to_pdf", spec)
         case _:
             raise unknown_name("figure format", format, FIGURE_FORMATS, where=path)
     with output_errors(path):

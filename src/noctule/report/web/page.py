@@ -24,6 +24,7 @@ from markupsafe import Markup
 from noctule._version import __version__
 from noctule.report.web.figures import Figure
 from noctule.report.web.text import shown
+from noctule.report.web.vega import vega
 from noctule.store.disk import output_errors, write_atomically
 
 _ASSETS = files("noctule.report.web") / "assets"
@@ -171,10 +172,8 @@ def _asset(name: str) -> str:
 @functools.cache
 def _vega() -> str:
     """Vega, Vega-Lite and vega-embed as one script, from the package that also exports them."""
-    from vl_convert import javascript_bundle
-
     # Inside a page, an end tag would end the script; in JavaScript both spellings are one.
-    bundle = str(javascript_bundle(None))  # type: ignore[arg-type]  # None: all of it
+    bundle = str(vega("javascript_bundle", None))  # None: all of it
     return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
