@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from noctule.errors import InputError, unknown_name
@@ -98,6 +100,34 @@ def choice(value: Any, where: str, choices: Sequence[ChoiceT]) -> ChoiceT:
         if isinstance(value, str) and value == known:
             return known
     raise unknown_name("value", _shown(value), choices, where=where)
+
+
+def flag(value: Any, where: str) -> bool:
+    """True or False, of Python or NumPy.
+
+    Raises:
+        InputError: `value` is anything else: not even 0, 1 or "no" are understood.
+    """
+    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):
+        return bool(value)
+    raise _wrong_type(value, where, "True or False", "Use True or False.")
+
+
+def path_like(value: Any, where: str) -> Path:
+    """A path given as text or as an object that stands for one.
+
+    Raises:
+        InputError: `value` is neither, is empty, or holds a zero byte.
+    """
+    try:
+        text = os.fspath(value)
+    except TypeError as error:
+        raise _wrong_type(value, where, "a path", "Use a str or a pathlib.Path.") from error
+    if not isinstance(text, str):
+        raise _wrong_type(value, where, "a path", "Use a str or a pathlib.Path.")
+    if not text or "\0" in text:
+        raise InputError(f"{text!r} is not a path", where=where, remedy="Name a file.")
+    return Path(text)
 
 
 def _allowed(noun: str, low: int, high: int | None) -> str:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from noctule.arguments import choice, flag, seed_number, whole_number
 from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.corruptions.checks import MIN_SIDE_PX
 from noctule.data import Dataset, open_dataset
@@ -20,6 +21,7 @@ from noctule.execution import usable_cores
 from noctule.loading import Batch, load_batches
 from noctule.metrics import Scores
 from noctule.models import Classifier, load_classifier
+from noctule.models.borrowed import borrowed, input_dtype
 from noctule.outcomes import SCHEMA, outcome_table
 from noctule.processes import end_if_unguarded
 from noctule.scoring import score_run
@@ -28,6 +30,10 @@ from noctule.starts import record_start
 from noctule.store import RunIdentity, RunStore
 
 MIN_SLICE_SIZE = 256
+MAX_BATCH_SIZE = 2**31 - 1
+MAX_WORKERS = 1024
+PRECISIONS: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
+ON_UNREADABLE: tuple[Literal["stop", "skip"], ...] = ("stop", "skip")
 TRIAL_IMAGES = 32
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
@@ -45,22 +51,46 @@ class Settings:
     """How to evaluate; the defaults suit the device.
 
     Attributes:
-        seed: chooses the benchmark's random numbers.
-        device: "cpu", "cuda", "cuda:1"; None takes a GPU if there is one.
-        batch_size: images per forward pass; None is 32 on a CPU and 256 on a GPU.
-        workers: processes that decode; None is one per core, at most 8, for files.
-        precision: None is float32 on a CPU and bfloat16 on a GPU.
-        on_unreadable: what to do about an image that cannot be decoded.
-        self_check: look at a part of the data first, and stop if something is badly wrong.
+        seed: Seed of the corruptions, a whole number from 0.
+        device: "cpu", "cuda", "cuda:1" or a `torch.device`; None takes a GPU if there is one.
+        batch_size: Images per forward pass; None is 32 on a CPU and 256 on a GPU.
+        workers: Processes that decode; None is one per core, at most 8, for files.
+        precision: None is float32 on a CPU and bfloat16 on a GPU. A network whose weights are
+            of another type computes in that.
+        on_unreadable: What to do about an image that cannot be decoded.
+        self_check: Whether to look at a part of the data first, and to stop if something is
+            badly wrong.
+
+    Raises:
+        InputError: a value of another type, or out of range.
     """
 
     seed: int = 0
-    device: str | None = None
+    device: str | torch.device | None = None
     batch_size: int | None = None
     workers: int | None = None
     precision: Literal["float32", "bfloat16"] | None = None
     on_unreadable: Literal["stop", "skip"] = "stop"
     self_check: bool = True
+
+    def __post_init__(self) -> None:
+        if not (self.device is None or isinstance(self.device, str | torch.device)):
+            raise InputError(
+                f"{self.device!r} is no device", where="device", remedy="Use cpu, or cuda."
+            )
+        plain: dict[str, Any] = {
+            "seed": seed_number(self.seed),
+            "device": None if self.device is None else str(self.device),
+            "on_unreadable": choice(self.on_unreadable, "on_unreadable", ON_UNREADABLE),
+            "self_check": flag(self.self_check, "self_check"),
+        }
+        for name, low, high in (("batch_size", 1, MAX_BATCH_SIZE), ("workers", 0, MAX_WORKERS)):
+            if (value := getattr(self, name)) is not None:
+                plain[name] = whole_number(value, name, low=low, high=high)
+        if self.precision is not None:
+            plain["precision"] = choice(self.precision, "precision", PRECISIONS)
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
 
     def resolved_device(self) -> torch.device:
         """The device to run on.
@@ -140,11 +170,12 @@ def run_benchmark(
     missing = store.missing_slices()
     if not missing:
         return store
-    loop = Loop(classifier, dataset, benchmark, identity, device)
-    if settings.self_check and len(missing) == identity.num_slices:
-        check_run(classifier, dataset, loop.logits, settings.on_unreadable)
-    record_start(store, loop.module, dataset, device, argv)
-    loop.run(store, missing, workers_for(dataset, settings.workers), progress)
+    with borrowed(classifier, device) as device:
+        loop = Loop(classifier, dataset, benchmark, identity, device)
+        if settings.self_check and len(missing) == identity.num_slices:
+            check_run(classifier, dataset, loop.logits, settings.on_unreadable)
+        record_start(store, classifier.module, dataset, device, argv)
+        loop.run(store, missing, workers_for(dataset, settings.workers), progress)
     return store
 
 
@@ -153,11 +184,8 @@ def identify(
 ) -> RunIdentity:
     """Everything that determines the rows of a run."""
     device_type = settings.resolved_device().type
-    default_batch_size = 32 if device_type == "cpu" else 256
-    batch_size = default_batch_size if settings.batch_size is None else settings.batch_size
-    if batch_size < 1:
-        raise InputError(f"batch size is {batch_size}", remedy="Use 1 or more.")
-    precision = settings.precision or default_precision(device_type)
+    batch_size = settings.batch_size or (32 if device_type == "cpu" else 256)
+    precision = _precision(classifier, settings, device_type)
     batches_per_slice = -(-MIN_SLICE_SIZE // batch_size)
     return RunIdentity(
         model=classifier.to_dict(),
@@ -178,6 +206,24 @@ def identify(
     )
 
 
+def _precision(classifier: Classifier, settings: Settings, device_type: str) -> str:
+    """The precision that the network computes in, for the record.
+
+    Raises:
+        InputError: another was asked for than that of the network's weights.
+    """
+    own = str(input_dtype(classifier.module)).removeprefix("torch.")
+    if own == "float32":
+        return settings.precision or default_precision(device_type)
+    if settings.precision not in (None, own):
+        raise InputError(
+            f"is {settings.precision}, and the network's weights are {own}",
+            where="precision",
+            remedy="Convert the network with float(), or leave the precision out.",
+        )
+    return own
+
+
 def default_precision(device_type: str) -> Literal["float32", "bfloat16"]:
     """float32 on a CPU, bfloat16 on a GPU."""
     return "float32" if device_type == "cpu" else "bfloat16"
@@ -193,8 +239,6 @@ def default_folder(identity: RunIdentity) -> Path:
 def workers_for(dataset: Dataset, workers: int | None) -> int:
     """How many processes decode: by default one per core for files, none for arrays."""
     if workers is not None:
-        if workers < 0:
-            raise InputError(f"{workers} workers", remedy="Use 0 or more.")
         return workers
     return 0 if dataset.in_memory else min(8, usable_cores())
 
@@ -210,7 +254,7 @@ def _check_corruptions(classifier: Classifier, benchmark: Benchmark) -> None:
 
 
 class Loop:
-    """One classifier on one device, and what it is to be shown."""
+    """One classifier on one device, `borrowed`, and what it is to be shown."""
 
     def __init__(
         self,
@@ -225,17 +269,17 @@ class Loop:
         self.benchmark = benchmark
         self.identity = identity
         self.device = device
-        # A quarter faster than the default layout, on CPUs as well (benchmarks/evaluation.py).
-        self.module = classifier.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.dtype = input_dtype(classifier.module)
 
-    @torch.inference_mode()
-    def logits(self, pictures: Tensor) -> Tensor:
-        """float32 (batch, classes) on the CPU, for uint8 pictures (batch, channels, H, W)."""
-        inputs = self.classifier.preprocessing.normalise(pictures.to(self.device))
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-        low = self.identity.precision == "bfloat16"
+    # Not in inference mode: a network may keep a tensor, which training could not use then.
+    @torch.inference_mode(mode=False)
+    @torch.no_grad()
+    def logits(self, images: Tensor) -> Tensor:
+        """float32 (batch, classes) on the CPU, for uint8 images (batch, channels, H, W)."""
+        inputs = self.classifier.preprocessing.normalise(images.to(self.device))
+        low = self.identity.precision == "bfloat16" and self.dtype == torch.float32
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
-            logits = self._forward(inputs)
+            logits = self._forward(inputs.to(self.dtype))
         if not isinstance(logits, Tensor):
             raise InputError(
                 f"the model returned a {type(logits).__name__}",
@@ -246,13 +290,14 @@ class Loop:
 
     def _forward(self, inputs: Tensor) -> object:
         try:
-            return self.module(inputs)
+            return self.classifier.module(inputs)
         except Exception as error:
             shape = " × ".join(map(str, inputs.shape))
             raise InputError(
                 f"the model failed on a batch of {shape}: {type(error).__name__}: {error}",
                 where=self.classifier.name,
-                remedy="Check what size of picture and batch it takes (--crop, --batch-size).",
+                remedy="Check what size of image and batch it takes (--crop, --batch-size), "
+                "and whether it runs on this device (--device).",
             ) from error
 
     def run(

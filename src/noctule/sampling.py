@@ -17,9 +17,12 @@ or else the image's key, under which the element index is encrypted in turn.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -213,3 +216,23 @@ def resample_counts(seed: int, name: str, n_images: int, replicates: Iterable[in
         drawn = integers(words, 0, n_images - 1)
         counts.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.int32))
     return counts
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Restore the generators of Python, NumPy and PyTorch, whatever is drawn meanwhile.
+
+    The draws of this package come from none of them; those of a user's network do, and the
+    initial weights of a network that is built before its weights are loaded.
+    """
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    of_torch = torch.get_rng_state()
+    of_cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
+        torch.set_rng_state(of_torch)
+        if of_cuda:
+            torch.cuda.set_rng_state_all(of_cuda)

@@ -192,7 +192,7 @@ def _normalisation(
     return "Check the weights, the class order, the preprocessing, and that this is its data."
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _module_logits(classifier: Classifier, inputs: Tensor) -> Tensor:
     device = next((p.device for p in classifier.module.parameters()), torch.device("cpu"))
     logits: Tensor = classifier.module(inputs.to(device))

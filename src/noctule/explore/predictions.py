@@ -10,6 +10,7 @@ from torch import Tensor
 
 from noctule.errors import InputError
 from noctule.models import Classifier
+from noctule.models.borrowed import borrowed, input_dtype
 
 SHOWN = 5
 
@@ -51,10 +52,10 @@ class Predictor:
     def __init__(self, classifier: Classifier, device: torch.device) -> None:
         self.classifier = classifier
         self._device = device
-        self._module = classifier.module.to(device)
+        self._dtype = input_dtype(classifier.module)
         self._lock = threading.Lock()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def probabilities(self, pictures: Tensor) -> Tensor:
         """Softmax probabilities, float32 (batch, classes), of uint8 (batch, C, H, W).
 
@@ -64,8 +65,10 @@ class Predictor:
         where = self.classifier.name
         inputs = self.classifier.preprocessing.normalise(pictures.to(self._device))
         try:
-            with self._lock:
-                logits = self._module(inputs)
+            with self._lock, borrowed(self.classifier, self._device):
+                logits = self.classifier.module(inputs.to(self._dtype))
+        except InputError:
+            raise
         except Exception as error:  # a module may raise anything
             shape = " × ".join(map(str, inputs.shape))
             what = f"the model failed on a batch of {shape}: {type(error).__name__}: {error}"

@@ -32,6 +32,7 @@ from noctule.frozen.read import FrozenSet, open_frozen
 from noctule.frozen.shown import Prepared, ShownPictures, unchanged
 from noctule.loading import Batch, load_batches
 from noctule.models import Classifier, Preprocessing, load_classifier
+from noctule.models.borrowed import borrowed
 from noctule.outcomes import outcome_table
 from noctule.processes import end_if_unguarded
 from noctule.scoring import score_run
@@ -101,11 +102,12 @@ def run_frozen(
     if not missing:
         return store
     device = settings.resolved_device()
-    loop = FrozenLoop(classifier, frozen, identity, device)
-    if settings.self_check and len(missing) == identity.num_slices:
-        loop.self_check(settings.on_unreadable)
-    record_start(store, loop.module, frozen, device, argv)
-    loop.run(store, missing, workers_for(frozen, settings.workers), progress)
+    with borrowed(classifier, device) as device:
+        loop = FrozenLoop(classifier, frozen, identity, device)
+        if settings.self_check and len(missing) == identity.num_slices:
+            loop.self_check(settings.on_unreadable)
+        record_start(store, classifier.module, frozen, device, argv)
+        loop.run(store, missing, workers_for(frozen, settings.workers), progress)
     return store
 
 

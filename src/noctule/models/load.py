@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
+from noctule.arguments import path_like, whole_number
 from noctule.errors import InputError, nearest
 from noctule.models.classifier import Classifier, make_classifier
 from noctule.models.factory import call_factory
@@ -14,6 +19,7 @@ from noctule.models.preprocessing import Preprocessing
 from noctule.models.shipped import SHIPPED, shipped_file
 from noctule.models.trained import load_trained
 from noctule.models.weights_file import load_into, read_state_dict
+from noctule.sampling import random_state_kept
 
 
 class ModelForm(NamedTuple):
@@ -37,16 +43,17 @@ def model_forms() -> tuple[ModelForm, ...]:
 
 
 def load_classifier(
-    spec: str | nn.Module | Classifier,
+    spec: str | Path | nn.Module | Classifier,
     *,
     weights: Path | str | None = None,
     preprocessing: Preprocessing | None = None,
     num_classes: int | None = None,
 ) -> Classifier:
-    """An image classifier, in eval mode, without gradients, with its own preprocessing.
+    """An image classifier with its own preprocessing.
 
     Args:
-        spec: one of `model_forms()`, or a module, or a classifier.
+        spec: one of `model_forms()`, or a module, or a classifier. A module is not changed: not
+            its mode, its weights, nor its layout in memory.
         weights: a local .safetensors or .pt file used instead of the source's own weights;
             nothing is downloaded and no pickled code is executed. For torchvision and timm the
             number of classes is inferred from it.
@@ -60,16 +67,72 @@ def load_classifier(
     >>> load_classifier("photo-patches").num_classes
     16
     """
-    path = None if weights is None else Path(weights)
-    if isinstance(spec, str) and (
-        found := _from_source(spec, path, preprocessing, num_classes)
-    ):
-        return found
-    name = spec if isinstance(spec, str) else None
-    given = call_factory(spec) if isinstance(spec, str) else spec
-    if isinstance(given, nn.Module):
-        given = _wrap(given, name)
-    return _adapt(given, path, preprocessing, num_classes)
+    if isinstance(spec, Path):
+        spec = str(spec)
+    path = None if weights is None else path_like(weights, "weights")
+    _check_kinds(spec, preprocessing)
+    if num_classes is not None:
+        num_classes = whole_number(num_classes, "num_classes", low=1)
+    with random_state_kept():
+        if isinstance(spec, str) and (
+            found := _from_source(spec, path, preprocessing, num_classes)
+        ):
+            return found
+        given = call_factory(spec) if isinstance(spec, str) else spec
+        if isinstance(given, nn.Module):
+            given = _wrap(given, spec if isinstance(spec, str) else None)
+        if path is not None and not isinstance(spec, str):
+            given = _copied(given)
+        return _adapt(given, path, preprocessing, num_classes)
+
+
+def _check_kinds(spec: object, preprocessing: object) -> None:
+    """Refuse what is not a model, with what to give in its place."""
+    if not (preprocessing is None or isinstance(preprocessing, Preprocessing)):
+        raise InputError(
+            f"is a {type(preprocessing).__name__}",
+            where="preprocessing",
+            remedy="Use a noctule.Preprocessing.",
+        )
+    if not isinstance(spec, str | nn.Module | Classifier):
+        raise InputError(_what_it_is(spec), where="model", remedy=_remedy_for(spec))
+
+
+def _what_it_is(given: object) -> str:
+    if isinstance(given, type):
+        return f"{given.__name__} is a class, not a network"
+    if given is None:
+        return "is None, not a network"
+    kind = type(given).__name__
+    return f"is {'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}, not a network"
+
+
+def _remedy_for(given: object) -> str:
+    """What to give in place of something that is not a network."""
+    if isinstance(given, type) and issubclass(given, nn.Module):
+        return f"Make one: {given.__name__}(...)."
+    if isinstance(given, Mapping):
+        return "Build the network, call its load_state_dict with these weights, and pass it."
+    if isinstance(given, torch.export.ExportedProgram):
+        return "Pass its module()."
+    if isinstance(given, tuple | list):
+        return "Pass one network; evaluate several in turn."
+    if callable(given):
+        return "Pass what it returns, or wrap it in a torch.nn.Module."
+    patterns = ", ".join(form.pattern for form in model_forms())
+    return f"Use a torch.nn.Module, a noctule.Classifier, or one of: {patterns}."
+
+
+def _copied(given: Classifier) -> Classifier:
+    """A classifier whose network can be given other weights: the user's keeps its own."""
+    try:
+        return replace(given, module=copy.deepcopy(given.module))
+    except Exception as error:  # whatever the user's network holds may not be copied
+        raise InputError(
+            f"cannot be copied to be given other weights: {type(error).__name__}: {error}",
+            where=given.name,
+            remedy="Load the weights into it, and leave `weights` out.",
+        ) from error
 
 
 def _from_source(
@@ -127,13 +190,15 @@ def _unknown_form(spec: str) -> InputError:
 
 def _wrap(module: nn.Module, name: str | None) -> Classifier:
     """A classifier around a bare module, named after its class."""
-    architecture = type(module).__name__
+    # TorchScript keeps the name of the class that a program was made of.
+    architecture = str(getattr(module, "original_name", type(module).__name__))
     return make_classifier(
         module,
         Preprocessing(),
         name=name or architecture,
         architecture=architecture,
         weights="as the function returned them" if name else "given in memory",
+        built_here=False,
     )
 
 
@@ -153,7 +218,7 @@ def _adapt(
     if weights is not None:
         load_into(given.module, read_state_dict(weights), weights)
         description = f"file {weights.name}"
-    return make_classifier(
+    adapted = make_classifier(
         given.module,
         preprocessing or given.preprocessing,
         name=given.name,
@@ -161,4 +226,6 @@ def _adapt(
         weights=description,
         class_names=given.class_names,
         num_classes=given.num_classes if num_classes is None else num_classes,
+        built_here=False,
     )
+    return replace(adapted, channels_last=given.channels_last)

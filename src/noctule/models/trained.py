@@ -13,8 +13,7 @@ from noctule.errors import InputError
 from noctule.input_files import reject_special_files
 from noctule.models.classifier import Classifier, make_classifier
 from noctule.models.preprocessing import Preprocessing
-from noctule.models.shipped import SHIPPED
-from noctule.models.untrained import build_untrained
+from noctule.models.untrained import build_untrained, is_function
 from noctule.models.weights_file import load_into, read_state_dict
 
 # One key only: safetensors writes several in an order that differs from run to run.
@@ -110,12 +109,13 @@ def load_trained(
         weights=weights or f"file {path.name}",
         class_names=class_names,
         num_classes=len(class_names),
+        built_here=not is_function(architecture),
     )
 
 
 def _harmless(architecture: str, path: Path) -> str:
     """An architecture of the package or of a zoo; InputError for a function."""
-    if architecture in SHIPPED or architecture.partition(":")[0] in ("torchvision", "timm"):
+    if not is_function(architecture):
         return architecture
     raise InputError(
         f"its architecture is the function '{architecture}', which is not called because a "

@@ -13,6 +13,8 @@ from noctule.models.names import unknown_architecture
 from noctule.models.shipped import SHIPPED
 from noctule.models.small_nets import ARCHITECTURES
 
+ZOOS = ("torchvision", "timm")
+
 
 def build_untrained(spec: str, num_classes: int, side_px: int) -> nn.Module:
     """The network that `spec` names, with initial weights from PyTorch's generator.
@@ -45,6 +47,11 @@ def build_untrained(spec: str, num_classes: int, side_px: int) -> nn.Module:
         )
     made = call_factory(spec, num_classes=num_classes)
     return made.module.requires_grad_(True) if isinstance(made, Classifier) else made
+
+
+def is_function(architecture: str) -> bool:
+    """Whether an architecture is a function of the user's, not one of the package or a zoo."""
+    return architecture not in SHIPPED and architecture.partition(":")[0] not in ZOOS
 
 
 def _torchvision(name: str, num_classes: int, side_px: int) -> nn.Module:

@@ -29,7 +29,7 @@ class RunIdentity:
         seed: of the corruptions.
         batch_size: images per forward pass: it may change the last bits of a logit.
         slice_size: images per Parquet file.
-        precision: "float32" or "bfloat16".
+        precision: "float32" or "bfloat16", or the type of the network's weights.
         device_type: "cpu" or "cuda".
         on_unreadable: "stop" or "skip".
         schema_version: of the run folder.

@@ -12,6 +12,7 @@ from noctule.data import Dataset
 from noctule.errors import InputError
 from noctule.loading import in_order, load_batches
 from noctule.models import Preprocessing, weights_sha256
+from noctule.models.classifier import refuse_unready
 from noctule.models.untrained import build_untrained
 from noctule.study.spec import Study
 from noctule.training.initial import initialised, thrown_away
@@ -129,13 +130,8 @@ def check_architecture(study: Study, num_classes: int) -> None:
 
 def _refuse_unsuitable(first: nn.Module, second: nn.Module, where: str) -> None:
     """Two networks built with one seed have to be alike, trainable, and not the same one."""
+    refuse_unready(first, where)
     parameters = list(first.parameters())
-    if any(isinstance(one, nn.parameter.UninitializedParameter) for one in parameters):
-        raise InputError(
-            "this network has lazy layers, whose weights do not exist before the first picture",
-            where=where,
-            remedy="Give every layer its size.",
-        )
     if not any(parameter.requires_grad for parameter in parameters):
         raise InputError("this network has nothing to train", where=where)
     if {id(one) for one in parameters} & {id(one) for one in second.parameters()}:

@@ -16,7 +16,7 @@ from noctule.errors import InputError
 from noctule.evaluation import Settings, run_benchmark, workers_for
 from noctule.execution import Report
 from noctule.models.trained import load_trained, trained_bytes, training_record
-from noctule.models.untrained import build_untrained
+from noctule.models.untrained import build_untrained, is_function
 from noctule.store.disk import output_errors, temporaries_of, write_atomically
 from noctule.study.folder import StudyFolder
 from noctule.study.spec import Member
@@ -94,6 +94,7 @@ def _train_group(
         precision=folder.identity["precision"],
         workers=workers_for(job.train, job.workers),
         compiled=study.compiled,
+        channels_last=not is_function(study.architecture),
     )
     members: dict[str, Member] = {}
     for member in job.members:
