@@ -399,7 +399,8 @@ def test_data_that_cannot_be_used_is_refused_before_training(
         ),
         ({"architecture": "test_study_run:two_headed"}, "tuple for two pictures in training"),
         ({"architecture": "test_study_run:two_faced"}, "tuple for two pictures in evaluation"),
-        ({"architecture": "test_study_run:lazy"}, "this network has lazy layers"),
+        ({"architecture": "test_study_run:lazy"}, "does not exist yet: the layer is lazy"),
+        ({"architecture": "test_study_run:meta"}, "is on the meta device and has no value"),
         ({"architecture": "test_study_run:always_the_same"}, "returns the same network"),
         ({"architecture": "test_study_run:unseeded"}, "do not come from PyTorch's generator"),
         ({"architecture": "test_study_run:leaving"}, "the function raised SystemExit: 3"),
@@ -440,6 +441,10 @@ def lazy() -> Any:
 
 
 ONE_NETWORK = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 16))
+
+
+def meta() -> Any:
+    return torch.nn.Linear(3 * 16 * 16, 16, device="meta")
 
 
 def always_the_same() -> Any:
