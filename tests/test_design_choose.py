@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from itertools import combinations, permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +20,10 @@ from noctule.design import (
     coverage,
     largest_set,
     n_by_k,
+    score_design,
 )
+from noctule.design.exact import MOST_BEST_SETS
+from noctule.design.programme import Search
 from noctule.errors import InputError
 from noctule.sampling import image_words, key_of, unit_interval
 from noctule.study.matrix import OverlapMatrix
@@ -77,6 +87,7 @@ def test_exact_is_the_best_of_all_sets_and_greedy_no_better(n, number, limit) ->
         best = best_coverage(matrix, sets)
         exact = choose_exact(matrix, size, limit)
         assert tuple(map(matrix.names.index, exact.names)) in sets
+        assert exact.proven
         assert exact.scores.coverage == pytest.approx(best, abs=GAP)
         if greedy.complete:
             assert greedy.scores.coverage <= best + 1e-12
@@ -138,6 +149,123 @@ def test_conflicts_count_overlap_beyond_1() -> None:
     assert choose_exact(matrix, 2, 1.2).names == ("a", "b")
 
 
+# Ties
+
+
+def tied_matrix(n: int, number: int) -> OverlapMatrix:
+    """As `drawn_matrix`, with overlaps of 0, .3 and .6 only: many sets cover the same."""
+    raw = drawn_matrix(n, number).raw
+    coarse = np.select([raw < 0.4, raw < 0.8], [0.0, 0.3], 0.6)
+    np.fill_diagonal(coarse, 1)
+    return OverlapMatrix(tuple("abcdefgh"[:n]), coarse)
+
+
+@pytest.mark.parametrize("limit", [None, 0.5])
+def test_the_best_sets_are_all_the_best_sets(limit) -> None:
+    """Against trying every set; the first by name is chosen."""
+    several = 0
+    for n, number in CASES:
+        matrix = tied_matrix(n, number)
+        for size in range(1, n):
+            sets = possible(matrix, size, limit)
+            if not sets:
+                continue
+            best = best_coverage(matrix, sets)
+            expected = tuple(
+                tuple(matrix.names[i] for i in one)
+                for one in sets
+                if best_coverage(matrix, [one]) > best - 1e-9
+            )
+            choice = choose_exact(matrix, size, limit)
+            assert (choice.best_sets, choice.all_listed) == (expected, True)
+            assert (choice.names, choice.possible) == (expected[0], choice.scores.coverage)
+            several += len(expected) > 1
+    assert several > 10
+
+
+def test_the_order_of_the_candidates_changes_nothing() -> None:
+    for number, order in enumerate(list(permutations(range(7)))[1::1200]):
+        matrix = replace(tied_matrix(7, number % 3), undefined={"z": "no gain"})
+        turned = OverlapMatrix(
+            tuple(matrix.names[i] for i in order),
+            matrix.raw[np.ix_(order, order)],
+            matrix.undefined,
+        )
+        for size, limit in ((2, None), (3, 0.5), (4, None)):
+            assert choose_greedy(turned, size, limit) == choose_greedy(matrix, size, limit)
+            for one in possible(matrix, size, limit)[:1]:
+                assert choose_exact(turned, size, limit) == choose_exact(matrix, size, limit)
+                names = [matrix.names[i] for i in one]
+                assert score_design(turned, names[::-1]) == score_design(matrix, names)
+        labels = [0, 0, 1, 1, 0, 1, 2]
+        assert [
+            design.names for design in n_by_k(turned, [labels[i] for i in order], 2, 1, 20)
+        ] == [design.names for design in n_by_k(matrix, labels, 2, 1, 20)]
+
+
+def test_of_very_many_best_sets_the_first_by_name_is_chosen() -> None:
+    # Nothing overlaps: every set of four of twelve is as good, 495 of them.
+    names = tuple("lkjihgfedcba")
+    choice = choose_exact(OverlapMatrix(names, np.eye(12)), 4)
+    assert choice.names == choice.best_sets[0] == tuple("abcd")
+    assert (len(choice.best_sets), choice.all_listed) == (MOST_BEST_SETS, False)
+    assert len(set(choice.best_sets)) == MOST_BEST_SETS
+    assert choice.tie_notes[0].startswith("100 or more sets cover the same")
+    # 3 of them are as many as there are.
+    assert choose_exact(OverlapMatrix(names[:3], np.eye(3)), 2).all_listed
+
+
+def test_sets_that_are_a_little_worse_are_no_ties() -> None:
+    # Sums of b and of the others differ by 10⁻⁵: less than anyone cares, more than rounding.
+    raw = np.eye(3)
+    raw[0, 1] = raw[1, 0] = 0.3
+    raw[1, 2] = raw[2, 1] = 1e-5
+    assert choose_exact(OverlapMatrix(tuple("abc"), raw), 1).best_sets == (("b",),)
+
+
+def hard_matrix(n: int) -> OverlapMatrix:
+    """Uniform overlaps of many candidates: its best set takes the solver very long."""
+    ((words, _),) = image_words([key_of("hard", 0)], range(n * n))
+    raw = np.triu(unit_interval(words).double().numpy().reshape(n, n), 1)
+    return OverlapMatrix(tuple(f"c{i:03}" for i in range(n)), raw + raw.T + np.eye(n))
+
+
+def test_a_time_limit_leaves_the_best_set_found_and_a_bound() -> None:
+    searches: list[Search] = []
+    matrix = hard_matrix(150)
+    choice = choose_exact(matrix, 12, time_limit_s=2, on_search=searches.append)
+    assert (len(choice.names), choice.proven, choice.all_listed) == (12, False, False)
+    assert choice.possible is not None
+    assert choose_greedy(matrix, 12).scores.coverage <= choice.scores.coverage < choice.possible
+    assert choice.possible <= 1
+    assert searches
+    assert all(0 <= one.possible <= 1 for one in searches)
+    assert "is not proven" in choice.tie_notes[0]
+    assert f"at most {choice.possible:.3f} is possible" in choice.tie_notes[0]
+    with pytest.raises(InputError, match="time limit: is 0"):
+        choose_exact(star(0.5), 2, time_limit_s=0)
+
+
+def test_an_interrupt_ends_a_long_search() -> None:
+    """In a program of its own, which says when the search runs."""
+    code = """
+from test_design_choose import choose_exact, hard_matrix
+choose_exact(hard_matrix(150), 12, on_search=lambda search: print("searching", flush=True))
+"""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == b"searching\n"
+        program.send_signal(signal.SIGINT)
+        begun = time.monotonic()
+        _, errors = program.communicate(timeout=60)
+    assert time.monotonic() - begun < 20
+    assert b"KeyboardInterrupt" in errors
+    assert program.returncode in (-signal.SIGINT, 1)
+
+
 # Greedy, by hand
 
 
@@ -159,7 +287,7 @@ def test_greedy_takes_the_largest_gain_each_time() -> None:
     )
 
 
-def test_ties_go_to_the_first_whatever_the_rounding() -> None:
+def test_ties_go_to_the_first_by_name_whatever_the_rounding() -> None:
     # Rows 0 and 1 sum to 1 + .9, row 2 to 1 + .3 + .3 + .3, the others to less.
     raw = np.eye(6)
     raw[0, 1] = 0.9
@@ -168,9 +296,10 @@ def test_ties_go_to_the_first_whatever_the_rounding() -> None:
     rounding_decides = 0
     for order in permutations(range(6)):
         matrix = OverlapMatrix(tuple(f"n{i}" for i in order), raw[np.ix_(order, order)])
-        first = next(i for i in order if i <= 2)
-        assert choose_greedy(matrix, 1).names == (f"n{first}",)
-        rounding_decides += order[int(matrix.shares.mean(axis=1).argmax())] != first
+        assert choose_greedy(matrix, 1).names == ("n0",)
+        if order[:3] in ((2, 1, 0), (1, 2, 5)):
+            assert choose_exact(matrix, 1).best_sets == (("n0",), ("n1",), ("n2",))
+        rounding_decides += order[int(matrix.shares.mean(axis=1).argmax())] != 0
     assert rounding_decides > 100
 
 
@@ -226,13 +355,13 @@ REGISTERED = OverlapMatrix(
 
 def test_a_choice_becomes_a_benchmark_file(tmp_path) -> None:
     choice = choose_exact(REGISTERED, 2, 0.3)
-    assert choice.names == ("rain", "hue")  # coverage (1 + .5 + 1) / 3
+    assert choice.names == ("hue", "rain")  # coverage (1 + .5 + 1) / 3
     benchmark = benchmark_of(choice, REGISTERED, "mine")
     write_benchmark(benchmark, tmp_path / "mine.toml")
     loaded = load_benchmark(tmp_path / "mine.toml")
     assert loaded == benchmark
     assert isinstance(loaded, Benchmark)
-    assert (loaded.name, loaded.corruptions, loaded.levels) == ("mine", ("rain", "hue"), None)
+    assert (loaded.name, loaded.corruptions, loaded.levels) == ("mine", ("hue", "rain"), None)
     assert loaded.source == (
         "Designed by noctule from overlap.csv: 2 corruptions, every overlap below 0.3, exact "
         "method; coverage 0.833 of 3 candidates. Left out, their overlap is not defined: blur "

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -52,6 +53,42 @@ def test_infinite_overlap_is_cut_off() -> None:
     # As conflicts +∞ is one and −∞ is none: under .1 only a and b may go together.
     result = stability(with_replicates(raw(-INF, INF, 0.2)), 2, 0.1)
     assert result.share == {"a": 1.0, "b": 1.0, "c": 0.0}
+
+
+def test_best_sets_of_equal_coverage_count_alike() -> None:
+    # a and b overlap, c and d do; of each pair one is as good as the other, whatever the file.
+    pairs = np.array([[1.0, 0.5, 0, 0], [0.5, 1, 0, 0], [0, 0, 1, 0.4], [0, 0, 0.4, 1]])
+    # Here d is better than c by a hair that is not rounding: (2.5 + .4) and .401.
+    other = pairs.copy()
+    other[1, 3] = other[3, 1] = 0.001
+    for order in permutations(range(4)):
+        names = tuple("abcd"[i] for i in order)
+        turned = np.stack([one[np.ix_(order, order)] for one in (pairs, other)])
+        matrix = OverlapMatrix(names, pairs, replicates=turned)
+        first = stability(matrix, 2, resamples=1)
+        assert first.share == {"a": 0.5, "b": 0.5, "c": 0.5, "d": 0.5}
+        assert first.tied == 1
+        # The second: only b or d adds .001, and only if the other is not chosen: ad and bc.
+        both = stability(matrix, 2)
+        assert both.share == {"a": 0.5, "b": 0.5, "c": 0.5, "d": 0.5}
+        assert both.tied == 1
+        assert both.notes == [
+            "On 100 % of the resamples several sets are best; each of them counts alike."
+        ]
+
+
+def test_candidates_that_nothing_tells_apart_share_alike_even_of_very_many_sets() -> None:
+    # All 1,287 sets of five of thirteen are best; not all of them are listed.
+    names = tuple("abcdefghijklm")
+    result = stability(OverlapMatrix(names, np.eye(13), replicates=np.eye(13)[None]), 5)
+    assert list(result.share.values()) == pytest.approx([5 / 13] * 13)
+
+
+def test_a_time_limit_leaves_the_resamples_done() -> None:
+    matrix = with_replicates(*[raw(0.3, 0.0, 0.4)] * 50_000)
+    result = stability(matrix, 1, resamples=50_000, time_limit_s=1)
+    assert 0 < result.resamples < result.asked == 50_000
+    assert result.notes == [f"The time limit ended it after {result.resamples} of 50000."]
 
 
 def test_infeasible_resamples_are_counted_apart() -> None:

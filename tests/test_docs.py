@@ -49,6 +49,12 @@ def test_the_design_of_the_worked_study_is_that_of_its_matrix() -> None:
     text = " ".join(PAGE.split())
     listed = ", ".join(f"`{name}`" for name in choice.names[:-1])
     assert f"takes {listed} and `{choice.names[-1]}`" in text
+    assert len(choice.best_sets) == 4
+    assert "It is one of 4 best sets" in text
+    twins = {"backlight": "brightness", "color_distortion": "hue"}
+    others = [set(choice.names) - {a} | {b} for a, b in twins.items()]
+    others += [set(choice.names) - set(twins) | set(twins.values())]
+    assert {frozenset(one) for one in others} == {frozenset(s) for s in choice.best_sets[1:]}
     scores = choice.scores
     assert scores.redundancy is not None
     assert (

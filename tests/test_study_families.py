@@ -281,14 +281,14 @@ def test_seriation_of_few_and_of_ties() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_order_of_candidates_does_not_matter(method: Method) -> None:
-    for seed in SEEDS:
+    for seed in SEEDS[:3]:
         # Ties included: the identity has nothing else.
         for matrix in (
-            random_matrix(seed, 16, -0.5, 1.5),
+            random_matrix(seed, 9, -0.5, 1.5),
             blurred(seed),
-            matrix_of(np.eye(16)),
+            matrix_of(np.eye(8)),
         ):
-            order = np.argsort(uniforms(seed + 100, 16)).tolist()
+            order = np.argsort(uniforms(seed + 100, len(matrix.names))).tolist()
             other = turned(matrix, order)
             first, second = method(matrix), method(other)
             assert groups(first.labels, matrix.names) == groups(second.labels, other.names)
@@ -300,21 +300,34 @@ def test_the_order_of_candidates_does_not_matter(method: Method) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_labels_are_numbered_by_first_appearance(method: Method) -> None:
-    for seed in SEEDS:
+    for seed in SEEDS[:3]:
         labels = method(turned(blurred(seed), range(15, -1, -1))).labels
         firsts = list(dict.fromkeys(labels))
         assert firsts == list(range(len(firsts)))
 
 
 def test_families_are_the_same_every_time_and_on_any_number_of_threads() -> None:
-    for seed in range(3):
+    for seed in range(2):
         matrix = blurred(seed)
         first = kmeans_families(matrix)
-        for threads in (1, 2, 4):
+        for threads in (1, 4):
             with threadpool_limits(threads):
                 assert kmeans_families(matrix) == first
 
 
-def test_the_seed_is_that_of_the_starts() -> None:
-    matrix = blurred(1)
-    assert len({kmeans_families(matrix, seed=seed).labels for seed in SEEDS}) > 1
+def test_the_starts_are_as_published_and_depend_on_the_seed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A hundred starts of at most a thousand iterations each (arXiv 2107.12052)."""
+    asked: list[dict[str, int]] = []
+
+    def recorded(k: int, **options: int) -> KMeans:
+        asked.append(options)
+        return KMeans(k, **options)
+
+    monkeypatch.setattr("noctule.study.families.KMeans", recorded)
+    for seed in (0, 0, 1):
+        kmeans_families(block_matrix([0, 0, 1, 1], 0, 0.05), seed=seed)
+    assert [(one["n_init"], one["max_iter"]) for one in asked] == [(100, 1000)] * 3
+    first, again, other = (one["random_state"] for one in asked)
+    assert first == again != other

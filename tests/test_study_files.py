@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import re
 from dataclasses import replace
@@ -12,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from noctule.errors import OutputError
 from noctule.metrics import Estimate
 from noctule.report.study_files import pairs_of, summary, write_study_files
+from noctule.report.terminal import terminal_text
 from noctule.study.accuracy import AccuracyRow
 from noctule.study.families import Families
 from noctule.study.matrix import OverlapMatrix, read_matrix
@@ -234,9 +233,7 @@ def test_what_cannot_be_written_is_an_output_error(tmp_path: Path) -> None:
 
 
 def printed(matrix: OverlapMatrix, families: Families) -> str:
-    console = Console(width=100, file=io.StringIO(), record=True)
-    console.print(*summary(matrix, families), sep="\n")
-    return console.export_text()
+    return terminal_text(summary(matrix, families), 100)
 
 
 def test_the_summary_tells_families_and_the_pairs_at_odds_with_them() -> None:
@@ -264,7 +261,7 @@ def test_the_summary_shows_the_few_weakest_and_strongest() -> None:
     raw[7, :7] = raw[:7, 7] = np.arange(7) / 10
     matrix = OverlapMatrix(tuple("abcdefgh"), raw)
     text = printed(matrix, Families((0,) * 7 + (1,), None))
-    found = re.findall(r"^\s+([a-h])\s+([a-h])\s+(\d\.\d\d)", text, flags=re.MULTILINE)
+    found = re.findall(r"^([a-h])\s+([a-h])\s+(\d\.\d\d)", text, flags=re.MULTILINE)
     assert [float(score) for *_, score in found[:5]] == [0.05, 0.1, 0.15, 0.15, 0.2]
     assert [(a + b, float(score)) for a, b, score in found[5:]] == [
         ("gh", 0.6), ("fh", 0.5), ("eh", 0.4), ("dh", 0.3), ("ch", 0.2)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from noctule.cli.app import app
+from noctule.cli.echo import echo
 from noctule.cli.evaluate import FormatOption, ReferenceOption
-
-if TYPE_CHECKING:
-    from noctule.report.text_tables import TextTable
 
 EXIT_WORSE = 1
 
@@ -62,24 +60,10 @@ def compare(
     )
     reasons = [] if fail_if_worse is None else reasons_it_is_worse(found, fail_if_worse)
     if format == "table":
-        _print(comparison_table(found))
+        echo(comparison_table(found))
     else:
         typer.echo(render_comparison(found, format), nl=False)
     for reason in reasons:
         typer.echo(f"noctule: {run_b} is worse than {run_a}: {reason}", err=True)
     if reasons:
         raise typer.Exit(EXIT_WORSE)
-
-
-def _print(table: TextTable) -> None:
-    from dataclasses import replace
-
-    from rich.console import Console
-
-    from noctule.report.text_tables import rich_table
-
-    console = Console(highlight=False)
-    # Apart from the table, whose width its own notes would be broken to.
-    console.print(rich_table(replace(table, notes=())))
-    for note in table.notes:
-        console.print(note, markup=False)

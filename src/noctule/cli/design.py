@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
-from noctule.cli.app import app
+from noctule.cli.app import EXIT_INTERRUPTED, app
+from noctule.cli.echo import echo
 from noctule.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from noctule.benchmarks import Benchmark
     from noctule.design import Choice, DesignScores
+    from noctule.report.terminal import Part
     from noctule.study.matrix import OverlapMatrix
 
 DEFAULT_COMMAND = "choose"
@@ -62,23 +64,38 @@ def choose(
         typer.Option(min=0, help="Bootstrap resamples to repeat the choice on; 0 for none."),
     ] = 200,
     seed: Annotated[int, typer.Option(help="Of the bootstrap, for a study folder.")] = 0,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Most time for the exact choice, and for the resamples; then the best set "
+            "found so far is taken. By default no limit.",
+        ),
+    ] = None,
 ) -> None:
     """Choose the corruptions that cover most candidates; what `noctule design MATRIX` does."""
-    from noctule.design import benchmark_of, choose_exact, choose_greedy
+    from noctule.design import benchmark_of, choose_greedy
     from noctule.design.benchmark import limit_text
+    from noctule.design.exact import check_time_limit
+    from noctule.report.text_tables import text_table
 
+    check_time_limit(time_limit)
     if out is not None:
         _check_toml(out)
     overlap = _read(matrix, seed)
     greedy = choose_greedy(overlap, size, max_overlap)
-    exact = choose_exact(overlap, size, max_overlap)
+    exact = _exact(overlap, size, max_overlap, time_limit)
     choice = exact if method == "exact" else greedy
     title = f"{size} of {len(overlap.names)} candidates, {limit_text(max_overlap)}"
-    _print_table(title, ["", "exact", "greedy"], _side_by_side(exact, greedy))
-    _print_notes(one.note for one in (exact, greedy))
-    _print_covers(choice)
-    _print_stability(overlap, choice, resamples)
-    _print_undefined(overlap)
+    echo(
+        text_table(title, ["", "exact", "greedy"], _side_by_side(exact, greedy)),
+        *(f"{one.method}: {', '.join(one.names)}" for one in (exact, greedy)),
+        *(one.note for one in (exact, greedy) if one.note),
+        *exact.tie_notes,
+        *_covers(choice),
+        *_stability(overlap, choice, resamples, time_limit),
+        *_undefined(overlap),
+    )
     if out is not None:
         _write(benchmark_of(choice, overlap, out.stem), out)
         typer.echo(f"{out}: evaluate it with noctule evaluate MODEL DATA --benchmark {out}")
@@ -94,26 +111,28 @@ def score(
     """Say how far a benchmark covers the candidates, and which ones count more than others."""
     from noctule.benchmarks import load_benchmark
     from noctule.design import score_design
+    from noctule.report.text_tables import text_table
 
     spec, overlap = load_benchmark(benchmark), _read(matrix)
     names = _within(spec, overlap)
     scores = score_design(overlap, names)
     how_many = f"{len(names)} of its {len(spec.corruptions)} corruptions"
     title = f"{spec.title}: {how_many} among {len(overlap.names)} candidates"
-    _print_table(title, ["", ""], _numbers(scores))
     weights = {name: len(overlap.names) * share for name, share in scores.emphasis.items()}
     rows = []
-    for name in sorted(weights, key=weights.__getitem__, reverse=True):
+    for name in sorted(weights, key=lambda name: (-weights[name], name)):
         by, share = scores.covered_by[name]
         rows.append([name, f"{weights[name]:.2f}", f"{share:.2f}", by or UNDEFINED])
-    _print_table(
-        "Weight of each candidate", ["candidate", "weight", "covered", "best by"], rows
-    )
     notes = ["Weight 1 is what each candidate has if all count alike."]
     if left_out := [name for name in spec.corruptions if name not in names]:
         notes.append(f"Left out, their overlap is not defined: {', '.join(left_out)}.")
-    _print_notes(notes)
-    _print_undefined(overlap)
+    header = ["candidate", "weight", "covered", "best by"]
+    echo(
+        text_table(title, ["", ""], _numbers(scores)),
+        text_table("Weight of each candidate", header, rows),
+        *notes,
+        *_undefined(overlap),
+    )
 
 
 @design.command(name="n-by-k")
@@ -130,6 +149,7 @@ def n_by_k(
     """Make benchmarks of N families with K corruptions each."""
     from noctule.design import benchmark_of
     from noctule.design import n_by_k as benchmarks_of_families
+    from noctule.report.text_tables import text_table
     from noctule.study.families import family_letter, kmeans_families
 
     overlap = _read(matrix)
@@ -138,17 +158,19 @@ def n_by_k(
     members: dict[str, list[str]] = {}
     for name, label in zip(overlap.names, labels, strict=True):
         members.setdefault(family_letter(label), []).append(name)
-    rows = [[letter, ", ".join(names)] for letter, names in sorted(members.items())]
-    _print_table("Families", ["family", "candidates"], rows)
+    rows = [[letter, ", ".join(names)] for letter, names in members.items()]
+    table = text_table("Families", ["family", "candidates"], rows)
     rows = [
         [str(number), *_short(one.scores), ", ".join(one.names)]
         for number, one in enumerate(designs, start=1)
     ]
     header = ["", "coverage", "redundancy", "balance", "corruptions"]
-    _print_table(f"{families} families with {per_family} corruptions each", header, rows)
-    if len(designs) < count:
-        _print_notes([f"There are no more than these {len(designs)}."])
-    _print_undefined(overlap)
+    echo(
+        table,
+        text_table(f"{families} families with {per_family} corruptions each", header, rows),
+        *([f"There are no more than these {len(designs)}."] if len(designs) < count else []),
+        *_undefined(overlap),
+    )
     if out is not None:
         for number, one in enumerate(designs, start=1):
             name = f"{families}-by-{per_family}-{number:03d}"
@@ -205,10 +227,30 @@ def _write(benchmark: Benchmark, path: Path) -> None:
     write_benchmark(benchmark, path)
 
 
+def _exact(
+    overlap: OverlapMatrix, size: int, max_overlap: float | None, time_limit_s: float | None
+) -> Choice:
+    from noctule.design import choose_exact
+    from noctule.report.progress import status_line
+
+    try:
+        with status_line("searching for the best set") as report:
+            return choose_exact(
+                overlap,
+                size,
+                max_overlap,
+                time_limit_s=time_limit_s,
+                on_search=lambda search: report(str(search)),
+            )
+    except KeyboardInterrupt as error:
+        typer.echo("noctule: stopped before the best set was proven. With --time-limit the "
+                   "best set found in time is shown.", err=True)  # fmt: skip
+        raise typer.Exit(EXIT_INTERRUPTED) from error
+
+
 def _side_by_side(exact: Choice, greedy: Choice) -> list[list[str]]:
     numbers = zip(_numbers(exact.scores), _numbers(greedy.scores), strict=True)
-    rows = [[name, one, other] for (name, one), (_, other) in numbers]
-    return [*rows, ["corruptions", "\n".join(exact.names), "\n".join(greedy.names)]]
+    return [[name, one, other] for (name, one), (_, other) in numbers]
 
 
 def _numbers(scores: DesignScores) -> list[tuple[str, str]]:
@@ -223,8 +265,10 @@ def _short(scores: DesignScores) -> tuple[str, str, str]:
     return f"{scores.coverage:.3f}", redundancy, f"{scores.balance:.3f}"
 
 
-def _print_covers(choice: Choice) -> None:
+def _covers(choice: Choice) -> list[Part]:
     """What each chosen corruption covers better than the others do."""
+    from noctule.report.text_tables import text_table
+
     covers = sorted(choice.scores.covered_by.items(), key=lambda item: -item[1].share)
     rows = []
     for name in choice.names:
@@ -234,15 +278,19 @@ def _print_covers(choice: Choice) -> None:
             if cover.by == name and one != name
         ]
         rows.append([name, ", ".join(others) or UNDEFINED])
-    _print_table(
-        f"What the {choice.method} choice covers", ["corruption", "others it covers best"], rows
-    )
+    header = ["corruption", "others it covers best"]
+    parts: list[Part] = [text_table(f"What the {choice.method} choice covers", header, rows)]
     if bare := [name for name, cover in covers if cover.by is None]:
-        _print_notes([f"Covered by none of them: {', '.join(bare)}."])
+        parts.append(f"Covered by none of them: {', '.join(bare)}.")
+    return parts
 
 
-def _print_stability(overlap: OverlapMatrix, choice: Choice, resamples: int) -> None:
+def _stability(
+    overlap: OverlapMatrix, choice: Choice, resamples: int, time_limit_s: float | None
+) -> list[Part]:
     from noctule.design import stability
+    from noctule.report.progress import progress_bar
+    from noctule.report.text_tables import text_table
 
     if overlap.replicates is None or not resamples:
         why = (
@@ -250,40 +298,29 @@ def _print_stability(overlap: OverlapMatrix, choice: Choice, resamples: int) -> 
             if overlap.replicates is not None
             else f"{overlap.source} holds scores only; give the study folder"
         )
-        _print_notes([f"How often each is chosen on bootstrap resamples is not known: {why}."])
-        return
-    result = stability(overlap, choice.size, choice.max_overlap, resamples=resamples)
+        return [f"How often each is chosen on bootstrap resamples is not known: {why}."]
+    with progress_bar("choosing again on resamples") as advance:
+        result = stability(
+            overlap,
+            choice.size,
+            choice.max_overlap,
+            resamples=resamples,
+            time_limit_s=time_limit_s,
+            on_resample=advance,
+        )
     shares = {name: share for name, share in result.share.items() if share}
     rows = [
         [name, f"{100 * shares[name]:.0f}", "yes" if name in choice.names else "no"]
-        for name in sorted(shares, key=lambda name: -shares[name])
+        for name in sorted(shares, key=lambda name: (-shares[name], name))
     ]
-    _print_table(
-        f"Chosen by the exact method on {result.resamples} bootstrap resamples",
-        ["corruption", "% of resamples", f"in the {choice.method} choice"],
-        rows,
-    )
-    if result.infeasible:
-        share = f"{100 * result.infeasible:.3g} %"
-        _print_notes([f"On {share} of the resamples no such set exists; they are left out."])
+    title = f"Chosen by the exact method on {result.resamples} bootstrap resamples"
+    header = ["corruption", "% of resamples", f"in the {choice.method} choice"]
+    return [text_table(title, header, rows), *result.notes]
 
 
-def _print_undefined(overlap: OverlapMatrix) -> None:
+def _undefined(overlap: OverlapMatrix) -> list[str]:
     reasons: Mapping[str, str] = overlap.undefined
-    if reasons:
-        listed = "; ".join(f"{name} ({reason})" for name, reason in reasons.items())
-        _print_notes([f"Candidates left out, their overlap is not defined: {listed}."])
-
-
-def _print_notes(notes: Iterable[str | None]) -> None:
-    for note in notes:
-        if note is not None:
-            typer.echo(note)
-
-
-def _print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich.console import Console
-
-    from noctule.report.tables import text_table
-
-    Console(highlight=False).print(text_table(title, header, rows))
+    if not reasons:
+        return []
+    listed = "; ".join(f"{name} ({reason})" for name, reason in reasons.items())
+    return [f"Candidates left out, their overlap is not defined: {listed}."]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from noctule.cli.app import EXIT_INTERRUPTED, app
+from noctule.cli.echo import echo
 from noctule.errors import InputError
 from noctule.formulas import FORMULAS
 
@@ -277,11 +278,7 @@ def _print_scores(store: RunStore, format: Format, scores: Any) -> None:
     if store.identity.benchmark.get("mode") == "published":
         title += ", as published"
     if format == "table":
-        from rich.console import Console
-
-        console = Console(highlight=False)
-        console.print(tables.rich_table(tables.score_table(scores, title)))
-        console.print(f"Rows and provenance: {store.folder}", markup=False)
+        echo(tables.score_table(scores, title), f"Rows and provenance: {store.folder}")
     else:
         typer.echo(tables.render(scores, format, title=title), nl=False)
     if skipped := store.unreadable():

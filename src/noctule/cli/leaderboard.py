@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from noctule.cli.app import EXIT_USER_ERROR, app
+from noctule.cli.echo import echo
 from noctule.errors import InputError, shown
 
 EXIT_DOES_NOT_HOLD = 1
@@ -64,10 +65,8 @@ def check(
     `prepare` writes. Exit status: 0 if nothing fails, 1 if a line does not hold, 2 if a folder
     is not a submission or is damaged. Nothing of a submission is executed.
     """
-    from rich.console import Console
-
     from noctule.leaderboard import check_submission
-    from noctule.leaderboard.text import Checked, json_text, markdown_text, tables_of
+    from noctule.leaderboard.text import Checked, json_text, markdown_text, table_of
 
     results = []
     for folder in submissions:
@@ -83,11 +82,9 @@ def check(
     elif format == "markdown":
         typer.echo(markdown_text(results), nl=False)
     else:
-        console = Console(markup=False, highlight=False)
         for one in results:
-            if (table := tables_of(one)) is not None:
-                console.print(table)
-            typer.echo(f"{shown(one.folder)}: {shown(one.verdict)}")
+            verdict = f"{one.folder}: {one.verdict}"
+            echo(verdict) if (table := table_of(one)) is None else echo(table, verdict)
     if any(isinstance(one.found, InputError) for one in results):
         raise typer.Exit(EXIT_USER_ERROR)
     if not all(not isinstance(one.found, InputError) and one.found.holds for one in results):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from noctule.cli.app import app
+from noctule.cli.echo import echo
 from noctule.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -120,14 +121,9 @@ def list_(
     ] = "all",
 ) -> None:
     """List corruptions, benchmarks, studies, datasets and models."""
-    from rich.console import Console
-
     from noctule.report.listings import listings
 
-    console = Console(markup=False, highlight=False)
-    for name, table in listings().items():
-        if what in ("all", name):
-            console.print(table)
+    echo(*(table for name, table in listings().items() if what in ("all", name)))
 
 
 def _preprocessing(model: str | None, size_px: int | None) -> Preprocessing:

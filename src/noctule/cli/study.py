@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from noctule.cli.app import EXIT_INTERRUPTED, app
+from noctule.cli.echo import echo
 from noctule.errors import InputError
 
 if TYPE_CHECKING:
@@ -121,9 +122,7 @@ def resume(
 @study_app.command()
 def status(folder: FolderArgument) -> None:
     """Say how far every network of a study is."""
-    from rich.console import Console
-
-    from noctule.report.tables import text_table
+    from noctule.report.text_tables import text_table
     from noctule.study.folder import StudyFolder
 
     found = StudyFolder.open(folder)
@@ -131,13 +130,11 @@ def status(folder: FolderArgument) -> None:
         (str(one.member), one.state, f"{one.epochs} of {found.study.recipe.epochs}")
         for one in found.status()
     ]
-    Console(markup=False, highlight=False).print(
-        text_table(found.study.title, ("network", "state", "epochs"), rows)
-    )
     missing = len(found.missing())
-    typer.echo(
-        f"{len(rows) - missing} of {len(rows)} networks are trained and measured"
-        + (f"; go on with: noctule study resume {folder}" if missing else ".")
+    done = f"{len(rows) - missing} of {len(rows)} networks are trained and measured"
+    echo(
+        text_table(found.study.title, ("network", "state", "epochs"), rows),
+        f"{done}; go on with: noctule study resume {folder}" if missing else f"{done}.",
     )
 
 
@@ -202,16 +199,14 @@ def _run(
 
 
 def _score(folder: StudyFolder, out: Path | None, **choices: Any) -> None:
-    from rich.console import Console
-
     from noctule.report.study import write_results
 
     results = write_results(folder, out or folder.results, **choices)
-    console = Console(highlight=False)
-    for part in results.summary:
-        console.print(part)
-    console.print(f"Matrix, tables and figures: {out or folder.results}", markup=False)
-    console.print(f"A page of it all: {results.files[-1]}", markup=False)
+    echo(
+        *results.summary,
+        f"Matrix, tables and figures: {out or folder.results}",
+        f"A page of it all: {results.files[-1]}",
+    )
 
 
 def _changed(spec: Study, changes: dict[str, Any]) -> Study:

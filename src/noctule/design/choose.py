@@ -16,6 +16,8 @@ from noctule.study.matrix import OverlapMatrix
 Method = Literal["exact", "greedy"]
 # Gains in coverage that differ by less are the same but for rounding.
 _ROUNDING = 1e-12
+# Sets of equal coverage that are written out for people.
+_TIES_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,18 @@ class Choice:
 
     Attributes:
         method: "exact" or "greedy".
-        names: the corruptions; greedy: in the order they were taken, exact: the matrix's.
+        names: the corruptions; greedy: in the order they were taken, exact: in the alphabet's.
         size: how many were asked for.
         max_overlap: what the overlap score of every pair had to be below; None for no limit.
         scores: of the set; it also says which candidates were left out as undefined.
         note: what a reader has to know about it: greedy got stuck, or a smaller set is better.
+        best_sets: Exact: the sets of the same coverage but for rounding (10⁻⁹), each in
+            alphabetical order and the first by name first, which is the one chosen. No data
+            prefer one to another. Greedy: empty.
+        all_listed: Whether `best_sets` are all there are. False where there are more than
+            `exact.MOST_BEST_SETS`, and where the time limit ended the search.
+        possible: Exact: no set of this size covers more than this, up to the tolerance of the
+            solver; the coverage itself unless the time limit ended the search. Greedy: None.
     """
 
     method: Method
@@ -37,26 +46,74 @@ class Choice:
     max_overlap: float | None
     scores: DesignScores
     note: str | None = None
+    best_sets: tuple[tuple[str, ...], ...] = ()
+    all_listed: bool = True
+    possible: float | None = None
 
     @property
     def complete(self) -> bool:
         """Whether it has the size that was asked for; only greedy may fail to."""
         return len(self.names) == self.size
 
+    @property
+    def proven(self) -> bool:
+        """Whether it is proven that no set of this size covers more."""
+        return self.possible is not None and self.possible <= self.scores.coverage
+
+    @property
+    def tie_notes(self) -> list[str]:
+        r"""How far the choice is the data's: the bound if unproven, and the other best sets.
+
+        >>> from noctule.design import choose_exact
+        >>> matrix = OverlapMatrix(("a", "b", "c"), np.eye(3))
+        >>> print("\n".join(choose_exact(matrix, 2).tie_notes))
+        3 sets cover the same; nothing in the matrix prefers one, the first by name is taken.
+          a, b
+          a, c
+          b, c
+        """
+        notes = []
+        if self.possible is not None and not self.proven:
+            gap = 100 * (self.possible / self.scores.coverage - 1)
+            notes.append(
+                f"The time limit ended the search: coverage {self.scores.coverage:.3f} is "
+                f"found, and at most {self.possible:.3f} is possible ({gap:.2g} % more). That "
+                "this set is the best is not proven, and sets as good were not searched for."
+            )
+        elif self.best_sets[1:] == () and not self.all_listed:
+            notes.append("The time limit ended the search for sets as good.")
+        if len(self.best_sets) < 2:
+            return notes
+        common = [n for n in self.best_sets[0] if all(n in one for one in self.best_sets)]
+        or_more = "" if self.all_listed else " or more"
+        notes.append(
+            f"{len(self.best_sets)}{or_more} sets cover the same; nothing in the matrix "
+            "prefers one, the first by name is taken."
+        )
+        if common:
+            notes.append(f"In all of them: {', '.join(common)}. Beside these, one of:")
+        shown = self.best_sets[:_TIES_SHOWN]
+        notes += [f"  {', '.join(n for n in one if n not in common)}" for one in shown]
+        if more := len(self.best_sets) - len(shown):
+            notes.append(f"  and {more} more")
+        return notes
+
 
 def choose_greedy(matrix: OverlapMatrix, size: int, max_overlap: float | None = None) -> Choice:
     """Take, again and again, the candidate that adds most to the coverage.
 
     Only candidates whose overlap score with every corruption already taken is below
-    `max_overlap` come into question. Of several that add the same, the first in the matrix is
-    taken. Without a limit the coverage is at least 1 − 1/e of the best (Nemhauser, Wolsey &
-    Fisher 1978); with one, greedy may end at a poor set, or get stuck before the size is
-    reached: then the choice is not `complete`, and its note says where.
+    `max_overlap` come into question. Of several that add the same, the first by name is
+    taken, so the order of the candidates changes nothing. Without a limit the coverage is at
+    least 1 − 1/e of the best (Nemhauser, Wolsey & Fisher 1978); with one, greedy may end at a
+    poor set, or get stuck before the size is reached: then the choice is not `complete`, and
+    its note says where.
 
     Raises:
         InputError: a size that is not 1 to the number of candidates, a limit not above 0.
     """
     check_request(matrix, size, max_overlap)
+    matrix = matrix.by_name()
     conflicts = conflicts_of(matrix, max_overlap)
     shares = matrix.shares
     covered = np.zeros(len(matrix.names))

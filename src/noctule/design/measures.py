@@ -2,7 +2,8 @@
 
 These measures are noctule's own. B is the set, C the candidates whose overlap is defined, and
 Ō = min(overlap score, 1), `OverlapMatrix.shares`. Candidates in `OverlapMatrix.undefined` are
-not in C and cannot be in B.
+not in C and cannot be in B. Sums are rounded once (`math.fsum`), so neither the order of the
+candidates nor that of the set changes anything.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Cover(NamedTuple):
 
     Attributes:
         by: the corruption of the set that overlaps it most, itself if it is in the set, the
-            first of several alike; None if none overlaps it.
+            first by name of several alike; None if none overlaps it.
         share: Ō of the two, in [0, 1].
     """
 
@@ -68,7 +69,8 @@ def coverage(matrix: OverlapMatrix, names: Sequence[str]) -> float:
     >>> coverage(m, ["a"]), coverage(m, ["a", "b"])
     (0.75, 1.0)
     """
-    return float(matrix.shares[positions(matrix, names)].max(axis=0).mean())
+    shares = matrix.shares[positions(matrix, names)].max(axis=0)
+    return math.fsum(shares) / len(shares)
 
 
 def redundancy(matrix: OverlapMatrix, names: Sequence[str]) -> float | None:
@@ -82,7 +84,7 @@ def redundancy(matrix: OverlapMatrix, names: Sequence[str]) -> float | None:
     (0.5, None)
     """
     pairs = _pairs(matrix.shares, positions(matrix, names))
-    return float(pairs.mean()) if len(pairs) else None
+    return math.fsum(pairs) / len(pairs) if len(pairs) else None
 
 
 def emphasis(matrix: OverlapMatrix, names: Sequence[str]) -> NDArray[np.float64]:
@@ -98,8 +100,9 @@ def emphasis(matrix: OverlapMatrix, names: Sequence[str]) -> NDArray[np.float64]
     >>> emphasis(m, ["a"]).tolist()
     [0.8, 0.2]
     """
-    sums = matrix.shares[positions(matrix, names)].sum(axis=0)
-    weights: NDArray[np.float64] = sums / sums.sum()
+    columns = matrix.shares[positions(matrix, names)].T
+    sums = np.array([math.fsum(column) for column in columns])
+    weights: NDArray[np.float64] = sums / math.fsum(sums)
     return weights
 
 
@@ -117,7 +120,7 @@ def balance(matrix: OverlapMatrix, names: Sequence[str]) -> float:
     """
     weights = emphasis(matrix, names)
     some = weights[weights > 0]  # w · log w goes to 0 with w
-    return math.exp(-float(some @ np.log(some))) / len(weights)
+    return math.exp(-math.fsum(some * np.log(some))) / len(weights)
 
 
 def score_design(matrix: OverlapMatrix, names: Sequence[str]) -> DesignScores:
@@ -173,7 +176,8 @@ def _cover(matrix: OverlapMatrix, chosen: Sequence[int], candidate: int) -> Cove
     if candidate in chosen:  # another may cover it fully as well
         return Cover(matrix.names[candidate], 1.0)
     shares = matrix.shares[chosen, candidate]
-    best = int(shares.argmax())
-    if shares[best] == 0:
+    largest = float(shares.max())
+    if largest == 0:
         return Cover(None, 0.0)
-    return Cover(matrix.names[chosen[best]], float(shares[best]))
+    alike = [b for b, share in zip(chosen, shares, strict=True) if share == largest]
+    return Cover(min(matrix.names[b] for b in alike), largest)

@@ -17,7 +17,8 @@ _GROUP = 64
 
 Names = tuple[str, ...]
 Members = dict[int, Names]
-"""The candidates of each family, in the matrix's order, by its label, ascending."""
+"""The candidates of each family, in alphabetical order, by its label; the family whose first
+name comes first in the alphabet is the first."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class FamilyDesign:
     """A benchmark of some families with the same number of corruptions each.
 
     Attributes:
-        families: labels of the families, ascending.
-        names: the corruptions, family by family.
+        families: labels of the families, in the order of their first names.
+        names: the corruptions, family by family, in alphabetical order within each.
         scores: of the set.
     """
 
@@ -43,10 +44,10 @@ def n_by_k(
     As in Laugros, Caplier & Ospici 2021, "Using Synthetic Corruptions to Measure Robustness to
     Natural Distribution Shifts": n families are chosen among those with at least k members,
     then k members of each. If there are no more than `count` such benchmarks, they are all
-    given, by family and then in the matrix's order. Otherwise they are drawn until `count`
+    given, by family and then by name. Otherwise they are drawn until `count`
     different ones have come up: every n families alike likely, and every k members of each.
     Those for a smaller count are the first of those for a larger one. Neither the order of the
-    candidates nor the numbering of the families changes which are drawn.
+    candidates nor the numbering of the families changes anything.
 
     Args:
         matrix: the candidates and their overlap.
@@ -87,11 +88,9 @@ def _large_families(
             f"{len(labels)} family labels for {len(matrix.names)} candidates", where="labels"
         )
     families: dict[int, list[str]] = {}
-    for name, label in zip(matrix.names, labels, strict=True):
+    for name, label in sorted(zip(matrix.names, labels, strict=True)):
         families.setdefault(int(label), []).append(name)
-    large = {
-        label: tuple(family) for label, family in sorted(families.items()) if len(family) >= k
-    }
+    large = {label: tuple(family) for label, family in families.items() if len(family) >= k}
     if len(large) < n:
         sizes = sorted((len(family) for family in families.values()), reverse=True)
         raise InputError(

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from noctule.errors import InputError
 from noctule.leaderboard.checks import CheckResult
 from noctule.leaderboard.lines import Line
-from noctule.report.text_tables import text_table
+from noctule.report.text_tables import TextTable, text_table
 from noctule.report.web.text import shown
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 MARKS = {"holds": "✓", "does not hold": "✗", "cannot be verified": "?"}
 
@@ -39,12 +36,12 @@ class Checked(NamedTuple):
         return "All lines hold."
 
 
-def tables_of(checked: Checked) -> RenderableType | None:
+def table_of(checked: Checked) -> TextTable | None:
     """For the terminal; None if nothing could be checked."""
     if isinstance(checked.found, InputError):
         return None
     rows = [(MARKS[one.state], *_cells(one)) for one in checked.found.lines]
-    return text_table(shown(checked.folder), ("", "what", "", "values"), rows)
+    return text_table(checked.folder, ("", "what", "", "values"), rows)
 
 
 def json_text(results: Sequence[Checked]) -> str:
@@ -69,7 +66,7 @@ def markdown_text(results: Sequence[Checked]) -> str:
 
 
 def _cells(line: Line) -> tuple[str, str, str]:
-    return line.name, line.state, shown(line.detail).replace("\n", " ")
+    return line.name, line.state, line.detail
 
 
 def _record(checked: Checked) -> dict[str, Any]:

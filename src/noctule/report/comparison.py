@@ -58,8 +58,14 @@ def comparison_table(comparison: Comparison) -> TextTable:
     rows += [_mean_row(mean, digits) for mean in means]
     one, other = comparison.model_b, comparison.model_a
     title = f"{one} (B) against {other} (A) on {comparison.dataset}, {comparison.benchmark}"
-    notes = (verdict(comparison), *_notes(comparison))
-    return TextTable(title, header, tuple(rows), notes, summary_rows=len(means))
+    return TextTable(
+        title,
+        header,
+        tuple(rows),
+        tuple(_notes(comparison)),
+        summary_rows=len(means),
+        lines=(verdict(comparison),),
+    )
 
 
 def verdict(comparison: Comparison) -> str:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from noctule.benchmarks import benchmark_names, load_benchmark
 from noctule.corruptions import CORRUPTIONS
 from noctule.corruptions.draws import Field
 from noctule.data import dataset_forms
 from noctule.models import model_forms
-from noctule.report.tables import text_table
+from noctule.report.text_tables import TextTable, text_table
 from noctule.study.spec import load_study, study_names
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
-
-def listings() -> dict[str, RenderableType]:
+def listings() -> dict[str, TextTable]:
     """Every listing by its name."""
     return {
         "corruptions": text_table(

@@ -1,9 +1,11 @@
-"""Progress bars for the terminal."""
+"""Progress for people, on stderr: bars at a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import IO
 
 from rich.console import Console
 from rich.progress import (
@@ -15,14 +17,26 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from noctule.errors import shown
+
+# Off a terminal: no line within the first of these of the last; one after a tenth of the work,
+# or after the second of these if the tenth takes longer.
+_LEAST_S, _MOST_S = 30.0, 600.0
+_STEP = 0.1
+
 
 @contextmanager
 def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Show images done, rate and time left on stderr.
+    """Show how much of one kind of work is done, with rate and time left.
 
-    Yields what is to be called with (images done, images in all).
+    Yields what is to be called with (number done, number in all).
     """
-    with _bars() as bars:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        lines = _Lines(console.file)
+        yield lambda done, total: lines.update(description, done, total)
+        return
+    with _bars(console) as bars:
         task = bars.add_task(description, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
@@ -31,14 +45,27 @@ def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
 def study_progress(
     work: Mapping[str, tuple[int, int]],
 ) -> Iterator[Callable[[tuple[str, int]], None]]:
-    """Show a bar on stderr for each kind of work, with rate and time left.
+    """Show how much of each kind of work is done, with rate and time left.
 
     Args:
         work: (done, all) of each kind.
 
     Yields what is to be called with (kind, how many more are done).
     """
-    with _bars() as bars:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        lines, done = _Lines(console.file), {kind: first for kind, (first, _) in work.items()}
+        for kind, (first, total) in work.items():
+            lines.update(kind, first, total)
+
+        def advance(step: tuple[str, int]) -> None:
+            kind, more = step
+            done[kind] += more
+            lines.update(kind, done[kind], work[kind][1])
+
+        yield advance
+        return
+    with _bars(console) as bars:
         tasks = {
             kind: bars.add_task(kind, completed=done, total=total)
             for kind, (done, total) in work.items()
@@ -46,7 +73,70 @@ def study_progress(
         yield lambda advance: bars.advance(tasks[advance[0]], advance[1])
 
 
-def _bars() -> Progress:
+@contextmanager
+def status_line(description: str) -> Iterator[Callable[[str], None]]:
+    """Show the state of work whose end is not known.
+
+    Yields what is to be called with the state in words.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        last = time.monotonic()
+
+        def report(text: str) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _LEAST_S:
+                last = time.monotonic()
+                _write(console.file, f"{description}: {text}")
+
+        yield report
+        return
+    columns = (TextColumn("{task.description}", markup=False),)
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(description, total=None)
+        yield lambda text: progress.update(task, description=f"{description}: {text}")
+
+
+class _Lines:
+    """A line on each kind of work, not often."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self._last: dict[str, tuple[float, int]] = {}
+
+    def update(self, kind: str, done: int, total: int) -> None:
+        """Write a line if there is enough new to say since the last one, or since the start."""
+        now = time.monotonic()
+        then, before = self._last.setdefault(kind, (now, done))
+        long, much = now - then, (done - before) / max(total, 1)
+        if done == before or long < _LEAST_S or (much < _STEP and long < _MOST_S):
+            return
+        self._last[kind] = (now, done)
+        left_s = (total - done) * long / (done - before)
+        left = f", about {_duration(left_s)} left" if done < total else ""
+        _write(
+            self._file,
+            f"{kind}: {done:,} of {total:,} ({100 * done / max(total, 1):.0f} %){left}",
+        )
+
+
+def _write(file: IO[str], text: str) -> None:
+    file.write(f"noctule: {shown(text)}\n")
+    file.flush()
+
+
+def _duration(seconds: float) -> str:
+    """A time for people.
+
+    >>> _duration(40), _duration(600), _duration(20_000)
+    ('40 s', '10 min', '5.6 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _bars(console: Console) -> Progress:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -54,4 +144,4 @@ def _bars() -> Progress:
         TaskProgressColumn(show_speed=True),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    return Progress(*columns, console=console, transient=True)

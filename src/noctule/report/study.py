@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from noctule.report.study_files import summary, write_study_files
 from noctule.report.study_page import findings_of_study, page_of
+from noctule.report.terminal import Part
 from noctule.report.web import write_page
 from noctule.study.folder import StudyFolder
 from noctule.study.matrix import Form, OverlapMatrix
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 PAGE_NAME = "report.html"
 
@@ -29,7 +27,7 @@ class Results(NamedTuple):
 
     matrix: OverlapMatrix
     files: list[Path]
-    summary: Sequence[RenderableType]
+    summary: Sequence[Part]
 
 
 def write_results(

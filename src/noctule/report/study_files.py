@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from noctule.report.heatmap import draw_heatmap, save_heatmap
 from noctule.report.matrix_tables import FORMULA, latex_square, markdown_square, terms
-from noctule.report.tables import UNDEFINED, text_table
+from noctule.report.terminal import Part
+from noctule.report.text_tables import UNDEFINED, text_table
 from noctule.store.disk import output_errors, write_atomically
 from noctule.study.accuracy import AccuracyRow
 from noctule.study.families import Families, family_letter
 from noctule.study.matrix import OverlapMatrix, write_matrix
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    pass
 
 NO_BOUND = "the interval has no bound where its end is missing"
 PAIRS_SHOWN = 5
@@ -148,16 +149,14 @@ def pairs_of(matrix: OverlapMatrix) -> list[Pair]:
     return pairs
 
 
-def summary(matrix: OverlapMatrix, families: Families) -> list[RenderableType]:
+def summary(matrix: OverlapMatrix, families: Families) -> list[Part]:
     """For the terminal: the families, the pairs that fit them least, the undefined."""
-    from rich.text import Text
-
     family = dict(zip(matrix.names, families.labels, strict=True))
     rows = [
         (family_letter(label), ", ".join(name for name in family if family[name] == label))
         for label in sorted(set(family.values()))
     ]
-    parts: list[RenderableType] = []
+    parts: list[Part] = []
     if rows:
         parts.append(text_table("Families", ("family", "corruptions"), rows))
     defined = [pair for pair in pairs_of(matrix) if pair.raw is not None]
@@ -171,7 +170,7 @@ def summary(matrix: OverlapMatrix, families: Families) -> list[RenderableType]:
     ):
         if pairs:
             parts.append(text_table(heading, header, map(_pair_cells, pairs)))
-    parts += [Text(f"{name} is undefined: {why}") for name, why in matrix.undefined.items()]
+    parts += [f"{name} is undefined: {why}" for name, why in matrix.undefined.items()]
     return parts
 
 

@@ -17,13 +17,9 @@ from noctule.report.text_tables import (
     interval_cells,
     latex_table,
     markdown_table,
-    rich_table,
-    text_table,
 )
 
-__all__ = [
-    "FORMATS", "UNDEFINED", "escape_latex", "render", "rich_table", "score_table", "text_table",
-]  # fmt: skip
+__all__ = ["FORMATS", "UNDEFINED", "escape_latex", "render", "score_table"]
 
 FORMATS = ("table", "csv", "json", "markdown", "latex")
 
@@ -54,12 +50,10 @@ def score_table(scores: Scores, title: str) -> TextTable:
     """
     interval = f"{100 * scores.confidence:g} % interval"
     header: tuple[str, ...] = ("corruption", "error %", interval)
-    summary, relative_first = "mean error", scores.metric == "relative_ce"
+    relative_first = scores.metric == "relative_ce"
     if scores.reference is not None:
         names = ("relative CE", "CE") if relative_first else ("CE", "relative CE")
         header = (*header, names[0], interval, names[1])
-        means = ("relative mCE", "mCE") if relative_first else ("mCE", "relative mCE")
-        summary = ", ".join((summary, *means))
 
     def row(name: str, error: Estimate, ratios: Sequence[Estimate], digits: int) -> Row:
         cells = (name, *interval_cells(error, 100, 1))
@@ -72,11 +66,35 @@ def score_table(scores: Scores, title: str) -> TextTable:
         row(one.corruption, one.error, (one.ce, one.relative_ce), 0)
         for one in scores.corruptions
     ]
-    rows.append(row(summary, scores.mean_error, (scores.mce, scores.relative_mce), 1))
+    rows.append(row("mean", scores.mean_error, (scores.mce, scores.relative_mce), 1))
     if scores.clean is not None:
         clean = ("clean", *interval_cells(scores.clean.error, 100, 1))
         rows.insert(0, clean + ("",) * (len(header) - len(clean)))
-    return TextTable(title, header, tuple(rows), tuple(_notes(scores)))
+    return TextTable(title, header, tuple(rows), tuple(_notes(scores)), lines=_lines(scores))
+
+
+def _lines(scores: Scores) -> tuple[str, ...]:
+    """The result in a few lines, what the benchmark's authors report first."""
+    means = [("mCE", scores.mce), ("relative mCE", scores.relative_mce)]
+    if scores.reference is None:
+        means = []
+    elif scores.metric == "relative_ce":
+        means.reverse()
+    interval = f"{100 * scores.confidence:g} % interval"
+    lines = [_line(name, mean, 1, "", interval) for name, mean in means]
+    lines.append(_line("mean error", scores.mean_error, 100, " %", interval))
+    if (clean := scores.clean) is not None:
+        lines.append(_line("clean error", clean.error, 100, " %", interval))
+    return tuple(lines)
+
+
+def _line(name: str, estimate: Estimate, scale: float, unit: str, interval: str) -> str:
+    value, extent = interval_cells(estimate, scale, 1)
+    if estimate.value is None:
+        return f"{name}: not defined" + (f", {estimate.reason}" if estimate.reason else "")
+    if extent == UNDEFINED:
+        extent = estimate.reason or "not known"
+    return f"{name}: {value}{unit} ({interval}: {extent})"
 
 
 def _notes(scores: Scores) -> list[str]:

@@ -6,14 +6,10 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from noctule.metrics import Estimate
 from noctule.report.web.text import shown
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
 
 UNDEFINED = "–"
 _MARKDOWN_MARKS = str.maketrans({mark: f"\\{mark}" for mark in r"\`*_{}[]<>#|~$&"})
@@ -30,6 +26,8 @@ class TextTable:
         rows: text cells, a row per corruption; the summary comes last.
         notes: what has to be said, a sentence or more each.
         summary_rows: how many of the last rows are the summary.
+        lines: The result in sentences, above the table.
+        numbers: Whether the columns after the first hold numbers, which are aligned right.
     """
 
     title: str
@@ -37,6 +35,8 @@ class TextTable:
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
     summary_rows: int = 1
+    lines: tuple[str, ...] = ()
+    numbers: bool = True
 
 
 def interval_cells(estimate: Estimate, scale: float, digits: int) -> tuple[str, str]:
@@ -50,49 +50,10 @@ def interval_cells(estimate: Estimate, scale: float, digits: int) -> tuple[str, 
     return value, f"{low} to {high}"
 
 
-def text_table(
-    title: str, header: Sequence[str], rows: Iterable[Sequence[str]]
-) -> RenderableType:
-    """A plain table for the terminal; markup in its cells is shown and not obeyed.
-
-    Without a single name in the header none is shown.
-    """
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, show_header=any(header))
-    for number, name in enumerate(header):
-        table.add_column(Text(name), no_wrap=number == 0)
-    for row in rows:
-        table.add_row(*(Text(shown(cell)) for cell in row))
-    # As the table's own, the title would be broken to its width.
-    return Group(Text(shown(title)), table)
-
-
-def rich_table(table: TextTable) -> Table:
-    """For the terminal, which must not obey what is in a name."""
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
-    result = Table(
-        title=escape(shown(table.title)),
-        box=SIMPLE_HEAD,
-        caption=escape(shown("\n".join(table.notes))),
-        caption_justify="left",
-        title_justify="left",
-    )
-    names = [row[0] for row in table.rows[: len(table.rows) - table.summary_rows]]
-    for number, name in enumerate(table.header):
-        # Where there is little room, the summary's long name is what gets broken.
-        least = max(map(len, names), default=0) if number == 0 else None
-        result.add_column(name, justify="left" if number == 0 else "right", min_width=least)
-    for number, row in enumerate(table.rows):
-        edge = row[0] == "clean" or number == len(table.rows) - 1 - table.summary_rows
-        result.add_row(*(escape(shown(cell)) for cell in row), end_section=edge)
-    return result
+def text_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> TextTable:
+    """A table of text without notes; without a single name in the header none is shown."""
+    cells = tuple(tuple(row) for row in rows)
+    return TextTable(title, tuple(header), cells, (), numbers=False)
 
 
 def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
@@ -123,15 +84,16 @@ def escape_markdown(text: str) -> str:
 
 
 def markdown_table(table: TextTable) -> str:
-    """As Markdown, with its title above and its notes below."""
+    """As Markdown, with its title and lines above and its notes below."""
 
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(map(escape_markdown, cells)) + " |"
 
     rule = ["---", *["---:"] * (len(table.header) - 1)]
     body = [line(table.header), line(rule), *map(line, table.rows)]
+    lines = [text for one in table.lines for text in (escape_markdown(one), "")]
     title, notes = escape_markdown(table.title), map(escape_markdown, table.notes)
-    return "\n".join([f"**{title}**", "", *body, "", *notes, ""])
+    return "\n".join([f"**{title}**", "", *lines, *body, "", *notes, ""])
 
 
 _LATEX = {
@@ -144,7 +106,7 @@ _LATEX = {
 
 
 def latex_table(table: TextTable) -> str:
-    """As a LaTeX table for the package booktabs; title and notes are the caption."""
+    """As a LaTeX table for the package booktabs; title, lines and notes are the caption."""
 
     def line(cells: Sequence[str]) -> str:
         return " & ".join(map(escape_latex, cells)) + r" \\"
@@ -152,10 +114,11 @@ def latex_table(table: TextTable) -> str:
     lines = [line(row) for row in table.rows]
     split = len(lines) - table.summary_rows
     rule = [r"\midrule"] if 0 < split < len(lines) else []
+    below = (*table.lines, *table.notes)
     return "\n".join(
         [
             r"\begin{table}",
-            rf"\caption{{{escape_latex(table.title)}. {escape_latex(' '.join(table.notes))}}}",
+            rf"\caption{{{escape_latex(table.title)}. {escape_latex(' '.join(below))}}}",
             rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
             r"\toprule",
             line(table.header),

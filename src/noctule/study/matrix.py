@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -62,6 +62,21 @@ class OverlapMatrix:
             f"no overlap in it is defined ({'; '.join(shown)})",
             where=self.source,
             remedy="Train longer, with more seeds, or measure on more images.",
+        )
+
+    def by_name(self) -> OverlapMatrix:
+        """The same with its candidates in alphabetical order.
+
+        What breaks ties and sums by position then depends on the names, not on the file.
+        """
+        order = sorted(range(len(self.names)), key=self.names.__getitem__)
+        square = np.ix_(order, order)
+        replicates = self.replicates
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in order),
+            raw=np.ascontiguousarray(self.raw[square]),
+            replicates=None if replicates is None else replicates[:, square[0], square[1]],
         )
 
     @property

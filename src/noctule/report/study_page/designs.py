@@ -17,6 +17,8 @@ from noctule.design import (
 from noctule.study.matrix import OverlapMatrix
 
 DEFAULT_SIZE = 8  # of `noctule design`
+# For the choice, and for repeating it on resamples: enough for some 50 candidates.
+TIME_LIMIT_S = 60.0
 _NAMES_SHOWN = 3
 
 
@@ -90,8 +92,10 @@ def design_of(matrix: OverlapMatrix, *, resamples: int) -> Design | None:
     size = DEFAULT_SIZE if is_default else max(1, count // 2)
     known = matrix.replicates is not None and len(matrix.replicates) > 0 and resamples > 0
     return Design(
-        choose_exact(matrix, size),
-        stability(matrix, size, resamples=resamples) if known else None,
+        choose_exact(matrix, size, time_limit_s=TIME_LIMIT_S),
+        stability(matrix, size, resamples=resamples, time_limit_s=TIME_LIMIT_S)
+        if known
+        else None,
         is_default,
     )
 

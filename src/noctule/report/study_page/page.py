@@ -207,6 +207,7 @@ def _design_words(design: Design, count: int) -> list[str]:
         f"method, without a limit on overlap: {', '.join(choice.names)}.",
         f"Coverage {share(scores.coverage)}, balance {share(scores.balance)}, redundancy "
         f"{share(scores.redundancy)}, largest overlap {share(scores.largest_overlap)}.",
+        *choice.tie_notes,
     ]
     if not design.is_default:
         words.append(
@@ -221,6 +222,7 @@ def _design_words(design: Design, count: int) -> list[str]:
             f"The choice is repeated on {times}; a corruption that is seldom chosen again "
             "could be another of its family."
         )
+        words += design.stability.notes
     return words
 
 
