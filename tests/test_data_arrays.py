@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
 import torch
 
+from noctule import input_files
 from noctule.data import open_dataset
 from noctule.errors import InputError
 from photos import write
@@ -215,7 +217,9 @@ def test_damaged(tmp_path, name, content):
     np.save(tmp_path / "labels.npy", LABELS)
     whole = (tmp_path / name.replace("set", "whole")).read_bytes()
     data = {"nothing": b"", "text": b"hello", "cut": whole[: len(whole) // 2]}[content]
-    with pytest.raises(InputError, match=r"set\.np[yz]: (cannot load|this is, or holds)"):
+    with pytest.raises(
+        InputError, match=r"set\.np[yz]: (cannot load|this is, or holds|its header)"
+    ):
         open_dataset(write(tmp_path / name, data))
 
 
@@ -252,3 +256,53 @@ def test_missing_labels(tmp_path):
         open_dataset(tmp_path / "fog.npy", labels_file=labels)
     with pytest.raises(InputError, match="cannot read the labels"):
         open_dataset(tmp_path / "fog.npy", labels_file=write(tmp_path / "b.txt", b"\xff\xfe"))
+
+
+def npy_header(shape: tuple[int, ...], dtype: str = "|u1") -> bytes:
+    stream = io.BytesIO()
+    described = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, described)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("shape", [(10**12, 32, 32, 3), (2**62, 2**62), (10**9,)])
+@pytest.mark.parametrize("name", ["x.npy", "x.npz", "labels.npy"])
+def test_a_header_that_promises_more_than_there_is(tmp_path, name, shape):
+    images, labels = np.zeros((2, 4, 4, 3), np.uint8), np.array([0, 1])
+    np.save(tmp_path / "x.npy", images)
+    np.save(tmp_path / "labels.npy", labels)
+    if name == "x.npz":
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("images.npy", npy_header(shape) + bytes(96))
+            archive.write(tmp_path / "labels.npy", "labels.npy")
+    else:
+        (tmp_path / name).write_bytes(npy_header(shape) + bytes(96))
+    with pytest.raises(
+        InputError, match=r"its header says uint8 of shape .*, and it has \d\d\d"
+    ):
+        open_dataset(tmp_path / ("x.npz" if name == "x.npz" else "x.npy"))
+
+
+def test_an_archive_that_unpacks_to_gigabytes(tmp_path, monkeypatch):
+    """2 GB of zeros in 2 MB, made without ever holding them."""
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out:
+        with out.open("images.npy", "w", force_zip64=True) as entry:
+            entry.write(npy_header((2000, 1000, 1000, 1)))
+            for _ in range(20):
+                entry.write(bytes(10**6))
+        out.writestr("labels.npy", npy_header((2,), "<i8") + bytes(16))
+    # 20 MB will do as gigabytes: the ratio is that of the real thing.
+    monkeypatch.setattr(input_files, "MAX_UNPACKED_BYTES", 10**7)
+    assert (tmp_path / "x.npz").stat().st_size < 2 * 10**5
+    with pytest.raises(InputError, match=r"x\.npz: unpacks to 20,.* decompression bomb"):
+        open_dataset(tmp_path / "x.npz")
+
+
+def test_what_does_not_fit_into_memory(tmp_path, monkeypatch):
+    np.savez(tmp_path / "x.npz", images=np.ones((9, 8, 8, 3), np.uint8), labels=np.arange(9))
+    monkeypatch.setattr(input_files, "memory_bytes", lambda: 1000)
+    with pytest.raises(InputError, match=r"'images': needs 1,728 bytes of memory"):
+        open_dataset(tmp_path / "x.npz")
+    np.save(tmp_path / "x.npy", np.ones((9, 8, 8, 3), np.uint8))
+    np.save(tmp_path / "labels.npy", np.arange(9))
+    assert len(open_dataset(tmp_path / "x.npy")) == 9  # mapped, not read

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageColor, ImageOps
 
 from noctule.data import decode
-from noctule.data.decode import decode_file
-from noctule.errors import UnreadableImageError
+from noctule.data.decode import background_colour, decode_file
+from noctule.data.files import is_image_name
+from noctule.errors import InputError, UnreadableImageError
 from photos import picture, png_bytes, write
 
 
@@ -103,26 +104,123 @@ def test_16_bit_colour_loses_its_low_byte(tmp_path):
     assert image.getpixel((0, 0)) == (255, 127, 1)
 
 
-@pytest.mark.parametrize("transparency", [None, 0, bytes([0, 128, 255])])
-def test_palette(tmp_path, transparency):
+@pytest.mark.parametrize(
+    ("transparency", "opacity"),
+    [(None, [255, 255, 255]), (0, [0, 255, 255]), (bytes([0, 128, 255]), [0, 128, 255])],
+)
+def test_palette(tmp_path, transparency, opacity):
     image = Image.new("P", (3, 1))
     image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
     image.putdata([0, 1, 2])
     options = {} if transparency is None else {"transparency": transparency}
     out = decoded(tmp_path, image, "a.png", **options)
     assert out.mode == "RGB"
-    assert [out.getpixel((x, 0)) for x in range(3)] == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    expected = over(np.eye(3) * 255, np.array(opacity)[:, np.newaxis], 255)
+    assert np.asarray(out)[0].tolist() == expected.tolist()
 
 
-def test_transparency_is_dropped_and_the_colour_kept(tmp_path):
-    clear = picture().copy()
-    clear.putalpha(0)
-    out = decoded(tmp_path, clear, "a.png")
+def over(colour: np.ndarray, opacity: np.ndarray, background: np.ndarray | int) -> np.ndarray:
+    """The definition of "over": shares of 8-bit colours, rounded."""
+    return np.rint((colour * opacity + background * (255.0 - opacity)) / 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("background", ["#ffffff", "#000000", "#0080ff"])
+@pytest.mark.parametrize(("mode", "suffix"), [
+    ("RGBA", "png"), ("LA", "png"), ("RGBA", "webp"), ("RGBA", "tiff"),
+])  # fmt: skip
+def test_transparent_images_are_composited(tmp_path, mode, suffix, background):
+    opacity = np.arange(24, dtype=np.uint8).reshape(4, 6) * 11
+    image = picture(6, 4).convert(mode)
+    image.putalpha(Image.fromarray(opacity))
+    # WebP drops the colour of what cannot be seen at all, unless it is told to keep it.
+    options = {"lossless": True, "exact": True} if suffix == "webp" else {}
+    image.save(tmp_path / f"a.{suffix}", **options)
+    out = decode_file(tmp_path / f"a.{suffix}", "a", background=background)
+    colour = np.asarray(image.convert("RGBA"))[..., :3].astype(float)
+    expected = over(colour, opacity[..., np.newaxis], np.array(ImageColor.getrgb(background)))
+    assert np.asarray(out.convert("RGB")).tolist() == expected.tolist()
+    is_grey = mode == "LA" and background != "#0080ff"
+    assert out.mode == ("L" if is_grey else "RGB")
+    assert out.info["composited"]
+
+
+@pytest.mark.parametrize(
+    ("image", "key"),
+    [
+        (Image.fromarray(np.array([[7, 200]], np.uint8)), 7),
+        (Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1"), 0),
+        (Image.fromarray(np.array([[1000, 51_400]], np.uint16)), 1000),
+        (Image.fromarray(np.array([[[1, 2, 3], [1, 2, 4]]], np.uint8)), (1, 2, 3)),
+    ],
+    ids=["L", "1", "I;16", "RGB"],
+)
+def test_one_colour_of_a_png_may_be_transparent(tmp_path, image, key):
+    image.save(tmp_path / "a.png", transparency=key)
+    plain = decoded(tmp_path, image, "b.png")
+    out = decode_file(tmp_path / "a.png", "a", background="#808080")
+    assert out.mode == plain.mode
+    assert np.asarray(out)[0, 0].tolist() in (128, [128] * 3)
+    assert np.asarray(out)[0, 1].tolist() == np.asarray(plain)[0, 1].tolist()
+
+
+def test_an_opaque_alpha_channel_changes_nothing(tmp_path):
+    solid = picture().copy()
+    solid.putalpha(255)
+    out = decoded(tmp_path, solid, "a.png")
     assert (out.mode, out.tobytes()) == ("RGB", picture().tobytes())
-    grey = picture().convert("L")
-    both = Image.merge("LA", (grey, Image.new("L", grey.size, 7)))
-    out = decoded(tmp_path, both, "b.png")
-    assert (out.mode, out.tobytes()) == ("L", grey.tobytes())
+    assert "composited" not in out.info
+
+
+@pytest.mark.parametrize("text", ["whit", "#12345", "rgba(1, 2, 3, 4)", "#ffffff80", ""])
+def test_what_is_no_background(text):
+    with pytest.raises(InputError, match="is not a colour"):
+        background_colour(text)
+
+
+@pytest.mark.parametrize("kind", ["profile", "text", "behind"])
+def test_a_png_with_a_large_profile_or_text_is_read(tmp_path, kind):
+    large = zlib.compress(bytes(3 * 2**20))
+    chunk = (
+        png_chunk(b"iCCP", b"name\0\0" + large)
+        if kind == "profile"
+        else png_chunk(b"zTXt", b"Comment\0\0" + large)
+    )
+    whole = png_bytes(picture())
+    place = whole.index(b"IEND") - 4 if kind == "behind" else 33  # 33: behind IHDR
+    file = write(tmp_path / "a.png", whole[:place] + chunk + whole[place:])
+    assert decode_file(file, "a").tobytes() == picture().tobytes()
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "avif", "jp2", "gif"])
+def test_formats_beyond_torchvisions(tmp_path, suffix):
+    if not is_image_name(f"a.{suffix}"):
+        pytest.skip("this Pillow has no decoder")
+    grey = Image.new("RGB", (32, 32), (90, 90, 90))
+    grey.save(tmp_path / f"a.{suffix}", "JPEG" if suffix == "jfif" else None)
+    out = decode_file(tmp_path / f"a.{suffix}", "a")
+    assert (out.mode, out.size) == ("RGB", (32, 32))
+    assert np.abs(np.asarray(out).astype(int) - 90).max() <= 2
+
+
+def webp_header(kind: bytes, width: int, height: int) -> bytes:
+    """A WebP file of 34 bytes that promises a size."""
+    if kind == b"VP8L":
+        body = b"\x2f" + (width - 1 | (height - 1) << 14).to_bytes(4, "little")
+    elif kind == b"VP8X":
+        body = bytes(4) + b"".join((one - 1).to_bytes(3, "little") for one in (width, height))
+    else:
+        body = b"\x30\x01\x00\x9d\x01\x2a" + struct.pack("<HH", width, height)
+    content = b"WEBP" + kind + struct.pack("<I", len(body)) + body
+    return (b"RIFF" + struct.pack("<I", len(content)) + content).ljust(34, b"\0")
+
+
+@pytest.mark.parametrize("kind", [b"VP8 ", b"VP8L", b"VP8X"])
+def test_a_webp_bomb_is_refused_before_pillow_sees_it(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(Image, "open", None)  # it allocates the picture as it opens
+    file = write(tmp_path / "a.webp", webp_header(kind, 11_000, 11_000))
+    assert "34 bytes for 121,000,000 pixels, a decompression bomb" in refused(file)
+    with pytest.raises(UnreadableImageError, match="more than 67,108,864 pixels"):
+        decode.decode_bytes(webp_header(kind, 11_000, 11_000), "a", largest_px=2**26)
 
 
 def test_cmyk_as_torchvisions_loader_sees_it(tmp_path):
@@ -213,9 +311,9 @@ def test_missing_and_broken_link(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "a.png")
-    assert refused(tmp_path / "a.png") == "not a regular file"
+    assert refused(tmp_path / "a.png") == "a named pipe, not a regular file"
     (tmp_path / "folder.png").mkdir()
-    assert refused(tmp_path / "folder.png") == "not a regular file"
+    assert refused(tmp_path / "folder.png") == "a folder, not a regular file"
 
 
 def test_permission(tmp_path, monkeypatch):

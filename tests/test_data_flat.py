@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from noctule.data import open_dataset
@@ -47,6 +49,10 @@ THREE = ["b.png", "a.png", "c.jpg"]
         "filename label\nc 1\na 2\nb 0\n",
         "val/c.jpg 1\nval/deep/a.png 2\n.\\images\\b.png 0\n",
         '"c.jpg", "1"\n"a.png", "2"\n"b.png", "0"\n',
+        "c.jpg;1\na.png;2\nb.png;0\n",
+        '"c.jpg"\t1\n"a.png"\t2\n"b.png"\t0\n',
+        '"c.jpg" 1\n"a.png" 2\n"b.png" 0\n',
+        "c.jpg\t1\t0\t32\t44\t62\na.png\t2\t0\t0\t1\t1\nb.png\t0\t5\t5\t9\t9.5\n",
         "c.jpg 1\nnot-here.png 7\na.png 2\nb.png 0\n",
         "c.jpg,1.0\na.png,2.0\nb.png,0.0\n",
         "c.jpg,+1\na.png,02\nb.png,0.\n",
@@ -234,3 +240,55 @@ def test_folder_without_images(tmp_path):
     labels = write(tmp_path / "labels.txt", b"a 1")
     with pytest.raises(InputError, match="no images to go with the labels"):
         open_dataset(tmp_path / "images", labels_file=labels)
+
+
+def test_tiny_imagenets_own_file(tmp_path):
+    lines = [f"val_{n}.JPEG\tn0344403{n % 2 + 4}\t0\t32\t44\t62" for n in range(4)]
+    dataset = opened(tmp_path, "\n".join(lines), [f"val_{n}.JPEG" for n in range(3)])
+    assert dataset.class_names == ("n03444034", "n03444035")
+    assert dataset.labels.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"a, b.png",1\n"c;d.png",0\n',
+        '"a, b.png";1\n"c;d.png";0\n',
+        "a, b.png\t1\nc;d.png\t0\n",
+        '"a, b.png" 1\n"c;d.png" 0\n',
+        "a, b.png 1\nc;d.png 0\n",
+        '"a, b",1\n"c;d",0\n',
+    ],
+)
+def test_names_with_separators(tmp_path, text):
+    dataset = opened(tmp_path, text, ["a, b.png", "c;d.png"])
+    assert dataset.labels.tolist() == [1, 0]
+
+
+def test_class_names_with_spaces_behind_a_tab(tmp_path):
+    dataset = opened(tmp_path, "a.png\tgolden retriever\nb.png\ttabby\n", ["a.png", "b.png"])
+    assert label_of(dataset) == {"a.png": "golden retriever", "b.png": "tabby"}
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_in_another_unicode_form(tmp_path, forms):
+    on_disk, in_file = (unicodedata.normalize(form, "Käfer.png") for form in forms)
+    assert on_disk != in_file
+    dataset = opened(tmp_path, f"{in_file},1\nb.png,0\n", [on_disk, "b.png"])
+    assert label_of(dataset) == {on_disk: "1", "b.png": "0"}
+
+
+def test_two_names_that_differ_in_their_unicode_form_only(tmp_path):
+    names = [unicodedata.normalize(form, "ä.png") for form in ("NFC", "NFD")]
+    with pytest.raises(InputError, match="differ in nothing but their Unicode form"):
+        opened(tmp_path, "\n".join(f"{name} 0" for name in names), names)
+
+
+@pytest.mark.parametrize("label", ["9" * 5000, "x" * 5000])
+def test_a_label_of_thousands_of_characters(tmp_path, label):
+    with pytest.raises(InputError, match="line 2: its label has 5,000 characters"):
+        opened(tmp_path, f"a.png 0\nb.png {label}\n", ["a.png", "b.png"])
+    np.save(tmp_path / "x.npy", np.zeros((2, 4, 4, 3), np.uint8))
+    (tmp_path / "short.txt").write_text(f"0\n{label}\n")
+    with pytest.raises(InputError, match=r"line 2: '.{80}' is not a class index"):
+        open_dataset(tmp_path / "x.npy", labels_file=tmp_path / "short.txt")

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from noctule.data import files, imagenet, open_dataset
+from noctule.data import decode, files, imagenet, open_dataset
 from noctule.data.files import FileDataset
-from noctule.errors import InputError, UnreadableImageError
+from noctule.errors import InputError, NoctuleWarning, UnreadableImageError
+from noctule.loading import in_order, load_batches
+from noctule.models import Preprocessing
 from photos import picture, png_bytes, write
 
 ODD_NAMES = [
@@ -27,13 +30,24 @@ def test_order_and_labels_are_imagefolders(tmp_path):
     for name in ODD_NAMES:
         write(tmp_path / name)
     (tmp_path / "a/linked").symlink_to(tmp_path / "b", target_is_directory=True)
-    oracle, dataset = ImageFolder(str(tmp_path)), open_dataset(tmp_path)
-    assert list(dataset.class_names) == oracle.classes
-    assert [str(tmp_path / one) for one in dataset.ids] == [path for path, _ in oracle.samples]
-    assert dataset.labels.tolist() == oracle.targets
+    oracle = ImageFolder(str(tmp_path))
+    with pytest.warns(NoctuleWarning, match="left out are"):
+        dataset = open_dataset(tmp_path)
+    # Departures: hidden files and folders are left out, a .gif is an image.
+    shown = [one for one in oracle.classes if one != ".dot"]
+    samples = [*oracle.samples, (str(tmp_path / "a/x.gif"), oracle.class_to_idx["a"])]
+    # ImageFolder sorts a class's files folder by folder; x.gif is its folder's last.
+    place = [path for path, _ in samples].index(str(tmp_path / "a/a.bmp"))
+    samples.insert(place + 1, samples.pop())
+    samples = [(path, label) for path, label in samples if "/." not in path]
+    assert list(dataset.class_names) == shown
+    assert [str(tmp_path / one) for one in dataset.ids] == [path for path, _ in samples]
+    assert [dataset.class_names[one] for one in dataset.labels] == [
+        oracle.classes[label] for _, label in samples
+    ]
     assert dataset.labels.dtype == np.int64
     assert "a/linked/1.png" in dataset.ids
-    assert len(dataset) == len(dataset.ids) == 17
+    assert len(dataset) == len(dataset.ids) == 16
 
 
 def test_a_relative_folder_keeps_working(tmp_path, monkeypatch):
@@ -85,7 +99,8 @@ def test_circles_of_links_end_and_count_once(tmp_path):
     (tmp_path / "a/other").symlink_to(tmp_path / "b")
     (tmp_path / "b/other").symlink_to(tmp_path / "a")
     (tmp_path / "itself").symlink_to(tmp_path / "itself")
-    dataset = open_dataset(tmp_path)
+    with pytest.warns(NoctuleWarning, match="2 without suffix"):  # links to themselves
+        dataset = open_dataset(tmp_path)
     # a/other/other is a again, b/other/other is b again: neither is entered. a/up is entered
     # once, and a/up/a is a again.
     assert dataset.class_names == ("a", "b")
@@ -120,9 +135,12 @@ def test_no_class_folders(tmp_path):
 
 def test_class_without_images(tmp_path):
     write(tmp_path / "cat/1.png")
-    write(tmp_path / "dog/1.gif")
+    write(tmp_path / "dog/1.heic")
     (tmp_path / "emu").mkdir()
-    with pytest.raises(InputError, match=r"2 class folders hold no image: dog, emu\. Fill"):
+    with pytest.raises(
+        InputError,
+        match=r"2 class folders hold no image: dog, emu; left out: 1 files .*\. Fill",
+    ):
         open_dataset(tmp_path)
 
 
@@ -214,7 +232,71 @@ def test_missing_path_names_the_neighbour(tmp_path):
         open_dataset("/no/such/place/at/all")
 
 
-def test_torchvisions_list_of_endings():
+def test_torchvisions_endings_and_more():
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
-    assert files.IMAGE_SUFFIXES == IMG_EXTENSIONS
+    assert set(files.image_suffixes()) > {*IMG_EXTENSIONS, ".jfif", ".gif"}
+
+
+def test_every_ending_is_of_a_format_that_can_be_decoded():
+    Image.init()
+    known = {end for end, name in Image.EXTENSION.items() if name in decode.formats()}
+    assert set(files.image_suffixes()) <= known
+
+
+def test_what_is_left_out_is_said(tmp_path):
+    for name in (
+        "cat/1.png", "cat/2.heic", "cat/3.HEIC", "cat/notes.txt", "cat/._1.png",
+        "cat/.ipynb_checkpoints/1-checkpoint.png", "cat/.DS_Store", "cat/Thumbs.db",
+        "dog/1.jfif", "dog/@eaDir/1.png", "@eaDir/1.png", ".git/x", "__MACOSX/cat/1.png",
+        "loose.png", ".DS_Store",
+    ):  # fmt: skip
+        write(tmp_path / name)
+    expected = (
+        "3 files that are not images (2 .heic, 1 .txt), 6 hidden (.git, @eaDir and 4 more), "
+        "1 images beside the class folders (loose.png)"
+    )
+    with pytest.warns(NoctuleWarning) as caught:
+        dataset = open_dataset(tmp_path)
+    assert str(caught[0].message) == f"{tmp_path}: left out are {expected}"
+    assert dataset.ids == ("cat/1.png", "dog/1.jfif")
+    assert repr(dataset).endswith(f"2 images, 2 classes; left out: {expected}>")
+    (tmp_path / "labels.csv").write_text("loose.png,0")
+    write(tmp_path / ".hidden.png")
+    with pytest.warns(NoctuleWarning):
+        flat = open_dataset(tmp_path, labels_file=tmp_path / "labels.csv")
+    assert (flat.ids, flat.left_out) == (("loose.png",), "1 hidden (.hidden.png)")
+
+
+def test_nothing_is_said_where_nothing_is_left_out(tmp_path):
+    for name in ("cat/1.png", "cat/.DS_Store", "dog/1.png", "Thumbs.db"):
+        write(tmp_path / name)
+    assert open_dataset(tmp_path).left_out == ""  # and no warning, which would be an error
+
+
+def test_a_background_is_asked_for_recorded_and_part_of_the_data(tmp_path):
+    clear = picture(4, 4).copy()
+    clear.putalpha(0)
+    for name in ("cat/1.png", "dog/1.png"):
+        write(tmp_path / name, png_bytes(clear))
+    white, again, grey = (
+        open_dataset(tmp_path, background=one) for one in (None, "white", "grey")
+    )
+    assert [one.read(0).getpixel((0, 0)) for one in (white, again, grey)] == [
+        (255, 255, 255), (255, 255, 255), (128, 128, 128),
+    ]  # fmt: skip
+    assert white.fingerprint() == again.fingerprint() != grey.fingerprint()
+    assert grey.source == {"spec": str(tmp_path), "background": "#808080"}
+    with pytest.raises(InputError, match="have no transparency"):
+        open_dataset("photo-patches", background="white")
+
+
+def test_transparency_is_said_once(tmp_path):
+    clear = picture(4, 4).copy()
+    clear.putalpha(9)
+    for index in range(6):
+        write(tmp_path / f"cat/{index}.png", png_bytes(clear if index % 2 else picture(4, 4)))
+    dataset = open_dataset(tmp_path)
+    with pytest.warns(NoctuleWarning, match="are shown on #ffffff") as caught:
+        list(load_batches(dataset, Preprocessing(), in_order(dataset, 2), workers=0))
+    assert len({str(one.message) for one in caught}) == 1

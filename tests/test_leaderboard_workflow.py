@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -41,18 +42,46 @@ def job() -> dict[str, Any]:
 def test_it_has_no_rights_and_no_secrets(job: dict[str, Any]) -> None:
     workflow = yaml.safe_load(TEXT)
     assert workflow["permissions"] == {"contents": "read"}
-    # YAML reads the bare key `on` as true.
-    assert list(workflow[True]) == ["pull_request"]
-    assert "secrets." not in TEXT
+    # YAML reads the bare key `on` as true. With `pull_request` the workflow would be the pull
+    # request's own, and a submission could change its judge.
+    assert list(workflow[True]) == ["pull_request_target"]
+    assert "secrets" not in TEXT.partition("jobs:")[2]
+    assert "github.token" not in TEXT
     assert "permissions" not in job
     for step in job["steps"]:
         # What a pull request says must not become part of a script.
         assert "${{" not in step.get("run", "")
         if "checkout" in step.get("uses", ""):
             assert step["with"]["persist-credentials"] is False
-    # noctule is installed from the base branch, never from what was submitted.
-    assert job["steps"][0]["with"]["ref"] == "${{ github.event.pull_request.base.sha }}"
-    assert job["steps"][3]["run"].endswith(" ./base")
+
+
+def test_only_the_base_branch_is_installed_and_run(job: dict[str, Any]) -> None:
+    base, submitted, _, install, check = job["steps"]
+    assert base["with"]["ref"] == "${{ github.event.pull_request.base.sha }}"
+    assert base["with"]["path"] == "base"
+    assert submitted["with"]["ref"] == "${{ github.event.pull_request.head.sha }}"
+    assert submitted["with"]["path"] == "submitted"
+    assert not submitted["with"]["lfs"]
+    assert not submitted["with"]["submodules"]
+    assert install["run"].startswith("python -P -m pip install ")
+    assert install["run"].endswith(" ./base")
+    assert "submitted" not in install["run"]
+    assert check["env"]["PYTHONSAFEPATH"] == "1"
+    # Programs that the script starts: none can be of what was submitted.
+    words = set(check["run"].split())
+    assert not words & {"python", "python3", "pip", "make", "source", "eval", "bash", "sh"}
+    assert not any(word.startswith("./") for word in words)
+
+
+@pytest.mark.parametrize("name", sorted(one.name for one in WORKFLOW.parent.glob("*.yml")))
+def test_actions_are_pinned_by_commit(name: str) -> None:
+    workflow = WORKFLOW.with_name(name)
+    jobs = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"].values()
+    used = [step["uses"] for job in jobs for step in job["steps"] if "uses" in step]
+    assert used
+    for action in used:
+        # A tag can be moved to other code; a commit cannot.
+        assert re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", action), action
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -181,6 +210,20 @@ def test_only_the_readme_is_no_submission(
 def with_all_of_it_a_link(repository: Path) -> None:
     shutil.move(repository / "submissions", repository / "elsewhere")
     (repository / "submissions").symlink_to("elsewhere")
+
+
+@LINUX
+def test_what_else_a_pull_request_changes_is_said(job: dict[str, Any], tmp_path: Path) -> None:
+    def change(repository: Path) -> None:
+        (repository / "json.py").write_text("open('owned', 'w')")  # imported from the folder
+        (repository / "noctule").write_text("#!/bin/sh\ntouch owned\n")
+
+    status, arguments, _ = checked(job, tmp_path, 0, change=change)
+    assert (status, arguments is not None) == (0, True)
+    assert (
+        "It also changes 2 files outside of submissions" in (tmp_path / "summary").read_text()
+    )
+    assert not list(tmp_path.rglob("owned"))
 
 
 @LINUX

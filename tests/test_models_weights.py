@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from noctule import input_files
 from noctule.errors import InputError
 from noctule.models import weights_sha256
 from noctule.models.weights_file import infer_num_classes, load_into, read_state_dict
@@ -188,3 +190,38 @@ def test_the_number_of_classes_is_read_off_the_head() -> None:
     assert infer_num_classes(own, other, 10) == 10
     two_heads = network(7).state_dict() | {"2.bias": torch.zeros(8)}
     assert infer_num_classes(own, two_heads, 10) == 10
+
+
+class Inflating:
+    """Pickled as a call of bytearray: two dozen bytes for as many as one likes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return bytearray, (10**8,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_that_inflates_is_refused_before_it_does(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "a.pt"
+    content = {"w": torch.zeros(2), "b": Inflating()}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    # The fault is real: PyTorch's restricted unpickler makes them.
+    assert len(torch.load(path, weights_only=True)["b"]) == 10**8
+    with pytest.raises(InputError, match="its pickle calls 'bytearray'"):
+        read_state_dict(path)
+    torch.save({"w": torch.zeros(2)}, path, _use_new_zipfile_serialization=zipped)
+    assert list(read_state_dict(path)) == ["w"]
+
+
+def test_an_archive_of_weights_that_inflates_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save({"w": torch.zeros(10**6)}, tmp_path / "a.pt")
+    with zipfile.ZipFile(tmp_path / "a.pt") as plain:
+        entries = {name: plain.read(name) for name in plain.namelist()}
+    with zipfile.ZipFile(tmp_path / "b.pt", "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, data in entries.items():
+            packed.writestr(name, data)
+    monkeypatch.setattr(input_files, "MAX_UNPACKED_BYTES", 10**6)  # a bomb has gigabytes
+    with pytest.raises(InputError, match="decompression bomb"):
+        read_state_dict(tmp_path / "b.pt")
+    assert read_state_dict(tmp_path / "a.pt")["w"].shape == (10**6,)

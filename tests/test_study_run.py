@@ -44,7 +44,7 @@ def arrays(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(study: Study, out: Path, where: Where = ONE) -> StudyFolder:
-    return run_study(study, out=out, where=where)
+    return run_study(study, out=out, where=where, trust=True)
 
 
 def weights_of(folder: StudyFolder) -> dict[str, bytes]:

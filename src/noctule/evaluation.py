@@ -196,6 +196,7 @@ def identify(
             "fingerprint": dataset.fingerprint(),
             "num_images": len(dataset),
             "num_classes": len(dataset.class_names),
+            "background": dataset.background,
         },
         seed=settings.seed,
         batch_size=batch_size,

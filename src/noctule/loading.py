@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from noctule.data import Dataset
+from noctule.data.dataset import WHITE
+from noctule.data.decode import COMPOSITED
 from noctule.errors import InputError, NoctuleWarning, UnreadableImageError, machine_error
 from noctule.models import Preprocessing
 from noctule.processes import Alive, CannotStartError, Child, started
@@ -26,12 +28,14 @@ class Batch(NamedTuple):
         labels: theirs, int64 (batch,).
         pictures: theirs, uint8 (batch, channels, height, width).
         unreadable: (id, reason) of the others.
+        has_composited: Whether some were transparent and have a background now.
     """
 
     ids: list[str]
     labels: Tensor
     pictures: Tensor
     unreadable: list[tuple[str, str]]
+    has_composited: bool = False
 
     def __len__(self) -> int:
         return len(self.ids) + len(self.unreadable)
@@ -62,12 +66,24 @@ def load_batches(
     """
     first: Batch | None = None
     for batch in _loaded(dataset, preprocessing, plan, min(workers, len(plan))):
+        if batch.has_composited:
+            _say_composited(dataset)
         if batch.ids:
             first = first or batch
             if batch.pictures.shape[1:] != first.pictures.shape[1:]:
                 pairs = ((one.ids[0], one.pictures[0]) for one in (first, batch))
                 raise _differing(dataset, *pairs)
         yield batch
+
+
+def _say_composited(dataset: Dataset) -> None:
+    """Warn of transparent images; the same text is shown once a process."""
+    warnings.warn(
+        f"{dataset.name}: transparent images are shown on {dataset.background or WHITE}. "
+        "Choose another colour with --background.",
+        NoctuleWarning,
+        stacklevel=2,
+    )
 
 
 def _loaded(
@@ -104,7 +120,7 @@ class _Job(NamedTuple):
 
 
 def _send_batches(connection: Connection, job: _Job) -> None:
-    """Send each batch as (ids, labels, shape, unreadable), then its pixels."""
+    """Send each batch as (ids, labels, shape, unreadable, has_composited), then its pixels."""
     torch.set_num_threads(1)
     last_sent = time.monotonic()
 
@@ -117,7 +133,8 @@ def _send_batches(connection: Connection, job: _Job) -> None:
     for indices in job.plan:
         batch = read_batch(job.dataset, job.preprocessing, indices, on_image)
         shape = tuple(batch.pictures.shape)
-        connection.send((batch.ids, batch.labels.numpy(), shape, batch.unreadable))
+        rest = (batch.unreadable, batch.has_composited)
+        connection.send((batch.ids, batch.labels.numpy(), shape, *rest))
         if batch.ids:
             connection.send_bytes(_bytes_of(batch.pictures))
 
@@ -125,11 +142,11 @@ def _send_batches(connection: Connection, job: _Job) -> None:
 def _received(child: Child) -> Batch:
     while isinstance(message := child.receive(), Alive):
         pass
-    ids, labels, shape, unreadable = message
+    ids, labels, shape, unreadable, has_composited = message
     pictures = torch.empty(shape, dtype=torch.uint8)
     if ids:
         child.receive_into(_bytes_of(pictures))
-    return Batch(ids, torch.from_numpy(labels), pictures, unreadable)
+    return Batch(ids, torch.from_numpy(labels), pictures, unreadable, has_composited)
 
 
 def _bytes_of(pictures: Tensor) -> memoryview:
@@ -155,10 +172,12 @@ def read_batch(
     pictures: list[Tensor] = []
     kept: list[int] = []
     unreadable: list[tuple[str, str]] = []
+    has_composited = False
     for index in indices:
         on_image()
         try:
-            picture = preprocessing.picture(dataset.read(index))
+            image = dataset.read(index)
+            picture = preprocessing.picture(image)
         except UnreadableImageError as error:
             if cause := machine_error(error):
                 raise cause from error
@@ -166,12 +185,17 @@ def read_batch(
             continue
         if pictures and picture.shape != pictures[0].shape:
             raise _differing(dataset, (ids[0], pictures[0]), (dataset.ids[index], picture))
+        has_composited |= COMPOSITED in image.info
         ids.append(dataset.ids[index])
         pictures.append(picture)
         kept.append(index)
     stacked = torch.stack(pictures) if pictures else torch.empty(0, dtype=torch.uint8)
     return Batch(
-        ids, torch.from_numpy(dataset.labels[np.asarray(kept, int)]), stacked, unreadable
+        ids,
+        torch.from_numpy(dataset.labels[np.asarray(kept, int)]),
+        stacked,
+        unreadable,
+        has_composited,
     )
 
 

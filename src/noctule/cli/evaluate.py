@@ -81,6 +81,12 @@ def evaluate(
     labels: Annotated[
         Path | None, typer.Option(help="Labels file for a flat folder or an .npy of images.")
     ] = None,
+    background: Annotated[
+        str | None,
+        typer.Option(
+            help="Colour behind transparent images, as white or #808080.", show_default="white"
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -123,7 +129,7 @@ def evaluate(
     from noctule.scoring import check_reference, score_run
     from noctule.store import RunStore
 
-    dataset, spec = _pictures(data, labels, benchmark, mode, frozen)
+    dataset, spec = _pictures(data, labels, background, benchmark, mode, frozen)
     if isinstance(dataset, FrozenSet):
         _check_seed(seed, dataset)
     classifier = _with_preprocessing(_classifier(model, weights), resize, crop, mean, std)
@@ -185,6 +191,7 @@ def metrics(
 def _pictures(
     data: str | None,
     labels: Path | None,
+    background: str | None,
     benchmark: str | None,
     mode: Literal["corrected", "published"] | None,
     frozen: Path | None,
@@ -200,14 +207,18 @@ def _pictures(
         spec = spec if mode is None else spec.in_mode(mode)
     if frozen is None:
         assert spec is not None
-        return open_dataset("photo-patches" if data is None else data, labels_file=labels), spec
-    if data is None and labels is not None:
-        raise InputError(
-            "there is no DATA for these labels to go with",
-            where="--labels",
-            remedy="Name the uncorrupted images, or leave --labels out.",
-        )
-    clean = None if data is None else open_dataset(data, labels_file=labels)
+        name = "photo-patches" if data is None else data
+        return open_dataset(name, labels_file=labels, background=background), spec
+    for option, value in (("--labels", labels), ("--background", background)):
+        if data is None and value is not None:
+            raise InputError(
+                "there is no DATA for it to go with",
+                where=option,
+                remedy=f"Name the uncorrupted images, or leave {option} out.",
+            )
+    clean = (
+        None if data is None else open_dataset(data, labels_file=labels, background=background)
+    )
     found = open_frozen(frozen, spec, clean)
     if mode not in (None, found.benchmark.mode):
         raise InputError(

@@ -48,6 +48,12 @@ def freeze(
     labels: Annotated[
         Path | None, typer.Option(help="Labels file for a flat folder or an .npy of images.")
     ] = None,
+    background: Annotated[
+        str | None,
+        typer.Option(
+            help="Colour behind transparent images, as white or #808080.", show_default="white"
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Chooses the corruptions' random numbers.")] = 0,
     processes: Annotated[int | None, typer.Option(help="By default one for each core.")] = None,
 ) -> None:
@@ -65,7 +71,7 @@ def freeze(
     spec = load_benchmark(benchmark)
     spec = spec if mode is None else spec.in_mode(mode)
     refuse_nested(Path(data).expanduser(), out)
-    dataset = open_dataset(data, labels_file=labels)
+    dataset = open_dataset(data, labels_file=labels, background=background)
     try:
         with progress_bar(f"freezing {dataset.name}") as advance:
             manifest = freeze_all(

@@ -14,6 +14,7 @@ from noctule.errors import InputError
 
 if TYPE_CHECKING:
     from noctule.study.folder import StudyFolder
+    from noctule.study.run import Where
     from noctule.study.spec import Study
 
 study_app = typer.Typer(
@@ -42,6 +43,12 @@ WorkersOption = Annotated[
 OnlyOption = Annotated[
     list[str] | None,
     typer.Option(help="Only this network, such as shear-seed0; give it again for several."),
+]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Import and run the function that the study names as its architecture."
+    ),
 ]
 FormOption = Annotated[
     Literal["robustness", "accuracy"],
@@ -76,6 +83,7 @@ def run(
     models_at_once: ModelsAtOnceOption = None,
     workers: WorkersOption = None,
     only: OnlyOption = None,
+    trust: TrustOption = False,
 ) -> None:
     """Train, measure and score. A study that was stopped goes on where it was."""
     from noctule.study.spec import load_study
@@ -98,7 +106,10 @@ def run(
         "recipe.epochs": epochs,
         "pictures.side_px": side_px,
     }
-    _run(_changed(spec, changes), out, device, processes, models_at_once, workers, only)
+    # Whoever types the architecture's name means it to be run.
+    trust = trust or architecture is not None
+    where = _where(device, processes, models_at_once, workers, only)
+    _run(_changed(spec, changes), out, where, trust)
 
 
 @study_app.command()
@@ -109,6 +120,7 @@ def resume(
     models_at_once: ModelsAtOnceOption = None,
     workers: WorkersOption = None,
     only: OnlyOption = None,
+    trust: TrustOption = False,
 ) -> None:
     """Go on with a study that was stopped."""
     from noctule.study.folder import StudyFolder
@@ -116,7 +128,8 @@ def resume(
     found = StudyFolder.open(folder)
     if not device and found.identity["device_type"] == "cpu":
         device = ["cpu"]  # where it was, though there may be a GPU
-    _run(found.study, folder, device, processes, models_at_once, workers, only)
+    where = _where(device, processes, models_at_once, workers, only)
+    _run(found.study, folder, where, trust)
 
 
 @study_app.command()
@@ -168,21 +181,26 @@ def overlap_(
     )
 
 
-def _run(
-    spec: Study,
-    out: Path | None,
+def _where(
     device: list[str] | None,
     processes: int | None,
     models_at_once: int | None,
     workers: int | None,
     only: list[str] | None,
-) -> None:
-    from noctule.report.progress import progress_bar, study_progress
-    from noctule.study.run import Where, prepare_study, run_prepared, work_left
+) -> Where:
+    from noctule.study.run import Where
 
-    where = Where(tuple(device or ()), processes, models_at_once, workers, tuple(only or ()))
+    return Where(tuple(device or ()), processes, models_at_once, workers, tuple(only or ()))
+
+
+def _run(spec: Study, out: Path | None, where: Where, trust: bool) -> None:
+    from noctule.report.progress import progress_bar, study_progress
+    from noctule.study.run import prepare_study, run_prepared, work_left
+
     with progress_bar("reading every image once") as advance_reading:
-        prepared = prepare_study(spec, out=out, where=where, progress=advance_reading)
+        prepared = prepare_study(
+            spec, out=out, where=where, progress=advance_reading, trust=trust
+        )
     folder = prepared.folder
     typer.echo(f"noctule: study folder {folder.folder}", err=True)
     try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from noctule.data.dataset import Dataset
 from noctule.data.files import missing_path
-from noctule.errors import InputError, nearest
+from noctule.errors import InputError, NoctuleWarning, nearest
 from noctule.input_files import reject_special_files
 
 __all__ = ["Dataset", "DatasetForm", "dataset_forms", "open_dataset"]
@@ -50,7 +51,10 @@ def dataset_forms() -> tuple[DatasetForm, ...]:
 
 
 def open_dataset(
-    spec: str | Path | Dataset | tuple[Any, Any], *, labels_file: Path | None = None
+    spec: str | Path | Dataset | tuple[Any, Any],
+    *,
+    labels_file: Path | None = None,
+    background: str | None = None,
 ) -> Dataset:
     """The dataset that a name, a path or a pair of arrays stands for.
 
@@ -58,6 +62,11 @@ def open_dataset(
         spec: one of `dataset_forms()`, (images, labels), or a dataset, which is returned.
         labels_file: labels for a flat folder or for an array file; see `noctule.data.flat`
             and `noctule.data.arrays` for its forms.
+        background: The colour behind transparent images in files, as a name or "#rrggbb";
+            white by default.
+
+    Warns:
+        NoctuleWarning: files in the folder are left out, with their number and kinds.
 
     Raises:
         InputError: if there is no such dataset, with the nearest name or path, or if it
@@ -71,7 +80,11 @@ def open_dataset(
         dataset.source = {"spec": str(path.absolute())}
         if labels_file is not None:
             dataset.source = {**dataset.source, "labels_file": str(labels_file.absolute())}
-        return dataset
+        if dataset.left_out:
+            warnings.warn(
+                f"{path}: left out are {dataset.left_out}", NoctuleWarning, stacklevel=2
+            )
+        return _on_background(dataset, background)
     if labels_file is not None:
         raise InputError(
             f"{spec if isinstance(spec, str) else 'this dataset'} has labels of its own",
@@ -79,12 +92,31 @@ def open_dataset(
             remedy="A labels file goes with a flat folder or an array file.",
         )
     if isinstance(spec, Dataset):
-        return spec
+        return _on_background(spec, background)
     if isinstance(spec, str):
         dataset = _open_named(spec)
         dataset.source = {"spec": spec}
+        return _on_background(dataset, background)
+    return _on_background(_open_pair(spec), background)
+
+
+def _on_background(dataset: Dataset, background: str | None) -> Dataset:
+    """The dataset with a background for its transparent images, if one is asked for."""
+    if background is None:
         return dataset
-    return _open_pair(spec)
+    from noctule.data.decode import background_colour
+
+    colour = background_colour(background)
+    if dataset.background is None:
+        raise InputError(
+            f"the images of {dataset.name} have no transparency",
+            where="background",
+            remedy="Leave it out: it is for images in files.",
+        )
+    dataset.background = colour
+    if dataset.source is not None:
+        dataset.source = {**dataset.source, "background": colour}
+    return dataset
 
 
 def _is_named(spec: str) -> bool:

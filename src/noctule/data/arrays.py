@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noctule.data.dataset import Dataset, numbered_classes
+from noctule.data.dataset import Dataset, class_index, numbered_classes
 from noctule.data.files import base_name, missing_path
 from noctule.errors import InputError
-from noctule.input_files import reject_special_files
+from noctule.input_files import (
+    reject_beyond_memory,
+    reject_special_files,
+    reject_zip_bombs,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,6 +35,9 @@ _PAIRS: Final = (
 )
 _CLASS_NAME_KEYS: Final = ("class_names", "label_names", "classes")
 _CHUNK = 1024
+_MOST_SHOWN = 80
+MOST_IMAGES: Final = 10**8
+_MOST_TEXT: Final = f"An array holds at most {MOST_IMAGES:,} images or labels."
 
 
 class ArrayDataset(Dataset):
@@ -123,6 +131,7 @@ def _open_npz(
     file: Path, labels_file: Path | None
 ) -> tuple[NDArray[Any], NDArray[Any], list[str] | None]:
     reject_special_files(file)
+    reject_zip_bombs(file)
     with _explained(file):
         stream = file.open("rb")
     with stream:  # opened here: of a damaged archive numpy would leave it open
@@ -161,6 +170,8 @@ def load_npy(file: Path, *, mmap: bool = False) -> NDArray[Any]:
     """
     reject_special_files(file)
     with _explained(file):
+        with file.open("rb") as stream:
+            _check_header(stream, file.stat().st_size, file, in_memory=not mmap)
         array = np.load(file, mmap_mode="r" if mmap else None, allow_pickle=False)
     if not isinstance(array, np.ndarray):
         array.close()
@@ -168,8 +179,47 @@ def load_npy(file: Path, *, mmap: bool = False) -> NDArray[Any]:
     return array
 
 
+def _check_header(
+    stream: IO[bytes], size_bytes: int, where: object, *, in_memory: bool
+) -> None:
+    """Refuse an array whose header asks for more than the file holds or memory has.
+
+    Args:
+        stream: At the beginning of a .npy file; anything else passes, for numpy to refuse.
+        size_bytes: Of that file, header included.
+        where: The file, for the message.
+        in_memory: Whether it is going to be read as a whole.
+    """
+    if stream.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
+        return
+    stream.seek(0)
+    major, _ = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if major == 1 else (
+        np.lib.format.read_array_header_2_0
+    )  # fmt: skip
+    shape, _, dtype = read(stream)
+    if dtype.hasobject:
+        return  # numpy refuses what is pickled
+    needed = math.prod(shape) * dtype.itemsize
+    if needed > size_bytes:
+        raise InputError(
+            f"its header says {dtype} of shape {shape}, {needed:,} bytes, and it has "
+            f"{size_bytes:,}",
+            where=where,
+            remedy="It is cut short or damaged: fetch or save it again.",
+        )
+    if len(shape) and shape[0] > MOST_IMAGES:
+        raise InputError(f"has {shape[0]:,} entries", where=where, remedy=_MOST_TEXT)
+    if in_memory:
+        reject_beyond_memory(needed, where)
+
+
 def _entry(held: Any, key: str, file: Path) -> NDArray[Any]:
-    with _explained(f"{file}, '{key}'"):
+    where = f"{file}, '{key}'"
+    with _explained(where):
+        name = key if key in held.zip.namelist() else f"{key}.npy"
+        with held.zip.open(name) as stream:
+            _check_header(stream, held.zip.getinfo(name).file_size, where, in_memory=True)
         array: NDArray[Any] = held[key]
     return array
 
@@ -179,6 +229,8 @@ def _explained(where: object) -> Iterator[None]:
     """Any failure to load what lies in a file becomes an InputError."""
     try:
         yield
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise missing_path(Path(str(where)), "array file") from error
     except Exception as error:  # numpy's and zipfile's readers raise nearly anything
@@ -209,13 +261,14 @@ def _load_labels(file: Path) -> NDArray[Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the labels: {error}", where=file) from error
     for number, line in enumerate("\n".join(lines).rstrip().split("\n"), start=1):
-        if not line.strip().isdecimal():
+        index = class_index(line.strip())
+        if index is None or index < 0:
             raise InputError(
-                f"'{line.strip()}' is not a class index",
+                f"'{line.strip()[:_MOST_SHOWN]}' is not a class index",
                 where=f"{file}, line {number}",
                 remedy="Beside an array, write one whole number per line, in its order.",
             )
-        labels.append(int(line))
+        labels.append(index)
     return np.array(labels)
 
 

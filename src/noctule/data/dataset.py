@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from decimal import Decimal
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 # Far above any labelled set of images; a greater index is an id, not a class.
 _MOST_CLASSES = 1_000_000
+_NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{0,30})?([eE][+-]?[0-9]{1,2})?")
+
+WHITE: Final = "#ffffff"
 
 
 class Dataset(ABC):
@@ -40,6 +45,12 @@ class Dataset(ABC):
 
     in_memory: ClassVar[bool] = False  # whether reading is so cheap that no worker pays
 
+    background: str | None = None
+    """The colour behind transparent images, as "#rrggbb"; None if it has no such images."""
+
+    left_out: str = ""
+    """What lies among its files and is not used, in words."""
+
     def __init__(
         self,
         name: str,
@@ -55,7 +66,7 @@ class Dataset(ABC):
         self.ids: Sequence[str] = tuple(ids)
         self.labels: NDArray[np.int64] = np.asarray(labels, dtype=np.int64).reshape(-1)
         self.source: Mapping[str, str] | None = None
-        """What to give `open_dataset` to open it again: `spec`, and `labels_file` if any."""
+        """What to give `open_dataset` to open it again: `spec`, `labels_file`, `background`."""
         self._check()
 
     @abstractmethod
@@ -91,9 +102,10 @@ class Dataset(ABC):
         return len(self.ids)
 
     def __repr__(self) -> str:
+        without = f"; left out: {self.left_out}" if self.left_out else ""
         return (
             f"<{type(self).__name__} {self.name!r}: {len(self)} images, "
-            f"{len(self.class_names)} classes>"
+            f"{len(self.class_names)} classes{without}>"
         )
 
     def _check(self) -> None:
@@ -106,6 +118,8 @@ class Dataset(ABC):
         if len(set(self.ids)) != len(self.ids):
             twice = Counter(self.ids).most_common(1)[0][0]
             raise InputError(f"the image id '{twice}' occurs twice", where=self.name)
+        for name in (*self.ids, *self.class_names):
+            _check_unicode(name, self.name)
         low, high = int(self.labels.min()), int(self.labels.max())
         if low < 0 or high >= len(self.class_names):
             raise InputError(
@@ -113,6 +127,30 @@ class Dataset(ABC):
                 f"classes, so they must lie in 0 to {len(self.class_names) - 1}",
                 where=self.name,
             )
+
+
+def _check_unicode(name: str, where: str) -> None:
+    """Refuse half of a surrogate pair, which no file of rows can hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{name!a} is not valid Unicode text",
+            where=where,
+            remedy="Rename this image or class.",
+        ) from error
+
+
+def class_index(label: str) -> int | None:
+    """The whole number that a label is, in any usual notation; None for a name.
+
+    >>> [class_index(text) for text in ("10", "+10", "10.0", "1e1", "10.5", "class_10")]
+    [10, 10, 10, 10, None, None]
+    """
+    if not _NUMBER.fullmatch(label):
+        return None
+    number = Decimal(label)
+    return int(number) if number == number.to_integral_value() else None
 
 
 def numbered_classes(labels: Sequence[int] | NDArray[np.integer], where: object) -> list[str]:

@@ -6,7 +6,9 @@ What comes out is 8-bit "L" or "RGB". Where that needs a decision, it is this:
   it at 255 and so turns most such pictures white.
 - EXIF orientation is applied: what a person sees is what is evaluated. Departure from
   torchvision's loader, which ignores it.
-- Transparency is dropped and the colour stored beneath it kept, as torchvision's loader does.
+- Transparent images are composited on a background, white unless another is asked for: what a
+  browser shows. Departure from torchvision's loader, which drops transparency and shows
+  whatever colour is stored beneath it.
 - Palettes are resolved; CMYK, YCbCr, LAB and HSV become RGB by Pillow's own rules, without
   colour profiles, as torchvision's loader does.
 - Of an animation or a multi-page file, the first frame counts.
@@ -16,21 +18,37 @@ What comes out is 8-bit "L" or "RGB". Where that needs a decision, it is this:
 
 from __future__ import annotations
 
+import functools
 import io
 import warnings
 from pathlib import Path
 from typing import IO, Final
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageColor, UnidentifiedImageError, features
 
-from noctule.errors import UnreadableImageError
+from noctule.data.dataset import WHITE
+from noctule.errors import InputError, UnreadableImageError
+from noctule.input_files import reject_special_files
 
 LARGEST_PX: Final = 2**27
 """Pixels an image may have, about 134 million (400 MB as RGB); beyond, it is refused."""
 
+MOST_PX_PER_BYTE: Final = 5_000
+"""Pixels for each byte of a file, in images of more than `SMALL_PX`; beyond, it is refused.
+
+The emptiest PNG has 1,032 × 8 for each, photographs have fewer than 100."""
+SMALL_PX: Final = 2**24
+
+COMPOSITED: Final = "composited"
+"""Key in the `info` of images that were transparent."""
+
 # Named so that no other of Pillow's decoders ever sees a file: some start other programs.
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
+_OPTIONAL_FORMATS: Final = {"avif": "AVIF", "jpg_2000": "JPEG2000"}
+
+_PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_PNG_PIXEL_CHUNKS: Final = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")
 
 _EXIF_ORIENTATION = 0x0112
 _TURNS: Final = {
@@ -52,24 +70,57 @@ _ROWS_AT_ONCE = 64
 _EIGHT_BIT = ((np.arange(65536) + 128) // 257).astype(np.uint8)
 
 
-def decode_file(file: Path, image_id: str) -> Image.Image:
+@functools.cache
+def formats() -> tuple[str, ...]:
+    """The formats that can be decoded here, by Pillow's names."""
+    found = (name for codec, name in _OPTIONAL_FORMATS.items() if features.check(codec))
+    return (*_FORMATS, *found)
+
+
+def background_colour(text: str) -> str:
+    """A colour's name or hexadecimal value as "#rrggbb".
+
+    >>> background_colour("white"), background_colour("#08f")
+    ('#ffffff', '#0088ff')
+
+    Raises:
+        InputError: It is not a colour, or has transparency of its own.
+    """
+    try:
+        colour = ImageColor.getrgb(text)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise _no_colour(text) from error
+    if len(colour) != 3 or not all(0 <= value <= 255 for value in colour):
+        raise _no_colour(text)
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _no_colour(text: object) -> InputError:
+    return InputError(
+        f"{str(text)[:40]!r} is not a colour",
+        where="background",
+        remedy="Use a name such as white, or a value such as #808080.",
+    )
+
+
+def decode_file(file: Path, image_id: str, *, background: str = WHITE) -> Image.Image:
     """The picture in a file, upright, as 8-bit "L" or "RGB"; see the module for the rules.
 
     Args:
-        file: a JPEG, PNG, WebP, BMP, TIFF, PPM/PGM or GIF file, whatever its name ends with.
+        file: an image in one of `formats()`, whatever its name ends with.
         image_id: the id to report if it cannot be decoded.
+        background: The colour behind transparent images, as "#rrggbb".
 
     Raises:
         UnreadableImageError: if the file is missing, unreadable, empty, not an image,
             truncated, larger than `LARGEST_PX`, or of an undefined pixel range.
     """
     try:
-        if not file.is_file():
-            # Opening a named pipe would wait for ever.
-            is_there = file.exists()
-            raise _Refused("not a regular file" if is_there else "there is no such file")
+        reject_special_files(file)
+        if not file.exists():
+            raise _Refused("there is no such file")
         with file.open("rb") as stream:
-            return _decode(stream, LARGEST_PX)
+            return _decode(stream, LARGEST_PX, background)
     except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
         is_empty = file.is_file() and file.stat().st_size == 0
         reason = _reason(error, is_empty, LARGEST_PX)
@@ -88,32 +139,111 @@ def decode_bytes(data: bytes, image_id: str, *, largest_px: int = LARGEST_PX) ->
         UnreadableImageError: as of `decode_file`.
     """
     try:
-        return _decode(io.BytesIO(data), largest_px)
+        return _decode(io.BytesIO(data), largest_px, WHITE)
     except Exception as error:  # as above
         reason = _reason(error, not data, largest_px)
         raise UnreadableImageError(image_id, reason) from error
 
 
-def _decode(stream: IO[bytes], largest_px: int) -> Image.Image:
+def _decode(stream: IO[bytes], largest_px: int, background: str) -> Image.Image:
+    try:
+        return _decode_all(stream, largest_px, background)
+    except ValueError:
+        # Pillow gives up on a large colour profile or text, neither of which is needed here.
+        stream.seek(0)
+        if stream.read(len(_PNG_SIGNATURE)) != _PNG_SIGNATURE:
+            raise
+        return _decode_all(_pixel_chunks(stream), largest_px, background)
+
+
+def _decode_all(stream: IO[bytes], largest_px: int, background: str) -> Image.Image:
+    num_bytes = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    _refuse_large(_webp_size(stream.read(30)), num_bytes, largest_px)
+    stream.seek(0)
     with warnings.catch_warnings():
         # Pillow warns of odd metadata and of sizes; neither concerns the pixels here.
         warnings.simplefilter("ignore")
-        with Image.open(stream, formats=_FORMATS) as image:
-            if image.width * image.height > largest_px:
-                raise Image.DecompressionBombError
+        with Image.open(stream, formats=formats()) as image:
+            _refuse_large(image.size, num_bytes, largest_px)
             image.load()
-            return _upright(_to_eight_bit(image), _orientation(image))
+            return _upright(_composited(image, background), _orientation(image))
+
+
+def _refuse_large(size: tuple[int, int], num_bytes: int, largest_px: int) -> None:
+    pixels = size[0] * size[1]
+    if pixels > largest_px:
+        raise Image.DecompressionBombError
+    if pixels > SMALL_PX and pixels > MOST_PX_PER_BYTE * num_bytes:
+        raise _Refused(f"{num_bytes:,} bytes for {pixels:,} pixels, a decompression bomb")
+
+
+def _webp_size(head: bytes) -> tuple[int, int]:
+    """Width and height of a WebP file, which Pillow decodes as it opens; (0, 0) of others."""
+    if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < 30:
+        return 0, 0
+    if head[12:16] == b"VP8X":
+        canvas = int.from_bytes(head[24:27], "little"), int.from_bytes(head[27:30], "little")
+        return canvas[0] + 1, canvas[1] + 1
+    if head[12:16] == b"VP8L":
+        packed = int.from_bytes(head[21:25], "little")
+        return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
+    width, height = (int.from_bytes(head[at : at + 2], "little") for at in (26, 28))
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _pixel_chunks(stream: IO[bytes]) -> io.BytesIO:
+    """A PNG file without the chunks that its pixels do not need."""
+    stream.seek(len(_PNG_SIGNATURE))
+    kept = [_PNG_SIGNATURE]
+    while len(head := stream.read(8)) == 8:
+        body = stream.read(int.from_bytes(head[:4]) + 4)
+        if head[4:] in _PNG_PIXEL_CHUNKS:
+            kept += [head, body]
+    return io.BytesIO(b"".join(kept))
+
+
+def _composited(image: Image.Image, background: str) -> Image.Image:
+    """The image as 8-bit "L" or "RGB", on a background where it is transparent."""
+    opaque = _to_eight_bit(image)
+    alpha = _alpha(image)
+    if alpha is None or alpha.getextrema() == (255, 255):
+        return opaque
+    colour = ImageColor.getrgb(background)
+    if opaque.mode == "L" and len(set(colour)) > 1:
+        opaque = opaque.convert("RGB")
+    canvas = Image.new(opaque.mode, opaque.size, background)
+    canvas.paste(opaque, mask=alpha)
+    canvas.info[COMPOSITED] = True
+    return canvas
+
+
+def _alpha(image: Image.Image) -> Image.Image | None:
+    """Opacity, 0 to 255; None if the image says nothing of it."""
+    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA"):
+        return image.getchannel("A" if image.mode != "La" and image.mode != "RGBa" else "a")
+    key = image.info.get("transparency")
+    if key is None:
+        return None
+    if image.mode in ("P", "RGB"):
+        return image.convert("RGBA").getchannel("A")
+    # One grey value of a PNG file is transparent.
+    values = np.asarray(image)
+    values = values * np.uint8(255) if image.mode == "1" else values
+    return Image.fromarray(np.where(values == key, np.uint8(0), np.uint8(255)))
 
 
 def _to_eight_bit(image: Image.Image) -> Image.Image:
     mode = image.mode
+    if mode in ("La", "RGBa"):
+        return _to_eight_bit(image.convert("LA" if mode == "La" else "RGBA"))
     if mode in ("L", "RGB"):
         return image.copy()
     if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
         return _scaled_16_bit(image)
     if mode in ("I", "F"):
         raise _Refused(f"its pixels are 32-bit numbers (mode '{mode}'), whose white is unknown")
-    if mode in ("1", "LA", "La"):
+    if mode in ("1", "LA"):
         return image.convert("L")
     return image.convert("RGB")
 
@@ -143,6 +273,8 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 def _reason(error: Exception, is_empty: bool, largest_px: int) -> str:
     if isinstance(error, _Refused):
         return str(error)
+    if isinstance(error, InputError):
+        return error.what.removeprefix("is ")
     if isinstance(error, PermissionError):
         return "permission denied"
     if isinstance(error, Image.DecompressionBombError):
@@ -150,5 +282,5 @@ def _reason(error: Exception, is_empty: bool, largest_px: int) -> str:
     if is_empty:
         return "the file is empty (0 bytes)"
     if isinstance(error, UnidentifiedImageError):
-        return f"not an image in a known format ({', '.join(_FORMATS)})"
+        return f"not an image in a known format ({', '.join(formats())})"
     return f"damaged: {error}" if str(error) else f"damaged ({type(error).__name__})"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,16 +12,78 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from noctule.data.dataset import Dataset
+from noctule.data.dataset import WHITE, Dataset
 from noctule.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from PIL import Image
 
-IMAGE_SUFFIXES: Final = (
-    ".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp",
+_SUFFIXES: Final = {
+    "jpg": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "zlib": (".png",),
+    "webp": (".webp",),
+    "avif": (".avif",),
+    "jpg_2000": (".jp2", ".j2k", ".jpx", ".jpc"),
+}
+"""Endings by the codec that Pillow needs for them; it has the codecs of the others itself."""
+_OWN_SUFFIXES: Final = (".bmp", ".gif", ".pbm", ".pgm", ".pnm", ".ppm", ".tif", ".tiff")
+
+# What systems and programs leave among images; a name with a dot in front is hidden anyway.
+_HIDDEN: Final = frozenset(
+    ("@eaDir", "@Recycle", "#recycle", "__MACOSX", "$RECYCLE.BIN", "lost+found",
+     "System Volume Information")
 )  # fmt: skip
-"""Endings, in lower case, that make a file an image: torchvision's list."""
+_NOT_WORTH_SAYING: Final = ("thumbs.db", "desktop.ini")
+
+
+@functools.cache
+def image_suffixes() -> tuple[str, ...]:
+    """Endings, in lower case, that make a file an image: of what can be decoded here.
+
+    >>> {".jpg", ".jfif", ".png", ".gif"} <= set(image_suffixes())
+    True
+    """
+    from PIL import features
+
+    coded = (ends for codec, ends in _SUFFIXES.items() if features.check(codec))
+    return tuple(sorted([*_OWN_SUFFIXES, *(one for ends in coded for one in ends)]))
+
+
+class LeftOut:
+    """What lies among the images of a folder and is not used, so that it can be said."""
+
+    def __init__(self) -> None:
+        self._files: Counter[str] = Counter()
+        self._hidden: list[str] = []
+        self._loose: list[str] = []
+
+    def add_hidden(self, path: str) -> None:
+        """A hidden folder or image."""
+        self._hidden.append(printable(path))
+
+    def add_loose(self, path: str) -> None:
+        """An image beside the class folders."""
+        self._loose.append(printable(path))
+
+    def add_file(self, name: str) -> None:
+        """A file that does not end like an image; hidden ones are not worth saying."""
+        if not name.startswith(".") and name.lower() not in _NOT_WORTH_SAYING:
+            self._files[Path(name).suffix.lower() or "without suffix"] += 1
+
+    def __str__(self) -> str:
+        """The counts, or nothing if there is nothing to say."""
+        parts = []
+        if self._files:
+            kinds = [f"{count} {printable(end)}" for end, count in self._files.most_common()]
+            parts.append(f"{self._files.total()} files that are not images ({some(kinds)})")
+        if self._hidden:
+            parts.append(f"{len(self._hidden)} hidden ({some(self._hidden, most=2)})")
+        if self._loose:
+            parts.append(
+                f"{len(self._loose)} images beside the class folders "
+                f"({some(self._loose, most=2)})"
+            )
+        return ", ".join(parts)
 
 
 class FileDataset(Dataset):
@@ -29,6 +93,7 @@ class FileDataset(Dataset):
         root: the folder.
         names: path of each image relative to it, with "/" between folders.
         ids: ids other than the names.
+        left_out: What else lies in the folder, for people.
     """
 
     def __init__(
@@ -41,7 +106,10 @@ class FileDataset(Dataset):
         *,
         ids: Sequence[str] | None = None,
         domain: str | None = None,
+        left_out: str = "",
     ) -> None:
+        self.background = WHITE
+        self.left_out = left_out
         self.root = root.absolute()
         self._names = tuple(names)
         ids = [printable(one) for one in names] if ids is None else ids
@@ -55,10 +123,14 @@ class FileDataset(Dataset):
         """Image `index` as 8-bit "RGB" or "L", upright; see `noctule.data.decode`."""
         from noctule.data.decode import decode_file
 
-        return decode_file(self.file(index), self.ids[index])
+        return decode_file(
+            self.file(index), self.ids[index], background=self.background or WHITE
+        )
 
     def content(self) -> Iterator[bytes]:
-        """The size of every file in bytes, or that it cannot be had."""
+        """The size of every file in bytes, or that it cannot be had; a background not white."""
+        if self.background != WHITE:
+            yield f"background {self.background}\n".encode()
         for index in range(len(self)):
             try:
                 size = str(self.file(index).stat().st_size)
@@ -68,12 +140,21 @@ class FileDataset(Dataset):
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file counts as an image, by how its name ends; hidden files may count.
+    """Whether a file counts as an image, by how its name ends.
 
     >>> is_image_name("n01440764/a.JPEG"), is_image_name("notes.txt")
     (True, False)
     """
-    return name.lower().endswith(IMAGE_SUFFIXES)
+    return name.lower().endswith(image_suffixes())
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is a system's or a program's own, and no part of a dataset.
+
+    >>> [is_hidden(name) for name in (".ipynb_checkpoints", "@eaDir", "._1.jpg", "cat")]
+    [True, True, True, False]
+    """
+    return name.startswith(".") or name in _HIDDEN
 
 
 def printable(name: str) -> str:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import csv
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from noctule.data import imagenet
-from noctule.data.dataset import numbered_classes
+from noctule.data.dataset import class_index, numbered_classes
 from noctule.data.files import (
     FileDataset,
+    LeftOut,
     base_name,
+    is_folder,
+    is_hidden,
     is_image_name,
     listing,
     missing_path,
@@ -23,11 +27,17 @@ from noctule.data.files import (
 from noctule.errors import InputError
 from noctule.input_files import reject_special_files
 
-_NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{0,30})?([eE][+-]?\d{1,2})?")
 _WNID = re.compile(r"n\d{8}")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_QUOTED = re.compile(r'"((?:[^"]|"")+)"\s+(\S+)')
+_SEPARATORS = (",", "\t", ";", " ")
+_BOX_FIELDS = 4  # behind name and label in Tiny-ImageNet's val_annotations.txt
+_MAX_LABEL_LENGTH = 500
+_SAMPLED_LINES = 2000
+_DIGITS = re.compile(r"[+-]?\d{31,}")
 _FORMS = (
-    "Give one image per line, as 'name label' or 'name,label', where the label is a class "
-    "index from 0, a WordNet id or a class name."
+    "Give one image per line, as 'name label' or 'name,label' (tabs and semicolons will do as "
+    "well), where the label is a class index from 0, a WordNet id or a class name."
 )
 
 
@@ -40,11 +50,13 @@ class _Line(NamedTuple):
 def open_flat(folder: Path, labels_file: Path) -> FileDataset:
     """The images directly in a folder, sorted by name, labelled by a text or CSV file.
 
-    A line of the labels file is "name label" or "name,label"; images and lines are joined by
-    name. The name may carry folders before it and may lack its ending; a heading on the
-    first line is passed over. All labels are class indices from 0, or all are names, such as
-    WordNet ids, whose classes are then the names in the file, sorted. Lines for images that
-    are not in the folder are allowed, images without a line are not.
+    A line of the labels file is "name label" or "name,label", or has a tab or a semicolon
+    between the two; a name with separators in it may stand in double quotes. Tiny-ImageNet's
+    val_annotations.txt is read as it is. Images and lines are joined by name. The name may
+    carry folders before it, may lack its ending, and may be in another Unicode normalisation
+    form; a heading on the first line is passed over. All labels are class indices from 0, or
+    all are names, such as WordNet ids, whose classes are then the names in the file, sorted.
+    Lines for images that are not in the folder are allowed, images without a line are not.
 
     Lines of a lone label each are joined to ImageNet validation images only, in the order of
     the numbers in their names, and only where there are as many lines as images.
@@ -57,22 +69,24 @@ def open_flat(folder: Path, labels_file: Path) -> FileDataset:
             not parse (naming its number), an image with no or two labels, and for labels of
             ImageNet images that count the classes in ImageNet's own order.
     """
-    names = [one.name for one in listing(folder) if is_image_name(one.name) and one.is_file()]
+    left_out = LeftOut()
+    names = _image_names(folder, labels_file, left_out)
     if not names:
         raise InputError(
             "this folder holds no images to go with the labels file",
             where=folder,
             remedy="Give the folder the images lie in directly.",
         )
-    lines = _read_lines(labels_file)
+    keys = _keys(names)
+    lines = _read_lines(labels_file, keys)
     if all(line.name is None for line in lines):
         label_of = _join_by_number(names, lines, labels_file)
     else:
-        label_of = _join_by_name(names, lines, labels_file)
+        label_of = _join_by_name(names, keys, lines, labels_file)
     class_names, labels = _classes(names, label_of, lines, labels_file)
     real = imagenet.all_validation_names(names) and (
         imagenet.has_all_wnids(class_names)
-        or (_class_index(label_of[names[0]]) is not None and imagenet.labels_fit(names, labels))
+        or (class_index(label_of[names[0]]) is not None and imagenet.labels_fit(names, labels))
     )
     return FileDataset(
         base_name(folder),
@@ -81,10 +95,26 @@ def open_flat(folder: Path, labels_file: Path) -> FileDataset:
         names,
         labels,
         domain=imagenet.DOMAIN if real else None,
+        left_out=str(left_out),
     )
 
 
-def _read_lines(labels_file: Path) -> list[_Line]:
+def _image_names(folder: Path, labels_file: Path, left_out: LeftOut) -> list[str]:
+    """Names of the images in a folder, sorted; what else is there is noted."""
+    names = []
+    for entry in listing(folder):
+        if is_folder(entry) or (folder / entry.name).absolute() == labels_file.absolute():
+            continue
+        if not is_image_name(entry.name):
+            left_out.add_file(entry.name)
+        elif is_hidden(entry.name):
+            left_out.add_hidden(entry.name)
+        else:
+            names.append(entry.name)
+    return names
+
+
+def _read_lines(labels_file: Path, keys: Mapping[str, str]) -> list[_Line]:
     reject_special_files(labels_file)
     try:
         text = labels_file.read_text(encoding="utf-8-sig")
@@ -96,8 +126,12 @@ def _read_lines(labels_file: Path) -> list[_Line]:
         raise InputError(
             f"cannot read the labels: {error.strerror}", where=labels_file
         ) from error
-    numbered = enumerate(text.splitlines(), start=1)
-    lines = [_parse(number, line, labels_file) for number, line in numbered if line.strip()]
+    numbered = [(n, line) for n, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    try:
+        separator = _separator([line for _, line in numbered], keys)
+        lines = [_parse(number, line, separator, labels_file) for number, line in numbered]
+    except csv.Error as error:  # such as a field of a megabyte
+        raise InputError(f"is not a labels file: {error}", where=labels_file) from error
     if not lines:
         raise InputError("this labels file is empty", where=labels_file, remedy=_FORMS)
     odd = [line for line in lines if (line.name is None) != (lines[-1].name is None)]
@@ -106,15 +140,42 @@ def _read_lines(labels_file: Path) -> list[_Line]:
     return [line for line in lines if line not in odd]
 
 
-def _parse(number: int, text: str, labels_file: Path) -> _Line:
-    if "," in text:
-        fields = [field.strip() for field in next(csv.reader([text], skipinitialspace=True))]
-    else:
-        fields = text.rsplit(maxsplit=1)
+def _separator(lines: Sequence[str], keys: Mapping[str, str]) -> str:
+    """What separates names from labels: that with which most names are those of images."""
+    sample = lines[:: max(1, len(lines) // _SAMPLED_LINES)]
+
+    def matches(separator: str) -> int:
+        return sum(_key(_fields(line, separator)[0]) in keys for line in sample)
+
+    counts = {one: matches(one) for one in _SEPARATORS}
+    if any(counts.values()):
+        return max(_SEPARATORS, key=counts.__getitem__)
+    return next((one for one in _SEPARATORS if all(one in line for line in lines)), " ")
+
+
+def _fields(text: str, separator: str) -> list[str]:
+    if separator != " ":
+        row = next(csv.reader([text], delimiter=separator, skipinitialspace=True))
+        fields = [field.strip() for field in row]
+        boxes = fields[2:]
+        if len(boxes) == _BOX_FIELDS and all(map(_NUMBER.fullmatch, boxes)):
+            return fields[:2]
+        return fields
+    if quoted := _QUOTED.fullmatch(text.strip()):
+        return [quoted[1].replace('""', '"'), quoted[2]]
+    return text.rsplit(maxsplit=1)
+
+
+def _parse(number: int, text: str, separator: str, labels_file: Path) -> _Line:
+    fields = _fields(text, separator)
+    if len(fields[-1]) > _MAX_LABEL_LENGTH or _DIGITS.fullmatch(fields[-1]):
+        message = f"its label has {len(fields[-1]):,} characters"
+        raise _line_error(number, message, labels_file)
     if len(fields) == 1:
         return _Line(number, None, fields[0])
     if len(fields) != 2 or not all(fields):
-        raise _line_error(number, f"'{text.strip()}' is not a name and a label", labels_file)
+        shown = text.strip()[:_MAX_LABEL_LENGTH]
+        raise _line_error(number, f"'{shown}' is not a name and a label", labels_file)
     name, label = fields
     first = label.split()[0]
     # ImageNet's CSV of solutions has boxes behind the WordNet id.
@@ -135,13 +196,15 @@ def _join_by_number(
 
 
 def _join_by_name(
-    names: Sequence[str], lines: Sequence[_Line], labels_file: Path
+    names: Sequence[str],
+    keys: Mapping[str, str],
+    lines: Sequence[_Line],
+    labels_file: Path,
 ) -> Mapping[str, str]:
-    keys = _keys(names)
     label_of: dict[str, str] = {}
     line_of: dict[str, int] = {}
     for number, given, label in lines:
-        name = keys.get(PurePosixPath(given or "").name)
+        name = keys.get(_key(given or ""))
         if name is None:
             continue
         if name in line_of:
@@ -160,11 +223,23 @@ def _join_by_name(
 
 def _keys(names: Sequence[str]) -> dict[str, str]:
     """Image of each name and, where only one image has it, of each name without ending."""
-    keys: dict[str, str] = {}
-    stems = [PurePosixPath(name).stem for name in names]
-    if len(set(stems)) == len(stems):
-        keys = dict(zip(stems, names, strict=True))
-    return keys | {name: name for name in names}
+    whole = [_key(name) for name in names]
+    if len(set(whole)) < len(whole):  # some disks hold both forms of a name
+        twice = Counter(whole).most_common(1)[0][0]
+        raise InputError(
+            f"the names of two images differ in nothing but their Unicode form: "
+            f"'{printable(twice)}'",
+            remedy="Rename one of the two.",
+        )
+    stems = [PurePosixPath(key).stem for key in whole]
+    keys = dict(zip(stems, names, strict=True)) if len(set(stems)) == len(stems) else {}
+    return keys | dict(zip(whole, names, strict=True))
+
+
+def _key(name: str) -> str:
+    """A file's name without folders, in one Unicode form: disks and labels files differ."""
+    last = PurePosixPath(name.replace("\\", "/")).name
+    return unicodedata.normalize("NFC", last)
 
 
 def _classes(
@@ -175,7 +250,7 @@ def _classes(
 ) -> tuple[list[str], list[int]]:
     """Class names and the label of each image, from labels that are indices or names."""
     used = set(label_of.values())
-    integers = {text: index for text in used if (index := _class_index(text)) is not None}
+    integers = {text: index for text in used if (index := class_index(text)) is not None}
     if integers and len(integers) != len(used):
         odd = next(line for line in lines if line.label in used - integers.keys())
         message = f"'{odd.label}' is not a class index, as other labels are"
@@ -187,18 +262,6 @@ def _classes(
     class_names = sorted({line.label for line in counted})
     index_of = {name: index for index, name in enumerate(class_names)}
     return class_names, [index_of[label_of[name]] for name in names]
-
-
-def _class_index(label: str) -> int | None:
-    """The whole number that a label is, in any usual notation; None for a name.
-
-    >>> [_class_index(text) for text in ("10", "+10", "10.0", "1e1", "10.5", "class_10")]
-    [10, 10, 10, 10, None, None]
-    """
-    if not _NUMBER.fullmatch(label):
-        return None
-    number = Decimal(label)
-    return int(number) if number == number.to_integral_value() else None
 
 
 def _is_heading(lines: Sequence[_Line], used: set[str]) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from noctule.data.files import is_folder, is_image_name, listing, printable, some
+from noctule.data.files import is_folder, is_hidden, is_image_name, listing, printable, some
 from noctule.errors import InputError
 
 COMPLETE = "Every condition of a frozen set holds the same images: fetch this one again."
@@ -37,13 +37,13 @@ class Listing(NamedTuple):
 def list_condition(folder: Path, *, with_sizes: bool) -> Listing:
     """List the images in the class folders of one condition.
 
-    What macOS and notebooks leave behind, `._NAME` and `.ipynb_checkpoints`, is passed over.
+    Hidden files and folders, and what systems leave behind, are passed over.
 
     Raises:
         InputError: there are no class folders, one holds no image or cannot be read, or two
             files of a class differ in nothing but their endings.
     """
-    entries = [entry for entry in listing(folder) if not _is_left_over(entry.name)]
+    entries = [entry for entry in listing(folder) if not is_hidden(entry.name)]
     classes = tuple(entry.name for entry in entries if is_folder(entry))
     if not classes:
         raise InputError("holds no class folders", where=folder, remedy=COMPLETE)
@@ -53,17 +53,13 @@ def list_condition(folder: Path, *, with_sizes: bool) -> Listing:
         images = [
             entry
             for entry in listing(folder / one)
-            if is_image_name(entry.name) and not _is_left_over(entry.name)
+            if is_image_name(entry.name) and not is_hidden(entry.name)
         ]
         _check_class(folder / one, [entry.name for entry in images])
         names += [f"{one}/{entry.name}" for entry in images]
         for line in _lines(one, images, with_sizes):
             digest.update(line)
     return Listing(classes, tuple(names), digest.hexdigest())
-
-
-def _is_left_over(name: str) -> bool:
-    return name.startswith("._") or name == ".ipynb_checkpoints"
 
 
 def _lines(

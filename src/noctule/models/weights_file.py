@@ -18,6 +18,7 @@ from torch import nn
 
 from noctule.errors import InputError
 from noctule.input_files import reject_special_files
+from noctule.models.pickle_bounds import reject_inflating_pickle
 
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt")
 _WRAPPERS = ("state_dict", "model_state_dict", "model")  # of training checkpoints
@@ -121,6 +122,7 @@ def _read_safetensors(path: Path) -> object:
 def _read_pickle(path: Path) -> object:
     if path.stat().st_size == 0:
         raise InputError("the weights file is empty", where=path)
+    reject_inflating_pickle(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -16,6 +16,7 @@ from noctule.data import Dataset, open_dataset
 from noctule.errors import InputError, machine_errors, unknown_name
 from noctule.evaluation import Settings, default_precision, workers_for
 from noctule.execution import Report, run_jobs, usable_cores
+from noctule.models.untrained import is_function
 from noctule.processes import end_if_unguarded
 from noctule.study.checks import check_readable, check_study
 from noctule.study.folder import STUDY_FILE, StudyFolder, study_identity
@@ -60,6 +61,7 @@ def run_study(
     out: str | Path | None = None,
     where: Where | None = None,
     on_advance: Report = lambda advance: None,
+    trust: bool = False,
 ) -> StudyFolder:
     """Train the networks of a study and measure each on every candidate.
 
@@ -71,6 +73,8 @@ def run_study(
         out: the study folder; by default one under runs/ named after the study.
         where: devices and processes; nothing in it changes the results.
         on_advance: called with an `Advance` now and then.
+        trust: Whether a function that the study names as its architecture may be imported and
+            run. A file that names code is no consent to run it.
 
     Returns:
         The folder; `noctule.overlap_of(folder.folder)` is its overlap matrix.
@@ -82,7 +86,8 @@ def run_study(
     """
     end_if_unguarded()
     spec = study if isinstance(study, Study) else load_study(study)
-    prepared = prepare_study(spec, out=None if out is None else Path(out), where=where)
+    place = None if out is None else Path(out)
+    prepared = prepare_study(spec, out=place, where=where, trust=trust)
     run_prepared(prepared, where=where, on_advance=on_advance)
     return prepared.folder
 
@@ -93,31 +98,49 @@ def prepare_study(
     out: Path | None = None,
     where: Where | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    trust: bool = False,
 ) -> Prepared:
     """Check everything, and open or resume the study's folder: nothing is trained yet.
 
-    At a study's first start every image is read, which `progress` is told of.
+    At a study's first start every image is read, which `progress` is told of. Of a study that
+    is finished no network is built.
 
     Raises:
-        InputError: something cannot be used, or the folder holds another study.
+        InputError: something cannot be used, the study names a function and `trust` is False,
+            or the folder holds another study.
         OutputError: the folder cannot be written.
     """
     where = where or Where()
+    place = out or default_folder(study)
+    is_begun = (place / STUDY_FILE).exists()
+    is_finished = is_begun and not StudyFolder.open(place).missing()
+    if not is_finished:
+        _refuse_untrusted(study, trust)
     train_set, test_set = open_dataset(study.train), open_dataset(study.test)
-    check_study(study, train_set, test_set)
+    if not is_finished:
+        check_study(study, train_set, test_set)
     device_type = _devices(where)[0].type
     auto = study.precision == "auto"
     precision = default_precision(device_type) if auto else study.precision
     identity = study_identity(
         study, train_set, test_set, device_type=device_type, precision=precision
     )
-    place = out or default_folder(study)
-    if not (place / STUDY_FILE).exists():
+    if not is_begun:
         for dataset in (train_set, test_set):
             workers = workers_for(dataset, where.workers)
             check_readable(dataset, study.pictures.preprocessing(), workers, progress)
     folder = StudyFolder.create_or_resume(place, identity)
     return Prepared(folder, train_set, test_set)
+
+
+def _refuse_untrusted(study: Study, trust: bool) -> None:
+    named = study.architecture
+    if ":" in named and is_function(named) and not trust:
+        raise InputError(
+            f"its architecture is the function '{named}', which would be imported and run",
+            where=study.name,
+            remedy="If you trust whoever wrote it, add --trust (in Python, trust=True).",
+        )
 
 
 def run_prepared(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from noctule.benchmarks import Condition
 from noctule.data import Dataset, open_dataset
-from noctule.errors import NoctuleError
+from noctule.errors import NoctuleError, NoctuleWarning
 from noctule.models.preprocessing import Preprocessing
 from noctule.report.run_page.details import Outcomes
 from noctule.report.run_page.opening import Run
@@ -142,10 +143,14 @@ def _data_of(run: Run) -> Dataset:
     if "frozen" in data:
         raise Absent("its pictures were read from a frozen set, whose place is not recorded")
     source = _source(run.store.starts())
-    labels = source.get("labels_file")
-    dataset = open_dataset(
-        str(source["spec"]), labels_file=None if labels is None else Path(str(labels))
-    )
+    labels, background = source.get("labels_file"), source.get("background")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoctuleWarning)  # said when the run was made
+        dataset = open_dataset(
+            str(source["spec"]),
+            labels_file=None if labels is None else Path(str(labels)),
+            background=None if background is None else str(background),
+        )
     if dataset.fingerprint() != data["fingerprint"]:
         raise Absent(f"the data at {source['spec']} have changed since")
     return dataset

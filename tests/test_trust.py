@@ -1,0 +1,86 @@
+"""Code named in a file is no consent to run it: a stranger's study imports nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from command_line import run as run_command
+from noctule.config import to_toml
+from noctule.errors import InputError
+from noctule.study.run import Where, run_study
+from noctule.study.spec import Study
+from small_studies import small_study, study_data, write_arrays
+
+MODULE = """
+from pathlib import Path
+from torch import nn
+Path("imported").touch()
+def build(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, num_classes))
+"""
+ONE = Where(devices=("cpu",), processes=1)
+Run = Callable[..., tuple[object, str, str]]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    return lambda *arguments: run_command(monkeypatch, capsys, *arguments)
+
+
+@pytest.fixture
+def arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The data of a small study, in the working folder beside a module that leaves a mark."""
+    write_arrays(tmp_path)
+    (tmp_path / "strangers_net.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "strangers_net", raising=False)
+    return tmp_path
+
+
+def foreign_study(arrays: Path, **changes: object) -> Study:
+    pictures = {"side_px": 16}
+    return small_study(arrays, architecture="strangers_net:build", pictures=pictures, **changes)
+
+
+def test_a_study_that_names_code_runs_it_only_if_trusted(arrays: Path, command: Run) -> None:
+    changes = {"architecture": "strangers_net:build", "pictures": {"side_px": 16}}
+    (arrays / "a.toml").write_text(to_toml({**study_data(arrays), **changes}))
+    with pytest.raises(InputError, match=r"'strangers_net:build'.*--trust"):
+        run_study(foreign_study(arrays), out=arrays / "s", where=ONE)
+    status, _, stderr = command("study", "run", "a.toml", "--out", "s", "--device", "cpu")
+    assert (status, "--trust" in stderr) == (2, True)
+    assert not (arrays / "s").exists()
+    assert not (arrays / "imported").exists()
+    folder = run_study(foreign_study(arrays), out=arrays / "s", where=ONE, trust=True)
+    assert folder.missing() == []
+    assert (arrays / "imported").exists()
+
+
+def test_a_finished_study_of_a_stranger_is_read_without_running_its_code(
+    arrays: Path, command: Run
+) -> None:
+    run_study(small_study(arrays, pictures={"side_px": 16}), out=arrays / "s", where=ONE)
+    record = json.loads((arrays / "s" / "study.json").read_text())
+    record["study"]["architecture"] = "strangers_net:build"
+    (arrays / "s" / "study.json").write_text(json.dumps(record))
+    for arguments in (
+        ("study", "resume", "s"),
+        ("study", "status", "s"),
+        ("study", "overlap", "s", "--resamples", "20"),
+        ("report", "s", "--out", "page.html"),
+    ):
+        status, stdout, stderr = command(*arguments)
+        assert status == 0, (arguments, stdout, stderr)
+        assert not (arrays / "imported").exists(), arguments
+    # A network less, and the code would be needed.
+    member = record["study"]["candidates"][0]
+    (arrays / "s" / "runs" / f"{member}-seed0" / "rows" / "000000.parquet").unlink()
+    status, _, stderr = command("study", "resume", "s")
+    assert (status, "strangers_net:build" in stderr, "--trust" in stderr) == (2, True, True)
+    assert not (arrays / "imported").exists()
