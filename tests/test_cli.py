@@ -145,7 +145,7 @@ def test_a_reference_of_other_data_is_refused_before_the_run(
         (["metrics", "nowhere"], "nowhere"),
         (["show", "astronot"], "Did you mean 'astronaut'"),
         (["show", "-c", "sheer"], "Did you mean 'shear'"),
-        (["show", "-c", "shear", "--level", "6"], "there is no level 6"),
+        (["show", "-c", "shear", "--level", "6"], "level: 6 is out of range"),
         (["show", "-c", "shear", "--size-px", "8"], "at least 16 px"),
     ],
 )

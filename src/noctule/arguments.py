@@ -20,7 +20,9 @@ ChoiceT = TypeVar("ChoiceT", bound=str)
 MAX_SEED = 2**63 - 1
 
 
-def whole_number(value: Any, where: str, *, low: int, high: int | None = None) -> int:
+def whole_number(
+    value: Any, where: str, *, low: int, high: int | None = None, remedy: str | None = None
+) -> int:
     """An integer of Python, NumPy or PyTorch as an `int`.
 
     Args:
@@ -28,6 +30,7 @@ def whole_number(value: Any, where: str, *, low: int, high: int | None = None) -
         where: Name of the argument, for the message.
         low: Smallest value allowed.
         high: Largest value allowed; None for no limit.
+        remedy: What to do instead, where the range alone does not tell.
 
     Raises:
         InputError: `value` is not an integer (bool, float and str are not), or is out of range.
@@ -40,7 +43,7 @@ def whole_number(value: Any, where: str, *, low: int, high: int | None = None) -
     noctule.errors.InputError: seed: 3.0 is a float, not a whole number. Use a whole number,
     0 or more.
     """
-    allowed = _allowed("whole number", low, high)
+    allowed = remedy or _allowed("whole number", low, high)
     if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):
         raise _wrong_type(value, where, "a whole number", allowed)
     try:
@@ -88,6 +91,42 @@ def real_number(
     if math.isnan(number) or not inside:
         raise InputError(f"{_shown(value)} is out of range", where=where, remedy=allowed)
     return number
+
+
+def image_ids(ids: Any, where: str = "ids") -> list[str | int]:
+    """Names of images, a string or a whole number for each.
+
+    Of one image they may be either: 4711 and "4711" name the same one.
+
+    Args:
+        ids: A sequence, or an array or a tensor of one dimension.
+        where: Name of the argument, for the message.
+
+    Raises:
+        InputError: `ids` is not a sequence, or an id is neither a string nor a whole number.
+
+    >>> import numpy as np
+    >>> image_ids(np.array([5, 6])), image_ids(["a", 5])
+    ([5, 6], ['a', 5])
+    """
+    remedy = "Use a string or a whole number for each image."
+    is_flat = hasattr(ids, "__len__") and getattr(ids, "ndim", 1) == 1
+    if isinstance(ids, str | bytes) or not is_flat:
+        raise _wrong_type(ids, where, "a sequence", remedy)
+    return [
+        str(one) if isinstance(one, str) else _image_number(one, where, remedy) for one in ids
+    ]
+
+
+def _image_number(value: Any, where: str, remedy: str) -> int:
+    if type(value) is int:
+        return value
+    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):
+        raise _wrong_type(value, where, "an image's name", remedy)
+    try:
+        return operator.index(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise _wrong_type(value, where, "an image's name", remedy) from error
 
 
 def choice(value: Any, where: str, choices: Sequence[ChoiceT]) -> ChoiceT:

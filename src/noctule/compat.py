@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from noctule.arguments import whole_number
 from noctule.corruptions import CORRUPTIONS, LEVELS, Corruption, Mode
 from noctule.corruptions.draws import PerLevel
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
@@ -47,7 +48,7 @@ def get_corruption_names(subset: str = "common") -> list[str]:
     >>> get_corruption_names("validation")
     ['speckle_noise', 'gaussian_blur', 'spatter', 'saturate']
     """
-    if subset not in _SUBSETS:
+    if not isinstance(subset, str) or subset not in _SUBSETS:
         raise unknown_name("subset", subset, _SUBSETS)
     return [CORRUPTIONS[name].published_name for name in _SUBSETS[subset]]
 
@@ -90,13 +91,12 @@ def corrupt(
     [100, 100, 100]
     """
     name = _name(corruption_name, corruption_number)
-    if severity not in LEVELS:
-        raise InputError(f"is {severity!r}", where="severity", remedy="Use 1 to 5.")
+    severity = whole_number(severity, "severity", low=LEVELS[0], high=LEVELS[-1])
     pixels = _as_rgb(image)
     digest = hashlib.blake2b(pixels.tobytes(), digest_size=8).hexdigest()
     batch = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None]
     corruption = _in_pixels(CORRUPTIONS[name].in_mode(mode), min(pixels.shape[:2]))
-    (result,) = corruption(batch, ids=[digest], seed=seed, level=int(severity))
+    (result,) = corruption(batch, ids=[digest], seed=seed, level=severity)
     return np.ascontiguousarray(result.permute(1, 2, 0).numpy())
 
 
@@ -115,14 +115,13 @@ def _in_pixels(corruption: Corruption, side_px: int) -> Corruption:
 
 def _name(name: str | None, number: int) -> str:
     if name is None:
-        if number not in range(len(_SUBSETS["all"])):
-            raise InputError(
-                f"corruption_name is not given, and corruption_number is {number!r}",
-                remedy=f"Give a name, or a number from 0 to {len(_SUBSETS['all']) - 1}.",
-            )
-        return _SUBSETS["all"][number]
+        last = len(_SUBSETS["all"]) - 1
+        remedy = f"Give a corruption_name, or a number from 0 to {last}."
+        return _SUBSETS["all"][
+            whole_number(number, "corruption_number", low=0, high=last, remedy=remedy)
+        ]
     by_name = dict(zip(get_corruption_names("all"), _SUBSETS["all"], strict=True))
-    if name not in by_name:
+    if not isinstance(name, str) or name not in by_name:
         raise unknown_name("corruption", name, by_name)
     return by_name[name]
 

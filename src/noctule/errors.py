@@ -88,7 +88,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     ('shear', 'CIFAR10')
     """
     by_lower_case = {one.lower(): one for one in known}
-    matches = difflib.get_close_matches(name.lower(), list(by_lower_case), n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(str(name).lower(), list(by_lower_case), n=1, cutoff=0.5)
     return by_lower_case[matches[0]] if matches else None
 
 

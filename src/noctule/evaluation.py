@@ -98,7 +98,11 @@ class Settings:
         Raises:
             InputError: there is no such device.
         """
-        name = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        name = (
+            ("cuda" if torch.cuda.is_available() else "cpu")
+            if self.device is None
+            else self.device
+        )
         try:
             device = torch.device(name)
             torch.empty(0, device=device)
@@ -143,13 +147,24 @@ def evaluate(
         OutputError: the run folder cannot be written; what is finished is kept.
     """
     end_if_unguarded()
-    settings = settings or Settings()
+    settings = checked_settings(settings)
     classifier, dataset = load_classifier(model), open_dataset(data)
     chosen = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(benchmark)
     run = run_benchmark(
         classifier, dataset, chosen, out=out, settings=settings, progress=progress
     )
     return Evaluation(run, score_run(run, reference=reference))
+
+
+def checked_settings(settings: Settings | None) -> Settings:
+    """The settings, or the default ones; InputError if they are something else."""
+    if not (settings is None or isinstance(settings, Settings)):
+        raise InputError(
+            f"is a {type(settings).__name__}",
+            where="settings",
+            remedy="Use noctule.Settings(seed=1), for example.",
+        )
+    return settings or Settings()
 
 
 def run_benchmark(

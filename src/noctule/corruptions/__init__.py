@@ -38,8 +38,9 @@ def corrupt(
         images: uint8, or float32 in [0, 1]; (batch, channels, height, width) with 1 or 3
             channels, on any device. Never written to.
         name: a name in `noctule.CORRUPTIONS`.
-        ids: what the images are called, a number or a string for each. The same id, seed and
-            level give the same result in any batch. By default their positions in this batch.
+        ids: What the images are called, a whole number or a string for each; 5 and "5" are the
+            same. The same id, seed and level give the same result in any batch. By default
+            their positions in this batch.
         seed: chooses the benchmark's random numbers.
         level: 1 (mild) to 5 (severe), or None for the full published range.
         mode: "corrected", or "published" for what the released code does, mistakes included.

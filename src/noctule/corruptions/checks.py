@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from noctule.arguments import image_ids
 from noctule.corruptions.draws import LEVELS, Choice, Integer, PerLevel, Uniform
 from noctule.errors import InputError
 
@@ -67,8 +68,8 @@ def as_ids(ids: Sequence[str | int] | Tensor | None, count: int) -> Sequence[str
     """The ids as a sequence of `count`; by default the positions in the batch."""
     if ids is None:
         return range(count)
-    if isinstance(ids, Tensor):
-        ids = ids.tolist()
+    if not isinstance(ids, range):
+        ids = image_ids(ids)
     if len(ids) != count:
         raise InputError(f"{len(ids)} ids for {count} images", where="ids")
     return ids

@@ -24,7 +24,8 @@ class Registry(Mapping[str, Corruption]):
         self._aliases: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> Corruption:
-        found = self._corruptions.get(self._aliases.get(name, name))
+        known = isinstance(name, str)  # what is not may not even be hashed
+        found = self._corruptions.get(self._aliases.get(name, name)) if known else None
         if found is None:
             raise unknown_name("corruption", name, self._corruptions)
         return found

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from noctule.arguments import seed_number, whole_number
 from noctule.corruptions.checks import as_ids, check_images, checked_values, with_values
 from noctule.corruptions.draws import LEVELS, Choice, Draw, Field, PerLevel
 from noctule.corruptions.grouping import even_parts
@@ -131,14 +132,12 @@ class Corruption:
         round once where the CPU rounds twice.
 
         Raises:
-            InputError: if the level is not None or 1 to 5.
+            InputError: the seed or the level is not a whole number, or out of range.
         """
-        if level is not None and level not in LEVELS:
-            raise InputError(
-                f"there is no level {level!r}",
-                where=self.name,
-                remedy="Use 1 (mild) to 5 (severe), or None for the full range.",
-            )
+        seed = seed_number(seed)
+        if level is not None:
+            remedy = "Use 1 (mild) to 5 (severe), or None for the full range."
+            level = whole_number(level, "level", low=LEVELS[0], high=LEVELS[-1], remedy=remedy)
         values: Parameters = {}
         keys = {}
         for name, draw in self.draws.items():

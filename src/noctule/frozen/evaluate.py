@@ -22,6 +22,7 @@ from noctule.evaluation import (
     Loop,
     Progress,
     Settings,
+    checked_settings,
     concatenated,
     default_folder,
     identify,
@@ -80,7 +81,7 @@ def evaluate_frozen(
         load_classifier(model),
         frozen,
         out=out,
-        settings=settings or Settings(),
+        settings=checked_settings(settings),
         progress=progress,
     )
     return Evaluation(run, score_run(run, reference=reference))

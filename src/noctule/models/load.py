@@ -21,6 +21,8 @@ from noctule.models.trained import load_trained
 from noctule.models.weights_file import load_into, read_state_dict
 from noctule.sampling import random_state_kept
 
+MAX_CLASSES = 2**31 - 1  # predictions are int32
+
 
 class ModelForm(NamedTuple):
     """One way to name a classifier."""
@@ -72,7 +74,7 @@ def load_classifier(
     path = None if weights is None else path_like(weights, "weights")
     _check_kinds(spec, preprocessing)
     if num_classes is not None:
-        num_classes = whole_number(num_classes, "num_classes", low=1)
+        num_classes = whole_number(num_classes, "num_classes", low=1, high=MAX_CLASSES)
     with random_state_kept():
         if isinstance(spec, str) and (
             found := _from_source(spec, path, preprocessing, num_classes)
