@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
+import anyio
 import anyio.to_thread
 import uvicorn
 from anyio import CapacityLimiter
@@ -25,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from noctule.errors import InputError, NoctuleError
 from noctule.explore.answers import answer, describe
+from noctule.explore.connections import MOST_CONNECTIONS, BoundedConnection, PromptServer
 from noctule.explore.page import Start, page
 from noctule.explore.photographs import LARGEST_UPLOAD_BYTES
 from noctule.explore.scene import Scene, parse_wish
@@ -33,8 +36,14 @@ HOST: Final = "127.0.0.1"
 FIRST_PORT: Final = 8321
 _PORTS_TRIED = 20
 _WORKERS = 2
-_MOST_CONNECTIONS = 64
-_SECONDS_TO_STOP = 2
+_SECONDS_TO_STOP = 30  # for work that is under way; a second Ctrl-C does not wait
+
+UPLOAD_PAUSE_LIMIT_S: Final = 10
+"""Seconds in which at least a part of an upload must arrive."""
+UPLOAD_LIMIT_S: Final = 60
+"""Seconds in which an upload must arrive."""
+LARGEST_UPLOADS_BYTES: Final = 3 * LARGEST_UPLOAD_BYTES
+"""Bytes of all uploads that are held at a time."""
 
 # The page brings its own, stricter policy for scripts; this one adds what it cannot say itself.
 _PAGE_POLICY = "frame-ancestors 'none'; object-src 'none'; base-uri 'none'; form-action 'none'"
@@ -51,6 +60,7 @@ _HEADERS = {
 def application(scene: Scene, start: Start, port: int) -> ASGIApp:
     """The page, its answers and its uploads, for requests to this machine's `port` only."""
     html = page(scene, start)
+    uploads = Uploads()
     limiter: list[CapacityLimiter] = []  # made in the event loop that uses it
 
     async def in_thread(work: Callable[[], Any]) -> Any:
@@ -66,8 +76,9 @@ def application(scene: Scene, start: Start, port: int) -> ASGIApp:
         return JSONResponse(await in_thread(lambda: answer(scene, wish)))
 
     async def add_photograph(request: Request) -> Response:
-        data = await _body(request)
-        added = await in_thread(lambda: scene.photographs.add(data))
+        with uploads.space() as data:
+            await uploads.receive(request, data)
+            added = await in_thread(lambda: scene.photographs.add(bytes(data)))
         return JSONResponse(describe(added), status_code=201)
 
     routes = [
@@ -128,18 +139,49 @@ class Guard:
         return None
 
 
-async def _body(request: Request) -> bytes:
-    """The request's body, read no further than an upload may be long."""
-    too_large = HTTPException(413, f"the file is larger than {LARGEST_UPLOAD_BYTES:,} bytes")
-    declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared[:20]) > LARGEST_UPLOAD_BYTES:
-        raise too_large
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
+class Uploads:
+    """The uploads under way: each bounded in bytes and time, and all together in bytes."""
+
+    def __init__(self) -> None:
+        self._held: list[bytearray] = []
+
+    @contextmanager
+    def space(self) -> Iterator[bytearray]:
+        """Room for an upload, until it has been worked on."""
+        data = bytearray()
+        self._held.append(data)
+        try:
+            yield data
+        finally:
+            self._held = [other for other in self._held if other is not data]
+
+    async def receive(self, request: Request, data: bytearray) -> None:
+        """Append a request's body to `data`, but no more than an upload may be long."""
+        declared = request.headers.get("content-length", "0")
+        if declared.isdecimal() and int(declared[:20]) > LARGEST_UPLOAD_BYTES:
+            raise _refusal(413, f"the file is larger than {LARGEST_UPLOAD_BYTES:,} bytes")
+        chunks = request.stream()
+        try:
+            with anyio.fail_after(UPLOAD_LIMIT_S):
+                while True:
+                    with anyio.fail_after(UPLOAD_PAUSE_LIMIT_S):
+                        data += await anext(chunks)
+                    self._refuse_too_many(data)
+        except StopAsyncIteration:
+            pass
+        except TimeoutError as error:
+            raise _refusal(408, "the upload takes too long") from error
+
+    def _refuse_too_many(self, data: bytearray) -> None:
         if len(data) > LARGEST_UPLOAD_BYTES:
-            raise too_large
-    return bytes(data)
+            raise _refusal(413, f"the file is larger than {LARGEST_UPLOAD_BYTES:,} bytes")
+        if sum(map(len, self._held)) > LARGEST_UPLOADS_BYTES:
+            raise _refusal(503, "too many uploads at a time; try again in a moment")
+
+
+def _refusal(status: int, text: str) -> HTTPException:
+    """An answer to an upload of which the rest is not read: with it the connection ends."""
+    return HTTPException(status, text, {"Connection": "close"})
 
 
 def _error(text: str, status: int) -> Response:
@@ -151,7 +193,9 @@ async def _on_user_error(request: Request, error: NoctuleError) -> Response:
 
 
 async def _on_http_error(request: Request, error: HTTPException) -> Response:
-    return _error(error.detail, error.status_code)
+    response = _error(error.detail, error.status_code)
+    response.headers.update(error.headers or {})
+    return response
 
 
 async def _on_disconnect(request: Request, error: ClientDisconnect) -> Response:
@@ -200,23 +244,23 @@ def _bound(port: int) -> socket.socket:
     return one
 
 
-def server_of(scene: Scene, start: Start, listening: socket.socket) -> uvicorn.Server:
+def server_of(scene: Scene, start: Start, listening: socket.socket) -> PromptServer:
     """A server for the socket; `run(sockets=[listening])` runs it until it is stopped."""
     port = listening.getsockname()[1]
     config = uvicorn.Config(
         application(scene, start, port),
         loop="asyncio",
-        http="h11",
+        http=BoundedConnection,
         ws="none",
         lifespan="off",
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
-        limit_concurrency=_MOST_CONNECTIONS,
+        limit_concurrency=2 * MOST_CONNECTIONS,  # those that have just ended still count
         timeout_graceful_shutdown=_SECONDS_TO_STOP,
     )
-    return uvicorn.Server(config)
+    return PromptServer(config)
 
 
 def run_server(server: uvicorn.Server, listening: socket.socket) -> None:
