@@ -15,11 +15,13 @@ from browser import browser, visit  # noqa: F401
 from leaderboard_cases import honest_submission
 from noctule.leaderboard import build_site
 from noctule.leaderboard.architecture import architecture_lines, canonical
-from noctule.leaderboard.entries import Entry, Group, grouped, read_entry
+from noctule.leaderboard.entries import Entry, Group, grouped, headline, read_entry
 from noctule.leaderboard.figures import MOST_MODELS, group_figure
+from noctule.leaderboard.index_page import index_page
 from noctule.leaderboard.model_page import model_page
 from noctule.leaderboard.settings import settings_lines
 from noctule.leaderboard.tracks import load_track
+from noctule.metrics import Estimate
 from noctule.models.fingerprint import architecture_fingerprint
 
 FROZEN = {"layout": "imagenet-c", "encoder": {"name": "jpeg", "quality": 85}}
@@ -42,6 +44,20 @@ def with_data(entry: Entry, **data: Any) -> Entry:
 
 def sizes(*entries: Entry) -> list[int]:
     return sorted(len(group.entries) for group in grouped(entries, ()))
+
+
+def test_a_score_that_one_model_lacks_does_not_rank(entry: Entry) -> None:
+    """Else the ranking would be of dashes, or an error."""
+    none = Estimate(None, None, None, "too few errors")
+    metric = headline([entry])
+    assert metric != "mean_error"
+    other = replace(entry, title="other", scores=replace(entry.scores, **{metric: none}))
+    for members in ([entry, other], [other, entry]):
+        assert headline(members) == "mean_error"
+        (group,) = grouped(members, ())
+        page = index_page([group], "t")
+        assert "mean error %" in page
+        assert len(group_figure(group, [], "mean_error", "mean error", 1).caption) > 0
 
 
 def test_copies_of_imagenet_are_ranked_together_in_tracks_and_not_as_runs(

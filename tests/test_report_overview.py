@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +15,24 @@ from scipy import sparse
 
 from noctule import InputError
 from noctule.benchmarks import load_benchmark
+from noctule.metrics import Estimate
 from noctule.metrics.estimates import resampled_means, resampled_rates
 from noctule.metrics.outcome_matrix import places_of
+from noctule.report.run_page.charts import Dot, Mark, dot_chart
+from noctule.report.run_page.heat import heat_map
 from noctule.report.run_page.opening import open_runs
 from noctule.report.run_page.overview import Settings, grouped, summarise
-from noctule.report.run_page.tables import headline, overview_sheet, ranked
+from noctule.report.run_page.page import _overview_figures
+from noctule.report.run_page.tables import (
+    CE,
+    ERROR,
+    RELATIVE_CE,
+    headline,
+    measures,
+    overview_sheet,
+    ranked,
+    why_not_own,
+)
 from noctule.scoring import score_run
 from report_runs import BENCHMARK, write_run
 
@@ -120,6 +136,52 @@ def test_without_reference_errors_the_mean_error_ranks(tmp_path: Path) -> None:
     assert errors[0] < errors[1]
     sheet = overview_sheet("t", group, {})
     assert [row[0] for row in sheet.rows] == [one.run.label for one in ranked(group)]
+
+
+def test_a_score_that_one_run_lacks_neither_ranks_nor_is_drawn(tmp_path: Path) -> None:
+    """The benchmark's own relative mCE, then the others; the caption says what is missing."""
+    group = summarise(open_runs(runs_of(tmp_path, 0, 1, 2)), settings=QUICK)
+    assert headline(group) is RELATIVE_CE
+    assert why_not_own(group) == ""
+    none = Estimate(None, None, None, "the reference's error does not rise")
+    first, second, third = group.summaries
+    lacking = replace(group, summaries=(first, replace(second, relative_mce=none), third))
+    assert headline(lacking) is CE
+    assert [one.mean_name for one in measures(lacking)] == ["mCE", "mean error", "relative mCE"]
+    assert why_not_own(lacking) == f" Relative mCE is not defined for {second.run.label}."
+    values = [one.mce.value or 0 for one in ranked(lacking)]
+    assert values == sorted(values)
+    ranking, _ = _overview_figures("", lacking)
+    assert "mCE of every model" in ranking.caption
+    assert f"Relative mCE is not defined for {second.run.label}." in ranking.caption
+    drawn = re.findall(r'"label": "(\w+)", "value": [\d.]+', json.dumps(ranking.paper_spec()))
+    assert sorted(set(drawn)) == sorted(one.run.label for one in group.summaries)
+    every = [replace(one, relative_mce=none, mce=none) for one in group.summaries]
+    assert headline(replace(group, summaries=tuple(every))) is ERROR
+
+
+def test_one_far_value_does_not_rule_the_scale() -> None:
+    values = {"shear": 80.0, "rain": 95.0, "hue": 70.0, "blur": -500.0}
+    dots = [Dot(name, Estimate(one, one - 9, one + 9)) for name, one in values.items()]
+    figure = dot_chart(
+        "d", dots, axis="relative CE, %", caption="C.", description="d", mark=Mark(100, "it")
+    )
+    assert figure.caption == (
+        "C. Off the scale, at its edge: blur -500.0. The dashed line is it."
+    )
+    scales = re.findall(r'"scale": (\{"clamp[^}]*\})', json.dumps(figure.paper_spec()))
+    assert [json.loads(one)["domain"] for one in scales] == [[61.0, 104.0]]
+    assert "clamp" not in json.dumps(dot_chart(
+        "d", dots[:3], axis="a", caption="C.", description="d"
+    ).paper_spec())  # fmt: skip
+    # An interval that goes far is cut too, and said to be.
+    wide = [*dots[:3], Dot("blur", Estimate(60.0, -900.0, 1000.0))]
+    assert "Intervals that go beyond the scale end at its edge." in (
+        dot_chart("d", wide, axis="a", caption="C.", description="d").caption
+    )
+    cells = [("m", name, value) for name, value in values.items()]
+    heat = heat_map("h", cells, measure="a", caption="C.", description="d")
+    assert "Colours end at 70 and 95" in heat.caption
 
 
 def test_only_the_same_pictures_are_ranked_together(tmp_path: Path) -> None:

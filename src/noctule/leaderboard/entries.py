@@ -209,11 +209,12 @@ def grouped(entries: Sequence[Entry], landmarks: Sequence[Landmark]) -> list[Gro
     )  # fmt: skip
 
 
-def headline(scores: Scores) -> str:
-    """The score that ranks: the benchmark's own, or the mean error where that has no value."""
+def headline(entries: Sequence[Entry]) -> str:
+    """The score that ranks: the benchmark's own, or the mean error if one entry lacks it."""
     name = {"relative_ce": "relative_mce", "ce": "mce", "mean_error": "mean_error"}
-    chosen = name[scores.metric]
-    return chosen if getattr(scores, chosen).value is not None else "mean_error"
+    chosen = name[entries[0].scores.metric]
+    defined = all(getattr(one.scores, chosen).value is not None for one in entries)
+    return chosen if defined else "mean_error"
 
 
 def slug(text: str) -> str:
@@ -256,7 +257,7 @@ def _submitted(path: Path, resamples: int) -> Entry:
 def _group(members: Sequence[Entry], landmarks: Sequence[Landmark]) -> Group:
     first = members[0]
     benchmark = Benchmark.from_dict(first.identity.benchmark, where=first.source)
-    name = headline(first.scores)
+    name = headline(members)
     ordered = sorted(members, key=lambda one: (getattr(one.scores, name).value, one.title))
     return Group(
         benchmark=benchmark,

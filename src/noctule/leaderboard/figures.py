@@ -12,7 +12,7 @@ from noctule.leaderboard.entries import Entry, Group
 from noctule.leaderboard.landmarks import Landmark
 from noctule.metrics import Scores
 from noctule.report.web import Figure
-from noctule.report.web.figures import COLORS
+from noctule.report.web.figures import COLORS, axis_ends
 from noctule.report.web.text import shown
 
 MOST_MODELS = 25
@@ -32,7 +32,13 @@ def group_figure(
     )
     kinds = [_OURS, *([_PUBLISHED] if landmarks else [])]
     legend = alt.Legend(title=None, orient="top") if landmarks else None
+    ends = axis_ends(
+        [one["value"] for one in records],
+        [one[end] for one in records for end in ("low", "high") if one[end] is not None],
+    )
     scale_x = alt.Scale(zero=False, nice=True)
+    if ends is not None:
+        scale_x = alt.Scale(domain=list(ends), clamp=True, nice=True, zero=False)
     unit = f"{title}, %" if metric == "mean_error" else title
     points = base.mark_point(size=70, filled=True, opacity=1).encode(
         x=alt.X("value:Q", title=unit, scale=scale_x),
@@ -51,6 +57,7 @@ def group_figure(
     )
     best = f"The best {MOST_MODELS} models. " if len(ranking) > MOST_MODELS else ""
     notes = " Diamonds: as published, not recomputed." if landmarks else ""
+    notes += " What is off the scale is drawn at its edge." if ends is not None else ""
     return Figure(
         name=f"ranking-{number}",
         caption=f"{best}{title[:1].upper()}{title[1:]} with {interval} intervals over images; "

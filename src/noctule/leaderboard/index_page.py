@@ -103,7 +103,7 @@ def _sources(landmarks: Sequence[Landmark]) -> list[tuple[str, str]]:
 
 def _metric(group: Group) -> str:
     if group.entries:
-        return headline(group.entries[0].scores)
+        return headline(group.entries)
     return _METRIC_OF_LANDMARK[group.landmarks[0].metric]
 
 

@@ -21,7 +21,7 @@ from noctule.report.web.text import shown
 
 def model_page(entry: Entry, group: Group, title: str) -> str:
     """One model: scores by corruption, what was checked, and where the numbers are from."""
-    scores, name = entry.scores, headline(entry.scores)
+    scores, name = entry.scores, headline([entry])
     cards = [(METRIC_TITLES[name], _value(scores, name), _interval(scores, name))]
     if name != "mean_error":
         cards.append(

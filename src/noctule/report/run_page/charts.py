@@ -9,7 +9,7 @@ import altair as alt
 
 from noctule.metrics import Estimate
 from noctule.report.run_page.details import Bin
-from noctule.report.web.figures import COLORS, Figure
+from noctule.report.web.figures import COLORS, Figure, axis_ends
 
 STEP_PX = 20
 _TICKS = 8
@@ -40,11 +40,18 @@ def dot_chart(
     description: str,
     mark: Mark | None = None,
 ) -> Figure:
-    """Dots with intervals, a row each, in the order given; without a value there is no row."""
+    """Dots with intervals, a row each, in the order given; without a value there is no row.
+
+    What is far from all others is drawn at the edge, and the caption has its value.
+    """
     records = [_dot_record(dot) for dot in dots if dot.estimate.value is not None]
-    x = alt.X(
-        "value:Q", title=axis, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=_TICKS)
+    bounds = [one for one in records if one["low"] is not None]
+    ends = axis_ends(
+        [one["value"] for one in records],
+        [one[end] for one in bounds for end in ("low", "high")],
+        [] if mark is None else [mark.at],
     )
+    x = alt.X("value:Q", title=axis, scale=_scale(ends), axis=alt.Axis(tickCount=_TICKS))
     y = alt.Y(
         "label:N",
         title=None,
@@ -57,12 +64,12 @@ def dot_chart(
     if mark is not None:
         line = alt.Chart(alt.InlineData(values=[{"at": mark.at}]))
         layers.append(line.mark_rule(strokeDash=[4, 3], aria=False).encode(x="at:Q"))
-    bounds = [one for one in records if one["low"] is not None]
     if bounds:
         rules = alt.Chart(alt.InlineData(values=bounds)).mark_rule(
             color=COLORS[0], strokeWidth=2, aria=False
         )
         layers.append(rules.encode(y=y, x=alt.X("low:Q", title=axis), x2="high:Q"))
+    caption += _off_the_scale(ends, [(one["label"], one["value"]) for one in records])
     layers.append(
         base.mark_point(size=55, opacity=1).encode(
             x=x, tooltip=[alt.Tooltip("label:N", title=" "), alt.Tooltip("text:N", title=axis)]
@@ -72,6 +79,23 @@ def dot_chart(
         caption = f"{caption} The dashed line is {mark.meaning}."
     chart = layered(*layers).properties(height=alt.Step(STEP_PX))
     return Figure(name, caption, description, chart)
+
+
+def _scale(ends: tuple[float, float] | None) -> alt.Scale:
+    if ends is None:
+        return alt.Scale(zero=False)
+    return alt.Scale(domain=list(ends), clamp=True, nice=True, zero=False)
+
+
+def _off_the_scale(
+    ends: tuple[float, float] | None, values: Sequence[tuple[str, float]]
+) -> str:
+    """A sentence, with a space in front, on what is drawn at the edge."""
+    if ends is None:
+        return ""
+    far = [f"{name} {value:.1f}" for name, value in values if not ends[0] <= value <= ends[1]]
+    which = f" Off the scale, at its edge: {', '.join(far)}." if far else ""
+    return which or " Intervals that go beyond the scale end at its edge."
 
 
 def _dot_record(dot: Dot) -> dict[str, Any]:

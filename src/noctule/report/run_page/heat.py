@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from noctule.report.run_page.charts import STEP_PX, layered
-from noctule.report.web.figures import Figure
+from noctule.report.web.figures import Figure, axis_ends
 
 CELL_PX = 40
 # A heat map with more rows or columns than this has no room for numbers in its cells.
@@ -33,7 +33,10 @@ def heat_map(
     models = list(dict.fromkeys(model for model, _, _ in cells))
     corruptions = list(dict.fromkeys(corruption for _, corruption, _ in cells))
     defined = [value for _, _, value in cells if value is not None]
-    low, high = min(defined, default=0.0), max(defined, default=1.0)
+    ends = axis_ends(defined)
+    low, high = ends or (min(defined, default=0.0), max(defined, default=1.0))
+    if ends is not None:
+        caption += f" Colours end at {low:.0f} and {high:.0f}; some values are beyond."
     # From here on black stands out less than white.
     dark = low + 0.65 * (high - low)
     records = [
@@ -69,7 +72,7 @@ def heat_map(
     color = alt.Color(
         "value:Q",
         title=measure,
-        scale=alt.Scale(scheme="blues", domain=[low, high]),
+        scale=alt.Scale(scheme="blues", domain=[low, high], clamp=True),
         legend=alt.Legend(orient="bottom", direction="horizontal", gradientLength=160),
     )
     layers = [base.mark_rect().encode(color=color)]

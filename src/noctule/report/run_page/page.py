@@ -223,15 +223,14 @@ def _overview(
 
 def _overview_figures(prefix: str, group: Group) -> list[Figure]:
     measure, ranked = tables.headline(group), tables.ranked(group)
-    lacking = [one.run.label for one in ranked if measure.mean(one).value is None]
-    left_out = f" Not defined: {', '.join(lacking)}." if lacking else ""
+    why = tables.why_not_own(group)
     return [
         charts.dot_chart(
             f"{prefix}ranking-chart",
             [charts.Dot(one.run.label, measure.mean(one), measure.scale) for one in ranked],
             axis=f"{measure.mean_name}, %",
             caption=f"{sentence(measure.mean_name)} of every model, the least first; bars are "
-            f"{interval_name(group.confidence)}s.{left_out}",
+            f"{interval_name(group.confidence)}s.{why}",
             description=f"{sentence(measure.mean_name)} of every model, sorted. The table of "
             "all models holds the numbers.",
         ),
@@ -262,7 +261,7 @@ def _add_comparison(
 ) -> None:
     text = comparison_table(compared)
     overview.verdict = verdict(compared)
-    overview.notes = text.notes[1:]  # the first one is the verdict
+    overview.notes = text.notes
     overview.differences = _plain(name, text)
     for ending, format in (("md", "markdown"), ("tex", "latex"), ("csv", "csv")):
         report.tables[f"{name}.{ending}"] = render_comparison(compared, format)

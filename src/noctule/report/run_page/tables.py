@@ -47,11 +47,33 @@ RELATIVE_CE = Measure(
 
 
 def measures(group: Group) -> list[Measure]:
-    """What is shown, the benchmark's own metric first; without a reference only the error."""
+    """What is shown, what ranks first; without a reference only the error.
+
+    The benchmark's own metric ranks if its mean is defined for every run, or else the next
+    that is: runs are never ranked, nor drawn, by what some of them lack.
+    """
     if group.reference is None:
         return [ERROR]
-    first = {"mean_error": ERROR, "ce": CE, "relative_ce": RELATIVE_CE}[group.benchmark.metric]
-    return [first, *(one for one in (RELATIVE_CE, CE, ERROR) if one is not first)]
+    own = _own(group)
+    order = [own, *(one for one in (RELATIVE_CE, CE, ERROR) if one is not own)]
+    return sorted(order, key=lambda one: bool(_lacking(group, one)))
+
+
+def why_not_own(group: Group) -> str:
+    """A sentence, with a space in front, if the benchmark's own metric does not rank."""
+    own = _own(group)
+    if group.reference is None or not (lacking := _lacking(group, own)):
+        return ""
+    return f" {sentence(own.mean_name)} is not defined for {', '.join(lacking)}."
+
+
+def _own(group: Group) -> Measure:
+    return {"mean_error": ERROR, "ce": CE, "relative_ce": RELATIVE_CE}[group.benchmark.metric]
+
+
+def _lacking(group: Group, measure: Measure) -> list[str]:
+    """The runs whose mean is not defined."""
+    return [one.run.label for one in group.summaries if measure.mean(one).value is None]
 
 
 def headline(group: Group) -> Measure:
@@ -60,15 +82,12 @@ def headline(group: Group) -> Measure:
 
 
 def ranked(group: Group) -> list[Summary]:
-    """The runs, the least headline first; those without one last, by their mean error."""
+    """The runs, the least headline first, which every run has."""
     measure = headline(group)
-
-    def place(summary: Summary) -> tuple[bool, float, str]:
-        value = measure.mean(summary).value
-        fallback = summary.mean_error.value or 0.0
-        return value is None, fallback if value is None else value, summary.run.label
-
-    return sorted(group.summaries, key=place)
+    return sorted(
+        group.summaries,
+        key=lambda summary: (measure.mean(summary).value or 0.0, summary.run.label),
+    )
 
 
 def overview_sheet(name: str, group: Group, links: Mapping[str, str]) -> Sheet:
@@ -94,7 +113,7 @@ def overview_sheet(name: str, group: Group, links: Mapping[str, str]) -> Sheet:
         ]
         for summary in runs
     ]
-    caption = f"All models by {shown[0].mean_name}, the least first"
+    caption = f"All models by {shown[0].mean_name}, the least first.{why_not_own(group)}"
     found = [links.get(summary.run.label) for summary in runs]
     return Sheet(name, caption, fields, rows, found, searchable=len(rows) > 8)
 

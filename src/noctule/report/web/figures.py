@@ -6,6 +6,8 @@ the pointer, and the files for a paper (through vl-convert, which needs no brows
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,41 @@ _PNG_SCALE = 300 / 72  # 300 dots to the inch at that width
 _FIT = {"autosize": {"type": "fit-x", "contains": "padding"}}
 _PAGE_FONT = "system-ui, sans-serif"
 _PAPER_FONT = "Helvetica, Arial, sans-serif"
+
+
+def axis_ends(
+    values: Sequence[float], interval_ends: Sequence[float] = (), marks: Sequence[float] = ()
+) -> tuple[float, float] | None:
+    """Where to end an axis that a value far from the others would otherwise rule.
+
+    Far is further from the median than 8 times the median distance from it, which counts as at
+    least 2.5 units, or percentage points. A score that divides by a difference near 0 can be
+    of any size.
+
+    Args:
+        values: What is drawn.
+        interval_ends: Ends of intervals, which may rule an axis as well.
+        marks: What has to be within the axis.
+
+    Returns:
+        The ends, or None if nothing is far: then the axis takes what there is.
+
+    >>> axis_ends([60, 70, 80, -500])
+    (60.0, 80.0)
+    >>> axis_ends([60, 70, 80], [40, 1000], marks=[100])
+    (40.0, 100.0)
+    >>> axis_ends([60, 70, 80, 110])
+    """
+    if len(values) < 3:
+        return None
+    median = statistics.median(values)
+    distance = 8 * max(2.5, statistics.median(abs(one - median) for one in values))
+    drawn = [*values, *interval_ends]
+    near = [one for one in drawn if abs(one - median) <= distance]
+    if len(near) == len(drawn):
+        return None
+    near += marks
+    return float(min(near)), float(max(near))
 
 
 @dataclass(frozen=True)
