@@ -146,7 +146,7 @@ def test_a_reference_of_other_data_is_refused_before_the_run(
         (["show", "astronot"], "Did you mean 'astronaut'"),
         (["show", "-c", "sheer"], "Did you mean 'shear'"),
         (["show", "-c", "shear", "--level", "6"], "level: 6 is out of range"),
-        (["show", "-c", "shear", "--size-px", "8"], "at least 16 px"),
+        (["show", "-c", "shear", "--size-px", "8"], "from 16 to 1,024"),
     ],
 )
 def test_bad_input_exits_2_with_a_message(noctule_cli, arguments, message) -> None:

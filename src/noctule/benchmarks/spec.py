@@ -18,7 +18,7 @@ from noctule.benchmarks.conditions import (
 from noctule.benchmarks.references import Reference, Text, shipped_references
 from noctule.config import Refused, Spec, build_spec
 from noctule.corruptions import CORRUPTIONS, LEVELS, Corruption, Mode
-from noctule.corruptions.checks import MIN_SIDE_PX
+from noctule.corruptions.checks import MAX_SIDE_PX, MIN_SIDE_PX
 from noctule.corruptions.codec import through_jpeg
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.errors import InputError
@@ -54,7 +54,7 @@ class Benchmark(Spec):
     corruptions: tuple[str, ...]
     levels: tuple[int, ...] | None = None
     mode: Mode = "corrected"
-    side_px: Annotated[int, Field(ge=MIN_SIDE_PX)] = REFERENCE_SIDE_PX
+    side_px: Annotated[int, Field(ge=MIN_SIDE_PX, le=MAX_SIDE_PX)] = REFERENCE_SIDE_PX
     tables: dict[str, dict[str, tuple[float, ...]]] = Field(default_factory=dict)
     stored_jpeg_quality: Annotated[int, Field(ge=1, le=100)] | None = None
     references: tuple[Reference, ...] = ()

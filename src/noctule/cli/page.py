@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from noctule.errors import InputError
-
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -22,10 +20,15 @@ FIRST_LEVEL = 3
 
 def square(size_px: int | None) -> Preprocessing:
     """How pictures are made without a model: the centre square, by default of 224 px."""
+    from noctule.arguments import whole_number
+    from noctule.corruptions.checks import MIN_SIDE_PX
     from noctule.corruptions.pixels import REFERENCE_SIDE_PX
+    from noctule.explore import LARGEST_SIDE_PX
     from noctule.models import Preprocessing
 
-    side_px = REFERENCE_SIDE_PX if size_px is None else size_px
+    side_px = REFERENCE_SIDE_PX
+    if size_px is not None:
+        side_px = whole_number(size_px, "--size-px", low=MIN_SIDE_PX, high=LARGEST_SIDE_PX)
     return Preprocessing(resize_px=side_px, crop_px=(side_px, side_px))
 
 
@@ -52,15 +55,9 @@ def scene_of(
         InputError: unknown model or device, or a picture that does not suit the model.
     """
     from noctule.evaluation import Settings
-    from noctule.explore import LARGEST_SIDE_PX, Photographs, Predictor, Scene
+    from noctule.explore import Photographs, Predictor, Scene
     from noctule.models import load_classifier
 
-    if size_px is not None and size_px > LARGEST_SIDE_PX:
-        raise InputError(
-            f"is {size_px}",
-            where="--size-px",
-            remedy=f"The page shows up to {LARGEST_SIDE_PX}.",
-        )
     predictor = None
     preprocessing = square(size_px)
     if model is not None:

@@ -13,6 +13,7 @@ from noctule.corruptions.draws import LEVELS, Choice, Integer, PerLevel, Uniform
 from noctule.errors import InputError
 
 MIN_SIDE_PX = 16
+MAX_SIDE_PX = 8192  # that resizing, cropping and tables may ask for: 200 MB as RGB
 
 
 def check_images(images: Tensor, *, where: str, channels: int | None) -> None:

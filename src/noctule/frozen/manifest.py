@@ -21,9 +21,10 @@ from pydantic import Field, model_validator
 from noctule._version import __version__
 from noctule.benchmarks import Benchmark
 from noctule.config import Refused, Spec, build_spec
+from noctule.corruptions.checks import MAX_SIDE_PX
 from noctule.errors import InputError
 from noctule.input_files import read_text, reject_special_files
-from noctule.store.identity import another, differences
+from noctule.store.identity import MOST_IMAGES, another, differences
 
 SCHEMA_VERSION = 1
 MANIFEST_FILE, IMAGES_FILE, SUMS_FILE = "manifest.json", "images.csv", "SHA256SUMS"
@@ -95,7 +96,8 @@ class Manifest:
         return Benchmark.from_dict(self.benchmark, where=where)
 
 
-_Count = Annotated[int, Field(ge=1)]
+_Count = Annotated[int, Field(ge=1, le=MOST_IMAGES)]
+_Side = Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
 
 
 class _Dataset(Spec):
@@ -107,8 +109,8 @@ class _Dataset(Spec):
 
 
 class _Preprocessing(Spec):
-    resize_px: _Count | tuple[_Count, _Count] | None
-    crop_px: tuple[_Count, _Count] | None
+    resize_px: _Side | tuple[_Side, _Side] | None
+    crop_px: tuple[_Side, _Side] | None
     interpolation: str
     mode: Literal["RGB", "L"]
     fit: Literal["stretch", "cover", "contain"]

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from noctule.corruptions.checks import MAX_SIDE_PX
+from noctule.data.decode import LARGEST_PX
 from noctule.errors import InputError, unknown_name
 
 INTERPOLATIONS: Mapping[str, Image.Resampling] = {
@@ -49,7 +51,7 @@ class Preprocessing:
         fill: the padding, per channel, 0 to 255; None is black.
 
     Raises:
-        InputError: a value is outside its range.
+        InputError: a value is outside its range; lengths are at most `MAX_SIDE_PX`.
 
     >>> preprocessing = Preprocessing(resize_px=256, crop_px=(224, 224))
     >>> preprocessing.picture(Image.new("RGB", (640, 480))).shape
@@ -138,7 +140,16 @@ class Preprocessing:
         if size == image.size:
             return image
         resample = INTERPOLATIONS[self.interpolation]
-        if self.crop_px is None or size[0] * size[1] <= _MAX_RESIZED_PIXELS:
+        if size[0] * size[1] <= _MAX_RESIZED_PIXELS:
+            return image.resize(size, resample)
+        if self.crop_px is None and size[0] * size[1] > LARGEST_PX:
+            raise InputError(
+                f"an image of {image.width} × {image.height} px would be resized to "
+                f"{size[0]:,} × {size[1]:,} px, more than {LARGEST_PX:,} pixels",
+                where="preprocessing",
+                remedy="Use a smaller --resize, or a --crop.",
+            )
+        if self.crop_px is None:
             return image.resize(size, resample)
         return _resize_centre(image, size, self.crop_px, resample)
 
@@ -207,5 +218,7 @@ def _check_size(name: str, size: int | tuple[int, int] | None, where: str) -> No
     lengths = () if size is None else (size,) if isinstance(size, int) else size
     if isinstance(size, tuple) and len(size) != 2:
         raise InputError(f"{name} is {size}, use (height, width)", where=where)
-    if any(length < 1 for length in lengths):
-        raise InputError(f"{name} is {size}, each length must be at least 1", where=where)
+    if any(not 1 <= length <= MAX_SIDE_PX for length in lengths):
+        raise InputError(
+            f"{name} is {size}, each length must be from 1 to {MAX_SIDE_PX:,}", where=where
+        )

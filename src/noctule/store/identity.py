@@ -16,6 +16,7 @@ from noctule.input_files import read_text
 SCHEMA_VERSION = 1
 RUN_FILE = "run.json"
 MOST_IMAGES = 10**9
+MOST_SLICES = 10**6  # their files are numbered by six digits
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ def _check_numbers(identity: RunIdentity) -> None:
             raise ValueError(
                 f"{name} is {number!r}, not a whole number from 1 to {MOST_IMAGES:,}"
             )
+    if identity.num_slices > MOST_SLICES:
+        raise ValueError(f"it has {identity.num_slices:,} slices, more than {MOST_SLICES:,}")
     if type(identity.seed) is not int or identity.seed < 0:
         raise ValueError(f"seed is {identity.seed!r}, not a whole number from 0")
 

@@ -10,13 +10,14 @@ from pydantic import Field, field_validator
 from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.benchmarks.conditions import proper_names
 from noctule.config import Refused, Spec, names_in, read_named
-from noctule.corruptions.checks import MIN_SIDE_PX
+from noctule.corruptions.checks import MAX_SIDE_PX, MIN_SIDE_PX
 from noctule.errors import InputError
 from noctule.models import Preprocessing
 from noctule.training.recipe import Positive, Recipe
 from noctule.training.stream import Views
 
 STANDARD = "standard"
+MAX_THREADS = 1024
 STUDIES_FOLDER = Path(__file__).parent.parent / "studies"
 
 Text = Annotated[str, Field(min_length=1)]
@@ -53,7 +54,7 @@ class Pictures(Spec):
         std: what each channel is then divided by.
     """
 
-    side_px: Annotated[int, Field(ge=MIN_SIDE_PX)]
+    side_px: Annotated[int, Field(ge=MIN_SIDE_PX, le=MAX_SIDE_PX)]
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "bilinear"
     mean: Channels = (0.0, 0.0, 0.0)
     std: tuple[Positive, Positive, Positive] = (1.0, 1.0, 1.0)
@@ -100,7 +101,7 @@ class Study(Spec):
     recipe: Recipe
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compiled: bool = False
-    threads: Annotated[int, Field(ge=1)] = 1
+    threads: Annotated[int, Field(ge=1, le=MAX_THREADS)] = 1
 
     @field_validator("candidates", mode="before")
     @classmethod
