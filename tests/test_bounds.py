@@ -81,7 +81,7 @@ def test_options_are_bounded(
 
 
 def test_a_record_of_a_billion_slices_is_not_counted_up(tmp_path: Path) -> None:
-    stored_run(tmp_path / "run", {"shear": [0, 1]})
+    stored_run(tmp_path / "run", {"clean": [0, 1], "shear": [0, 1]})
     path = tmp_path / "run" / "run.json"
     record: dict[str, Any] = json.loads(path.read_text())
     record["dataset"]["num_images"], record["slice_size"] = 10**9, 1

@@ -12,7 +12,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from noctule._version import __version__
-from noctule.errors import NoctuleError, NoctuleWarning, machine_error, shown
+from noctule.cli.echo import echo_message
+from noctule.errors import NoctuleError, NoctuleWarning, machine_error
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -67,13 +68,13 @@ def _show_warning(
 ) -> None:
     """Print the package's own warnings as its messages, and others as Python does."""
     if issubclass(category, NoctuleWarning):
-        typer.echo(f"noctule: {shown(message)}", err=True)
+        echo_message(message)
     else:
         otherwise(message, category, *place, **options)
 
 
 def _complain(message: str) -> NoReturn:
-    typer.echo(f"noctule: {shown(message)}", err=True)
+    echo_message(message)
     sys.exit(EXIT_USER_ERROR)
 
 

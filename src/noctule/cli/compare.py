@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from noctule.cli.app import app
-from noctule.cli.echo import echo
+from noctule.cli.echo import echo, echo_message, echo_text
 from noctule.cli.evaluate import FormatOption, ReferenceOption
 
 EXIT_WORSE = 1
@@ -62,8 +62,8 @@ def compare(
     if format == "table":
         echo(comparison_table(found))
     else:
-        typer.echo(render_comparison(found, format), nl=False)
+        echo_text(render_comparison(found, format))
     for reason in reasons:
-        typer.echo(f"noctule: {run_b} is worse than {run_a}: {reason}", err=True)
+        echo_message(f"{run_b} is worse than {run_a}: {reason}")
     if reasons:
         raise typer.Exit(EXIT_WORSE)

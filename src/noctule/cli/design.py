@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from noctule.cli.app import EXIT_INTERRUPTED, app
-from noctule.cli.echo import echo
+from noctule.cli.echo import echo, echo_message
 from noctule.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def choose(
     )
     if out is not None:
         _write(benchmark_of(choice, overlap, out.stem), out)
-        typer.echo(f"{out}: evaluate it with noctule evaluate MODEL DATA --benchmark {out}")
+        echo(f"{out}: evaluate it with noctule evaluate MODEL DATA --benchmark {out}")
 
 
 @design.command()
@@ -175,7 +175,7 @@ def n_by_k(
         for number, one in enumerate(designs, start=1):
             name = f"{families}-by-{per_family}-{number:03d}"
             _write(benchmark_of(one, overlap, name), out / f"{name}.toml")
-        typer.echo(f"{out}: {len(designs)} benchmarks")
+        echo(f"{out}: {len(designs)} benchmarks")
 
 
 def _read(path: Path, seed: int = 0) -> OverlapMatrix:
@@ -243,8 +243,10 @@ def _exact(
                 on_search=lambda search: report(str(search)),
             )
     except KeyboardInterrupt as error:
-        typer.echo("noctule: stopped before the best set was proven. With --time-limit the "
-                   "best set found in time is shown.", err=True)  # fmt: skip
+        echo_message(
+            "stopped before the best set was proven. With --time-limit the "
+            "best set found in time is shown."
+        )
         raise typer.Exit(EXIT_INTERRUPTED) from error
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from noctule.cli.app import EXIT_INTERRUPTED, app
-from noctule.cli.echo import echo
+from noctule.cli.echo import echo, echo_message, echo_text
 from noctule.errors import InputError
 from noctule.formulas import FORMULAS
 
@@ -162,8 +162,10 @@ def evaluate(
                     classifier, dataset, spec, out=folder, settings=settings, progress=advance
                 )
     except KeyboardInterrupt as error:
-        typer.echo(f"noctule: stopped. Finished slices are kept in {folder}; "
-                   "give the same command again to go on.", err=True)  # fmt: skip
+        echo_message(
+            f"stopped. Finished slices are kept in {folder}; "
+            "give the same command again to go on."
+        )
         raise typer.Exit(EXIT_INTERRUPTED) from error
     _print_scores(store, format, score_run(store, reference=other))
 
@@ -291,10 +293,9 @@ def _print_scores(store: RunStore, format: Format, scores: Any) -> None:
     if format == "table":
         echo(tables.score_table(scores, title), f"Rows and provenance: {store.folder}")
     else:
-        typer.echo(tables.render(scores, format, title=title), nl=False)
+        echo_text(tables.render(scores, format, title=title))
     if skipped := store.unreadable():
-        typer.echo(
-            f"noctule: {len(skipped)} images could not be read and are not counted, the first "
-            f"'{skipped[0][0]}': {skipped[0][1]}",
-            err=True,
+        echo_message(
+            f"{len(skipped)} images could not be read and are not counted, the first "
+            f"'{skipped[0][0]}': {skipped[0][1]}"
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from noctule.cli.app import EXIT_INTERRUPTED, EXIT_USER_ERROR, app
+from noctule.cli.echo import echo, echo_message
 
 if TYPE_CHECKING:
     from noctule.models import Preprocessing
@@ -86,15 +87,16 @@ def freeze(
                 progress=advance,
             )
     except KeyboardInterrupt as error:
-        typer.echo(f"noctule: stopped. Finished pieces are kept in {out}; "
-                   "give the same command again to go on.", err=True)  # fmt: skip
+        echo_message(
+            f"stopped. Finished pieces are kept in {out}; give the same command again to go on."
+        )
         raise typer.Exit(EXIT_INTERRUPTED) from error
     height, width = manifest.picture_px
-    typer.echo(
+    echo(
         f"{len(dataset)} images of {height} × {width} px under every condition of "
         f"{manifest.benchmark['name']}: {out}"
     )
-    typer.echo(f"Check them with: noctule verify {out}")
+    echo(f"Check them with: noctule verify {out}")
 
 
 @app.command()
@@ -113,7 +115,7 @@ def verify(
         found = verify_all(out, again=again, progress=advance)
     for kind in ("missing", "changed", "extra", "differing"):
         for name in getattr(found, kind):
-            typer.echo(f"{kind}: {name}")
+            echo(f"{kind}: {name}")
     if not found.is_good:
         counts = ", ".join(
             f"{len(getattr(found, kind))} {kind}"
@@ -125,10 +127,10 @@ def verify(
         if found.extra:
             cures.append("Remove the extra files.")
         remedy = " ".join(cures)
-        typer.echo(f"noctule: {out}: of {found.num_files} files {counts}. {remedy}", err=True)
+        echo_message(f"{out}: of {found.num_files} files {counts}. {remedy}")
         raise typer.Exit(EXIT_USER_ERROR)
     remade = f", {found.num_remade} pictures made again alike" if found.num_remade else ""
-    typer.echo(f"{found.num_files} files are as they were written{remade}.")
+    echo(f"{found.num_files} files are as they were written{remade}.")
 
 
 def _preprocessing(resize: int | None, crop: int | None) -> Preprocessing | None:

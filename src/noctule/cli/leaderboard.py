@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from noctule.cli.app import EXIT_USER_ERROR, app
-from noctule.cli.echo import echo
-from noctule.errors import InputError, shown
+from noctule.cli.echo import echo, echo_text
+from noctule.errors import InputError
 
 EXIT_DOES_NOT_HOLD = 1
 
@@ -48,7 +48,7 @@ def prepare(
         link=link,
         notes=notes,
     )
-    typer.echo(shown(f"{out}: check it with: noctule leaderboard check {out}"))
+    echo(f"{out}: check it with: noctule leaderboard check {out}")
 
 
 @leaderboard_app.command()
@@ -78,9 +78,9 @@ def check(
             refused = InputError(f"cannot be read: {error.strerror or error}")
             results.append(Checked(str(folder), refused))
     if format == "json":
-        typer.echo(json_text(results), nl=False)
+        echo_text(json_text(results))
     elif format == "markdown":
-        typer.echo(markdown_text(results), nl=False)
+        echo_text(markdown_text(results))
     else:
         for one in results:
             verdict = f"{one.folder}: {one.verdict}"
@@ -115,4 +115,4 @@ def build(
         resamples=resamples,
         landmarks=landmarks,
     )
-    typer.echo(shown(f"{len(pages)} pages: {out / 'index.html'}"))
+    echo(f"{len(pages)} pages: {out / 'index.html'}")

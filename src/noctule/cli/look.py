@@ -110,7 +110,7 @@ def show(
     rows = _rows(picture, chosen, names, level, overview, image_id or found, seed)
     _save(rows, out or Path("noctule.png"))
     what = names[0] if len(names) == 1 else f"{len(names)} corruptions"
-    typer.echo(f"{out or 'noctule.png'}: {image_id or found} under {what}")
+    echo(f"{out or 'noctule.png'}: {image_id or found} under {what}")
 
 
 @app.command(name="list")

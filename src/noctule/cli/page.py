@@ -6,7 +6,7 @@ import threading
 import webbrowser
 from typing import TYPE_CHECKING
 
-import typer
+from noctule.cli.echo import echo
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -102,8 +102,8 @@ def serve_page(scene: Scene, start: Start, port: int | None, open_browser: bool)
     listening = listen(port)
     address = "http://{}:{}/".format(*listening.getsockname())
     server = server_of(scene, start, listening)
-    typer.echo(f"{address}  Ctrl-C stops it.")
+    echo(f"{address}  Ctrl-C stops it.")
     if open_browser:  # the socket listens already, so the browser waits for the first answer
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
     run_server(server, listening)
-    typer.echo("stopped")
+    echo("stopped")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from noctule.cli.app import app
+from noctule.cli.echo import echo
 from noctule.errors import InputError
 
 
@@ -55,9 +56,9 @@ def report(
             seed=seed,
             confidence=confidence,
         )
-    typer.echo(out)
+    echo(str(out))
     if figures is not None:
-        typer.echo(figures)
+        echo(str(figures))
 
 
 def _is_study(path: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from noctule.cli.app import EXIT_INTERRUPTED, app
-from noctule.cli.echo import echo
+from noctule.cli.echo import echo, echo_message
 from noctule.errors import InputError
 
 if TYPE_CHECKING:
@@ -202,16 +202,18 @@ def _run(spec: Study, out: Path | None, where: Where, trust: bool) -> None:
             spec, out=out, where=where, progress=advance_reading, trust=trust
         )
     folder = prepared.folder
-    typer.echo(f"noctule: study folder {folder.folder}", err=True)
+    echo_message(f"study folder {folder.folder}")
     try:
         with study_progress(work_left(folder, where.only)) as advance:
             run_prepared(prepared, where=where, on_advance=advance)
     except KeyboardInterrupt as error:
-        typer.echo(f"noctule: stopped. Finished epochs are kept in {folder.folder}; "
-                   f"go on with: noctule study resume {folder.folder}", err=True)  # fmt: skip
+        echo_message(
+            f"stopped. Finished epochs are kept in {folder.folder}; "
+            f"go on with: noctule study resume {folder.folder}"
+        )
         raise typer.Exit(EXIT_INTERRUPTED) from error
     if missing := folder.missing():
-        typer.echo(f"{len(missing)} networks are left to other processes, first {missing[0]}.")
+        echo(f"{len(missing)} networks are left to other processes, first {missing[0]}.")
         return
     _score(folder, None)
 

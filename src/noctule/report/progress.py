@@ -31,7 +31,7 @@ def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
 
     Yields what is to be called with (number done, number in all).
     """
-    console = Console(stderr=True)
+    description, console = shown(description), Console(stderr=True)
     if not console.is_terminal:
         lines = _Lines(console.file)
         yield lambda done, total: lines.update(description, done, total)
@@ -79,7 +79,7 @@ def status_line(description: str) -> Iterator[Callable[[str], None]]:
 
     Yields what is to be called with the state in words.
     """
-    console = Console(stderr=True)
+    description, console = shown(description), Console(stderr=True)
     if not console.is_terminal:
         last = time.monotonic()
 

@@ -59,7 +59,8 @@ def text_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]])
 def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
     """Records of the same keys as CSV; None is an empty cell.
 
-    Text that a spreadsheet would take for a formula gets an apostrophe in front.
+    Text that a spreadsheet would take for a formula gets an apostrophe in front; control
+    characters are replaced.
     """
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, fieldnames=list(records[0]), lineterminator="\n")
@@ -70,8 +71,10 @@ def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _no_formula(value: Any) -> Any:
-    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-    return f"'{value}" if is_formula else value
+    if not isinstance(value, str):
+        return value
+    is_formula = value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return shown(f"'{value}" if is_formula else value)
 
 
 def escape_markdown(text: str) -> str:
@@ -140,4 +143,5 @@ def escape_latex(text: str) -> str:
     >>> escape_latex("salt_pepper: 5 %")
     'salt\\_pepper: 5 \\%'
     """
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    plain = " ".join(shown(text).split())
+    return "".join(_LATEX.get(character, character) for character in plain)

@@ -1,0 +1,71 @@
+"""Names of strangers reach no terminal with escape sequences, bells or bidi marks in them."""
+
+from __future__ import annotations
+
+import ast
+import json
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+import noctule
+from command_line import run
+from noctule.report.text_tables import csv_text, escape_latex, escape_markdown
+from stored_runs import stored_run
+
+CLI = Path(noctule.__file__).parent / "cli"
+HOSTILE = "m\x1b]0;owned\x07\x1b[2J\u202egpj.exe\x9b31m\x7f"
+
+
+def is_clean(text: str) -> bool:
+    return all(unicodedata.category(one)[0] != "C" or one in "\n\t" for one in text)
+
+
+def test_the_commands_print_in_one_place() -> None:
+    for path in CLI.glob("*.py"):
+        calls = {
+            ast.unparse(node.func)
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call)
+        }
+        own = {"typer.echo", "print", "sys.stdout.write"} if path.name != "echo.py" else set()
+        # app.py prints the version.
+        assert not calls & (own - ({"typer.echo"} if path.name == "app.py" else set())), (
+            path.name
+        )
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json", "markdown", "latex"])
+def test_scores_of_a_hostile_run(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    form: str,
+) -> None:
+    wrong = {"clean": [0, 0, 1, 1], "shear": [0, 1, 1, 1]}
+    store = stored_run(tmp_path / "run", wrong)
+    record = json.loads((store.folder / "run.json").read_text())
+    record["model"]["name"] = record["benchmark"]["title"] = HOSTILE
+    (store.folder / "run.json").write_text(json.dumps(record))
+    for command in (("metrics",), ("compare", str(store.folder))):
+        status, stdout, stderr = run(
+            monkeypatch, capsys, *command, store.folder, "--format", form, "--resamples", "20"
+        )
+        assert is_clean(stdout), (command, stdout)
+        assert is_clean(stderr), (command, stderr)
+        assert command != ("metrics",) or status == 0, stderr
+
+
+def test_renderers_replace_control_characters() -> None:
+    for text in (escape_latex(HOSTILE), escape_markdown(HOSTILE), csv_text([{"a": HOSTILE}])):
+        assert is_clean(text)
+        assert "owned" in text
+
+
+def test_a_message_with_a_hostile_path(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / HOSTILE).mkdir()
+    status, stdout, stderr = run(monkeypatch, capsys, "metrics", tmp_path / HOSTILE)
+    assert (status, is_clean(stdout), is_clean(stderr)) == (2, True, True)
