@@ -125,7 +125,8 @@ def test_a_device_may_be_an_object() -> None:
 
 
 def test_what_names_no_images_is_refused() -> None:
-    for ids in ("ab", b"ab", 5, iter([0, 1]), torch.tensor(5), torch.zeros(2, 2).long()):
+    flat = "ab", b"ab", 5, iter([0, 1]), {"a", "b"}, {"a": 0, "b": 1}
+    for ids in (*flat, torch.tensor(5), torch.zeros(2, 2).long()):
         with pytest.raises(noctule.InputError, match="ids"):
             noctule.corrupt(IMAGES, "shear", ids=ids)  # type: ignore[arg-type]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from noctule.errors import InputError, unknown_name
 ChoiceT = TypeVar("ChoiceT", bound=str)
 
 MAX_SEED = 2**63 - 1
+MAX_SHOWN = 80
 
 
 def whole_number(
@@ -111,7 +112,7 @@ def image_ids(ids: Any, where: str = "ids") -> list[str | int]:
     """
     remedy = "Use a string or a whole number for each image."
     is_flat = hasattr(ids, "__len__") and getattr(ids, "ndim", 1) == 1
-    if isinstance(ids, str | bytes) or not is_flat:
+    if isinstance(ids, str | bytes | Mapping | Set) or not is_flat:
         raise _wrong_type(ids, where, "a sequence", remedy)
     return [
         str(one) if isinstance(one, str) else _image_number(one, where, remedy) for one in ids
@@ -138,7 +139,8 @@ def choice(value: Any, where: str, choices: Sequence[ChoiceT]) -> ChoiceT:
     for known in choices:
         if isinstance(value, str) and value == known:
             return known
-    raise unknown_name("value", _shown(value), choices, where=where)
+    text = value if isinstance(value, str) else _shown(value)
+    raise unknown_name("value", text[:MAX_SHOWN], choices, where=where)
 
 
 def flag(value: Any, where: str) -> bool:
@@ -186,7 +188,7 @@ def _wrong_type(value: Any, where: str, noun: str, allowed: str) -> InputError:
 def _shown(value: Any) -> str:
     """The value as a message can show it: short, and never an error of its own."""
     try:
-        text = value if isinstance(value, str) else repr(value)
+        text = repr(value)
     except Exception:
         return "a value that cannot be shown"
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
