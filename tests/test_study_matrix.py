@@ -24,6 +24,41 @@ def test_a_matrix_is_read_back_as_written(tmp_path: Path) -> None:
     assert again.intervals() is None
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", " "])
+@pytest.mark.parametrize("layout", ["both", "pandas", "no index", "savetxt", "R"])
+def test_a_matrix_as_other_programs_write_it(
+    tmp_path: Path, separator: str, layout: str
+) -> None:
+    header, index = {
+        "both": (["overlap", "a", "b"], True),
+        "pandas": (["", "a", "b"], True),
+        "no index": (["a", "b"], False),
+        "savetxt": (["# a", "b"], False),
+        "R": (['"a"', '"b"'], True),
+    }[layout]
+    if separator == " " and layout in ("pandas", "savetxt"):
+        header = ["overlap", *header[1:]] if layout == "pandas" else ["#a", "b"]
+    rows = [["a", "1.0", "2.5e-01"], ["b", "0.25", "1"]]
+    lines = [header, *(row if index else row[1:] for row in rows)]
+    text = "\ufeff" + "\r\n".join(separator.join(line) for line in lines) + "\r\n"
+    (tmp_path / "m.csv").write_bytes(text.encode())
+    matrix = read_matrix(tmp_path / "m.csv")
+    assert matrix.names == ("a", "b")
+    assert matrix.raw.tolist() == [[1.0, 0.25], [0.25, 1.0]]
+
+
+def test_numpy_savetxt_with_and_without_names(tmp_path: Path) -> None:
+    values, path = [[1, 0.25, 0.1], [0.25, 1, 0.5], [0.1, 0.5, 1]], tmp_path / "m.csv"
+    for options in ({}, {"delimiter": ","}, {"delimiter": ",", "fmt": "%g"}):
+        np.savetxt(path, values, **options)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="numbers where the names"):
+            read_matrix(path)
+        np.savetxt(path, values, header="shear,rain,hue", comments="", delimiter=",")
+        assert read_matrix(path).names == ("shear", "rain", "hue")
+    np.savetxt(path, values, header="shear rain hue")
+    assert np.array_equal(read_matrix(path).raw, values)
+
+
 def test_a_matrix_without_a_defined_overlap(tmp_path: Path) -> None:
     matrix = OverlapMatrix((), np.zeros((0, 0)), {"border": "no gain", "hue": "a loss"})
     write_matrix(matrix, tmp_path / "m.csv")
@@ -53,7 +88,21 @@ def test_scores_shares_and_intervals_by_hand() -> None:
     [
         ("", "is empty"),
         ("overlap\n", "names no candidate"),
-        (GOOD.replace(",", ";"), "names no candidate in its first row. Separate its cells by"),
+        ("1,0.25\n0.25,1\n", "has numbers where the names of the candidates belong: 1, 0.25"),
+        ("1 0.25\n0.25 1\n", "has numbers where the names of the candidates belong: 1, 0.25"),
+        ("1.0e+00\t2.5e-01\n2.5e-01\t1\n", 'with numpy.savetxt by header="shear,rain,hue"'),
+        ("1\n", "has numbers where the names"),
+        (",0,1\n0,1,0.25\n1,0.25,1\n", "has numbers where the names of the candidates belong"),
+        ("0,1\n1,0.25\n0.25,1\n", "has numbers where the names of the candidates belong: 0, 1"),
+        (
+            "o,a,b,c,d,3\n",
+            "has numbers where the names of the candidates belong: o, a, b, c, …",
+        ),
+        ("o;a;b\na;1;0,25\nb;0,25;1\n", "'0,25', of a and b, is not a number. Write decimals"),
+        ("a,b\n1,0.5\n0.5,1\n0,0\n", "has 2 names and 3 rows"),
+        ("o,a,b\na,1,0.5\n", "names in its first column are not those"),
+        ("a,a\n1,0.5\n0.5,1\n", "occurs twice"),
+        ("a,b\n1,0.5\n0.4,1\n", "the other way round it is 0.4"),
         (
             GOOD.replace("0.25,1,", "0.26,1,"),
             "0.25, and the other way round it is 0.26",
@@ -66,9 +115,9 @@ def test_scores_shares_and_intervals_by_hand() -> None:
         (GOOD.replace("a,1,0.25,", "a,1,,"), "the cell of a and b is empty"),
         (GOOD.replace("c,,,", "c,0.5,,"), "the cell of c and a is 0.5"),
         (GOOD.replace("\nb,", "\nx,"), "names in its first column are not those"),
-        (GOOD.replace("a,1,0.25,", "a,1,0.25"), "the row of a has 3 cells, the first row 4"),
+        (GOOD.replace("a,1,0.25,", "a,1,0.25"), "the row of a has 2 cells for 3 candidates"),
         (GOOD.replace("b", "a"), "occurs twice"),
-        ("a,1\n\x00,b\n", "is not a CSV file|first column"),
+        ("overlap,a\n\x00,1\n", "is not a CSV file|first column"),
     ],
 )
 def test_what_is_no_matrix_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -82,7 +131,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         read_matrix(tmp_path / "absent.csv")
     (tmp_path / "m.csv").write_bytes(b"\xff\xfe\x00a,b")
-    with pytest.raises(InputError, match="is not a CSV file"):
+    with pytest.raises(InputError, match="is not UTF-8 text"):
         read_matrix(tmp_path / "m.csv")
     with pytest.raises(OutputError, match="cannot be written"):
         write_matrix(OverlapMatrix(("a",), np.ones((1, 1))), tmp_path / "no" / "m.csv")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noctule.errors import InputError
-from noctule.input_files import reject_special_files
+from noctule.input_files import read_text
 from noctule.store.disk import output_errors, write_atomically
 
 Form = Literal["robustness", "accuracy"]
@@ -133,12 +133,14 @@ def write_matrix(matrix: OverlapMatrix, path: Path) -> None:
 def read_matrix(path: Path) -> OverlapMatrix:
     """Read a square CSV of overlap scores: names in the first row and in the first column.
 
-    A candidate whose row and column are empty is undefined.
+    The column of names may be missing. Semicolons, tabs and spaces separate cells as commas
+    do. A candidate whose row and column are empty is undefined.
 
     Raises:
-        InputError: not such a file: names that differ or occur twice, a cell that is not a
-            finite number of 0 or more, a diagonal that is not 1, a matrix that is not
-            symmetric, an empty cell beside filled ones. The cell is named.
+        InputError: not such a file: no names, or numbers for names; names that differ or occur
+            twice; a cell that is not a finite number of 0 or more, a diagonal that is not 1, a
+            matrix that is not square or not symmetric, an empty cell beside filled ones. The
+            cell is named.
     """
     names, cells = _read_square(path)
     defined = [i for i in range(len(names)) if cells[i][i] != ""]
@@ -171,47 +173,87 @@ def read_matrix(path: Path) -> OverlapMatrix:
 
 
 def _read_square(path: Path) -> tuple[list[str], list[list[str]]]:
-    reject_special_files(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header, *rows = [
-                [cell.strip() for cell in row] for row in csv.reader(file) if any(row)
-            ]
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", where=path) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"is not a CSV file: {error}", where=path) from error
-    except ValueError as error:
-        raise InputError("is empty", where=path) from error
-    names = header[1:]
-    if not names:
+    """The names, and the cells without names."""
+    header, rows = _read_rows(path)
+    if all(_is_number(cell) for cell in header if cell) or any(map(_is_number, header[1:])):
         raise InputError(
-            "names no candidate in its first row",
+            f"has numbers where the names of the candidates belong: {_some(header)}",
             where=path,
-            remedy="Separate its cells by commas." if ";" in header[0] else None,
+            remedy="Write the names into the first row, such as shear,rain,hue; with "
+            'numpy.savetxt by header="shear,rain,hue", comments="", delimiter=",".',
         )
-    if [row[0] for row in rows] != names:
+    width = {len(row) for row in rows}
+    if width == {len(header)} and not any(row[0] and not _is_number(row[0]) for row in rows):
+        names, firsts, cells = header, header, rows  # no column of names
+    else:
+        # A table written by R has no cell above its column of names.
+        names = header if width == {len(header) + 1} else header[1:]
+        firsts, cells = [row[0] for row in rows], [row[1:] for row in rows]
+    if not names:
+        raise InputError("names no candidate in its first row", where=path)
+    if len(set(names)) != len(names) or "" in names:
+        raise InputError("a name in its first row is empty or occurs twice", where=path)
+    if firsts != names:
         raise InputError(
             "the names in its first column are not those in its first row",
             where=path,
             remedy="An overlap matrix is square: the same candidates in the same order.",
         )
-    if len(set(names)) != len(names) or "" in names:
-        raise InputError("a name in its first row is empty or occurs twice", where=path)
-    for name, row in zip(names, rows, strict=True):
-        if len(row) != len(header):
+    if len(cells) != len(names):
+        raise InputError(
+            f"has {len(names)} names and {len(cells)} rows",
+            where=path,
+            remedy="An overlap matrix is square: a row and a column for each candidate.",
+        )
+    for name, row in zip(names, cells, strict=True):
+        if len(row) != len(names):
             raise InputError(
-                f"the row of {name} has {len(row)} cells, the first row {len(header)}",
+                f"the row of {name} has {len(row)} cells for {len(names)} candidates",
                 where=path,
             )
-    return names, [row[1:] for row in rows]
+    return names, cells
+
+
+def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Header and rows, of cells separated by commas, semicolons, tabs or else spaces.
+
+    A "#" before the header, as numpy.savetxt writes it, is not part of it.
+    """
+    text = read_text(path).lstrip("\r\n").removeprefix("#")
+    first = text.partition("\n")[0]
+    separator = next((one for one in "\t;," if one in first), " ")
+    reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
+    try:
+        rows = [[cell.strip() for cell in row] for row in reader if any(row)]
+    except csv.Error as error:
+        raise InputError(f"is not a CSV file: {error}", where=path) from error
+    if not rows:
+        raise InputError("is empty", where=path)
+    return rows[0], rows[1:]
+
+
+def _some(cells: Sequence[str]) -> str:
+    shown = ", ".join(cells[:4])
+    return f"{shown}, …" if len(cells) > 4 else shown
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _number(cell: str, pair: str, path: Path) -> float:
     try:
         return float(cell)
     except ValueError as error:
-        raise InputError(f"'{cell}', of {pair}, is not a number", where=path) from error
+        raise InputError(
+            f"'{cell}', of {pair}, is not a number",
+            where=path,
+            remedy="Write decimals with a point." if "," in cell else None,
+        ) from error
 
 
 def _check_values(values: NDArray[np.float64], names: Sequence[str], path: Path) -> None:
