@@ -104,6 +104,9 @@ def outcomes(
     wrong = draws.random(len(numbers)) < (1 + model % 50 / 50) / 3
     rank = np.where(wrong, draws.integers(2, CLASSES, len(numbers)), 1)
     other = (label + draws.integers(1, CLASSES, len(numbers))) % CLASSES
+    confidence = draws.uniform(1e-3, 1.0, len(numbers))
+    # What the label can have at most: of `rank - 1` classes before it each is as likely.
+    most = np.where(wrong, np.minimum(confidence, (1 - confidence) / (rank - 1 + ~wrong)), 1.0)
     columns = [
         [
             f"class-{one:04}/image-{number:05}.JPEG"
@@ -113,8 +116,8 @@ def outcomes(
         label,
         np.where(wrong, other, label),
         rank,
-        draws.uniform(1e-3, 1.0, len(numbers)),
-        draws.exponential(1.0, len(numbers)),
+        confidence,
+        -np.log(np.where(wrong, most.clip(1e-30), confidence)),
     ]
     return pa.table(columns, names=SCHEMA.names).cast(SCHEMA)
 

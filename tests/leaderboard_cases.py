@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import nn
 
+import sealed_runs
 from noctule.config import to_toml
 from noctule.data import Dataset, open_dataset
 from noctule.evaluation import concatenated
@@ -23,7 +24,6 @@ from noctule.models.fingerprint import architecture_fingerprint
 from noctule.models.small_nets import PatchResNet
 from noctule.outcomes import SCHEMA, outcome_table
 from noctule.store import RunIdentity, RunStore
-from noctule.store.disk import parquet_bytes
 
 CLASSES, SLICE_SIZE = 16, 256
 TRACK = "photo-patches-same"
@@ -121,8 +121,9 @@ def forge_rows(
 
 
 def write_rows(path: Path, table: pa.Table) -> None:
-    """A slice as noctule writes it."""
-    path.write_bytes(parquet_bytes(table.cast(SCHEMA), []))
+    """A slice as noctule writes it, its hash recorded."""
+    sealed_runs.write_slice(path, table.cast(SCHEMA))
+    sealed_runs.seal(path.parent.parent)
 
 
 def forge_record(*keys: str, value: Any) -> Callable[[Path], None]:
@@ -136,6 +137,7 @@ def forge_record(*keys: str, value: Any) -> Callable[[Path], None]:
             place = place[key]
         place[keys[-1]] = value
         path.write_text(json.dumps(data))
+        sealed_runs.seal(path.parent)
 
     return forge
 

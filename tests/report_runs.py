@@ -76,14 +76,17 @@ def write_run(
                 np.asarray(predictions[condition])[images],
                 np.asarray(labels)[images],
             )
+            sure = confident[images]
+            left = np.minimum(sure, 1 - sure).clip(1e-30)
             columns = [
                 [f"i{number}" for number in images],
                 pa.repeat(condition, len(images)),
                 label,
                 predicted,
                 np.where(predicted == label, 1, 2),
-                confident[images],
-                np.zeros(len(images)),
+                sure,
+                # The label's probability: the top one's, or what that leaves.
+                -np.log(np.where(predicted == label, sure, left)),
             ]
             tables.append(pa.table(columns, names=SCHEMA.names).cast(SCHEMA))
         store.write_slice(index, pa.concat_tables(tables).combine_chunks())

@@ -41,7 +41,13 @@ def stored_run(
     }
     benchmark = Benchmark.from_dict({**plain, **(spec or {})})
     count = len(next(iter(wrong.values())))
-    data = {"name": "d", "domain": None, "fingerprint": "f", "num_images": count}
+    data = {
+        "name": "d",
+        "domain": None,
+        "fingerprint": "f",
+        "num_images": count,
+        "num_classes": 2,
+    }
     identity = RunIdentity(
         {"name": model}, benchmark.to_dict(), {**data, **(dataset or {})}, seed, 8, 50,
         "float32", "cpu", "skip",
@@ -57,7 +63,9 @@ def stored_run(
 
 def _rows(condition: str, images: Sequence[int], wrong: Sequence[int]) -> pa.Table:
     n = len(images)
-    ranks = [1 + int(wrong[i]) for i in images]
-    zeros = np.zeros(n)
-    columns: list[Any] = [[f"{i:05d}" for i in images], [condition] * n, zeros, zeros, ranks]
-    return pa.table([*columns, zeros + 0.5, zeros], names=SCHEMA.names).cast(SCHEMA)
+    predictions = [int(wrong[i]) for i in images]
+    ranks = [1 + one for one in predictions]
+    columns: list[Any] = [[f"{i:05d}" for i in images], [condition] * n, np.zeros(n)]
+    # Of two classes as likely as each other: probability 1/2, loss ln 2.
+    columns += [predictions, ranks, np.full(n, 0.5), np.full(n, np.log(2))]
+    return pa.table(columns, names=SCHEMA.names).cast(SCHEMA)

@@ -80,6 +80,14 @@ def _write_run(
         # Evenly spread over [0, 1), another image for another seed.
         hardness = (np.arange(num_images) * GOLDEN + 0.3 * member.seed) % 1
         wrong = (hardness >= accuracy).astype(np.int32)
-        columns = [ids, [condition] * num_images, zeros, wrong, ones + wrong, ones / 2, ones]
+        columns = [
+            ids,
+            [condition] * num_images,
+            zeros,
+            wrong,
+            ones + wrong,
+            ones / 2,
+            ones * math.log(2),
+        ]
         tables.append(pa.table(columns, names=SCHEMA.names).cast(SCHEMA))
     store.write_slice(0, pa.concat_tables(tables))

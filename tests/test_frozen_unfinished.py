@@ -165,7 +165,13 @@ def test_what_a_kill_has_left_goes_and_what_others_left_stays(
     sets: Path, tmp_path: Path, state: str
 ) -> None:
     folder = Path(shutil.copytree(sets / state, tmp_path / "set"))
-    names = (".SHA256SUMS.123.tmp", ".manifest.json.9.tmp", ".images.csv.77.tmp", ".lock")
+    names = (
+        *(
+            f".{name}.0123456789abcdef.tmp"
+            for name in ("SHA256SUMS", "manifest.json", "images.csv")
+        ),
+        ".lock",
+    )
     for name in names:
         (folder / name).write_bytes(b"half")
     foreign = (".notes.txt.123.tmp", ".SHA256SUMS.mine.tmp")

@@ -18,7 +18,7 @@ from noctule.metrics.outcome_matrix import outcome_matrix
 from noctule.models import Preprocessing
 from noctule.report.terminal import terminal_text
 from noctule.report.text_tables import TextTable, csv_text, markdown_table
-from noctule.store import disk
+from noctule.store import disk, slices
 
 HOSTILE = "a\x1b[31m\nb|<img src=x>[c](d)"
 
@@ -60,7 +60,7 @@ def test_what_never_ends_is_not_opened(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="not a regular file"):
             open_dataset(tmp_path / spec, labels_file=labels and tmp_path / labels)
     with pytest.raises(InputError, match="not a regular file"):
-        disk.read_summary(tmp_path / "pipe")
+        slices.checked_bytes(tmp_path / "pipe", None)
     with pytest.raises(InputError, match="not a regular file"):
         open_dataset(tmp_path / "flat", labels_file=Path("/dev/zero"))
 
@@ -68,7 +68,7 @@ def test_what_never_ends_is_not_opened(tmp_path: Path) -> None:
 def test_lines_that_are_no_records_are_passed_over(tmp_path: Path) -> None:
     lines = [b'{"a": 1}', b"[" * 100_000, b'{"b": "\xff"}', b'{"torn', b'{"c": 3}']
     (tmp_path / "lines").write_bytes(b"\n".join(lines))
-    assert disk.read_lines(tmp_path / "lines") == [{"a": 1}, {"b": "\ufffd"}, {"c": 3}]
+    assert disk.read_records(tmp_path / "lines") == [{"a": 1}, {"b": "\ufffd"}, {"c": 3}]
 
 
 def test_a_name_cannot_leave_its_cell() -> None:
@@ -117,12 +117,13 @@ def test_a_run_cannot_ask_a_report_for_a_huge_picture(tmp_path: Path) -> None:
             _refuse_large(prepare, size)
 
 
-def test_deep_metadata_of_a_slice_is_damage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("note", ["[" * 100_000, "[]", "{}", '{"run": 1}', "null"])
+def test_odd_metadata_of_a_slice_is_damage(note: str, tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     from noctule.outcomes import SCHEMA
 
-    table = SCHEMA.empty_table().replace_schema_metadata({"noctule.unreadable": "[" * 100_000})
-    pq.write_table(table, tmp_path / "0.parquet")
+    path = tmp_path / "0.parquet"
+    pq.write_table(SCHEMA.empty_table().replace_schema_metadata({"noctule": note}), path)
     with pytest.raises(InputError, match="is damaged"):
-        disk.read_summary(tmp_path / "0.parquet")
+        slices.read_note(path.read_bytes(), path)

@@ -18,6 +18,7 @@ import pytest
 import torch
 from torchvision import models
 
+import sealed_runs
 from command_line import run
 from leaderboard_cases import (
     CLASSES,
@@ -38,12 +39,13 @@ from noctule.data import open_dataset
 from noctule.leaderboard import check_submission, prepare_submission
 from noctule.leaderboard.architecture import architecture_lines
 from noctule.leaderboard.lines import Line
-from noctule.leaderboard.rows import labels_sha256, row_flaws
+from noctule.leaderboard.rows import labels_sha256
 from noctule.leaderboard.submission import read_submission
 from noctule.leaderboard.tracks import load_tracks
 from noctule.models.fingerprint import architecture_fingerprint
 from noctule.models.small_nets import PatchAlexNet
 from noctule.outcomes import SCHEMA, outcome_table
+from noctule.store.flaws import row_flaws
 
 Columns = dict[str, np.ndarray]
 
@@ -166,13 +168,12 @@ def without_hue(submission: Path) -> None:
 
 def skipped(submission: Path) -> None:
     """An image that the run calls unreadable, and its rows are gone."""
-    from noctule.store.disk import parquet_bytes
-
     path = slice_paths(submission)[0]
-    table = pq.read_table(path).replace_schema_metadata(None)
+    table = pq.read_table(path)
     image = table["image_id"][0]
     kept = table.filter(pa.compute.not_equal(table["image_id"], image)).cast(SCHEMA)
-    path.write_bytes(parquet_bytes(kept, [(image.as_py(), "broken")]))
+    sealed_runs.write_slice(path, kept, unreadable=[(image.as_py(), "broken")])
+    sealed_runs.seal(path.parent.parent)
 
 
 SCORES = {"mean error", "clean error", "mCE", "relative mCE"} | {
@@ -210,7 +211,6 @@ FORGED: dict[str, tuple[Any, set[str]]] = {
     "one condition for another": (forge_rows(hue_as_rain), {"completeness"}),
     "one row twice": (forge_rows(doubled_row), {"completeness"}),
     "all rows twice": (forge_rows(doubled_rows), {"completeness"}),
-    "slices of other numbers": (other_number, {"files"}),
     "skipped image": (skipped, {"completeness", DATA}),
     "seed": (forge_record("seed", value=1), {"seed"}),
     "data": (
@@ -228,7 +228,6 @@ FORGED: dict[str, tuple[Any, set[str]]] = {
     "no mode": (forge_record("benchmark", "mode", value=None), {"benchmark"}),
     "no tables": (forge_record("benchmark", "tables", value=None), {"benchmark"}),
     "domain": (forge_record("dataset", "domain", value="mine"), {"domain of the data"}),
-    "images": (forge_record("dataset", "num_images", value=512), {"number of images"}),
     "classes": (forge_record("dataset", "num_classes", value=17), {"number of classes"}),
     "levels": (forge_record("benchmark", "levels", value=[1]), {"benchmark"}),
     "mode": (forge_record("benchmark", "mode", value="published"), {"benchmark"}),
@@ -285,6 +284,9 @@ def test_rows_of_another_model_are_caught_by_the_scores(honest: Path, tmp_path: 
     write_run(tmp_path / "other", open_dataset("photo-patches"), seed=1)
     shutil.rmtree(submission / "run" / "rows")
     shutil.copytree(tmp_path / "other" / "rows", submission / "run" / "rows")
+    with pytest.raises(InputError, match="is not the one recorded when it was written"):
+        check_submission(submission)
+    sealed_runs.seal(submission / "run")
     assert "mean error" in failing(submission)
     assert failing(submission) <= SCORES
 
@@ -415,8 +417,9 @@ def huge(name: str, size: int) -> Callable[[Path], None]:
 
 def first_slice(table: pa.Table, **options: Any) -> Callable[[Path], None]:
     def forge(submission: Path) -> None:
-        named = table.cast(SCHEMA).replace_schema_metadata({"noctule.unreadable": "[]"})
-        pq.write_table(named, slice_paths(submission)[0], compression="zstd", **options)
+        path = slice_paths(submission)[0]
+        sealed_runs.write_slice(path, table.cast(SCHEMA), **options)
+        sealed_runs.seal(submission / "run", again=False)
 
     return forge
 
@@ -463,6 +466,9 @@ def pickled(submission: Path) -> None:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
+    "slices of other numbers": (other_number, "000007.parquet: this run has only 4 slices"),
+    "fewer images": (
+        forge_record("dataset", "num_images", value=512), "this run has only 2 slices"),
     "link to a file": (link_in("run/provenance.jsonl"), "provenance.jsonl: is a link"),
     "link to rows": (link_in("run/rows/000000.parquet"), "000000.parquet: is a link"),
     "link to a folder": (link_in("run/rows"), "rows: is a link"),
@@ -475,7 +481,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "huge claims": (huge("submission.toml", 2**20), "is too large"),
     "long text": (first_slice(rows_with("x" * 10**6, 2000)), "a text of 1,000,000 bytes"),
     "growth": (
-        first_slice(rows_with("x" * 10**5, 200), use_dictionary=False), "when unpacked"),
+        first_slice(rows_with("x" * 10**5, 200), use_dictionary=False), "would unpack to"),
     "not UTF-8": (first_slice(rows_with("", 4, not_utf8())), "damaged: .*UTF8"),
     "other columns": (
         lambda one: pq.write_table(pa.table({"a": [1]}), slice_paths(one)[0]), "is damaged"),
@@ -485,7 +491,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "slices of nothing": (forge_record("slice_size", value=0), "slice_size"),
     "endless images": (forge_record("dataset", "num_images", value=10**30), "num_images"),
     "endless levels": (forge_record("benchmark", "levels", value=[1] * 6), "levels"),
-    "no model's name": (forge_record("model", value={}), "run.json: .*model.name"),
+    "no model's name": (forge_record("model", value={}), "run.json: .*'name'"),
     "NaN": (forge_record("model", "x", value=math.nan), "run.json: .*NaN"),
     "a number beyond floats": (replaced("run/run.json", '"made up"', "1e999"), "1e999"),
     "nested tables": (
@@ -494,9 +500,9 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda one: (one / "run/provenance.jsonl").write_text(
             json.dumps({"argv": nested(600)})
         ), "provenance.jsonl: .*more than 32 tables"),
-    "frozen is null": (forge_record("dataset", "frozen", value=None), "frozen is no table"),
-    "frozen is a list": (forge_record("dataset", "frozen", value=[1]), "frozen is no table"),
-    "frozen is text": (forge_record("dataset", "frozen", value="x"), "frozen is no table"),
+    "frozen is null": (forge_record("dataset", "frozen", value=None), "frozen is not a table"),
+    "frozen is a list": (forge_record("dataset", "frozen", value=[1]), "frozen is not a table"),
+    "frozen is text": (forge_record("dataset", "frozen", value="x"), "frozen is not a table"),
     "nested claims": (
         replaced("submission.toml", "[claimed]", f"x = {'[' * 5000}{']' * 5000}\n[claimed]"),
         "submission.toml: is nested too deeply"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
 
+import sealed_runs
 from browser import DESK, PHONE, browser, visit  # noqa: F401
 from leaderboard_cases import (
     DESCRIPTION,
@@ -195,7 +197,8 @@ def test_other_data_seeds_and_benchmarks_are_never_ranked_together(
         folder = tmp_path / str(len(entries))
         folder.mkdir()
         (folder / "run.json").write_text(json.dumps(record))
-        (folder / "rows").symlink_to(store.folder / "rows")
+        shutil.copytree(store.folder / "rows", folder / "rows")
+        sealed_runs.seal(folder)
         entries.append(read_entry(folder, training_data="unknown", resamples=0))
     groups = grouped(entries, ())
     assert sorted(len(group.entries) for group in groups) == [1, 1, 1, 1]
@@ -275,7 +278,7 @@ def test_a_kill_leaves_old_or_new_pages_and_the_next_build_mends(
     def killed(path: Path, html: str) -> None:
         calls.append(path)
         if len(calls) == 2:
-            path.with_name(f".{path.name}.1.tmp").write_text(html[:100])
+            path.with_name(f".{path.name}.0123456789abcdef.tmp").write_text(html[:100])
             raise KeyboardInterrupt
         real(path, html)
 

@@ -142,7 +142,8 @@ def test_building_again_leaves_temporary_files_of_others(honest: Path, tmp_path:
     pages = build_site([honest], site, resamples=2)
     foreign = [site / ".notes.txt.tmp", site / "models" / ".mine.html.1.tmp"]
     own = [
-        (site / name).with_name(f".{Path(name).name}.7.tmp") for name in (*pages, MANIFEST_FILE)
+        (site / name).with_name(f".{Path(name).name}.0123456789abcdef.tmp")
+        for name in (*pages, MANIFEST_FILE)
     ]
     for path in (*foreign, *own):
         path.write_text("left")

@@ -17,7 +17,7 @@ import pytest
 
 from noctule.errors import InputError, OutputError
 from noctule.outcomes import SCHEMA
-from noctule.store import SCHEMA_VERSION, RunIdentity, RunStore, disk
+from noctule.store import SCHEMA_VERSION, RunIdentity, RunStore, disk, slices
 
 CONDITIONS = ["clean", "shear", "rain"]
 
@@ -44,9 +44,12 @@ def slice_rows(index: int, skipped: tuple[int, ...] = ()) -> pa.Table:
     images = [image for image in identity().images_of(index) if image not in skipped]
     tables = []
     for number, condition in enumerate(CONDITIONS):
-        values = np.array(images, dtype=np.int32) * 10 + number
+        label = np.array(images, dtype=np.int32) % 4
+        wrong = (np.array(images, dtype=np.int32) + number) % 2
+        confidence = 0.4 + np.array(images) / 100 + number / 1000
+        # A wrong row has the label in second place, as likely as the first.
         columns = [[f"{image}.png" for image in images], [condition] * len(images)]
-        columns += [values, values + 1, values + 2, values / 1000, values / 7]
+        columns += [label, (label + wrong) % 4, 1 + wrong, confidence, -np.log(confidence)]
         tables.append(pa.table(columns, names=SCHEMA.names).cast(SCHEMA))
     return pa.concat_tables(tables)
 
@@ -101,7 +104,7 @@ def test_only_the_wanted_rows_and_columns_are_read(tmp_path: Path) -> None:
     store = complete(tmp_path)
     table = store.rows(["rain"], columns=["label"])
     assert table.column_names == ["label"]
-    assert table["label"].to_pylist() == [10 * image + 2 for image in range(7)]
+    assert table["label"].to_pylist() == [image % 4 for image in range(7)]
     two = store.rows(["rain", "clean"], columns=["condition"])
     assert set(two["condition"].to_pylist()) == {"rain", "clean"}
     assert len(store.rows([])) == 0
@@ -124,12 +127,13 @@ def test_bytes_do_not_depend_on_chunks_in_slices_of_many_pages() -> None:
     values = np.random.default_rng(0).random(n, dtype=np.float32)
     columns = [[f"{i}.png" for i in range(n)], pa.repeat("clean", n), *[range(n)] * 3]
     rows = pa.table([*columns, values, values], names=SCHEMA.names).cast(SCHEMA)
+    note = slices.SliceNote("digest", 0, n)
     chunked = pa.concat_tables([rows[i : i + 1000] for i in range(0, n, 1000)])
-    assert disk.parquet_bytes(rows, []) == disk.parquet_bytes(chunked, [])
+    assert slices.slice_bytes(rows, note) == slices.slice_bytes(chunked, note)
 
 
 def test_unreadable_images_are_kept_with_their_slice(tmp_path: Path) -> None:
-    store = RunStore.create_or_resume(tmp_path, identity())
+    store = RunStore.create_or_resume(tmp_path, identity(on_unreadable="skip"))
     store.write_slice(1, slice_rows(1, skipped=(3, 5)), [("3.png", "cut"), ("5.png", "é")])
     store.write_slice(2, slice_rows(2, skipped=(6,)), [("6.png", "empty")])
     store.write_slice(0, slice_rows(0))
@@ -163,15 +167,15 @@ def test_an_unfinished_run_is_read_only_on_request(tmp_path: Path) -> None:
 def test_resume_keeps_what_is_there_and_clears_what_a_kill_left(tmp_path: Path) -> None:
     store = RunStore.create_or_resume(tmp_path, identity())
     store.write_slice(1, slice_rows(1))
-    (tmp_path / "rows/.000002.parquet.99.tmp").write_bytes(b"half")
-    (tmp_path / ".run.json.99.tmp").write_bytes(b"{")
+    (tmp_path / "rows/.000002.parquet.0123456789abcdef.tmp").write_bytes(b"half")
+    (tmp_path / ".run.json.0123456789abcdef.tmp").write_bytes(b"{")
     (tmp_path / "report.html").write_text("the user's")
     assert RunStore.create_or_resume(tmp_path, identity()).missing_slices() == [0, 2]
     names = sorted(path.name for path in tmp_path.rglob("*"))
-    assert names == ["000001.parquet", "report.html", "rows", "run.json"]
+    assert names == ["000001.parquet", "SHA256SUMS", "report.html", "rows", "run.json"]
 
 
-@pytest.mark.parametrize("left", [[], ["rows/"], ["rows/", ".run.json.12.tmp"]])
+@pytest.mark.parametrize("left", [[], ["rows/"], ["rows/", ".run.json.0123456789abcdef.tmp"]])
 def test_a_start_killed_before_its_record_starts_again(left: list[str], tmp_path: Path) -> None:
     for name in left:
         path = tmp_path / name
@@ -273,7 +277,7 @@ def test_a_damaged_slice_is_named_and_can_be_deleted(
     path = store.slice_path(1)
     damage(path)
     for attempt in (lambda: RunStore.open(tmp_path), lambda: complete(tmp_path)):
-        with pytest.raises(InputError, match=r"damaged: .* Delete this file") as caught:
+        with pytest.raises(InputError, match=r"damaged: .* delete it and give") as caught:
             attempt()
         assert caught.value.where == str(path)
     path.unlink()
@@ -323,7 +327,7 @@ def test_what_is_not_a_run_folder_is_refused(tmp_path: Path) -> None:
 def test_rows_without_their_record_are_not_taken_for_a_fresh_start(tmp_path: Path) -> None:
     complete(tmp_path)
     (tmp_path / "run.json").unlink()
-    with pytest.raises(InputError, match=r"it holds rows/000000\.parquet"):
+    with pytest.raises(InputError, match=r"it holds SHA256SUMS"):
         RunStore.create_or_resume(tmp_path, identity())
 
 
@@ -337,15 +341,16 @@ def with_frozen(value: object) -> dict[str, object]:
     [
         ("{", "not a run's record"),
         ("[]", "not a run's record"),
-        ('{"schema_version": 1}', "not a run's record"),
+        ('{"schema_version": 1}', "an older noctule.*Evaluate the model again"),
+        (json.dumps({"schema_version": SCHEMA_VERSION}), "not a run's record"),
         (json.dumps({"schema_version": SCHEMA_VERSION + 1}), "newer noctule.*Upgrade"),
-        (json.dumps({**identity().to_dict(), "dataset": {}}), "'num_images'"),
+        (json.dumps({**identity().to_dict(), "dataset": {}}), "it lacks 'name'"),
         (json.dumps({**identity().to_dict(), "extra": 1}), "extra"),
         (json.dumps({**identity().to_dict(), "model": {}}), "'name'"),
         (json.dumps({**identity().to_dict(), "model": []}), "not a run's record"),
         (json.dumps({**identity().to_dict(), "dataset": []}), "not a run's record"),
         *(
-            (json.dumps(with_frozen(one)), "dataset.frozen is no table")
+            (json.dumps(with_frozen(one)), "dataset.frozen is not a table")
             for one in (None, [1], "x", 3)
         ),
     ],
@@ -439,6 +444,11 @@ def test_a_folder_that_may_not_be_written_is_an_output_error(
         (("slice_size",), 0), (("slice_size",), 1.5), (("slice_size",), True),
         (("dataset", "num_images"), 10**18), (("dataset", "num_images"), float("inf")),
         (("dataset", "num_images"), -1), (("dataset", "num_images"), "7"), (("seed",), -1),
+        (("seed",), 10**4200), (("seed",), 2.0), (("batch_size",), None),
+        (("model", "preprocessing"), {"resize_px": 10**6}), (("precision",), "float16"),
+        (("model", "preprocessing"), {"crop_px": [224, 10**6]}), (("model", "name"), 3),
+        (("benchmark", "levels"), [1, 10**9]), (("benchmark", "corruptions"), [["rain"]]),
+        (("benchmark", "corruptions"), ["rain"] * 10**4), (("dataset", "domain"), {}),
     ],
 )  # fmt: skip
 def test_numbers_in_a_record_are_not_believed(
@@ -451,5 +461,8 @@ def test_numbers_in_a_record_are_not_believed(
         place = place[key]
     place[path[-1]] = value
     (tmp_path / "run.json").write_text(json.dumps(record))
-    with pytest.raises(InputError, match=f"{path[-1]} is .*, not a whole number"):
+    key = next(iter(value)) if isinstance(value, dict) and value else path[-1]
+    with pytest.raises(InputError, match=f"is not a run's record: .*({key}|in JSON)") as caught:
         RunStore.open(tmp_path)
+    assert caught.value.where == str(tmp_path / "run.json")
+    assert len(str(caught.value)) < 1000

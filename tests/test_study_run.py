@@ -144,7 +144,10 @@ def test_a_resumed_network_goes_on_from_its_checkpoint(
         run_prepared(prepared, where=ONE, on_advance=stop_in_the_second_epoch)
     assert {(one.state, one.epochs) for one in prepared.folder.status()} == {("training", 1)}
     assert work_left(prepared.folder)["training"] == (3 * 4, 3 * 2 * 4)
-    (prepared.folder.model_folder(Member("border", 0)) / ".weights.safetensors.9.tmp").touch()
+    (
+        prepared.folder.model_folder(Member("border", 0))
+        / ".weights.safetensors.0123456789abcdef.tmp"
+    ).touch()
     advances.clear()
     run_prepared(prepared, where=ONE, on_advance=advances.append)
     assert [one.amount for one in advances if one.kind == "training"] == [3] * 4

@@ -62,7 +62,7 @@ def compare(
     a, b = (_narrowed(store, benchmark) for store in opened)
     _check_comparable(a, b)
     names = a.identity.conditions
-    outcomes = _outcomes(a, names), _outcomes(b, names)
+    outcomes = _outcomes(opened[0], names), _outcomes(opened[1], names)
     _check_images(outcomes, (a, b))
     relative_to = _reference(a, outcomes[0], reference, benchmark)
     means = paired_means(*outcomes, relative_to.outcomes, seed=seed, resamples=resamples)

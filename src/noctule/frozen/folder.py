@@ -1,43 +1,15 @@
-"""The folder of a frozen set while it is written: locked, and with nothing odd in it."""
+"""The folder of a frozen set while it is written: with nothing odd in it."""
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from noctule.errors import InputError
 from noctule.frozen.layout import LABELS_FILE
 from noctule.frozen.manifest import IMAGES_FILE, MANIFEST_FILE, SUMS_FILE
 from noctule.input_files import reject_special_files
-from noctule.store.disk import temporaries_of
-
-LOCK_FILE = ".lock"
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Make a folder, and keep every other process from freezing into it.
-
-    Raises:
-        InputError: another process is at it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        held = FileLock(folder / LOCK_FILE).acquire(timeout=0)
-    except Timeout as error:
-        raise InputError(
-            "another process is freezing into this folder", where=folder
-        ) from error
-    try:
-        with held:
-            yield
-    finally:
-        (folder / LOCK_FILE).unlink(missing_ok=True)
+from noctule.store.disk import LOCK_FILE, temporaries_of
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -45,10 +17,8 @@ def leftovers(folder: Path) -> list[Path]:
 
     Other hidden files that end in `.tmp` are not among them: somebody else may need them.
     """
-    own = "|".join(map(re.escape, (MANIFEST_FILE, IMAGES_FILE, LABELS_FILE, SUMS_FILE)))
-    ours = re.compile(rf"\.(?:{own})\.[0-9]+\.tmp")
-    found = temporaries_of(folder, "*")
-    return [path for path in found if ours.fullmatch(path.name) and path.is_file()]
+    own = (MANIFEST_FILE, IMAGES_FILE, LABELS_FILE, SUMS_FILE)
+    return [path for name in own for path in temporaries_of(folder, name)]
 
 
 def refuse_occupied(folder: Path) -> None:

@@ -21,7 +21,7 @@ from noctule.benchmarks import Benchmark
 from noctule.data import Dataset
 from noctule.errors import InputError, machine_errors
 from noctule.execution import Report, run_jobs, usable_cores
-from noctule.frozen.folder import leftovers, locked, refuse_occupied, reject_odd_entries
+from noctule.frozen.folder import leftovers, refuse_occupied, reject_odd_entries
 from noctule.frozen.layout import LABELS_FILE
 from noctule.frozen.manifest import (
     IMAGES_FILE,
@@ -38,7 +38,7 @@ from noctule.frozen.repair import damaged_files, good_files, refuse_obstacle, re
 from noctule.frozen.sums import FileSum, hash_file, sum_of, sums_text
 from noctule.models import Preprocessing
 from noctule.processes import end_if_unguarded
-from noctule.store.disk import output_errors, temporaries_of, write_atomically
+from noctule.store.disk import locked, output_errors, remove_temporaries, write_atomically
 
 FEW_IMAGES = 1000  # read sooner than processes are started
 KEPT = "Finished pieces are kept: give the same command again to go on."
@@ -106,7 +106,7 @@ def freeze(
         few = plan.dataset.in_memory or len(plan.dataset) < FEW_IMAGES
         readers = 1 if few else processes
         _run(_read_piece, plan, plan.pieces, readers, lambda advance: None)
-    with output_errors(folder, KEPT), locked(folder):
+    with output_errors(folder, KEPT), locked(folder, "freezing into"):
         for leftover in leftovers(folder):
             leftover.unlink(missing_ok=True)
         if _is_begun(folder, manifest) and (folder / SUMS_FILE).is_file():
@@ -172,8 +172,7 @@ def _write_missing(plan: Plan, processes: int, progress: Progress) -> None:
             shutil.rmtree(pieces)
         plan.target.create_arrays(plan.picture_shape)
     pieces.mkdir(exist_ok=True)
-    for leftover in temporaries_of(pieces, "*"):
-        leftover.unlink(missing_ok=True)
+    remove_temporaries(pieces)
     # Parts of arrays are compared with their hashes by the processes that write them.
     missing = [
         images for images in plan.pieces if as_arrays or not plan.record(images).is_file()

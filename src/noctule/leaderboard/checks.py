@@ -13,7 +13,7 @@ from noctule.benchmarks import Benchmark, why_no_reference
 from noctule.errors import InputError
 from noctule.leaderboard import rows as rows_of
 from noctule.leaderboard.architecture import architecture_lines, canonical
-from noctule.leaderboard.folder import RUN_FILE, list_files, read_record, read_starts
+from noctule.leaderboard.folder import list_files, read_starts
 from noctule.leaderboard.lines import Line, failed, flawless, same_hash, unverified
 from noctule.leaderboard.settings import settings_lines
 from noctule.leaderboard.submission import (
@@ -24,7 +24,8 @@ from noctule.leaderboard.submission import (
 )
 from noctule.leaderboard.tracks import Track, load_track
 from noctule.metrics import Scores, score
-from noctule.store.identity import RunIdentity, read_identity
+from noctule.store import RunIdentity, RunStore, flaws
+from noctule.store.identity import read_identity
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,12 @@ def check_submission(folder: str | Path) -> CheckResult:
     files = list_files(folder)
     submission = read_submission(folder)
     track = load_track(submission.track, where=f"{folder}: track")
-    read_record(folder / RUN_FILE)  # bounds what the next line computes
     identity = read_identity(files.run_folder)
     starts = read_starts(files.run_folder)
     benchmark = track.load_benchmark()
     conditions = [str(condition) for condition in benchmark.conditions]
     due = track.images * len(conditions)
-    found = rows_of.read_submitted(files, due)
+    found = rows_of.read_submitted(RunStore(files.run_folder, identity), due)
     megabytes = files.num_bytes / 1e6
     told = f"{len(files.slices):,} of rows, {megabytes:.1f} MB in all"
     lines = [flawless("files", files.name_flaw(), told)]
@@ -118,14 +118,14 @@ def _complete(found: rows_of.SubmittedRows, conditions: Sequence[str], images: i
         return failed(name, f"{found.skipped:,} images were skipped as unreadable")
     if found.table is None:
         return failed(name, f"{found.num_rows:,} rows, where {due:,} are due; none were read")
-    flaw = rows_of.completeness_flaw(found.table, conditions, images)
+    flaw = flaws.completeness_flaw(found.table, conditions, images)
     told = f"{images:,} images under {len(conditions)} conditions, each once"
     return flawless(name, flaw, told)
 
 
 def _row_lines(table: pa.Table, track: Track) -> Iterator[Line]:
     agree = "one label for each image"
-    yield flawless("labels agree between conditions", rows_of.label_flaw(table), agree)
+    yield flawless("labels agree between conditions", flaws.label_flaw(table), agree)
     found = rows_of.labels_sha256(table)
     if track.labels_sha256 is None:
         yield unverified(
@@ -138,7 +138,7 @@ def _row_lines(table: pa.Table, track: Track) -> Iterator[Line]:
         "confidence": f"from 1/{track.classes} to 1",
         "loss": "as confidence and rank allow",
     }
-    for name, flaw in rows_of.row_flaws(table, track.classes).items():
+    for name, flaw in flaws.row_flaws(table, track.classes).items():
         yield flawless(name, flaw, told[name])
 
 

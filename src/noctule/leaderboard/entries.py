@@ -15,7 +15,7 @@ from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.errors import InputError
 from noctule.leaderboard.architecture import recorded_parameters
 from noctule.leaderboard.checks import check_submission
-from noctule.leaderboard.folder import read_record, read_starts
+from noctule.leaderboard.folder import read_starts
 from noctule.leaderboard.landmarks import Landmark
 from noctule.leaderboard.lines import Line
 from noctule.leaderboard.settings import fingerprint_of
@@ -155,7 +155,6 @@ def read_entry(path: Path, *, training_data: str, resamples: int) -> Entry:
         return _submitted(path, resamples)
     if not (path / "run.json").is_file():
         raise InputError("is neither a submission nor a run folder", where=path)
-    read_record(path / "run.json")
     store = RunStore.open(path)
     try:
         scores = score_run(store, resamples=resamples)

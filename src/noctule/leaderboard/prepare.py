@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from noctule.config import build_spec, write_toml
+from noctule.config import build_spec, to_toml
 from noctule.errors import InputError
 from noctule.leaderboard.architecture import recorded_parameters
 from noctule.leaderboard.checks import score_rows
@@ -15,9 +15,13 @@ from noctule.leaderboard.submission import SUBMISSION_FILE, Submission
 from noctule.leaderboard.tracks import Track, load_track
 from noctule.metrics import Scores
 from noctule.store import RunStore
-from noctule.store.disk import output_errors
-from noctule.store.run import PROVENANCE_FILE
-from noctule.store.run import ROWS_FOLDER as STORE_ROWS
+from noctule.store.disk import (
+    LOCK_FILE,
+    TEMPORARY_SUFFIX,
+    locked,
+    output_errors,
+    write_atomically,
+)
 
 
 def prepare_submission(
@@ -62,16 +66,28 @@ def prepare_submission(
     }
     submission = build_spec(described, Submission, where="submission")
     _refuse_other_data(store, chosen)
-    with output_errors(out):
-        (out / ROWS_FOLDER).mkdir(parents=True)
-        for name in ("run.json", PROVENANCE_FILE):
-            if (store.folder / name).is_file():
-                shutil.copyfile(store.folder / name, out / RUN_FOLDER / name)
-        for index in store.finished_slices():
-            path = store.slice_path(index)
-            shutil.copyfile(path, out / RUN_FOLDER / STORE_ROWS / path.name)
-        write_toml(described, out / SUBMISSION_FILE)
+    _write(store, out, to_toml(described))
     return submission
+
+
+def _write(store: RunStore, out: Path, description: str) -> None:
+    """Write the submission beside its path, and rename the folder once it is complete.
+
+    What a kill leaves has a hidden name; the next call for the same submission replaces it.
+    """
+    draft = out.with_name(f".{out.name}{TEMPORARY_SUFFIX}")
+    if draft.is_symlink():
+        raise InputError("is a link", where=draft, remedy="Remove it.")
+    with output_errors(out), locked(draft, "preparing a submission in"):
+        for left in (draft / SUBMISSION_FILE, draft / RUN_FOLDER):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+        (draft / ROWS_FOLDER).mkdir(parents=True)
+        for path in store.files():
+            name = path.relative_to(store.folder)
+            write_atomically(draft / RUN_FOLDER / name, path.read_bytes())
+        write_atomically(draft / SUBMISSION_FILE, description.encode())
+        (draft / LOCK_FILE).unlink()
+        draft.rename(out)
 
 
 def _refuse_other_data(store: RunStore, track: Track) -> None:

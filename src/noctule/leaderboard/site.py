@@ -14,7 +14,14 @@ from noctule.leaderboard.index_page import MODELS_FOLDER, index_page
 from noctule.leaderboard.landmarks import load_landmarks
 from noctule.leaderboard.model_page import model_page
 from noctule.report.web import write_page
-from noctule.store.disk import output_errors, temporaries_of, write_atomically
+from noctule.store.disk import (
+    LOCK_FILE,
+    locked,
+    output_errors,
+    remove_temporaries,
+    temporaries_of,
+    write_atomically,
+)
 
 MANIFEST_FILE = ".noctule-leaderboard.json"
 INDEX_FILE = "index.html"
@@ -80,7 +87,7 @@ def _own_files(out: Path) -> list[str]:
         raise InputError("is not a folder", where=out, remedy="Choose another folder.")
     manifest = out / MANIFEST_FILE
     if not manifest.exists():
-        leftovers = set(temporaries_of(out, MANIFEST_FILE))
+        leftovers = {out / LOCK_FILE, *temporaries_of(out, MANIFEST_FILE)}
         if out.is_dir() and (foreign := sorted(set(out.iterdir()) - leftovers)):
             raise InputError(
                 f"is not empty and not a leaderboard's site (it holds {foreign[0].name})",
@@ -105,15 +112,13 @@ def _own_files(out: Path) -> list[str]:
 def _write(out: Path, pages: dict[str, str], old: Sequence[str]) -> None:
     """After a kill the manifest lists all that is there, and each page is old or new."""
     stale = [name for name in old if name not in pages]
-    with output_errors(out):
+    with output_errors(out), locked(out, "building a site in"):
         (out / MODELS_FOLDER).mkdir(parents=True, exist_ok=True)
+        remove_temporaries(out)
+        remove_temporaries(out / MODELS_FOLDER)
         _write_manifest(out, [*pages, *stale])
-        for name in (MANIFEST_FILE, *pages, *stale):
-            for path in temporaries_of((out / name).parent, (out / name).name):
-                path.unlink(missing_ok=True)
-    for name, html in pages.items():
-        write_page(out / name, html)
-    with output_errors(out):
+        for name, html in pages.items():
+            write_page(out / name, html)
         for name in stale:
             (out / name).unlink(missing_ok=True)
         _write_manifest(out, list(pages))

@@ -1,31 +1,25 @@
-"""Files that appear whole or not at all, and slices of rows as Parquet."""
+"""Files that appear whole or not at all, folders with one writer, and appended lines."""
 
 from __future__ import annotations
 
-import io
+import errno
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import stat
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import IO, Any
 
 from noctule.errors import InputError, OutputError
 from noctule.input_files import reject_special_files
-from noctule.outcomes import SCHEMA
 
 TEMPORARY_SUFFIX = ".tmp"
-_UNREADABLE_KEY = b"noctule.unreadable"
-
-
-class SliceSummary(NamedTuple):
-    """What the footer of a slice says."""
-
-    num_rows: int
-    unreadable: list[tuple[str, str]]
+LOCK_FILE = ".lock"
+# What file systems answer that cannot sync a folder, or let nobody open one.
+_NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES})
 
 
 @contextmanager
@@ -40,9 +34,9 @@ def output_errors(where: object, remedy: str | None = None) -> Iterator[None]:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file whole, or leave whatever was there; OSError if it cannot be done."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    temporary = temporary_for(path)
     try:
-        with temporary.open("wb") as file:
+        with _created(temporary) as file:
             file.write(data)
             _sync(file)
         temporary.replace(path)
@@ -51,89 +45,115 @@ def write_atomically(path: Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
-def temporaries_of(folder: Path, name_pattern: str) -> list[Path]:
-    """What kills have left of writing the files that match a pattern."""
-    return list(folder.glob(f".{name_pattern}.*{TEMPORARY_SUFFIX}"))
+def temporary_for(path: Path) -> Path:
+    """A name beside a file that nobody can guess, and so nobody can have planted a link at."""
+    return path.with_name(f".{path.name}.{os.urandom(8).hex()}{TEMPORARY_SUFFIX}")
 
 
-def append_line(path: Path, data: Mapping[str, Any]) -> None:
-    """Append one JSON line, on a line of its own even if a kill tore the last one."""
-    with path.open("ab+") as file:
-        line = json.dumps(data) + "\n"
-        file.write((line if _ends_a_line(file) else f"\n{line}").encode())
+def temporaries_of(folder: Path, name: str | None = None) -> list[Path]:
+    """What killed processes have left of writing files in a folder.
+
+    Args:
+        folder: The folder.
+        name: Name of the file that was to be written; None stands for all.
+    """
+    pattern = r"\..+" if name is None else re.escape(f".{name}")
+    ours = re.compile(rf"{pattern}\.[0-9a-f]{{16}}{re.escape(TEMPORARY_SUFFIX)}")
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if ours.fullmatch(path.name) and is_file(path)]
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what killed processes have left in a folder, whose lock the caller holds."""
+    for path in temporaries_of(folder):
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path, doing: str) -> Iterator[None]:
+    """Make a folder, and keep every other process from writing into it.
+
+    The lock is the operating system's: it goes with the process that holds it, however that
+    ends.
+
+    Args:
+        folder: The folder.
+        doing: What this process does, for the message of another one that has to wait.
+
+    Raises:
+        InputError: Another process holds the lock.
+        OutputError: The folder cannot be made or written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = folder / LOCK_FILE
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(lock) and not is_file(lock):
+            raise InputError("is not a regular file", where=lock, remedy="Remove it.")
+        try:
+            held = FileLock(lock).acquire(timeout=0)
+        except Timeout as error:
+            raise InputError(
+                f"another process is {doing} this folder",
+                where=folder,
+                remedy="Wait for it to end, or choose another folder.",
+            ) from error
+    with held:
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)  # still held: whoever opened it meanwhile tries again
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file: no link, no folder, no pipe."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line of text, on a line of its own even if a kill tore the last one."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    with os.fdopen(os.open(path, flags, 0o666), "ab+") as file:
+        text = f"{line}\n"
+        file.write((text if _ends_a_line(file) else f"\n{text}").encode())
         _sync(file)
 
 
-def read_lines(path: Path) -> list[Any]:
-    """The values of a file of JSON lines; a line torn by a kill is left out."""
-    values = []
+def append_record(path: Path, data: Mapping[str, Any]) -> None:
+    """Append a line of JSON; see `append_line`."""
+    append_line(path, json.dumps(data))
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The JSON objects of a file, one on each line; a line torn by a kill is left out."""
+    records = []
     reject_special_files(path)
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     for line in text.splitlines():
         try:
-            values.append(json.loads(line))
+            value = json.loads(line)
         except (ValueError, RecursionError):  # torn: what it was the start of never took place
             continue
-    return values
+        if isinstance(value, dict):
+            records.append(value)
+    return records
 
 
-def parquet_bytes(rows: pa.Table, unreadable: Sequence[tuple[str, str]]) -> bytes:
-    """A slice as Parquet: same rows, same bytes, however the rows were put together."""
-    note = json.dumps([list(pair) for pair in unreadable]).encode()
-    table = rows.combine_chunks().replace_schema_metadata({_UNREADABLE_KEY: note})
-    buffer = io.BytesIO()
-    pq.write_table(
-        table,
-        buffer,
-        compression="zstd",
-        row_group_size=max(1, len(table)),
-        write_page_checksum=True,
-    )
-    return buffer.getvalue()
+def sha256_of(data: bytes) -> str:
+    """SHA-256 as hex."""
+    return hashlib.sha256(data).hexdigest()
 
 
-def read_summary(path: Path) -> SliceSummary:
-    """The footer of a slice.
-
-    Raises:
-        InputError: it is cut short, is no Parquet, or has other columns.
-    """
-    reject_special_files(path)
-    try:
-        footer = pq.read_metadata(path)
-        pairs = json.loads(footer.metadata[_UNREADABLE_KEY])
-        unreadable = [(image_id, reason) for image_id, reason in pairs]
-        columns = footer.schema.to_arrow_schema()
-    except (
-        pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError
-    ) as error:  # fmt: skip
-        raise damaged(path, str(error)) from error
-    if not columns.equals(SCHEMA):
-        raise damaged(path, "its columns are not those of outcome rows")
-    return SliceSummary(footer.num_rows, unreadable)
-
-
-def read_rows(path: Path, columns: Sequence[str]) -> pa.Table:
-    """The rows of a slice, its pages checked against their checksums.
-
-    Raises:
-        InputError: the file is damaged.
-    """
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            return file.read(columns=list(columns)).replace_schema_metadata(None)
-    except (pa.ArrowException, OSError) as error:
-        raise damaged(path, str(error)) from error
-
-
-def damaged(path: Path, reason: str) -> InputError:
-    """The error for a slice that is not what was written."""
-    return InputError(
-        f"is damaged: {reason}",
-        where=path,
-        remedy="Slices are written whole, so suspect the disk. Delete this file and give the "
-        "command that started the run again: only this slice is computed anew.",
-    )
+def _created(path: Path) -> IO[bytes]:
+    """A new file, open to write; FileExistsError if anything is there, be it a link."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, 0o666), "wb")
 
 
 def _ends_a_line(file: IO[bytes]) -> bool:
@@ -149,10 +169,15 @@ def _sync(file: IO[bytes]) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
+    """Make a rename last, where the file system can."""
     if os.name == "nt":  # where a folder cannot be opened
         return
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise

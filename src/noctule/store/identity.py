@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from noctule.arguments import choice, seed_number, whole_number
 from noctule.benchmarks import conditions_of
 from noctule.errors import InputError
 from noctule.input_files import read_text
+from noctule.models import Preprocessing
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RUN_FILE = "run.json"
 MOST_IMAGES = 10**9
-MOST_SLICES = 10**6  # their files are numbered by six digits
+MOST_SLICES = 10**6  # their names have six digits
+MOST_CLASSES = 10**6
+MOST_CORRUPTIONS = 1000
+MOST_SIDE_PX = 2**14
+_MOST_BYTES = 1024 * 1024
+_MOST_NESTED = 32
 
 
 @dataclass(frozen=True)
@@ -89,48 +97,152 @@ class RunIdentity:
 
 
 def read_identity(folder: Path) -> RunIdentity:
-    """The identity in a folder's run.json.
+    """The identity in a folder's run.json, with nothing in it that could not be a run's.
 
     Raises:
-        InputError: there is none, it is not one, or a newer noctule wrote it.
+        InputError: There is none, it is not one (the key is named), or another noctule wrote
+            it.
     """
     path = folder / RUN_FILE
     if not path.exists():
         raise InputError("is not a run folder: it has no run.json", where=folder)
     try:
-        data = json.loads(read_text(path))
-        newer = data["schema_version"] > SCHEMA_VERSION
-        if not newer:
-            identity = RunIdentity(**data)
-            _check_numbers(identity)
-            if not isinstance(identity.dataset.get("frozen", {}), Mapping):
-                raise ValueError("dataset.frozen is no table")
-            # These need the keys they are made from.
-            _ = identity.num_slices, identity.conditions, identity.model_title
-            return identity
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise InputError(f"is not a run's record: {error}", where=path) from error
-    raise InputError(
-        f"was written by a newer noctule (run folder version {data['schema_version']}, "
-        f"this one knows {SCHEMA_VERSION})",
+        data = _read_json(path)
+        _check_version(data["schema_version"], path)
+        identity = RunIdentity(**data)
+        _check(identity)
+    except InputError as error:
+        if error.where == str(path):
+            raise
+        raise _no_record(path, f"{error.where}: {error.what}") from error
+    except KeyError as error:
+        raise _no_record(path, f"it lacks {error}") from error
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise _no_record(path, str(error)) from error
+    return identity
+
+
+def _no_record(path: Path, reason: str) -> InputError:
+    return InputError(
+        f"is not a run's record: {reason}",
         where=path,
-        remedy="Upgrade noctule.",
+        remedy="Restore the file, or evaluate the model again in a new folder.",
     )
 
 
-def _check_numbers(identity: RunIdentity) -> None:
-    images = identity.dataset["num_images"]
-    numbers = {"dataset.num_images": images, "slice_size": identity.slice_size}
-    for name, number in numbers.items():
-        # Not even the largest sets have so many, and they would be counted up.
-        if type(number) is not int or not 1 <= number <= MOST_IMAGES:
-            raise ValueError(
-                f"{name} is {number!r}, not a whole number from 1 to {MOST_IMAGES:,}"
-            )
-    if identity.num_slices > MOST_SLICES:
-        raise ValueError(f"it has {identity.num_slices:,} slices, more than {MOST_SLICES:,}")
-    if type(identity.seed) is not int or identity.seed < 0:
-        raise ValueError(f"seed is {identity.seed!r}, not a whole number from 0")
+def _read_json(path: Path) -> Any:
+    if (size := path.stat().st_size) > _MOST_BYTES:
+        raise ValueError(f"it has {size:,} bytes, and {_MOST_BYTES:,} are allowed")
+    data = json.loads(read_text(path), parse_constant=_no_number, parse_float=_finite)
+    check_depth(data)
+    return data
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is not a number in JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is too large")
+    return value
+
+
+def check_depth(data: Any) -> None:
+    """Raise ValueError if lists and tables are nested beyond what any run records."""
+    inside = [data]
+    for _ in range(_MOST_NESTED + 1):
+        tables = [one for one in inside if isinstance(one, dict | list)]
+        if not tables:
+            return
+        inside = [
+            item for one in tables for item in (one.values() if isinstance(one, dict) else one)
+        ]
+    raise ValueError(f"more than {_MOST_NESTED} tables and lists, one in another")
+
+
+def _check_version(version: object, path: Path) -> None:
+    number = whole_number(version, "schema_version", low=0)
+    if number == SCHEMA_VERSION:
+        return
+    remedy = "Upgrade noctule." if number > SCHEMA_VERSION else (
+        "Evaluate the model again in a new folder: this one lacks the hashes that its rows "
+        "are checked against."
+    )  # fmt: skip
+    age = "a newer" if number > SCHEMA_VERSION else "an older"
+    raise InputError(
+        f"was written by {age} noctule (run folder version {number}, this one knows "
+        f"{SCHEMA_VERSION})",
+        where=path,
+        remedy=remedy,
+    )
+
+
+def _check(identity: RunIdentity) -> None:
+    """Refuse whatever a reader would stumble over, or would have to count up for ever."""
+    model, benchmark, data = identity.model, identity.benchmark, identity.dataset
+    for name, table in (("model", model), ("benchmark", benchmark), ("dataset", data)):
+        _check_kind(table, name, dict)
+    _check_kind(model["name"], "model.name", str)
+    if (classes := model.get("num_classes")) is not None:
+        whole_number(classes, "model.num_classes", low=1, high=MOST_CLASSES)
+    if "preprocessing" in model:
+        _check_kind(model["preprocessing"], "model.preprocessing", dict)
+        _check_sizes(Preprocessing.from_dict(model["preprocessing"], where="preprocessing"))
+    _check_data(data)
+    for name in ("batch_size", "slice_size"):
+        whole_number(getattr(identity, name), name, low=1, high=MOST_IMAGES)
+    whole_number(identity.num_slices, "number of slices", low=1, high=MOST_SLICES)
+    seed_number(identity.seed)
+    choice(identity.precision, "precision", ("float32", "bfloat16"))
+    choice(identity.on_unreadable, "on_unreadable", ("stop", "skip"))
+    _check_kind(identity.device_type, "device_type", str)
+    _check_conditions(benchmark)
+
+
+def _check_sizes(preprocessing: Preprocessing) -> None:
+    for name in ("resize_px", "crop_px"):
+        size = getattr(preprocessing, name)
+        for length in size if isinstance(size, tuple) else (size or 1,):
+            whole_number(length, f"model.preprocessing.{name}", low=1, high=MOST_SIDE_PX)
+
+
+def _check_data(data: Mapping[str, Any]) -> None:
+    for name in ("name", "fingerprint"):
+        _check_kind(data[name], f"dataset.{name}", str)
+    if data["domain"] is not None:
+        _check_kind(data["domain"], "dataset.domain", str)
+    whole_number(data["num_images"], "dataset.num_images", low=1, high=MOST_IMAGES)
+    whole_number(data["num_classes"], "dataset.num_classes", low=1, high=MOST_CLASSES)
+    frozen = data.get("frozen", {})
+    _check_kind(frozen, "dataset.frozen", dict)
+    if "live_fingerprint" in frozen:
+        _check_kind(frozen["live_fingerprint"], "dataset.frozen.live_fingerprint", str)
+
+
+def _check_conditions(benchmark: Mapping[str, Any]) -> None:
+    names, levels = benchmark["corruptions"], benchmark["levels"]
+    _check_kind(names, "benchmark.corruptions", list)
+    if not names or len(names) > MOST_CORRUPTIONS:
+        raise ValueError(f"benchmark.corruptions are not 1 to {MOST_CORRUPTIONS:,} names")
+    for name in names:
+        _check_kind(name, "benchmark.corruptions", str)
+    if len(set(names)) != len(names):
+        raise ValueError("benchmark.corruptions holds a name twice")
+    if levels == "full":
+        return
+    _check_kind(levels, "benchmark.levels", list)
+    for level in levels:
+        whole_number(level, "benchmark.levels", low=1, high=5)
+    if not levels or len(set(levels)) != len(levels):
+        raise ValueError('benchmark.levels is neither "full" nor a list of different levels')
+
+
+def _check_kind(value: object, name: str, kind: type[dict[str, Any] | list[Any] | str]) -> None:
+    if not isinstance(value, kind):
+        noun = "text" if kind is str else "a table" if kind is dict else "a list"
+        raise ValueError(f"{name} is not {noun}")
 
 
 def refuse_other(

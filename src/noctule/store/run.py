@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,28 +15,42 @@ import pyarrow.compute as pc
 
 from noctule.errors import InputError
 from noctule.outcomes import SCHEMA
+from noctule.store import flaws
 from noctule.store.disk import (
+    LOCK_FILE,
     append_line,
-    damaged,
+    append_record,
+    locked,
     output_errors,
-    parquet_bytes,
-    read_lines,
-    read_rows,
-    read_summary,
+    read_records,
+    remove_temporaries,
+    sha256_of,
     temporaries_of,
     write_atomically,
 )
 from noctule.store.identity import RUN_FILE, RunIdentity, read_identity, refuse_other
+from noctule.store.slices import (
+    SliceNote,
+    checked_bytes,
+    damaged,
+    read_note,
+    read_rows,
+    slice_bytes,
+)
 
 PROVENANCE_FILE = "provenance.jsonl"
 ROWS_FOLDER = "rows"
+SUMS_FILE = "SHA256SUMS"
+_SLICE = re.compile(r"\d{6}\.parquet")
+_SUM = re.compile(rf"([0-9a-f]{{64}})  {ROWS_FOLDER}/(\d{{6}})\.parquet")
 
 
 @dataclass(frozen=True)
 class RunStore:
-    """One run folder.
+    """One run folder: the one way by which its rows are written and read.
 
-    Make one with `create_or_resume` (to write) or `open` (to read).
+    Make one with `create_or_resume` (to write) or `open` (to read). Whatever is read has been
+    compared with its recorded hash, with run.json, and with what rows can be.
     """
 
     folder: Path
@@ -45,23 +60,38 @@ class RunStore:
     def create_or_resume(cls, folder: str | Path, identity: RunIdentity) -> RunStore:
         """Start a run, or go on with one of the same identity.
 
+        A process that writes holds `writing(folder)` meanwhile.
+
         Raises:
             InputError: the folder holds another run (every differing key is listed with both
                 values), or something that is not a run, or a damaged slice.
             OutputError: the folder cannot be written.
         """
         folder = Path(folder)
-        fresh = _is_fresh(folder)
+        store = cls.find(folder, identity)
+        rows = folder / ROWS_FOLDER
+        if rows.is_symlink():
+            raise InputError("is a link", where=rows, remedy="Remove it.")
         with output_errors(folder):
-            (folder / ROWS_FOLDER).mkdir(parents=True, exist_ok=True)
-            if fresh:
+            rows.mkdir(parents=True, exist_ok=True)
+            remove_temporaries(folder)
+            remove_temporaries(rows)
+            if store is None:
                 text = json.dumps(identity.to_dict(), indent=2) + "\n"
                 write_atomically(folder / RUN_FILE, text.encode())
+        return store or cls.open(folder)
+
+    @classmethod
+    def find(cls, folder: str | Path, identity: RunIdentity) -> RunStore | None:
+        """The run of this identity in a folder, or None if it may be started there.
+
+        Nothing is written. The errors are those of `create_or_resume`.
+        """
+        folder = Path(folder)
+        if _is_fresh(folder):
+            return None
         store = cls.open(folder)
         refuse_other(store.identity.to_dict(), identity.to_dict(), folder)
-        with output_errors(folder):
-            for path in _leftovers(folder):
-                path.unlink(missing_ok=True)
         return store
 
     @classmethod
@@ -69,17 +99,20 @@ class RunStore:
         """A run folder to read from, complete or not.
 
         Raises:
-            InputError: not a run folder, one written by a newer noctule, or a damaged slice.
+            InputError: not a run folder, one written by another version of noctule, or a
+                damaged slice.
         """
         store = cls(Path(folder), read_identity(Path(folder)))
-        store.unreadable()  # reads every footer
+        for note in store.notes():  # reads every file
+            if flaw := store._count_flaw(note):
+                raise damaged(store.slice_path(note.index), flaw)
         return store
 
     def finished_slices(self) -> list[int]:
         """Numbers of the slices that are there, ascending."""
         rows = self.folder / ROWS_FOLDER
         names = sorted(path.name for path in rows.iterdir()) if rows.is_dir() else []
-        found = [int(name[:6]) for name in names if re.fullmatch(r"\d{6}\.parquet", name)]
+        found = [int(name[:6]) for name in names if _SLICE.fullmatch(name)]
         if found and found[-1] >= self.identity.num_slices:
             raise InputError(
                 f"this run has only {self.identity.num_slices} slices",
@@ -97,31 +130,48 @@ class RunStore:
         return self.folder / ROWS_FOLDER / f"{index:06d}.parquet"
 
     def write_slice(
-        self, index: int, rows: pa.Table, unreadable: Sequence[tuple[str, str]] = ()
+        self,
+        index: int,
+        rows: pa.Table,
+        unreadable: Sequence[tuple[str, str]] = (),
+        image_hashes: Mapping[str, str] | None = None,
     ) -> None:
         """Keep one slice, atomically; the same rows give the same bytes.
+
+        Its hash is recorded first: a kill leaves a hash without a file, which is a slice that
+        is missing, and never a file that nothing vouches for.
 
         Args:
             index: number of the slice.
             rows: outcomes of every condition of its images, in `outcomes.SCHEMA`.
             unreadable: (image id, reason) of its images that could not be decoded.
+            image_hashes: hash of each decoded image, by its id.
 
         Raises:
             ValueError: the rows are not those of this slice; an error in the caller.
             OutputError: they cannot be written; the slices finished before are kept.
         """
-        expected = self._expected_rows(index, len(unreadable))
-        if not rows.schema.equals(SCHEMA) or len(rows) != expected:
-            raise ValueError(
-                f"slice {index}: {len(rows)} rows for {expected}, or not in SCHEMA"
-            )
+        note = SliceNote(
+            run=self.identity.digest,
+            index=index,
+            num_rows=len(rows),
+            unreadable=tuple(unreadable),
+            image_hashes=dict(image_hashes or {}),
+        )
+        if not rows.schema.equals(SCHEMA):
+            raise ValueError(f"slice {index}: the rows are not in SCHEMA")
+        if flaw := self._count_flaw(note) or self._row_flaw(note, rows):
+            raise ValueError(f"slice {index}: {flaw}")
         kept = f"{len(self.finished_slices())} of {self.identity.num_slices}"
         remedy = (
             f"{kept} slices are finished and kept: mend this and give the same command again "
             "to go on from there."
         )
-        with output_errors(self.slice_path(index), remedy):
-            write_atomically(self.slice_path(index), parquet_bytes(rows, unreadable))
+        path = self.slice_path(index)
+        data = slice_bytes(rows, note)
+        with output_errors(path, remedy):
+            self._record_sum(index, sha256_of(data))
+            write_atomically(path, data)
 
     def rows(
         self,
@@ -134,27 +184,61 @@ class RunStore:
 
         Args:
             conditions: names of the conditions wanted; None is all.
-            columns: names of the columns wanted; None is all. Only these are read.
+            columns: names of the columns wanted; None is all.
             allow_partial: give what is there of an unfinished run.
 
         Raises:
             InputError: the run is unfinished, lacks a condition, or has a damaged slice.
         """
-        if (missing := self.missing_slices()) and not allow_partial:
+        if not allow_partial:
+            self.refuse_unfinished()
+        self._refuse_unknown(conditions or ())
+        names = SCHEMA.names if columns is None else list(columns)
+        sums = self._sums()
+        tables = []
+        for index in self.finished_slices():
+            note, table = self._read_slice(index, sums)
+            if flaw := self._count_flaw(note) or self._row_flaw(note, table):
+                raise damaged(self.slice_path(index), flaw)
+            if conditions is not None:
+                wanted = pa.array(list(conditions), pa.string())
+                table = table.filter(pc.is_in(table["condition"], value_set=wanted))
+            tables.append(table.select(names))
+        return pa.concat_tables([SCHEMA.empty_table().select(names), *tables])
+
+    def unchecked_rows(self) -> pa.Table:
+        """All rows there are, of the files whose hashes were recorded; what they say is not
+        checked: that is for whoever lists all of it.
+        """
+        sums = self._sums()
+        tables = [self._read_slice(index, sums)[1] for index in self.finished_slices()]
+        return pa.concat_tables([SCHEMA.empty_table(), *tables])
+
+    def refuse_unfinished(self) -> None:
+        """Raise InputError if slices are missing."""
+        if missing := self.missing_slices():
             raise InputError(
                 f"{len(missing)} of {self.identity.num_slices} slices are missing",
                 where=self.folder,
                 remedy="Give the command that started this run again to finish it.",
             )
-        self._refuse_unknown(conditions or ())
-        names = SCHEMA.names if columns is None else list(columns)
-        tables = [self._read_slice(one, conditions, names) for one in self.finished_slices()]
-        empty = SCHEMA.empty_table().select(names)
-        return pa.concat_tables([empty, *tables])
+
+    def notes(self) -> list[SliceNote]:
+        """What each finished slice says of itself, in order.
+
+        Raises:
+            InputError: a slice is damaged, or of another run.
+        """
+        sums = self._sums()
+        return [self._read_note(index, sums)[1] for index in self.finished_slices()]
 
     def unreadable(self) -> list[tuple[str, str]]:
         """(image id, reason) of every image that was skipped, in the dataset's order."""
-        return [pair for index in self.finished_slices() for pair in self._unreadable_in(index)]
+        return [pair for note in self.notes() for pair in note.unreadable]
+
+    def image_hashes(self) -> dict[str, str]:
+        """Hash of every image that was decoded, by its id; see `noctule.loading.image_hash`."""
+        return {key: one for note in self.notes() for key, one in note.image_hashes.items()}
 
     def record_start(self, provenance: Mapping[str, Any]) -> None:
         """Append one line to provenance.jsonl.
@@ -164,35 +248,83 @@ class RunStore:
         """
         path = self.folder / PROVENANCE_FILE
         with output_errors(path):
-            append_line(path, provenance)
+            append_record(path, provenance)
 
     def starts(self) -> list[dict[str, Any]]:
         """The provenance of every start, the first one first."""
-        return read_lines(self.folder / PROVENANCE_FILE)
+        return read_records(self.folder / PROVENANCE_FILE)
 
-    def _unreadable_in(self, index: int) -> list[tuple[str, str]]:
-        summary = read_summary(self.slice_path(index))
-        expected = self._expected_rows(index, len(summary.unreadable))
-        if summary.num_rows != expected:
-            raise damaged(
-                self.slice_path(index), f"{summary.num_rows} rows where {expected} are due"
+    def files(self) -> list[Path]:
+        """Every file that belongs to the run."""
+        named = [self.folder / name for name in (RUN_FILE, PROVENANCE_FILE, SUMS_FILE)]
+        slices = [self.slice_path(index) for index in self.finished_slices()]
+        return [path for path in (*named, *slices) if path.is_file()]
+
+    def discard(self) -> None:
+        """Remove a run without a finished slice, and its folder if nothing else is in it."""
+        if self.finished_slices():
+            return
+        with output_errors(self.folder):
+            for name in (SUMS_FILE, PROVENANCE_FILE, RUN_FILE, LOCK_FILE):
+                (self.folder / name).unlink(missing_ok=True)
+            for folder in (self.folder / ROWS_FOLDER, self.folder):
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+
+    def _sums(self) -> dict[int, str]:
+        """SHA-256 of each slice by its number; of several lines the last one counts."""
+        path = self.folder / SUMS_FILE
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror}", where=path) from error
+        lines = (_SUM.fullmatch(line) for line in text.split("\n"))
+        return {int(line[2]): line[1] for line in lines if line}
+
+    def _record_sum(self, index: int, sha256: str) -> None:
+        if self._sums().get(index) != sha256:
+            name = self.slice_path(index).relative_to(self.folder).as_posix()
+            append_line(self.folder / SUMS_FILE, f"{sha256}  {name}")
+
+    def _read_note(self, index: int, sums: Mapping[int, str]) -> tuple[bytes, SliceNote]:
+        path = self.slice_path(index)
+        data = checked_bytes(path, sums.get(index))
+        note = read_note(data, path)
+        if note.run != self.identity.digest:
+            raise InputError(
+                f"is of another run than {RUN_FILE} describes",
+                where=path,
+                remedy=f"If {RUN_FILE} was changed, restore it. Otherwise delete this file and "
+                "give the command that started the run again.",
             )
-        return summary.unreadable
+        if note.index != index:
+            raise damaged(path, f"it is slice {note.index}")
+        return data, note
 
-    def _expected_rows(self, index: int, num_unreadable: int) -> int:
-        images = len(self.identity.images_of(index)) - num_unreadable
-        return images * len(self.identity.conditions)
+    def _read_slice(self, index: int, sums: Mapping[int, str]) -> tuple[SliceNote, pa.Table]:
+        data, note = self._read_note(index, sums)
+        return note, read_rows(data, self.slice_path(index))
 
-    def _read_slice(
-        self, index: int, conditions: Sequence[str] | None, columns: Sequence[str]
-    ) -> pa.Table:
-        if conditions is None:
-            return read_rows(self.slice_path(index), columns)
-        # Columns must be distinct, and the filter needs its own.
-        needed = dict.fromkeys([*columns, "condition"])
-        table = read_rows(self.slice_path(index), list(needed))
-        wanted = pa.array(list(conditions), pa.string())
-        return table.filter(pc.is_in(table["condition"], value_set=wanted)).select(columns)
+    def _count_flaw(self, note: SliceNote) -> str | None:
+        """What is wrong with the numbers of rows and of skipped images, or None."""
+        if note.unreadable and self.identity.on_unreadable == "stop":
+            return "images were skipped, and this run stops at unreadable images"
+        expected = self._images_in(note) * len(self.identity.conditions)
+        return None if note.num_rows == expected else f"{note.num_rows} rows, not {expected}"
+
+    def _row_flaw(self, note: SliceNote, rows: pa.Table) -> str | None:
+        """What is wrong with the rows of a slice, or None."""
+        logits = self.identity.model.get("num_classes") or flaws.UNKNOWN_CLASSES
+        return (
+            flaws.completeness_flaw(rows, self.identity.conditions, self._images_in(note))
+            or flaws.label_flaw(rows)
+            or flaws.label_range_flaw(rows, int(self.identity.dataset["num_classes"]))
+            or flaws.skipped_flaw(rows, [image_id for image_id, _ in note.unreadable])
+            or next(filter(None, flaws.row_flaws(rows, logits).values()), None)
+        )
+
+    def _images_in(self, note: SliceNote) -> int:
+        return len(self.identity.images_of(note.index)) - len(note.unreadable)
 
     def _refuse_unknown(self, conditions: Sequence[str]) -> None:
         if unknown := [name for name in conditions if name not in self.identity.conditions]:
@@ -201,6 +333,11 @@ class RunStore:
                 where=self.folder,
                 remedy=f"It has {', '.join(self.identity.conditions)}.",
             )
+
+
+def writing(folder: str | Path) -> AbstractContextManager[None]:
+    """Keep other processes from writing a run into this folder; InputError if one does."""
+    return locked(Path(folder), "writing a run into")
 
 
 def _is_fresh(folder: Path) -> bool:
@@ -217,16 +354,11 @@ def _is_fresh(folder: Path) -> bool:
         raise InputError(f"cannot be read: {error.strerror}", where=folder) from error
     if RUN_FILE in names:
         return False
-    leftovers = {path.relative_to(folder).as_posix() for path in _leftovers(folder)}
-    if foreign := sorted(names - leftovers - {ROWS_FOLDER}):
+    leftovers = {path.name for path in temporaries_of(folder)}
+    if foreign := sorted(names - leftovers - {ROWS_FOLDER, LOCK_FILE}):
         raise InputError(
             f"is not empty and not a run folder (it holds {foreign[0]})",
             where=folder,
             remedy="Choose an empty or new folder.",
         )
     return True
-
-
-def _leftovers(folder: Path) -> list[Path]:
-    slices = temporaries_of(folder / ROWS_FOLDER, "*.parquet")
-    return [*temporaries_of(folder, RUN_FILE), *slices]

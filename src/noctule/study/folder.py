@@ -21,7 +21,7 @@ from noctule.data import Dataset
 from noctule.errors import InputError
 from noctule.input_files import read_text
 from noctule.store import RunStore
-from noctule.store.disk import append_line, output_errors, read_lines, write_atomically
+from noctule.store.disk import append_record, output_errors, read_records, write_atomically
 from noctule.store.identity import RUN_FILE, refuse_other
 from noctule.study.spec import Member, Study
 from noctule.training.checkpoint import epochs_kept
@@ -136,11 +136,11 @@ class StudyFolder:
         """Append a line to provenance.jsonl."""
         path = self.folder / "provenance.jsonl"
         with output_errors(path):
-            append_line(path, provenance)
+            append_record(path, provenance)
 
     def starts(self) -> list[dict[str, Any]]:
         """The provenance of every start, the first one first."""
-        return read_lines(self.folder / "provenance.jsonl")
+        return read_records(self.folder / "provenance.jsonl")
 
     def _state(self, member: Member) -> tuple[State, int]:
         if not self.weights(member).is_file():

@@ -17,7 +17,7 @@ from noctule.evaluation import Settings, run_benchmark, workers_for
 from noctule.execution import Report
 from noctule.models.trained import load_trained, trained_bytes, training_record
 from noctule.models.untrained import build_untrained, is_function
-from noctule.store.disk import output_errors, temporaries_of, write_atomically
+from noctule.store.disk import output_errors, remove_temporaries, write_atomically
 from noctule.study.folder import StudyFolder
 from noctule.study.spec import Member
 from noctule.training.checkpoint import checkpoints, load_checkpoint, remove, save_checkpoint
@@ -99,7 +99,7 @@ def _train_group(
     members: dict[str, Member] = {}
     for member in job.members:
         place = folder.model_folder(member)
-        remove(*temporaries_of(place, "*"))
+        remove_temporaries(place)
         if folder.weights(member).is_file():
             _check_weights(folder, member)
             remove(*checkpoints(place))  # a kill came between

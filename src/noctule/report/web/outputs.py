@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from noctule.errors import InputError
 from noctule.report.web.figures import FIGURE_FORMATS, Figure, save_figure
-from noctule.store.disk import TEMPORARY_SUFFIX, output_errors, write_atomically
+from noctule.store.disk import output_errors, temporary_for, write_atomically
 from noctule.store.identity import RUN_FILE
 
 _PAGE = b"<!DOCTYPE html"
@@ -78,8 +77,8 @@ def _usable(path: Path) -> Iterator[None]:
 
 def _try_to_write(path: Path) -> None:
     """As `write_atomically` would, beside the file, which is left as it is."""
-    trial = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
-    trial.touch()
+    trial = temporary_for(path)
+    trial.touch(exist_ok=False)
     trial.unlink()
 
 
