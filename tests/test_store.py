@@ -445,7 +445,7 @@ def test_a_folder_that_may_not_be_written_is_an_output_error(
         (("dataset", "num_images"), 10**18), (("dataset", "num_images"), float("inf")),
         (("dataset", "num_images"), -1), (("dataset", "num_images"), "7"), (("seed",), -1),
         (("seed",), 10**4200), (("seed",), 2.0), (("batch_size",), None),
-        (("model", "preprocessing"), {"resize_px": 10**6}), (("precision",), "float16"),
+        (("model", "preprocessing"), {"resize_px": 10**6}), (("precision",), "float8"),
         (("model", "preprocessing"), {"crop_px": [224, 10**6]}), (("model", "name"), 3),
         (("benchmark", "levels"), [1, 10**9]), (("benchmark", "corruptions"), [["rain"]]),
         (("benchmark", "corruptions"), ["rain"] * 10**4), (("dataset", "domain"), {}),

@@ -23,6 +23,7 @@ MOST_SLICES = 10**6  # their names have six digits
 MOST_CLASSES = 10**6
 MOST_CORRUPTIONS = 1000
 MOST_SIDE_PX = 2**14
+PRECISIONS = ("float32", "bfloat16", "float16", "float64")
 _MOST_BYTES = 1024 * 1024
 _MOST_NESTED = 32
 
@@ -195,7 +196,7 @@ def _check(identity: RunIdentity) -> None:
         whole_number(getattr(identity, name), name, low=1, high=MOST_IMAGES)
     whole_number(identity.num_slices, "number of slices", low=1, high=MOST_SLICES)
     seed_number(identity.seed)
-    choice(identity.precision, "precision", ("float32", "bfloat16"))
+    choice(identity.precision, "precision", PRECISIONS)
     choice(identity.on_unreadable, "on_unreadable", ("stop", "skip"))
     _check_kind(identity.device_type, "device_type", str)
     _check_conditions(benchmark)
