@@ -318,6 +318,12 @@ def test_every_librarys_word_for_no_memory_is_known(error: Exception) -> None:
         raise error
 
 
+def test_a_remedy_that_fits_better_is_kept() -> None:
+    error = MachineError("the networks do not fit", remedy="Use --models-at-once 2.")
+    error.__cause__ = cuda_error()
+    assert machine_error(error) is error
+
+
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])
 def test_too_many_open_files_are_known(code: int) -> None:
     found = machine_error(UnreadableImageError("a", "x"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import struct
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -202,6 +204,18 @@ def test_a_drawing_process_that_dies_is_said(
     monkeypatch.undo()
     assert a_figure(["a"]).page_spec()  # another process
     assert capfd.readouterr().err == ""
+
+
+def test_where_no_drawing_process_can_be_started_it_is_said(
+    fresh_vega: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **options: Any) -> Any:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(MachineError, match="no process can be started: Resource temporarily"):
+        a_figure(["a"]).page_spec()
+    monkeypatch.undo()
 
 
 def test_a_drawing_process_that_hangs_is_ended(

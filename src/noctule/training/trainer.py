@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from noctule.data import Dataset
-from noctule.errors import InputError
+from noctule.errors import InputError, MachineError
 from noctule.loading import Batch, load_batches
 from noctule.models import Preprocessing
 from noctule.models.classifier import set_channels_last
@@ -80,7 +80,7 @@ class Trainee:
 
 
 def enrol(name: str, views: Views, build: Callable[[], nn.Module], course: Course) -> Trainee:
-    """A network before its first epoch; InputError if the device's memory does not hold it."""
+    """A network before its first epoch; MachineError if the device lacks memory for it."""
     module = initialised(build, course.seed, course.recipe.initial_weights)
     with _memory_is_enough(course.device):
         module = module.to(course.device).train()
@@ -145,8 +145,8 @@ def train(
         The networks that stopped because their loss was not finite.
 
     Raises:
-        InputError: the images do not fill a batch, one cannot be decoded, or the device's
-            memory does not hold the networks.
+        InputError: the images do not fill a batch, or one cannot be decoded.
+        MachineError: the device's memory does not hold the networks.
     """
     diverged: list[Trainee] = []
     for number in range(course.recipe.epochs):
@@ -231,7 +231,7 @@ def _memory_is_enough(device: torch.device) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise InputError(
+        raise MachineError(
             "the device's memory does not hold all networks that train together",
             where=str(device),
             remedy="Give --models-at-once with a smaller number, or a smaller batch_size.",

@@ -27,7 +27,12 @@ def vega(function: str, *arguments: Any, **options: Any) -> Any:
         ValueError: The chart is flawed.
     """
     with _one_at_a_time:
-        process = _process(os.getpid())
+        try:
+            process = _process(os.getpid())
+        except OSError as error:
+            raise MachineError(
+                f"charts cannot be drawn: no process can be started: {error.strerror}"
+            ) from error
         assert process.stdin is not None
         assert process.stdout is not None
         timer = threading.Timer(_LIMIT_S, process.kill)
