@@ -16,7 +16,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from noctule._version import __version__
-from noctule.errors import InputError, NoctuleError, OutputError, UnreadableImageError
+from noctule.errors import (
+    InputError,
+    NoctuleError,
+    NoctuleWarning,
+    OutputError,
+    UnreadableImageError,
+)
 
 if TYPE_CHECKING:
     from noctule.benchmarks import Benchmark, Condition, Reference, load_benchmark
@@ -54,7 +60,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "CORRUPTIONS", "Benchmark", "Classifier", "Comparison", "Condition", "Corruption",
-    "Dataset", "Estimate", "Evaluation", "InputError", "NoctuleError", "OutputError",
+    "Dataset", "Estimate", "Evaluation", "InputError", "NoctuleError",
+    "NoctuleWarning", "OutputError",
     "OverlapMatrix", "Preprocessing", "Reference", "RunStore", "Scores", "Settings", "Study",
     "UnreadableImageError", "__version__", "compare", "corrupt", "corruption", "evaluate",
     "evaluate_frozen", "freeze", "load_benchmark", "load_classifier", "load_study",

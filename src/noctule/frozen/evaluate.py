@@ -28,6 +28,7 @@ from noctule.evaluation import (
     identify,
     workers_for,
 )
+from noctule.frozen.field_of_view import warn_if_fields_of_view_differ
 from noctule.frozen.manifest import Manifest
 from noctule.frozen.read import FrozenSet, open_frozen
 from noctule.frozen.shown import Prepared, ShownPictures, unchanged
@@ -108,6 +109,8 @@ def run_frozen(
         if settings.self_check and len(missing) == identity.num_slices:
             loop.self_check(settings.on_unreadable)
         record_start(store, classifier.module, frozen, device, argv)
+        whole = loop.classifier.preprocessing
+        warn_if_fields_of_view_differ(frozen, loop.prepare, whole)
         loop.run(store, missing, workers_for(frozen, settings.workers), progress)
     return store
 
