@@ -86,5 +86,5 @@ def test_a_record_of_a_billion_slices_is_not_counted_up(tmp_path: Path) -> None:
     record: dict[str, Any] = json.loads(path.read_text())
     record["dataset"]["num_images"], record["slice_size"] = 10**9, 1
     path.write_text(json.dumps(record))
-    with pytest.raises(InputError, match="it has 1,000,000,000 slices, more than 1,000,000"):
+    with pytest.raises(InputError, match="number of slices: 1000000000 is out of range"):
         read_identity(path.parent)

@@ -18,7 +18,7 @@ from noctule.metrics.mean_differences import mean_differences, paired_means
 from noctule.metrics.outcome_matrix import OutcomeMatrix, check_same_images, outcome_matrix
 from noctule.metrics.paired import paired_differences
 from noctule.metrics.paired_results import By, Comparison
-from noctule.scoring import check_reference, name_of_reference
+from noctule.scoring import check_reference, check_same_pixels, name_of_reference
 from noctule.store import RunStore
 
 __all__ = ["By", "Comparison", "compare", "reasons_it_is_worse"]
@@ -62,6 +62,7 @@ def compare(
     a, b = (_narrowed(store, benchmark) for store in opened)
     _check_comparable(a, b)
     names = a.identity.conditions
+    check_same_pixels(*opened)
     outcomes = _outcomes(opened[0], names), _outcomes(opened[1], names)
     _check_images(outcomes, (a, b))
     relative_to = _reference(a, outcomes[0], reference, benchmark)
@@ -187,6 +188,7 @@ def _reference(
     if reference is not None:
         store = _opened(reference)
         check_reference(a, store)
+        check_same_pixels(RunStore.open(a.folder), store)
         outcomes = _outcomes(store, outcomes_a.conditions)
         check_same_images(outcomes_a, outcomes)
         return _RelativeTo(outcomes, name=f"{_model(store)} ({store.folder})")

@@ -26,7 +26,7 @@ from noctule.outcomes import SCHEMA, outcome_table
 from noctule.processes import end_if_unguarded
 from noctule.scoring import score_run
 from noctule.selfcheck import check_run
-from noctule.starts import record_start
+from noctule.starts import record_start, refuse_other_images, started_run
 from noctule.store import RunIdentity, RunStore
 
 MIN_SLICE_SIZE = 256
@@ -181,17 +181,36 @@ def run_benchmark(
     _check_corruptions(classifier, benchmark)
     device = settings.resolved_device()
     identity = identify(classifier, dataset, benchmark, settings)
-    store = RunStore.create_or_resume(out or default_folder(identity), identity)
-    missing = store.missing_slices()
-    if not missing:
-        return store
+    folder = Path(out or default_folder(identity))
+    workers = workers_for(dataset, settings.workers)
+    found = RunStore.find(folder, identity)
+    if found is not None:
+        refuse_other_images(
+            found,
+            dataset.ids,
+            lambda chosen: _hashes_of(dataset, classifier, chosen, workers),
+        )
+        if not found.missing_slices():
+            return found
     with borrowed(classifier, device) as device:
         loop = Loop(classifier, dataset, benchmark, identity, device)
-        if settings.self_check and len(missing) == identity.num_slices:
+        if settings.self_check and not (found and found.finished_slices()):
             check_run(classifier, dataset, loop.logits, settings.on_unreadable)
-        record_start(store, classifier.module, dataset, device, argv)
-        loop.run(store, missing, workers_for(dataset, settings.workers), progress)
+        with started_run(folder, identity) as store:
+            record_start(store, classifier.module, dataset, device, argv)
+            loop.run(store, store.missing_slices(), workers, progress)
     return store
+
+
+def _hashes_of(
+    dataset: Dataset, classifier: Classifier, chosen: Sequence[int], workers: int
+) -> dict[str, str]:
+    """Hash of each image that can be read, by its id."""
+    plan = [chosen[start : start + 32] for start in range(0, len(chosen), 32)]
+    batches = load_batches(dataset, classifier.preprocessing, plan, workers)
+    return {
+        key: one for batch in batches for key, one in zip(batch.ids, batch.hashes, strict=True)
+    }
 
 
 def identify(
@@ -324,14 +343,16 @@ class Loop:
         done = total - sum(len(self.identity.images_of(index)) for index in missing)
         tables: list[pa.Table] = []
         unreadable: list[tuple[str, str]] = []
+        hashes: dict[str, str] = {}
         for index, batch, is_last in self._batches(missing, workers):
             self._refuse_unreadable(batch)
             unreadable += batch.unreadable
+            hashes |= zip(batch.ids, batch.hashes, strict=True)
             tables += self._outcomes(batch)
             done += len(batch)
             if is_last:
-                store.write_slice(index, concatenated(tables), unreadable)
-                tables, unreadable = [], []
+                store.write_slice(index, concatenated(tables), unreadable, hashes)
+                tables, unreadable, hashes = [], [], {}
             if progress:
                 progress(done, total)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from noctule.data import Dataset
@@ -28,6 +30,7 @@ class Batch(NamedTuple):
         labels: theirs, int64 (batch,).
         pictures: theirs, uint8 (batch, channels, height, width).
         unreadable: (id, reason) of the others.
+        hashes: `image_hash` of each image that could be read.
         has_composited: Whether some were transparent and have a background now.
     """
 
@@ -35,6 +38,7 @@ class Batch(NamedTuple):
     labels: Tensor
     pictures: Tensor
     unreadable: list[tuple[str, str]]
+    hashes: list[str]
     has_composited: bool = False
 
     def __len__(self) -> int:
@@ -120,7 +124,7 @@ class _Job(NamedTuple):
 
 
 def _send_batches(connection: Connection, job: _Job) -> None:
-    """Send each batch as (ids, labels, shape, unreadable, has_composited), then its pixels."""
+    """Send each batch but for its pixels, with their shape, and then the pixels."""
     torch.set_num_threads(1)
     last_sent = time.monotonic()
 
@@ -133,7 +137,7 @@ def _send_batches(connection: Connection, job: _Job) -> None:
     for indices in job.plan:
         batch = read_batch(job.dataset, job.preprocessing, indices, on_image)
         shape = tuple(batch.pictures.shape)
-        rest = (batch.unreadable, batch.has_composited)
+        rest = (batch.unreadable, batch.hashes, batch.has_composited)
         connection.send((batch.ids, batch.labels.numpy(), shape, *rest))
         if batch.ids:
             connection.send_bytes(_bytes_of(batch.pictures))
@@ -142,11 +146,11 @@ def _send_batches(connection: Connection, job: _Job) -> None:
 def _received(child: Child) -> Batch:
     while isinstance(message := child.receive(), Alive):
         pass
-    ids, labels, shape, unreadable, has_composited = message
+    ids, labels, shape, *rest = message
     pictures = torch.empty(shape, dtype=torch.uint8)
     if ids:
         child.receive_into(_bytes_of(pictures))
-    return Batch(ids, torch.from_numpy(labels), pictures, unreadable, has_composited)
+    return Batch(ids, torch.from_numpy(labels), pictures, *rest)
 
 
 def _bytes_of(pictures: Tensor) -> memoryview:
@@ -171,6 +175,7 @@ def read_batch(
     ids: list[str] = []
     pictures: list[Tensor] = []
     kept: list[int] = []
+    hashes: list[str] = []
     unreadable: list[tuple[str, str]] = []
     has_composited = False
     for index in indices:
@@ -189,14 +194,32 @@ def read_batch(
         ids.append(dataset.ids[index])
         pictures.append(picture)
         kept.append(index)
+        hashes.append(image_hash(image))
     stacked = torch.stack(pictures) if pictures else torch.empty(0, dtype=torch.uint8)
     return Batch(
         ids,
         torch.from_numpy(dataset.labels[np.asarray(kept, int)]),
         stacked,
         unreadable,
+        hashes,
         has_composited,
     )
+
+
+def image_hash(image: Image.Image) -> str:
+    """128 bits, as hex, of a decoded image: of its mode, size and pixels, before resizing.
+
+    >>> image_hash(Image.new("L", (2, 1))) == image_hash(Image.new("L", (1, 2)))
+    False
+    """
+    return chained_hash(f"{image.mode} {image.size}", image.tobytes())
+
+
+def chained_hash(before: str, data: bytes) -> str:
+    """128 bits, as hex, of a text and bytes after it."""
+    digest = hashlib.blake2b(before.encode(), digest_size=16)
+    digest.update(data)
+    return digest.hexdigest()
 
 
 def _differing(

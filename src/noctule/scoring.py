@@ -48,6 +48,7 @@ def score_run(
     if reference is not None:
         other = reference if isinstance(reference, RunStore) else RunStore.open(reference)
         check_reference(store, other)
+        check_same_pixels(store, other)
         fitting, name = other.rows(), f"{other.identity.model_title} ({other.folder})"
     return score(
         store.rows(),
@@ -111,6 +112,32 @@ def _same_data(*datasets: Mapping[str, Any]) -> str:
             "model does."
         )
     return remedy
+
+
+def check_same_pixels(run: RunStore, reference: RunStore) -> None:
+    """Refuse runs that were shown other images under the same ids.
+
+    Compared are the hashes of the decoded images; of stored pictures, only where both runs
+    took them from such a set and prepare them alike.
+
+    Raises:
+        InputError: an image has other pixels in one of the runs.
+    """
+    kinds = [
+        (one.dataset.get("frozen"), "frozen" in one.dataset and one.model.get("preprocessing"))
+        for one in (run.identity, reference.identity)
+    ]
+    if kinds[0] != kinds[1]:
+        return
+    ours, theirs = run.image_hashes(), reference.image_hashes()
+    if other := sorted(key for key in ours.keys() & theirs.keys() if ours[key] != theirs[key]):
+        raise InputError(
+            f"{len(other):,} of {len(ours):,} images have other pixels than in {run.folder}, "
+            f"first '{other[0]}'",
+            where=reference.folder,
+            remedy="Evaluate both models on the same files, decoded by the same version of "
+            "Pillow.",
+        )
 
 
 def check_reference(run: RunStore, reference: RunStore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,19 @@ from noctule.frozen.field_of_view import warn_if_fields_of_view_differ
 from noctule.frozen.manifest import Manifest
 from noctule.frozen.read import FrozenSet, open_frozen
 from noctule.frozen.shown import Prepared, ShownPictures, unchanged
-from noctule.loading import Batch, load_batches
+from noctule.loading import Batch, chained_hash, load_batches
 from noctule.models import Classifier, Preprocessing, load_classifier
 from noctule.models.borrowed import borrowed
 from noctule.outcomes import outcome_table
 from noctule.processes import end_if_unguarded
 from noctule.scoring import score_run
 from noctule.selfcheck import MAX_IMAGES, check_run
-from noctule.starts import record_start
+from noctule.starts import (
+    MOST_IMAGES_COMPARED,
+    record_start,
+    refuse_other_images,
+    started_run,
+)
 from noctule.store import RunIdentity, RunStore
 
 
@@ -99,19 +105,24 @@ def run_frozen(
 ) -> RunStore:
     """Fill a run folder with the outcomes that are missing; see `evaluate_frozen`."""
     identity = identify_frozen(classifier, frozen, settings)
-    store = RunStore.create_or_resume(out or default_folder(identity), identity)
-    missing = store.missing_slices()
-    if not missing:
-        return store
+    folder = Path(out or default_folder(identity))
+    workers = workers_for(frozen, settings.workers)
     device = settings.resolved_device()
+    found = RunStore.find(folder, identity)
     with borrowed(classifier, device) as device:
         loop = FrozenLoop(classifier, frozen, identity, device)
-        if settings.self_check and len(missing) == identity.num_slices:
+        if found is not None:
+            most = max(1, MOST_IMAGES_COMPARED // len(loop.conditions))
+            hashes_of = partial(loop.hashes_of, workers=workers)
+            refuse_other_images(found, frozen.ids, hashes_of, most=most)
+            if not found.missing_slices():
+                return found
+        if settings.self_check and not (found and found.finished_slices()):
             loop.self_check(settings.on_unreadable)
-        record_start(store, classifier.module, frozen, device, argv)
-        whole = loop.classifier.preprocessing
-        warn_if_fields_of_view_differ(frozen, loop.prepare, whole)
-        loop.run(store, missing, workers_for(frozen, settings.workers), progress)
+        warn_if_fields_of_view_differ(frozen, loop.prepare, loop.classifier.preprocessing)
+        with started_run(folder, identity) as store:
+            record_start(store, classifier.module, frozen, device, argv)
+            loop.run(store, store.missing_slices(), workers, progress)
     return store
 
 
@@ -216,15 +227,26 @@ class FrozenLoop(Loop):
             images = self.identity.images_of(index)
             tables: list[pa.Table] = []
             reasons: dict[str, str] = {}
+            hashes: dict[str, str] = {}
             for condition, batch in self._pictures(images, workers):
+                _chain(hashes, condition, batch)
                 self._note_unreadable(condition, batch, reasons)
                 tables += self._rows(condition, batch)
                 done += len(batch)
                 if progress:
                     progress(done, total)
-            self._write(store, index, tables, reasons)
+            self._write(store, index, tables, reasons, hashes)
 
-    def _pictures(self, images: range, workers: int) -> Iterator[tuple[Condition, Batch]]:
+    def hashes_of(self, images: list[int], workers: int) -> dict[str, str]:
+        """Hash of each image over all its pictures, by its id."""
+        hashes: dict[str, str] = {}
+        for condition, batch in self._pictures(images, workers):
+            _chain(hashes, condition, batch)
+        return hashes
+
+    def _pictures(
+        self, images: Sequence[int], workers: int
+    ) -> Iterator[tuple[Condition, Batch]]:
         """In the order of live evaluation: batch by batch, each under every condition."""
         size = self.identity.batch_size
         parts = [
@@ -261,7 +283,12 @@ class FrozenLoop(Loop):
             reasons.setdefault(shown.removeprefix(f"{condition}/"), f"{condition}: {reason}")
 
     def _write(
-        self, store: RunStore, index: int, tables: list[pa.Table], reasons: dict[str, str]
+        self,
+        store: RunStore,
+        index: int,
+        tables: list[pa.Table],
+        reasons: dict[str, str],
+        hashes: dict[str, str],
     ) -> None:
         """Keep a slice: an image that cannot be read under one condition counts under none."""
         rows = concatenated(tables)
@@ -270,4 +297,12 @@ class FrozenLoop(Loop):
             rows = rows.filter(pc.invert(skipped))
         ids = [self.frozen.ids[image] for image in self.identity.images_of(index)]
         unreadable = [(one, reasons[one]) for one in ids if one in reasons]
-        store.write_slice(index, rows, unreadable)
+        readable = {key: one for key, one in hashes.items() if key not in reasons}
+        store.write_slice(index, rows, unreadable, readable)
+
+
+def _chain(hashes: dict[str, str], condition: Condition, batch: Batch) -> None:
+    """Add the pictures of a batch to the hash of each image over its conditions, in order."""
+    for shown, one in zip(batch.ids, batch.hashes, strict=True):
+        image_id = shown.removeprefix(f"{condition}/")
+        hashes[image_id] = chained_hash(hashes.get(image_id, ""), one.encode())

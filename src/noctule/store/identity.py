@@ -22,7 +22,6 @@ MOST_IMAGES = 10**9
 MOST_SLICES = 10**6  # their names have six digits
 MOST_CLASSES = 10**6
 MOST_CORRUPTIONS = 1000
-MOST_SIDE_PX = 2**14
 PRECISIONS = ("float32", "bfloat16", "float16", "float64")
 _MOST_BYTES = 1024 * 1024
 _MOST_NESTED = 32
@@ -190,7 +189,7 @@ def _check(identity: RunIdentity) -> None:
         whole_number(classes, "model.num_classes", low=1, high=MOST_CLASSES)
     if "preprocessing" in model:
         _check_kind(model["preprocessing"], "model.preprocessing", dict)
-        _check_sizes(Preprocessing.from_dict(model["preprocessing"], where="preprocessing"))
+        Preprocessing.from_dict(model["preprocessing"], where="model.preprocessing")
     _check_data(data)
     for name in ("batch_size", "slice_size"):
         whole_number(getattr(identity, name), name, low=1, high=MOST_IMAGES)
@@ -200,13 +199,6 @@ def _check(identity: RunIdentity) -> None:
     choice(identity.on_unreadable, "on_unreadable", ("stop", "skip"))
     _check_kind(identity.device_type, "device_type", str)
     _check_conditions(benchmark)
-
-
-def _check_sizes(preprocessing: Preprocessing) -> None:
-    for name in ("resize_px", "crop_px"):
-        size = getattr(preprocessing, name)
-        for length in size if isinstance(size, tuple) else (size or 1,):
-            whole_number(length, f"model.preprocessing.{name}", low=1, high=MOST_SIDE_PX)
 
 
 def _check_data(data: Mapping[str, Any]) -> None:

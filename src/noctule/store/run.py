@@ -194,9 +194,11 @@ class RunStore:
             self.refuse_unfinished()
         self._refuse_unknown(conditions or ())
         names = SCHEMA.names if columns is None else list(columns)
-        sums = self._sums()
         tables = []
-        for index in self.finished_slices():
+        # Listed first: each of these had its hash recorded before it was there.
+        finished = self.finished_slices()
+        sums = self._sums()
+        for index in finished:
             note, table = self._read_slice(index, sums)
             if flaw := self._count_flaw(note) or self._row_flaw(note, table):
                 raise damaged(self.slice_path(index), flaw)
@@ -210,8 +212,9 @@ class RunStore:
         """All rows there are, of the files whose hashes were recorded; what they say is not
         checked: that is for whoever lists all of it.
         """
+        finished = self.finished_slices()
         sums = self._sums()
-        tables = [self._read_slice(index, sums)[1] for index in self.finished_slices()]
+        tables = [self._read_slice(index, sums)[1] for index in finished]
         return pa.concat_tables([SCHEMA.empty_table(), *tables])
 
     def refuse_unfinished(self) -> None:
@@ -229,8 +232,9 @@ class RunStore:
         Raises:
             InputError: a slice is damaged, or of another run.
         """
+        finished = self.finished_slices()
         sums = self._sums()
-        return [self._read_note(index, sums)[1] for index in self.finished_slices()]
+        return [self._read_note(index, sums)[1] for index in finished]
 
     def unreadable(self) -> list[tuple[str, str]]:
         """(image id, reason) of every image that was skipped, in the dataset's order."""

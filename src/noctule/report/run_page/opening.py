@@ -10,7 +10,7 @@ from pathlib import Path
 from noctule.benchmarks import CLEAN, Benchmark
 from noctule.errors import InputError
 from noctule.report.web.text import shown
-from noctule.scoring import check_reference
+from noctule.scoring import check_reference, check_same_pixels
 from noctule.store import RunStore
 
 
@@ -52,11 +52,22 @@ def open_runs(folders: Sequence[str | Path], reference: str | Path | None = None
         other = _opened(reference)
         for store in stores:
             check_reference(store, other)
+            check_same_pixels(store, other)
+    _refuse_other_pixels(stores)
     labels = _labels(stores)
     return [
         Run(store, Benchmark.from_dict(store.identity.benchmark, where=store.folder), label)
         for store, label in zip(stores, labels, strict=True)
     ]
+
+
+def _refuse_other_pixels(stores: Sequence[RunStore]) -> None:
+    """Refuse runs on data of one fingerprint that were shown other images."""
+    first: dict[str, RunStore] = {}
+    for store in stores:
+        known = first.setdefault(store.identity.dataset["fingerprint"], store)
+        if known is not store:
+            check_same_pixels(known, store)
 
 
 def _refuse_twice(folders: Sequence[str | Path]) -> None:
