@@ -177,14 +177,16 @@ def test_draws_are_independent_of_each_other(c: Corruption, drawn: Drawn) -> Non
 def test_given_parameters_replace_drawn_ones(c: Corruption) -> None:
     images = pictures(4, 48, 80)
     drawn = c.sample(range(4), seed=3)
-    expected = c(images, seed=3)
+    expected = c(images, ids=range(4), seed=3)
     plain = {key: v for key, v in drawn.items() if isinstance(v, torch.Tensor)}
-    assert c(images, seed=3, **plain).equal(expected)
+    assert c(images, ids=range(4), seed=3, **plain).equal(expected)
     assert c.apply(images, **drawn).equal(expected)
     single = {key: v[0].item() for key, v in plain.items()}
-    assert c(images, seed=3, **single)[0].equal(expected[0])
+    assert c(images, ids=range(4), seed=3, **single)[0].equal(expected[0])
     if not any(isinstance(draw, Field) for draw in c.draws.values()):
-        assert c(images, seed=4, **plain).equal(expected)  # then nothing is left to draw
+        assert c(images, ids=range(4), seed=4, **plain).equal(
+            expected
+        )  # then nothing is left to draw
 
 
 def test_options_have_names() -> None:
@@ -250,7 +252,7 @@ def test_the_limits_of_a_table_can_be_set_and_not_more(c: Corruption, key: str) 
     low, high = c.draws[key].limits
     highest = min(high, max(4 * value for value in c.draws[key].values))
     for value in (low, highest):
-        result = c(images, **{key: value})
+        result = c(images, ids=range(3), **{key: value})
         assert result.shape == images.shape
         assert c(images[1:2], ids=[1], **{key: value})[0].equal(result[1])
     for value in (low - 1, high + 1, np.nan, "x"):
@@ -292,7 +294,7 @@ def test_values_beyond_the_published_range_may_be_set(
     images = pictures(3, 48, 80)
     milder = low if key in FROM_ZERO or low in (0, 1) else 1
     for value in (milder, high if key in FROM_ZERO else 1 if kind.endswith(REAL) else 300):
-        result = corrupt(images, name, **{key: value})
+        result = corrupt(images, name, ids=range(3), **{key: value})
         assert result.shape == images.shape
         alone = corrupt(images[1:2], name, ids=[1], **{key: value})
         assert alone[0].equal(result[1])

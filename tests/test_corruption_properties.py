@@ -12,7 +12,7 @@ import torch
 from corruption_cases import both_dtypes, coffee, each, pictures
 from noctule.corruptions import CORRUPTIONS, LEVELS, MODES, Corruption, Mode, corrupt, spec
 from noctule.corruptions.draws import PerLevel
-from noctule.sampling import Stream
+from noctule.sampling import Stream, content_ids
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -286,8 +286,8 @@ def test_ids_and_seeds_differ(c: Corruption) -> None:
 @each
 def test_the_forms_of_an_id(c: Corruption) -> None:
     images = pictures(3, 32, 32)
+    assert c(images).equal(c(images, ids=content_ids(images)))
     expected = c(images, ids=[0, 1, 2])
-    assert c(images).equal(expected)  # positions are the default
     assert c(images, ids=["0", "1", "2"]).equal(expected)
     assert c(images, ids=torch.arange(3)).equal(expected)
     assert c(images, ids=np.arange(3).tolist()).equal(expected)
@@ -305,12 +305,12 @@ def test_harder_levels_change_more(c: Corruption) -> None:
     image = coffee()[:, 40:160, 40:160]
     images = image.expand(32, -1, -1, -1)
     changes = [
-        (c(images, level=level).to(torch.float32) - image).abs().mean().item()
+        (c(images, ids=range(32), level=level).to(torch.float32) - image).abs().mean().item()
         for level in LEVELS
     ]
     assert min(changes) > 0
     if c.name not in UNEVEN:
         assert changes == sorted(changes), changes
     assert max(changes) > 1.2 * min(changes), changes
-    full = (c(images).to(torch.float32) - image).abs().mean().item()
+    full = (c(images, ids=range(32)).to(torch.float32) - image).abs().mean().item()
     assert min(changes) < full < max(changes)

@@ -183,7 +183,7 @@ def test_the_quantile_test_has_the_right_size_and_power() -> None:
 def noise_of(name: str, **given: float) -> NDArray[np.float64]:
     """What is added to mid-gray float32 pictures: (images, 3, 64, 64)."""
     gray = torch.full((20, 3, 64, 64), 0.5)
-    return (CORRUPTIONS[name](gray, **given) - gray).to(torch.float64).numpy()
+    return (CORRUPTIONS[name](gray, ids=range(20), **given) - gray).to(torch.float64).numpy()
 
 
 def test_gaussian_is_half_normal() -> None:
@@ -211,7 +211,9 @@ def assert_white(added: NDArray[np.float64]) -> None:
 def test_salt_and_pepper_falls_on_each_element_alike(amount: float) -> None:
     """Specks are drawn by their gaps: that must be the same as a coin for each element."""
     images = torch.full((400, 3, 16, 40), 128, dtype=torch.uint8)
-    result = CORRUPTIONS["salt_pepper"](images, amount=amount).flatten(1).numpy()
+    result = (
+        CORRUPTIONS["salt_pepper"](images, ids=range(400), amount=amount).flatten(1).numpy()
+    )
     hit = result != 128
     assert stats.binomtest(int(hit.sum()), hit.size, amount).pvalue > 1e-4
     assert stats.binomtest(int((result == 255).sum()), int(hit.sum())).pvalue > 1e-4
@@ -227,7 +229,9 @@ def test_salt_and_pepper_falls_on_each_element_alike(amount: float) -> None:
 
 def test_specks_of_a_mild_level_are_among_those_of_a_severe_one() -> None:
     images = coffee().expand(4, -1, -1, -1)
-    mild, severe = (CORRUPTIONS["salt_pepper"](images, level=level) for level in (1, 5))
+    mild, severe = (
+        CORRUPTIONS["salt_pepper"](images, ids=range(4), level=level) for level in (1, 5)
+    )
     kept = mild != images
     assert mild[kept].equal(severe[kept])
     assert (severe != images).sum() > 3 * kept.sum()

@@ -79,7 +79,7 @@ def test_cifar_tables_work(name: str) -> None:
     corruption, images = CORRUPTIONS[name].with_tables(tables), pictures(5, 32, 32)
     for level in range(1, 6):
         drawn = corruption.sample(range(5), level=level)
-        result = corruption(images, level=level).to(torch.float64).numpy()
+        result = corruption(images, ids=range(5), level=level).to(torch.float64).numpy()
         expected = expected_pictures(name, images, drawn)
         assert (np.abs(result - expected) <= 0.52).mean() > 0.9995
 
@@ -145,7 +145,11 @@ def test_published_water_has_a_dead_zone_and_an_edge() -> None:
     inside = (slice(5, -5), slice(5, -5))  # further from the border than what follows
     move = {}
     for mode in ("corrected", "published"):
-        seen = corrupt(ramp, "caustic_refraction", mode=mode, **given)[0, 0].double().numpy()
+        seen = (
+            corrupt(ramp, "caustic_refraction", ids=range(len(ramp)), mode=mode, **given)[0, 0]
+            .double()
+            .numpy()
+        )
         move[mode] = np.abs(seen * 255 - column)[inside]
     # 100 px · sin(2.56° − asin(sin 2.56° / 4)) = 3.35 px, and its part along the rows.
     still = move["published"] < 1e-3
@@ -205,7 +209,9 @@ def blue_masks(mode: Any, count: int = 300) -> NDArray[np.float64]:
 def test_the_share_of_black_is_that_of_a_normal_distribution(threshold: float) -> None:
     white = torch.full((100, 1, 64, 64), 255, dtype=torch.uint8)
     share = float(
-        (corrupt(white, "blue_noise_sample", threshold=threshold) == 0).double().mean()
+        (corrupt(white, "blue_noise_sample", ids=range(len(white)), threshold=threshold) == 0)
+        .double()
+        .mean()
     )
     # Of 409,600 pixels; dots that keep away from each other vary less than coins would.
     error = np.sqrt(stats.norm.cdf(threshold) * stats.norm.sf(threshold) / 409600)
@@ -269,8 +275,8 @@ SCALED = {
 def test_lengths_scale_with_the_side(name: str) -> None:
     """Every second pixel of a picture of twice the size shows the same."""
     small, large = (torch.full((4, 3, side, side), 0.5) for side in (224, 448))
-    seen = corrupt(large, name, level=3)[:, :, ::2, ::2]
-    distance = (seen - corrupt(small, name, level=3)).abs()
+    seen = corrupt(large, name, ids=range(len(large)), level=3)[:, :, ::2, ::2]
+    distance = (seen - corrupt(small, name, ids=range(len(small)), level=3)).abs()
     # But for the ties of rings, of which some are narrower than a pixel, and of squares.
     assert float((distance > SCALED[name]).float().mean()) < 1e-3
 
@@ -299,7 +305,7 @@ def test_the_lattice_is_a_permutation_and_unit_vectors() -> None:
 @pytest.mark.parametrize("share", [0.2, 0.6, 1.0])
 def test_half_of_the_squares_may_be_covered(share: float) -> None:
     white = torch.full((400, 1, 64, 64), 255, dtype=torch.uint8)
-    result = corrupt(white, "checkerboard_cutout", share=share)
+    result = corrupt(white, "checkerboard_cutout", ids=range(len(white)), share=share)
     covered = (result == 128).double().mean(dim=(1, 2, 3)).numpy()
     assert covered.mean() == pytest.approx(share / 2, abs=4 * covered.std() / 20)
     assert set(result.unique().tolist()) == {128, 255}
@@ -317,7 +323,7 @@ def test_sparkles_are_white_inside_and_fade_with_the_square_outside() -> None:
     # the rays' profile has the mean 1 − 1/12.
     expected = 56**2 * (1 + 0.0625 * 2 / 3) * (11 / 12) / 108**2
     assert kept[ring].mean().item() == pytest.approx(expected, rel=0.1)
-    lit = corrupt(black, "sparkles", radius_px=11.2)
+    lit = corrupt(black, "sparkles", ids=range(len(black)), radius_px=11.2)
     assert int((lit > 0.999).sum()) == pytest.approx(5 * np.pi * 11.2**2, rel=0.3)
 
 
@@ -341,7 +347,7 @@ def test_sparkles_are_white_inside_and_fade_with_the_square_outside() -> None:
 )
 def test_extreme_values_work(name: str, given: dict[str, float]) -> None:
     for images in (pictures(3, 48, 80), pictures(3, 33, 32, dtype=torch.float32)):
-        result = corrupt(images, name, **given)
+        result = corrupt(images, name, ids=range(len(images)), **given)
         assert result.shape == images.shape
         assert result.to(torch.float32).isfinite().all()
         assert corrupt(images[1:2], name, ids=[1], **given)[0].equal(result[1])

@@ -73,7 +73,7 @@ def compare_published(
 ) -> None:
     corruption = CORRUPTIONS[name].in_mode("published").with_tables(tables or {})
     parameters = corruption.sample(range(len(images)), level=level)
-    result = corruption(images, level=level).numpy()
+    result = corruption(images, ids=range(len(images)), level=level).numpy()
     for number, image in enumerate(images):
         off = np.abs(result[number] - truncated(expected(name, image, parameters, number)))
         # Where the last bits decide what is truncated.
@@ -106,7 +106,7 @@ def test_the_tables_of_smaller_datasets(name: str, level: int) -> None:
 def test_published_mode_does_not_truncate_float32(name: str) -> None:
     images = pictures(2, 97, 61)
     corruption = CORRUPTIONS[name].in_mode("published")
-    result = corruption(images / 255, level=5) * 255
+    result = corruption(images / 255, ids=range(len(images)), level=5) * 255
     parameters = corruption.sample(range(2), level=5)
     for number, image in enumerate(images):
         off = np.abs(result[number].numpy() - expected(name, image, parameters, number))
@@ -144,8 +144,14 @@ def test_lengths_given_as_multiples_come_back_exactly() -> None:
 )
 def test_large_published_discs_brighten(level: int, share: float) -> None:
     flat = torch.full((1, 1, 224, 224), 100 / 255)
-    assert corrupt(flat, "defocus_blur", level=level).sub(flat).abs().max() < 1e-6
-    brighter = corrupt(flat, "defocus_blur", level=level, mode="published") / flat
+    assert (
+        corrupt(flat, "defocus_blur", ids=range(len(flat)), level=level).sub(flat).abs().max()
+        < 1e-6
+    )
+    brighter = (
+        corrupt(flat, "defocus_blur", ids=range(len(flat)), level=level, mode="published")
+        / flat
+    )
     assert brighter.sub(1 + share).abs().max() < 1e-5
 
 
@@ -153,7 +159,9 @@ def test_a_small_disc_by_hand() -> None:
     """At 32 px a radius of 1 is a cross of 5 pixels; its corners get e^-12.5 of their arms."""
     image = torch.zeros(1, 1, 32, 32, dtype=torch.uint8)
     image[0, 0, 10, 20] = 255
-    result = corrupt(image, "defocus_blur", radius_px=7.0, edge_sigma=0.2)[0, 0]
+    result = corrupt(
+        image, "defocus_blur", ids=range(len(image)), radius_px=7.0, edge_sigma=0.2
+    )[0, 0]
     cross = torch.zeros(32, 32, dtype=torch.uint8)
     cross[9:12, 20] = cross[10, 19:22] = 51
     assert result.equal(cross)
@@ -165,7 +173,12 @@ def test_large_discs_on_large_pictures() -> None:
     image[:, :, :300] = 255
     exact = ORACLES["defocus_blur"].picture(image[0].numpy(), radius_px=56.0, edge_sigma=0.5)
     for given, scale in ((image, 1), (image / 255, 255)):
-        result = corrupt(given, "defocus_blur", radius_px=56.0, edge_sigma=0.5)[0] * scale
+        result = (
+            corrupt(
+                given, "defocus_blur", ids=range(len(given)), radius_px=56.0, edge_sigma=0.5
+            )[0]
+            * scale
+        )
         assert np.abs(result.numpy() - exact).max() < 0.505
 
 
@@ -195,9 +208,14 @@ def test_zoom_factors_are_those_of_the_released_ranges(
 
 def test_published_mode_counts_the_picture_twice() -> None:
     image = pictures(1, 64, 64)
-    layers = [corrupt(image / 255, "zoom_blur", largest=z, step=0.5) for z in (1.0, 1.5)]
+    layers = [
+        corrupt(image / 255, "zoom_blur", ids=range(len(image)), largest=z, step=0.5)
+        for z in (1.0, 1.5)
+    ]
     assert layers[0].equal(image / 255)
-    twice = corrupt(image / 255, "zoom_blur", largest=1.5, step=0.5, mode="published")
+    twice = corrupt(
+        image / 255, "zoom_blur", ids=range(len(image)), largest=1.5, step=0.5, mode="published"
+    )
     # The second one is the mean of two layers.
     assert (twice - (layers[0] + 2 * layers[1]) / 3).abs().max() < 1e-6
 
@@ -230,7 +248,14 @@ def test_lines_all_at_once_as_one_by_one(dtype: torch.dtype) -> None:
 def test_the_line_grows_with_the_picture(side_px: int, pixels: int) -> None:
     image = torch.zeros(1, 1, side_px, side_px)
     image[0, 0, 5, -1] = 1
-    blurred = corrupt(image, "motion_blur", radius_px=10.0, sigma_px=224.0, angle_deg=0.0)
+    blurred = corrupt(
+        image,
+        "motion_blur",
+        ids=range(len(image)),
+        radius_px=10.0,
+        sigma_px=224.0,
+        angle_deg=0.0,
+    )
     assert int((blurred[0, 0, 5] > 0).sum()) == pixels
     # What lies beyond the edge repeats it: all of the last line but its first pixel.
     assert blurred[0, 0, 5, -1].item() == pytest.approx(1)
@@ -299,10 +324,10 @@ def test_what_is_too_near_the_border_stays() -> None:
     image = pictures(1, 32, 32)
     # Without a blur, as at the first level for 32 px; the reach is 2 px.
     settings = {"sigma_px": 0.05, "reach_px": 14.0, "iterations": 1}
-    swapped = corrupt(image, "glass_blur", **settings)
+    swapped = corrupt(image, "glass_blur", ids=range(len(image)), **settings)
     assert swapped.flatten(2).sort().values.equal(image.flatten(2).sort().values)
     assert not swapped.equal(image)
-    copied = corrupt(image, "glass_blur", mode="published", **settings)
+    copied = corrupt(image, "glass_blur", ids=range(len(image)), mode="published", **settings)
     frame = torch.ones(32, 32, dtype=torch.bool)
     frame[3:31, 3:31] = False  # all but those from reach + 1 to 32 − reach
     assert copied[..., frame].equal(image[..., frame])

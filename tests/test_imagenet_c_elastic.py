@@ -14,7 +14,12 @@ from scipy import ndimage
 from corruption_cases import coffee, pattern, pictures
 from imagenet_c_peers import peer_functions
 from noctule.corruptions import CORRUPTIONS, corrupt
-from noctule.corruptions.imagenet_c.elastic import COARSE_SIGMA_PX, FIXED_POINT, _cells
+from noctule.corruptions.imagenet_c.elastic import (
+    COARSE_SIGMA_PX,
+    FIXED_POINT,
+    _cells,
+    _filtered,
+)
 from oracles import imagenet_c_weather as slow
 from test_corruption_oracles import of_image
 
@@ -71,9 +76,9 @@ def test_published_lengths_are_those_of_244_px() -> None:
         for name, draw in ELASTIC.draws.items()
         if name.endswith("_px")
     }
-    published = ELASTIC.in_mode("published")(images)
+    published = ELASTIC.in_mode("published")(images, ids=range(len(images)))
     assert torch.allclose(published, ELASTIC.with_tables(longer)(images), atol=1e-4)
-    assert not torch.allclose(published, ELASTIC(images), atol=1e-2)
+    assert not torch.allclose(published, ELASTIC(images, ids=range(len(images))), atol=1e-2)
 
 
 @pytest.mark.parametrize(("side", "tables"), [(32, CIFAR), (64, TINY)])
@@ -88,8 +93,8 @@ def test_the_programs_for_32_and_64_px_are_right(side: int, tables: Any) -> None
 
 def test_published_cuts_off() -> None:
     images = pictures(4, 64, 64)
-    exact = ELASTIC(images / 255).double() * 255
-    cut = ELASTIC.in_mode("published")(images).double()
+    exact = ELASTIC(images / 255, ids=range(len(images))).double() * 255
+    cut = ELASTIC.in_mode("published")(images, ids=range(len(images))).double()
     assert (cut != exact.floor()).double().mean() < 0.01  # where the last bit decides
     assert (cut - exact.floor()).abs().max() <= 1
 
@@ -99,7 +104,9 @@ def test_published_confuses_the_sides_of_oblong_pictures(size: tuple[int, int]) 
     """The points lie about (x, y) = (height / 2, width / 2)."""
     images = pictures(3, *size, dtype=torch.float32)
     fixed: dict[str, Any] = {"alpha_px": 0.0, "affine_px": 20.0}
-    result = corrupt(images, "elastic_transform", mode="published", **fixed)
+    result = corrupt(
+        images, "elastic_transform", ids=range(len(images)), mode="published", **fixed
+    )
     drawn = ELASTIC.sample(range(3))
     half = 60 // 3
     points = np.array([size[0] // 2, size[1] // 2]) + half * np.array(
@@ -119,13 +126,13 @@ def test_published_confuses_the_sides_of_oblong_pictures(size: tuple[int, int]) 
 def test_nothing_moves_without_lengths() -> None:
     images = pictures(3, 48, 80)
     still: dict[str, Any] = {"alpha_px": 0.0, "sigma_px": 0.0, "affine_px": 0.0}
-    assert corrupt(images, "elastic_transform", **still).equal(images)
+    assert corrupt(images, "elastic_transform", ids=range(len(images)), **still).equal(images)
 
 
 @pytest.mark.parametrize("affine_px", [500.0, 1e4])
 def test_points_may_move_far(affine_px: float) -> None:
     images = pictures(50, 32, 32, dtype=torch.float32)
-    result = corrupt(images, "elastic_transform", affine_px=affine_px)
+    result = corrupt(images, "elastic_transform", ids=range(len(images)), affine_px=affine_px)
     assert result.isfinite().all()
     assert result.min() >= 0
     assert result.max() <= 1
@@ -133,7 +140,7 @@ def test_points_may_move_far(affine_px: float) -> None:
 
 @pytest.mark.parametrize(
     ("length", "sigma"),
-    [(224, 0.7 * 224), (224, 0.08 * 224), (224, COARSE_SIGMA_PX), (61, 12.0)],
+    [(224, 0.7 * 224), (224, 0.08 * 224), (224, COARSE_SIGMA_PX), (61, 12.0), (1300, 11.2)],
 )
 def test_coarse_noise_makes_the_same_field(length: int, sigma: float) -> None:
     """The displacement's covariance along a line: F Fᵀ of the filter's matrix F, to 1 %."""
@@ -141,7 +148,9 @@ def test_coarse_noise_makes_the_same_field(length: int, sigma: float) -> None:
         np.eye(length), sigma, axis=0, mode="reflect", truncate=3
     )
     theirs = matrix @ matrix.T
-    cells = _cells(length, sigma, torch.device("cpu")).numpy() / FIXED_POINT
+    line = _cells(length, sigma, torch.device("cpu"))
+    cells = _filtered(torch.eye(line.cells, dtype=torch.float64), line).numpy()
+    cells /= FIXED_POINT
     ours = cells @ cells.T * (cells.shape[1] / length)
     assert np.abs(ours - theirs).max() < 0.01 * theirs.max()
     assert cells.shape[1] < length / 1.9  # which is what it is for
@@ -152,7 +161,9 @@ def test_the_spread_of_the_displacement(level: int, sigma: float, alpha: float) 
     """A ramp shows it, with the standard deviation of filtered noise of variance 1/3."""
     ramp = (torch.arange(112) / 112).expand(300, 1, 112, 112).contiguous()
     fixed: dict[str, Any] = {"affine_px": 0.0}
-    shift = (corrupt(ramp, "elastic_transform", level=level, **fixed) - ramp) * 112
+    shift = (
+        corrupt(ramp, "elastic_transform", ids=range(len(ramp)), level=level, **fixed) - ramp
+    ) * 112
     middle = shift[:, 0, 36:76, 36:76]
     one = np.eye(112)[56]
     kernel = ndimage.gaussian_filter1d(one, sigma, mode="reflect", truncate=3)

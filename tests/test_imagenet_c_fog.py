@@ -35,14 +35,14 @@ def test_published_cuts_off() -> None:
 
 def test_published_float32_is_not_cut_off() -> None:
     images = pictures(3, 48, 80, dtype=torch.float32)
-    assert FOG.in_mode("published")(images).equal(FOG(images))
+    assert FOG.in_mode("published")(images).equal(FOG(images, ids=range(len(images))))
 
 
 @pytest.mark.parametrize("gray", [10, 100, 255])
 def test_the_densest_fog_is_as_bright_as_the_image(gray: int) -> None:
     """With M = the image's maximum, (M + c · 1) · M / (M + c) = M; without fog M² / (M + c)."""
     images = torch.full((4, 3, 64, 64), gray, dtype=torch.uint8)  # all of the map is shown
-    result = corrupt(images, "fog", intensity=2.0)
+    result = corrupt(images, "fog", ids=range(len(images)), intensity=2.0)
     assert (result.amax(dim=(1, 2, 3)) == gray).all()
     thinnest = round(gray * gray / (gray + 2 * 255))
     assert (result.amin(dim=(1, 2, 3)) == thinnest).all()
@@ -52,21 +52,21 @@ def test_the_densest_fog_is_as_bright_as_the_image(gray: int) -> None:
 
 def test_black_stays_black() -> None:
     black = torch.zeros(1, 3, 32, 32)
-    assert corrupt(black, "fog").equal(black)
-    assert corrupt(black, "fog", intensity=0.0).equal(black)
+    assert corrupt(black, "fog", ids=range(len(black))).equal(black)
+    assert corrupt(black, "fog", ids=range(len(black)), intensity=0.0).equal(black)
 
 
 def test_no_intensity_changes_nothing() -> None:
     images = pictures(3, 32, 32)
-    assert corrupt(images, "fog", intensity=0.0).equal(images)
+    assert corrupt(images, "fog", ids=range(len(images)), intensity=0.0).equal(images)
 
 
 @pytest.mark.parametrize("level", [1, 5])
 def test_the_tables_of_cifar(level: int) -> None:
     cifar = FOG.with_tables(CIFAR)
     images = pictures(5, 32, 32)
-    change = (cifar(images, level=level).double() - images).abs().mean()
-    harder = (FOG(images, level=level).double() - images).abs().mean()
+    change = (cifar(images, ids=range(len(images)), level=level).double() - images).abs().mean()
+    harder = (FOG(images, ids=range(len(images)), level=level).double() - images).abs().mean()
     assert 0 < change < harder
 
 
@@ -90,7 +90,11 @@ def test_maps_are_distributed_as_the_released_codes(decay: float) -> None:
     white = torch.ones(count, 1, side, side)
     # (1 + c · height) / (1 + c)
     ours = features(
-        2 * corrupt(white, "fog", intensity=1.0, wibble_decay=decay)[:, 0].double().numpy() - 1
+        2
+        * corrupt(white, "fog", ids=range(len(white)), intensity=1.0, wibble_decay=decay)[:, 0]
+        .double()
+        .numpy()
+        - 1
     )
     error = np.sqrt((theirs.var(axis=0) + ours.var(axis=0)) / count)
     assert (np.abs(theirs.mean(axis=0) - ours.mean(axis=0)) < 4 * error).all()

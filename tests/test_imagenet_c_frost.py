@@ -205,7 +205,11 @@ def test_sheets_differ_and_cannot_be_written_to() -> None:
 
 def test_the_frost_of_black_pictures_is_all_six_sheets() -> None:
     black = torch.zeros(300, 3, 224, 224, dtype=torch.uint8)
-    colors = corrupt(black, "frost", frost_share=1.0).double().mean(dim=(2, 3))
+    colors = (
+        corrupt(black, "frost", ids=range(len(black)), frost_share=1.0)
+        .double()
+        .mean(dim=(2, 3))
+    )
     means = torch.tensor(np.stack([ice(number).mean(axis=(0, 1)) for number in range(6)]))
     distinct = means[[0, 1, 3, 4, 5]]  # two sheets have the tones of one photograph
     nearest = torch.cdist(colors, distinct).argmin(dim=1).bincount()
@@ -220,7 +224,7 @@ def test_the_frost_of_black_pictures_is_all_six_sheets() -> None:
 @pytest.mark.parametrize("mode", ["corrected", "published"])
 def test_the_scales_one_may_set(mode: Any, scale: float) -> None:
     images = pictures(4, 48, 80)
-    result = corrupt(images, "frost", mode=mode, texture_scale=scale)
+    result = corrupt(images, "frost", ids=range(len(images)), mode=mode, texture_scale=scale)
     assert not result.equal(images)
     one = corrupt(images[2:3], "frost", ids=[2], mode=mode, texture_scale=scale)
     assert one[0].equal(result[2])
@@ -230,7 +234,10 @@ def test_a_shrunk_texture_is_rougher() -> None:
     """At 224 px the scale is the texture's own; a third of it shows three times as much."""
     black = torch.zeros(32, 3, 224, 224)
     rough, smooth = (
-        corrupt(black, "frost", texture_scale=scale, frost_share=1.0).diff(dim=3).abs().mean()
+        corrupt(black, "frost", ids=range(len(black)), texture_scale=scale, frost_share=1.0)
+        .diff(dim=3)
+        .abs()
+        .mean()
         for scale in (0.33, 2.0)
     )
     assert rough > 2 * smooth
@@ -239,14 +246,23 @@ def test_a_shrunk_texture_is_rougher() -> None:
 def test_the_tables_of_cifar() -> None:
     images = pictures(5, 32, 32)
     cifar = FROST_C.with_tables(CIFAR)
-    change = [(cifar(images, level=k).double() - images).abs().mean() for k in (1, 3)]
+    change = [
+        (cifar(images, ids=range(len(images)), level=k).double() - images).abs().mean()
+        for k in (1, 3)
+    ]
     assert 5 < change[0] < change[1]
 
 
 def test_on_one_channel_it_is_the_luma() -> None:
     grey = pictures(4, 48, 48, channels=1, dtype=torch.float32)
-    colored = corrupt(grey.expand(-1, 3, -1, -1), "frost", image_share=0.2, frost_share=0.5)
+    colored = corrupt(
+        grey.expand(-1, 3, -1, -1),
+        "frost",
+        ids=range(len(grey)),
+        image_share=0.2,
+        frost_share=0.5,
+    )
     weights = torch.tensor([0.2989, 0.587, 0.114]).view(1, 3, 1, 1)
     expected = (colored * weights).sum(dim=1, keepdim=True) + 0.2 * grey * (1 - weights.sum())
-    result = corrupt(grey, "frost", image_share=0.2, frost_share=0.5)
+    result = corrupt(grey, "frost", ids=range(len(grey)), image_share=0.2, frost_share=0.5)
     assert torch.allclose(result, expected, atol=1e-5)

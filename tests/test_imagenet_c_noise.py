@@ -72,8 +72,13 @@ def test_the_tables_of_all_datasets(name: str, key: str, values: tuple[float, ..
     images, corruption = pictures(5, 32, 32), CORRUPTIONS[name].with_tables({key: values})
     for level, value in zip(LEVELS, values, strict=True):
         wanted = expected(name, images, **{key: value})
-        assert np.abs(corruption(images, level=level).numpy() - wanted).max() <= 0.501
-        exact = corruption(images / 255, level=level).numpy() * 255
+        assert (
+            np.abs(
+                corruption(images, ids=range(len(images)), level=level).numpy() - wanted
+            ).max()
+            <= 0.501
+        )
+        exact = corruption(images / 255, ids=range(len(images)), level=level).numpy() * 255
         assert np.abs(exact - wanted).max() <= 0.002
 
 
@@ -84,13 +89,15 @@ def test_published_mode_truncates_bytes(name: str, key: str, values: tuple[float
     assert corruption.has_modes == (name in TRUNCATED)
     for level, value in zip(LEVELS, values, strict=True):
         wanted = expected(name, images, **{key: value})
-        result = published(images, level=level).numpy()
+        result = published(images, ids=range(len(images)), level=level).numpy()
         # Photons make whole levels, which float64 may miss by its last bit.
         near = np.floor(wanted + (1e-4 if name == "shot_noise" else 0))
         assert (result == near).mean() > 0.9999
         assert np.abs(result - near).max() <= 1
         exact = images / 255
-        assert published(exact, level=level).equal(corruption(exact, level=level))
+        assert published(exact, ids=range(len(exact)), level=level).equal(
+            corruption(exact, level=level)
+        )
 
 
 # -------------------------------------------------------------------------------- distributions
@@ -139,7 +146,9 @@ def test_whole_levels_of_photons_are_not_truncated() -> None:
     """Nor would float64: 255 · 7 / 7 is 255, but 7 times 255 / 7 is less in float32."""
     images, published = pictures(5, 32, 32), CORRUPTIONS["shot_noise"].in_mode("published")
     for photons in (7, 14, 1001):
-        counts = set(published(images, photons=photons).unique().tolist())
+        counts = set(
+            published(images, ids=range(len(images)), photons=photons).unique().tolist()
+        )
         assert 255 in counts
         assert counts <= {k * 255 // photons for k in range(photons + 1)}
 

@@ -33,7 +33,7 @@ def compare_published(
 ) -> None:
     corruption = CORRUPTIONS["snow"].in_mode("published").with_tables(tables or {})
     parameters = corruption.sample(range(len(images)), level=level)
-    result = corruption(images, level=level).numpy()
+    result = corruption(images, ids=range(len(images)), level=level).numpy()
     for number, image in enumerate(images):
         drawn = {
             key: WordStream(tuple(word % 2**32 for word in value.keys[number].tolist()))
@@ -74,14 +74,14 @@ def test_without_flakes_the_picture_is_bleached(mode: str) -> None:
     image = (
         torch.tensor([200, 100, 50], dtype=torch.uint8).view(1, 3, 1, 1).expand(-1, -1, 16, 16)
     )
-    result = corrupt(image, "snow", mode=mode, kept=0.75, **NO_FLAKES)
+    result = corrupt(image, "snow", ids=range(len(image)), mode=mode, kept=0.75, **NO_FLAKES)
     # .75 · 200 + .25 · 313.8 = 228.45, and so on.
     assert result[0, :, 0, 0].tolist() == [228, 153, 115 if mode == "published" else 116]
 
 
 def test_the_layer_is_added_upside_down_too() -> None:
     black = torch.zeros(1, 1, 64, 80)
-    snow = corrupt(black, "snow", level=1, kept=1.0)
+    snow = corrupt(black, "snow", ids=range(len(black)), level=1, kept=1.0)
     assert snow.max() > 0.3
     assert snow.equal(snow.flip(2, 3))
 
@@ -90,7 +90,7 @@ def test_flakes_are_threshold_to_one_and_as_many_as_the_noise_has() -> None:
     """Unblurred, not magnified, and for N(0.5, 1): 0 below .75, 40 % of it; 1 above 1, 31 %."""
     black = torch.zeros(64, 1, 64, 64)
     settings = {"mean": 0.5, "deviation": 1.0, "threshold": 0.75, "flake_px": 1.0, "kept": 1.0}
-    one = corrupt(black, "snow", sigma_px=0.0, **settings)
+    one = corrupt(black, "snow", ids=range(len(black)), sigma_px=0.0, **settings)
     halves = one[:, 0, :32].flatten()  # a layer and another, upside down, that is independent
     dark, bright = 0.5987, 0.3085  # Φ(.25) and 1 − Φ(.5)
     assert (halves == 0).double().mean().item() == pytest.approx(dark**2, abs=0.005)
@@ -104,12 +104,12 @@ def test_flakes_are_threshold_to_one_and_as_many_as_the_noise_has() -> None:
 def test_streaks_fall() -> None:
     """The change along the columns is smaller than across, at a tilt of 0."""
     black = torch.zeros(4, 1, 128, 128)
-    snow = corrupt(black, "snow", level=5, tilt_deg=0.0)
+    snow = corrupt(black, "snow", ids=range(len(black)), level=5, tilt_deg=0.0)
     down, across = (snow.diff(dim=dim).abs().mean().item() for dim in (2, 3))
     assert down < 0.3 * across
     # A positive tilt leans to the right: what is above is further to the right.
     for tilt in (-45.0, 45.0):
-        snow = corrupt(black, "snow", level=5, tilt_deg=tilt)
+        snow = corrupt(black, "snow", ids=range(len(black)), level=5, tilt_deg=tilt)
         below, above = snow[..., 5:, 5:-5], snow[..., :-5, :]
         with_it, against = above[..., 10:], above[..., :-10]
         if tilt < 0:

@@ -221,7 +221,7 @@ def test_deep_water(mode: Any) -> None:
     images = pictures(4, 48, 64, dtype=torch.float32)
     fixed = {"mean": 0.95, "spread_px": 0.6 * 224 / 48, "sigma_px": 9.0, "threshold": 0.9,
              "mud": 0, "intensity": 0.8}  # fmt: skip
-    result = corrupt(images, "spatter", level=1, mode=mode, **fixed)
+    result = corrupt(images, "spatter", ids=range(len(images)), level=1, mode=mode, **fixed)
     drawn = SPATTER.sample(range(4), level=1)
     for number, image in enumerate(images.double().numpy()):
         liquid = of_image(drawn, number)["liquid"]
@@ -247,18 +247,34 @@ def test_published_cuts_off() -> None:
 def test_without_liquid_nothing_changes() -> None:
     images = pictures(3, 32, 48)
     for mud in (0, 1):
-        assert corrupt(images, "spatter", mud=mud, intensity=1.0, threshold=50.0).equal(images)
-        dry = corrupt(images, "spatter", mode="published", mud=mud, mean=0.0, spread_px=0.0)
+        assert corrupt(
+            images, "spatter", ids=range(len(images)), mud=mud, intensity=1.0, threshold=50.0
+        ).equal(images)
+        dry = corrupt(
+            images,
+            "spatter",
+            ids=range(len(images)),
+            mode="published",
+            mud=mud,
+            mean=0.0,
+            spread_px=0.0,
+        )
         assert dry.equal(images)
 
 
 def test_mud_is_brown_and_water_turquoise() -> None:
     black = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
-    mud = corrupt(black, "spatter", mud=1, mean=0.9, spread_px=0.0)  # mud everywhere
+    mud = corrupt(
+        black, "spatter", ids=range(len(black)), mud=1, mean=0.9, spread_px=0.0
+    )  # mud everywhere
     assert mud[0, :, 30, 30].tolist() == [63, 42, 20]
-    water = corrupt(black, "spatter", mud=0, mean=0.9, spread_px=0.0, intensity=1.0)
+    water = corrupt(
+        black, "spatter", ids=range(len(black)), mud=0, mean=0.9, spread_px=0.0, intensity=1.0
+    )
     assert water[0, :, 30, 30].tolist() == [175, 238, 238]  # no edge: as bright all over
-    grey = corrupt(black[:, :1], "spatter", mud=1, mean=0.9, spread_px=0.0)
+    grey = corrupt(
+        black[:, :1], "spatter", ids=range(len(black)), mud=1, mean=0.9, spread_px=0.0
+    )
     assert grey[0, 0, 30, 30].item() == round(0.2989 * 63 + 0.587 * 42 + 0.114 * 20)
 
 

@@ -16,6 +16,7 @@ or else the image's key, under which the element index is encrypted in turn.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import random
 from collections.abc import Iterable, Iterator, Sequence
@@ -84,6 +85,67 @@ def image_keys(key: Key, ids: Sequence[str | int]) -> Tensor:
     return torch.stack([x0, x1], dim=1)
 
 
+def content_ids(images: Tensor) -> list[str]:
+    """An id for each image, made from its pixels: a 64-bit hash, and the shape.
+
+    Equal images have equal ids in any batch, memory layout and on any device, and so have an
+    8-bit image and its float32 copy in [0, 1]: float32 values are rounded to 8 bits.
+
+    The pixels' 32-bit words w_i are hashed twice, to the upper halves of Σ k_i · w_i modulo
+    2**64 with random 64-bit factors k_i. Two blocks of words that differ share a hash with a
+    probability of at most 2**-62 (Dietzfelbinger, "Universal hashing and k-wise independent
+    random variables via integer arithmetic without primes", STACS 1996). The hashes of the
+    blocks of a large image are hashed in turn.
+
+    Args:
+        images: uint8, or float32 in [0, 1]; (batch, ...).
+
+    >>> content_ids(torch.zeros(1, 3, 32, 32))
+    ['3x32x32:0000000000000000']
+    """
+    shape = "x".join(map(str, images.shape[1:]))
+    at_once = max(1, _HASHED_AT_ONCE // max(1, images[:1].numel()))
+    with torch.inference_mode():
+        hashes = [_content_hash(few) for few in images.split(at_once)] if len(images) else []
+    return [f"{shape}:{high:08x}{low:08x}" for few in hashes for high, low in few.tolist()]
+
+
+_HASHED_AT_ONCE = 1 << 22
+_HASH_BLOCK = 1 << 16
+
+
+def _content_hash(images: Tensor) -> Tensor:
+    """Two 32-bit words for each image: int64 (batch, 2)."""
+    values = images.flatten(1)
+    if values.dtype != torch.uint8:
+        values = (values * 255).round_()
+    # A copy of whole words, whatever the number and the alignment of the bytes.
+    shape = (len(values), -(-values.shape[1] // 4) * 4)
+    data = torch.zeros(shape, dtype=torch.uint8, device=values.device)
+    data[:, : values.shape[1]] = values
+    words = data.view(torch.int32)
+    factors = _hash_factors(values.device)
+    while True:
+        blocks = [_multilinear(block, factors) for block in words.split(_HASH_BLOCK, dim=1)]
+        if len(blocks) == 1:
+            return blocks[0]
+        words = torch.cat(blocks, dim=1)
+
+
+def _multilinear(words: Tensor, factors: Tensor) -> Tensor:
+    """The upper halves of two weighted sums of a block of 32-bit words: int64 (batch, 2)."""
+    values = words.to(torch.int64).bitwise_and_(0xFFFFFFFF)
+    sums = [(values * factor[: words.shape[1]]).sum(dim=1) for factor in factors]
+    return (torch.stack(sums, dim=1) >> 32) & 0xFFFFFFFF
+
+
+@functools.lru_cache(maxsize=8)
+def _hash_factors(device: torch.device) -> Tensor:
+    """Random 64-bit factors: int64 (2, _HASH_BLOCK)."""
+    stream = Stream(image_keys(key_of("content"), range(2)))
+    return torch.stack(stream.words(_HASH_BLOCK), dim=2).view(torch.int64)[..., 0].to(device)
+
+
 def threefry2x32(
     keys: Tensor, x0: Tensor, x1: Tensor, *, rounds: int = KEY_ROUNDS
 ) -> tuple[Tensor, Tensor]:
@@ -147,13 +209,18 @@ class Stream:
         return Stream(self.keys.to(device))
 
     def words(
-        self, count: int, *, lane: int = 0, rounds: int = KEY_ROUNDS
+        self, count: int, *, first: int = 0, lane: int = 0, rounds: int = KEY_ROUNDS
     ) -> tuple[Tensor, Tensor]:
         """Two independent words for each of `count` elements: int32 (batch, count) each.
 
-        `lane` (a small non-negative integer) tells apart several numbers for one element.
+        Args:
+            count: Number of elements.
+            first: Index of the first of them.
+            lane: A small non-negative integer that distinguishes several numbers for one
+                element.
+            rounds: See `threefry2x32`.
         """
-        index = torch.arange(count, dtype=torch.int32, device=self.keys.device)
+        index = torch.arange(first, first + count, dtype=torch.int32, device=self.keys.device)
         x0 = index.expand(len(self), count)
         return threefry2x32(self.keys, x0, torch.full_like(x0[:, :1], lane), rounds=rounds)
 

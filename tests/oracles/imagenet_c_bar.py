@@ -265,10 +265,11 @@ def caustic_refraction(
     published: bool = False,
 ) -> Levels:
     scale = side_scale(image)
-    surface = ndimage.gaussian_filter(water(image, time, wave_px), sigma=scale)
+    slope_scale = 1 if published else scale
+    surface = ndimage.gaussian_filter(water(image, time, wave_px), sigma=slope_scale)
     edge = np.pad(surface, 1, mode="constant" if published else "edge")
-    by_row = (edge[2:, 1:-1] - edge[:-2, 1:-1]) * scale
-    by_column = (edge[1:-1, 2:] - edge[1:-1, :-2]) * scale
+    by_row = (edge[2:, 1:-1] - edge[:-2, 1:-1]) * slope_scale
+    by_column = (edge[1:-1, 2:] - edge[1:-1, :-2]) * slope_scale
     normal = np.stack([by_row, by_column, np.ones(by_row.shape)], axis=-1)
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     way = bent_light(normal)[..., :2]

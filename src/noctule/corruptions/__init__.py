@@ -34,13 +34,20 @@ def corrupt(
 ) -> Tensor:
     """Corrupt a batch of images; each image on its own, by its id.
 
+    Without ids, the random numbers of an image come from its content: the same image is
+    corrupted alike in every batch, process and on every device, and different images get
+    different random numbers, also one image per call, as in a transform. Give another seed
+    (such as the number of the epoch) for other random numbers.
+
     Args:
         images: uint8, or float32 in [0, 1]; (batch, channels, height, width) with 1 or 3
-            channels, on any device. Never written to.
+            channels, on any device. Never written to. Values that float32 arithmetic has
+            carried beyond [0, 1], by up to 1e-6, are clamped.
         name: a name in `noctule.CORRUPTIONS`.
         ids: What the images are called, a whole number or a string for each; 5 and "5" are the
-            same. The same id, seed and level give the same result in any batch. By default
-            their positions in this batch.
+            same. The same id, seed and level give the same result in any batch. By default a
+            64-bit hash of each image, see `noctule.sampling.content_ids`; float32 images are
+            rounded to 8 bits for it.
         seed: chooses the benchmark's random numbers.
         level: 1 (mild) to 5 (severe), or None for the full published range.
         mode: "corrected", or "published" for what the released code does, mistakes included.

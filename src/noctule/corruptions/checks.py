@@ -11,18 +11,25 @@ from torch import Tensor
 from noctule.arguments import image_ids
 from noctule.corruptions.draws import LEVELS, Choice, Integer, PerLevel, Uniform
 from noctule.errors import InputError
+from noctule.sampling import content_ids
 
 MIN_SIDE_PX = 16
 MAX_SIDE_PX = 8192  # that resizing, cropping and tables may ask for: 200 MB as RGB
+# Resizing and conversion leave values a few float32 roundings beyond black or white.
+ROUNDING_EXCESS = 1e-6
 
 
-def check_images(images: Tensor, *, where: str, channels: int | None) -> None:
-    """Refuse what a corruption is not defined on.
+def checked_images(images: Tensor, *, where: str, channels: int | None) -> Tensor:
+    """The images, or an error for what a corruption is not defined on.
 
     Args:
         images: what is to be corrupted.
         where: name of the corruption.
         channels: the number of channels it needs, or None if any.
+
+    Returns:
+        The images themselves; a clamped copy where float32 values lie outside of [0, 1] by no
+        more than `ROUNDING_EXCESS`.
 
     Raises:
         InputError: wrong type, rank, dtype, number of channels, size or range.
@@ -57,22 +64,26 @@ def check_images(images: Tensor, *, where: str, channels: int | None) -> None:
         )
     if images.dtype == torch.float32 and images.numel():
         low, high = (value.item() for value in torch.aminmax(images))
-        if not (low >= 0 and high <= 1):  # also catches NaN
+        if not (low >= -ROUNDING_EXCESS and high <= 1 + ROUNDING_EXCESS):  # also catches NaN
             raise InputError(
-                f"pixel values run from {low:g} to {high:g}, outside [0, 1]",
+                f"pixel values run from {low:.9g} to {high:.9g}, outside [0, 1]",
                 where=where,
-                remedy="Corrupt before normalising; divide 0…255 by 255.",
+                remedy="Corrupt before normalising; divide 0…255 by 255; clamp what a filter "
+                "has driven beyond black and white.",
             )
+        if low < 0 or high > 1:
+            return images.detach().clamp(0, 1)
+    return images
 
 
-def as_ids(ids: Sequence[str | int] | Tensor | None, count: int) -> Sequence[str | int]:
-    """The ids as a sequence of `count`; by default the positions in the batch."""
+def as_ids(ids: Sequence[str | int] | Tensor | None, images: Tensor) -> Sequence[str | int]:
+    """The ids as a sequence, one for each image; by default made from the images' content."""
     if ids is None:
-        return range(count)
+        return content_ids(images)
     if not isinstance(ids, range):
         ids = image_ids(ids)
-    if len(ids) != count:
-        raise InputError(f"{len(ids)} ids for {count} images", where="ids")
+    if len(ids) != len(images):
+        raise InputError(f"{len(ids)} ids for {len(images)} images", where="ids")
     return ids
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+from PIL import Image
 from simplejpeg import decode_jpeg
 from torch import Tensor
-from torchvision.io import encode_jpeg
 
 from noctule.corruptions.threads import in_threads
 from noctule.errors import InputError
@@ -21,8 +22,8 @@ def through_jpeg(images: Tensor, quality: Sequence[int]) -> Tensor:
 
     Equal to the bit to Pillow's `save(…, "JPEG", quality=q)` and `open`, where Pillow comes
     with libjpeg-turbo, as its wheels do: chroma at half the resolution. Grey images give the
-    same pixels as their RGB copies would. torchvision encodes, because simplejpeg takes the
-    less exact of two transforms below a quality of 96; simplejpeg decodes, in half of the time.
+    same pixels as their RGB copies would. Pillow encodes, because simplejpeg uses the less
+    exact of two transforms below a quality of 96; simplejpeg decodes, in half of the time.
 
     Args:
         images: uint8 (batch, 1 or 3, height, width), on any device.
@@ -40,7 +41,6 @@ def through_jpeg(images: Tensor, quality: Sequence[int]) -> Tensor:
     if len(images) == 0:
         return images.clone()
     if max(images.shape[2:]) > LONGEST_PX:
-        # torchvision 0.29 would end the whole program.
         height, width = images.shape[2:]
         raise InputError(
             f"a JPEG file cannot hold {height} × {width} px, at most {LONGEST_PX} a side",
@@ -54,12 +54,14 @@ def through_jpeg(images: Tensor, quality: Sequence[int]) -> Tensor:
         # The copies are NumPy's: torch would start threads of its own within each of these
         # threads, and takes three times as long to interleave colours.
         colours = [planes[part, channel] for channel in range(planes.shape[1])]
-        pictures = torch.from_numpy(np.stack(colours, axis=-1)).permute(0, 3, 1, 2)
+        pictures = np.stack(colours, axis=-1) if len(colours) > 1 else colours[0]
         # Off by a byte, because libjpeg-turbo writes past the caches into what is aligned.
         buffer = np.empty(planes[0].size + 1, np.uint8)[1:]
         for place, picture, q in zip(opened[part], pictures, quality[part], strict=True):
-            file = encode_jpeg(picture, quality=q).numpy()
-            place[:] = decode_jpeg(file, kind, buffer=buffer).transpose(2, 0, 1)
+            file = io.BytesIO()
+            Image.fromarray(picture).save(file, "JPEG", quality=q)
+            pixels = decode_jpeg(file.getbuffer(), kind, buffer=buffer)
+            place[:] = pixels.transpose(2, 0, 1)
 
     in_threads(work, len(images))
     return torch.from_numpy(opened).to(images.device)

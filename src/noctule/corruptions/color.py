@@ -41,7 +41,8 @@ def backlight(images: Tensor, *, change: Tensor, split_px: Tensor, axis: Tensor)
     """
     rows, columns = coordinates(images)
     height, width = images.shape[2:]
-    offset = (split_px * (min(height, width) / REFERENCE_SIDE_PX)).round().view(-1, 1, 1, 1)
+    scale = min(height, width) / REFERENCE_SIDE_PX
+    offset = (split_px.to(torch.float32) * scale).round().view(-1, 1, 1, 1)
     by_column = axis.view(-1, 1, 1, 1).bool()
     before_row = (rows < height // 2 + offset) | by_column
     before_column = (columns < width // 2 + offset) | ~by_column

@@ -176,5 +176,5 @@ def _scaled_offsets(offsets: tuple[int, ...], scale: float) -> Tensor:
     """
     reach = round(max(abs(offset) for offset in offsets) * scale) + 1
     pixels = torch.arange(-reach, reach + 1)
-    original = (pixels / scale + 0.5).floor().to(torch.int64)
+    original = (pixels.to(torch.float32) / scale + 0.5).floor().to(torch.int64)
     return pixels[torch.isin(original, torch.tensor(offsets))]

@@ -71,7 +71,7 @@ def scale_px(length_px: Tensor | int, images: Tensor, *, minimum_px: int = 1) ->
 
     They scale with the shorter side; the sign is kept; magnitudes below `minimum_px` become it.
     """
-    length = torch.as_tensor(length_px, device=images.device)
+    length = torch.as_tensor(length_px, dtype=torch.float32, device=images.device)
     size = (length.abs() * (min(images.shape[2:]) / REFERENCE_SIDE_PX)).round().to(torch.int64)
     return size.clamp(min=minimum_px) * torch.where(length < 0, -1, 1)
 

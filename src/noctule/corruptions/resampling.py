@@ -35,12 +35,14 @@ def resize_rows(values: Tensor, first: Tensor, rows_in: Tensor, rows_out: Tensor
     """
     scale = rows_in / rows_out.to(torch.float64)
     plane = torch.repeat_interleave(rows_out)
-    row = torch.arange(len(plane), device=values.device) - first_rows(rows_out)[plane]
-    center, reach = (row + 0.5) * scale[plane], scale.clamp(min=1)[plane]
+    middle = torch.arange(len(plane), dtype=torch.float64, device=values.device) + 0.5
+    middle -= first_rows(rows_out)[plane]
+    center, reach = middle * scale[plane], scale.clamp(min=1)[plane]
     start = (center - reach + 0.5).to(torch.int64).clamp_(min=0)
     stop = torch.minimum((center + reach + 0.5).to(torch.int64), rows_in[plane])
     tap = start + torch.arange(int((stop - start).max()), device=values.device)[:, None]
-    weight = (1 - ((tap + 0.5 - center) / reach).abs_()).clamp_(min=0).mul_(tap < stop)
+    distance = (tap.to(torch.float64) + 0.5 - center).abs_()
+    weight = (1 - distance / reach).clamp_(min=0).mul_(tap < stop)
     weight = (weight / weight.sum(dim=0)).to(torch.float32)
     index = (tap + first[plane]).clamp_(max=len(values) - 1)
     result = values.new_zeros(len(plane), values.shape[1])

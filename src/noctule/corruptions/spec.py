@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from noctule.arguments import seed_number, whole_number
-from noctule.corruptions.checks import as_ids, check_images, checked_values, with_values
+from noctule.corruptions.checks import as_ids, checked_images, checked_values, with_values
 from noctule.corruptions.draws import LEVELS, Choice, Draw, Field, PerLevel
 from noctule.corruptions.grouping import even_parts
 from noctule.errors import InputError, unknown_name
@@ -65,6 +65,10 @@ class Corruption:
     published_name: str = ""
     mode: Mode = "corrected"
 
+    def __hash__(self) -> int:
+        # Tables of draws cannot be hashed; what is equal has the same name and mode.
+        return hash((self.name, self.mode))
+
     @property
     def has_modes(self) -> bool:
         """Whether the released code differs from what was published, and both can be had."""
@@ -111,8 +115,8 @@ class Corruption:
         **fixed: float | int | str | Tensor,
     ) -> Tensor:
         """Corrupt a batch; see `noctule.corrupt` for the arguments."""
-        check_images(images, where=self.name, channels=self.channels)
-        names = as_ids(ids, len(images))
+        images = checked_images(images, where=self.name, channels=self.channels)
+        names = as_ids(ids, images)
         with torch.inference_mode():
             parameters = self.sample(names, seed=seed, level=level, device=images.device)
         parameters.update(self._fixed(fixed, images))
@@ -155,7 +159,7 @@ class Corruption:
 
     def apply(self, images: Tensor, **parameters: Tensor | Stream) -> Tensor:
         """Apply given parameters, a value (or stream) per image; nothing is drawn."""
-        check_images(images, where=self.name, channels=self.channels)
+        images = checked_images(images, where=self.name, channels=self.channels)
         images = images.detach().contiguous()
         kernel = self.kernel
         if self.has_modes:

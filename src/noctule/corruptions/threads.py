@@ -40,4 +40,6 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads)
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)  # which has none of its parent's threads
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    # A child has none of its parent's threads.
+    os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ SOURCE = "Hendrycks & Dietterich 2019, ImageNet-C"
 NUDGE = 1e-4
 # Less is as good as 0: float32 must not overflow in dividing by it.
 TINY = 1e-30
+# So many values go through HSV at once, in float64, on a CPU and elsewhere.
+HSV_CPU_VALUES_AT_ONCE, HSV_VALUES_AT_ONCE = 6 * 224**2, 1 << 24
 
 
 @corruption(
@@ -34,21 +37,26 @@ def brightness_c(images: Tensor, *, published: bool = False, change: Tensor) -> 
 
     Args:
         images: see `noctule.corrupt`.
-        published: truncate uint8 results; else round them. The released code truncates after a
-            float64 round trip through HSV, whose rounding takes a level from up to 3 % of the
-            values more; that is not imitated.
+        published: send uint8 images through HSV in float64 and truncate the result, as the
+            released code does, rounding errors included. Otherwise results are rounded.
         change: in [0, 1] units, (batch,).
     """
-    white, nudge = full_scale(images), _nudge(images, published)
+    if _is_released(images, published):
+
+        def brightened(hsv: Hsv, added: float) -> Hsv:
+            return hsv._replace(value=(hsv.value + added).clamp_(max=1))
+
+        return _through_hsv(images, [change], brightened)
+    white = full_scale(images)
 
     def brighten(few: Tensor, added: float) -> Tensor:
         value = _largest(few)
         black = _is_zero(value)
         # Black is made 1, so that its ratio is what it shall become.
-        ratio = to_float(value).add_(white * added + nudge).clamp_(max=white + nudge)
+        ratio = to_float(value).add_(white * added).clamp_(max=white)
         ratio.div_((value + black).to(torch.float32))
         values = (few + black).to(torch.float32).mul_(ratio)
-        return _rounded(values, few, published)
+        return in_levels(values, few.dtype, in_range=True)
 
     return _by_setting_and_few(images, [change], brighten)
 
@@ -67,13 +75,14 @@ def contrast_c(images: Tensor, *, published: bool = False, factor: Tensor) -> Te
         published: truncate uint8 results; else round them.
         factor: what is left of the distance, (batch,).
     """
-    nudge = _nudge(images, published)
+    nudge = NUDGE if _is_released(images, published) else 0.0
 
     def flatten(few: Tensor, share: float) -> Tensor:
         values = to_float(few)
         offset = _channel_means(values, exact=few.dtype == torch.uint8)
         offset.mul_(1 - share).add_(nudge)
-        return _rounded(values.mul_(share).add_(offset), few, published)
+        values.mul_(share).add_(offset)
+        return in_levels(values, few.dtype, in_range=True, truncate=published)
 
     return _by_setting_and_few(images, [factor], flatten)
 
@@ -108,21 +117,25 @@ def saturate(
 
     Args:
         images: see `noctule.corrupt`.
-        published: truncate uint8 results; else round them. The released code truncates after a
-            float64 round trip through HSV, whose rounding takes a level from up to 7 % of the
-            values more; that is not imitated.
+        published: send uint8 images through HSV in float64 and truncate the result, as the
+            released code does, rounding errors included. Otherwise results are rounded.
         factor: of the saturation, (batch,).
         added: to the saturation, in [0, 1] units, (batch,).
     """
-    nudge = _nudge(images, published)
+    if _is_released(images, published):
+
+        def scaled(hsv: Hsv, factor: float, added: float) -> Hsv:
+            return hsv._replace(saturation=(hsv.saturation * factor + added).clamp_(0, 1))
+
+        return _through_hsv(images, [factor, added], scaled)
 
     def change(few: Tensor, factor: float, added: float) -> Tensor:
         value = _largest(few)
         below = value - few  # how far each channel is below the value
         ratio = _stretch(value, below, factor, added)
         values = below.to(torch.float32).mul_(ratio)
-        bright = to_float(value).add_(nudge)
-        return _rounded(torch.sub(bright, values, out=values), few, published)
+        torch.sub(to_float(value), values, out=values)
+        return in_levels(values, few.dtype, in_range=True)
 
     return _by_setting_and_few(images, (factor, added), change)
 
@@ -169,11 +182,80 @@ def _by_setting_and_few(
     return by_setting(images, parameters, few_of)
 
 
-def _nudge(images: Tensor, published: bool) -> float:
-    """What results need before `_rounded`; cheaper to add where there are fewer numbers."""
-    return NUDGE if published and images.dtype == torch.uint8 else 0.0
+class Hsv(NamedTuple):
+    """Hue in turns, saturation and value in [0, 1]: float64 (batch, height, width) each."""
+
+    hue: Tensor
+    saturation: Tensor
+    value: Tensor
 
 
-def _rounded(values: Tensor, images: Tensor, published: bool) -> Tensor:
-    """Values between black and white, in the images' units; for `few_at_a_time`."""
-    return in_levels(values, images.dtype, in_range=True, truncate=published)
+def _is_released(images: Tensor, published: bool) -> bool:
+    """Whether results are to be truncated as the released code truncates them."""
+    return published and images.dtype == torch.uint8
+
+
+def _through_hsv(
+    images: Tensor, parameters: Sequence[Tensor], change: Callable[..., Hsv]
+) -> Tensor:
+    """Apply `change(hsv, *values)` to uint8 images, in the released code's steps and precision.
+
+    Each operation is one that the authors' program performs through scikit-image, in float64,
+    so that the same values end just below a whole level and lose it.
+    """
+
+    def few_of(few: Tensor, *values: float) -> Tensor:
+        pixels = few.to(torch.float64).div_(255)
+        if few.shape[1] == 1:
+            gray = torch.zeros_like(pixels[:, 0])
+            result = change(Hsv(gray, gray, pixels[:, 0]), *values).value[:, None]
+        else:
+            result = _to_rgb(change(_to_hsv(pixels), *values))
+        return result.mul_(255).to(torch.uint8)
+
+    def parts_of(part: Tensor, *values: float) -> Tensor:
+        on_cpu = part.device.type == "cpu"
+        most = HSV_CPU_VALUES_AT_ONCE if on_cpu else HSV_VALUES_AT_ONCE
+        at_once = max(1, most // part[:1].numel())
+        return torch.cat([few_of(few, *values) for few in part.split(at_once)])
+
+    return by_setting(images, parameters, parts_of)
+
+
+def _to_hsv(rgb: Tensor) -> Hsv:
+    """As scikit-image's `rgb2hsv`, to the bit; float64 (batch, 3, height, width)."""
+    red, green, blue = rgb.unbind(dim=1)
+    value = rgb.amax(dim=1)
+    spread = value - rgb.amin(dim=1)
+    gray = spread == 0
+    divisor = spread.masked_fill(gray, 1)
+    # Of equal channels the last decides on the hue.
+    sixths = torch.where(
+        blue == value,
+        (red - green).div_(divisor).add_(4),
+        torch.where(
+            green == value,
+            (blue - red).div_(divisor).add_(2),
+            (green - blue).div_(divisor),
+        ),
+    )
+    hue = sixths.div_(6)
+    hue.add_((hue < 0).to(torch.float64)).masked_fill_(gray, 0)
+    return Hsv(hue, spread / value.masked_fill(gray, 1), value)
+
+
+def _to_rgb(hsv: Hsv) -> Tensor:
+    """As scikit-image's `hsv2rgb`, to the bit: float64 (batch, 3, height, width)."""
+    angle = hsv.hue * 6
+    sector = angle.floor()
+    rest = angle.sub_(sector)
+    high = hsv.value
+    low = high * (1 - hsv.saturation)
+    falling = high * (1 - rest * hsv.saturation)
+    rising = high * (1 - (1 - rest) * hsv.saturation)
+    levels = torch.stack([high, rising, low, falling], dim=1)
+    # Which of these red, green and blue are in the six sectors.
+    order = ((0, 3, 2, 2, 1, 0), (1, 0, 0, 3, 2, 2), (2, 2, 1, 0, 0, 3))
+    channels = torch.tensor(order, device=sector.device)
+    index = channels[:, sector.to(torch.int64) % 6].transpose(0, 1)
+    return levels.gather(1, index)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,7 @@ COARSE_SIGMA_PX = 8.0
 CELLS_PER_SIGMA = 4.0
 LEAST_CELLS = 4
 FIXED_POINT = float(1 << 20)
+BLOCK_PX = 512
 
 
 @corruption(
@@ -171,9 +173,10 @@ def _displacement(stream: Stream, alpha: float, sigma: float, size: torch.Size) 
         noise = _noise(stream, height, width).to(torch.float32).mul_(1 / 256)
         return gaussian_filter(noise, sigma, truncate=TRUNCATE, border="reflect").mul_(alpha)
     down, across = (_cells(length, sigma, stream.keys.device) for length in (height, width))
-    noise = _noise(stream, down.shape[1], across.shape[1])
-    total = down @ noise.to(torch.float64) @ across.mT
-    cell_px = height / down.shape[1] * width / across.shape[1]
+    noise = _noise(stream, down.cells, across.cells)
+    columns = _filtered(noise.to(torch.float64).mT, across)
+    total = _filtered(columns.mT, down)
+    cell_px = height / down.cells * width / across.cells
     return total.mul_(alpha / 256 / FIXED_POINT**2 / math.sqrt(cell_px)).to(torch.float32)
 
 
@@ -188,15 +191,36 @@ def _noise(stream: Stream, height: int, width: int) -> Tensor:
     return numbers.mul_(2).add_(1).view(-1, 2, height, width)
 
 
-@functools.lru_cache(maxsize=32)
-def _cells(length: int, sigma: float, device: torch.device) -> Tensor:
+class _Cells(NamedTuple):
     """What each cell of noise contributes to each pixel of a filtered line, in fixed point.
 
-    The filter is SciPy's, with borders that mirror about the edges; the noise is the same all
-    over a cell. Whole numbers, so that sums are exact and do not depend on their order.
+    Attributes:
+        cells: Number of cells of the line.
+        blocks: Number of the first cell that contributes to a block of pixels, and the
+            contributions to it, float64 (pixels, cells). The blocks make up the line.
+    """
 
-    Returns:
-        float64 (length, cells); every row sums to about `FIXED_POINT`.
+    cells: int
+    blocks: list[tuple[int, Tensor]]
+
+
+def _filtered(noise: Tensor, line: _Cells) -> Tensor:
+    """Filter cells along the last dimension but one: (…, cells, n) to (…, pixels, n)."""
+    parts = [
+        weights @ noise[..., first : first + weights.shape[1], :]
+        for first, weights in line.blocks
+    ]
+    return torch.cat(parts, dim=-2)
+
+
+@functools.lru_cache(maxsize=16)
+def _cells(length: int, sigma: float, device: torch.device) -> _Cells:
+    """How a line of cells is filtered.
+
+    The filter is SciPy's, with borders that mirror about the edges; the noise is the same all
+    over a cell. Whole numbers, so that sums are exact and do not depend on their order; the
+    contributions to a pixel sum to about `FIXED_POINT`. A filter reaches three sigma far, so
+    that a block of pixels of a long line needs few of its cells.
     """
     radius = int(TRUNCATE * sigma + 0.5)
     tap = torch.arange(-radius, radius + 1)
@@ -204,10 +228,17 @@ def _cells(length: int, sigma: float, device: torch.device) -> Tensor:
     # Mirrored, a line repeats after twice its length.
     around = torch.zeros(2 * length, dtype=torch.float64)
     around.index_add_(0, tap % (2 * length), weight / weight.sum())
-    pixel = torch.arange(length)
-    straight = around[(pixel[:, None] - pixel) % (2 * length)]
-    mirrored = around[(-1 - pixel[:, None] - pixel) % (2 * length)]
     count = max(LEAST_CELLS, math.ceil(length * CELLS_PER_SIGMA / sigma))
     edge = torch.arange(count + 1, dtype=torch.float64) * (length / count)
-    covered = (edge - pixel[:, None]).clamp(0, 1).diff(dim=1)
-    return ((straight + mirrored) @ covered * FIXED_POINT).round_().to(device)
+    blocks = []
+    for start in range(0, length, BLOCK_PX):
+        stop = min(length, start + BLOCK_PX)
+        low, high = max(0, start - radius), min(length, stop + radius)
+        pixel, near = torch.arange(start, stop)[:, None], torch.arange(low, high)
+        straight = around[(pixel - near) % (2 * length)]
+        mirrored = around[(-1 - pixel - near) % (2 * length)]
+        first, last = int(low * count / length), math.ceil(high * count / length)
+        covered = (edge[first : last + 1] - near[:, None]).clamp(0, 1).diff(dim=1)
+        weights = ((straight + mirrored) @ covered * FIXED_POINT).round_().to(device)
+        blocks.append((first, weights))
+    return _Cells(count, blocks)

@@ -13,6 +13,10 @@ from noctule.sampling import FIELD_ROUNDS, Stream
 
 # Up to this side a map is made of 16-bit numbers; the finer grain, of little height, of bytes.
 COARSE_SIDE = 64
+# Maps above this side are made in bands of rows of so many values.
+WHOLE_SIDE = 1024
+BAND_VALUES = 1 << 20
+MAPS_VALUES = 1 << 22  # of all maps that are made together
 
 
 @corruption(
@@ -48,13 +52,14 @@ def fog(
     maximum = images.flatten(1).amax(dim=1).to(torch.float64) / full_scale(images)
     # A black image stays black, also without fog.
     share = maximum / (maximum + intensity).clamp(min=torch.finfo(torch.float64).tiny)
-    planes = _plasma_planes(plasma, wibble_decay, max(height, width))
-    low = torch.stack([plane.flatten(1).amin(dim=1) for plane in planes]).amin(dim=0)
-    high = torch.stack([plane.flatten(1).amax(dim=1) for plane in planes]).amax(dim=0)
+    side = 1 << (max(height, width) - 1).bit_length()
+    maps = [
+        _height_map(_Steps(plasma[few], wibble_decay[few], side), height, width)
+        for few in _few(len(images), side)
+    ]
+    heights, low, high = (torch.cat(values) for values in zip(*maps, strict=True))
     gain = share * intensity * full_scale(images) / (high - low).to(torch.float64)
-    rows, columns = -(-height // 2), -(-width // 2)
-    heights = _interleaved([plane[:, :rows, :columns] for plane in planes])
-    veil = heights[:, None, :height, :width].sub_(per_image(low)).mul_(per_image(gain))
+    veil = heights[:, None].sub_(per_image(low)).mul_(per_image(gain))
 
     def change(few: Tensor, what_is_left: Tensor, added: Tensor) -> Tensor:
         values = to_float(few).mul_(what_is_left).add_(added)
@@ -63,72 +68,144 @@ def fog(
     return few_at_a_time(change, images, per_image(share), veil)
 
 
-def _plasma_planes(plasma: Stream, decay: Tensor, least_side: int) -> list[Tensor]:
-    """A fractal height map that repeats, by the diamond-square algorithm.
+def _few(count: int, side: int) -> list[slice]:
+    """Which of so many images to make maps of that side for together."""
+    at_once = max(1, MAPS_VALUES // side**2)
+    return [slice(start, start + at_once) for start in range(0, count, at_once)]
 
-    From a single 0, the grid is made twice as fine until its side is at least `least_side`: a
-    new point is the mean of its four neighbours plus a uniform number, first for the centres
-    and then for the edges. Element k of the stream belongs to the new points n² to 4 n² − 1
-    of the grid with side n: first the centres, then the edges along rows, along columns.
+
+def _height_map(steps: _Steps, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The upper left corner of a fractal height map that repeats, and the range of the map.
+
+    By the diamond-square algorithm: from a single 0, the grid is made twice as fine until its
+    side is that of the map. A new point is the mean of its four neighbours plus a uniform
+    number, first for the centres and then for the edges.
+
+    A map has as many rows as columns, though the image may be a strip: a large one is made in
+    bands of rows, of which the corner and the range are kept.
 
     Returns:
-        The map's [0::2, 0::2], [0::2, 1::2], [1::2, 0::2] and [1::2, 1::2], each float32
-        (batch, side / 2, side / 2).
+        float32 (batch, height, width), and the lowest and the highest number of the whole map,
+        float32 (batch,).
     """
-    side = 1 << (least_side - 1).bit_length()
-    steps = _Steps(plasma, side)
-    grid = torch.zeros((len(plasma), 1, 1), dtype=torch.float32, device=plasma.keys.device)
-    reach = torch.ones_like(decay)
-    while True:
-        corner, n = grid, grid.shape[1]
-        centre, along_row, along_column = steps.of(n, reach)
-        pairs = _add_rolled(corner.clone(), corner, -1, 2)
-        _add_rolled(centre.add_(pairs, alpha=0.25), pairs, -1, 1, alpha=0.25)
-        along_row.add_(_add_rolled(pairs.add_(centre), centre, 1, 1), alpha=0.25)
-        pairs = _add_rolled(corner.clone(), corner, -1, 1)
-        along_column.add_(_add_rolled(pairs.add_(centre), centre, 1, 2), alpha=0.25)
-        planes = [corner, along_row, along_column, centre]
-        if 2 * n == side:
-            return planes
-        grid = _interleaved(planes)
-        reach = reach / decay**2
+    size = max(
+        1, (BAND_VALUES if steps.side > WHOLE_SIDE else steps.side**2) // steps.side // 2
+    )
+    columns = -(-width // 2)
+    bands, lows, highs = [], [], []
+    for first in range(0, steps.side // 2, size):
+        planes = _planes(steps, steps.side, first, size)
+        lows += [plane.flatten(1).amin(dim=1) for plane in planes]
+        highs += [plane.flatten(1).amax(dim=1) for plane in planes]
+        if (rows := -(-height // 2) - first) > 0:
+            bands.append(_interleaved([plane[:, :rows, :columns] for plane in planes]))
+    heights = torch.cat(bands, dim=1)[:, :height, :width]
+    return heights, torch.stack(lows).amin(dim=0), torch.stack(highs).amax(dim=0)
 
 
-def _add_rolled(
-    total: Tensor, values: Tensor, shift: int, dim: int, *, alpha: float = 1.0
-) -> Tensor:
-    """`total.add_(values.roll(shift, dim), alpha=alpha)` without a copy, for a shift of ±1."""
-    size = total.shape[dim]
-    to, source = (1, 0) if shift > 0 else (0, 1)
-    most = values.narrow(dim, source, size - 1)
-    total.narrow(dim, to, size - 1).add_(most, alpha=alpha)
-    end, other_end = (0, size - 1) if shift > 0 else (size - 1, 0)
-    total.narrow(dim, end, 1).add_(values.narrow(dim, other_end, 1), alpha=alpha)
+def _planes(steps: _Steps, side: int, first: int, count: int) -> list[Tensor]:
+    """Pairs of rows of the grid with a side, from pair `first` on; the grid repeats.
+
+    Returns:
+        The rows' [0::2, 0::2], [0::2, 1::2], [1::2, 0::2] and [1::2, 1::2], each float32
+        (batch, count, side / 2).
+    """
+    n = side // 2
+    rows = _rows(steps, n, first - 1, count + 2)
+    corner, below = rows[:, 1:-1], rows[:, 2:]
+    pairs = _add_rolled(rows.clone(), rows, -1)
+    centre = steps.of(n, 0, first - 1, count + 1)
+    centre.add_(pairs[:, :-1], alpha=0.25).add_(pairs[:, 1:], alpha=0.25)
+    above, centre = centre[:, :-1], centre[:, 1:]
+    along_row = steps.of(n, 1, first, count)
+    along_row.add_(pairs[:, 1:-1].add_(centre).add_(above), alpha=0.25)
+    along_column = steps.of(n, 2, first, count)
+    around = _add_rolled((corner + below).add_(centre), centre, 1)
+    along_column.add_(around, alpha=0.25)
+    return [corner, along_row, along_column, centre]
+
+
+def _rows(steps: _Steps, side: int, first: int, count: int) -> Tensor:
+    """Rows of the grid with a side; the grid repeats: float32 (batch, count, side)."""
+    if side == 1:
+        device = steps.plasma.keys.device
+        return torch.zeros((len(steps.plasma), count, 1), dtype=torch.float32, device=device)
+    pair, end = first // 2, -(-(first + count) // 2)
+    fine = _interleaved(_planes(steps, side, pair, end - pair))
+    return fine.narrow(1, first - 2 * pair, count)
+
+
+def _add_rolled(total: Tensor, values: Tensor, shift: int) -> Tensor:
+    """`total.add_(values.roll(shift, dims=2))` without a copy, for a shift of ±1."""
+    if shift > 0:
+        total[..., 1:].add_(values[..., :-1])
+        total[..., :1].add_(values[..., -1:])
+    else:
+        total[..., :-1].add_(values[..., 1:])
+        total[..., -1:].add_(values[..., :1])
     return total
 
 
 class _Steps:
-    """The uniform numbers that a map of a given side is made of.
+    """The uniform numbers that maps of a given side are made of.
 
     The first words of the stream's elements, followed by their second words, are cut into
-    halves for the grids up to `COARSE_SIDE`, and the rest into bytes.
+    halves for the grids up to `COARSE_SIDE`, and the rest into bytes. Number k belongs to the
+    new points n² to 4 n² − 1 of the grid with side n: first the centres, then the edges along
+    rows, along columns. Those of grids up to `WHOLE_SIDE` are kept.
     """
 
-    def __init__(self, plasma: Stream, side: int) -> None:
+    def __init__(self, plasma: Stream, decay: Tensor, side: int) -> None:
+        self.plasma, self.side = plasma, side
         self.halves = min(side, COARSE_SIDE) ** 2
-        words = plasma.words((side**2 + self.halves) // 8, rounds=FIELD_ROUNDS)
-        self.bytes = torch.cat(words, dim=1).view(torch.int8)
-
-    def of(self, n: int, reach: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Three grids of side n, uniform in (−reach, reach): float32 (batch, n, n) each."""
-        if 2 * n <= COARSE_SIDE:
-            numbers, first, whole = self.bytes.view(torch.int16), n * n, 1 << 15
+        self.elements = (side**2 + self.halves) // 8
+        if side <= WHOLE_SIDE:
+            words = torch.cat(plasma.words(self.elements, rounds=FIELD_ROUNDS), dim=1)
         else:
-            numbers, first, whole = self.bytes, n * n + self.halves, 1 << 7
-        part = numbers[:, first : first + 3 * n * n].to(torch.float32).add_(0.5)
-        part.mul_((reach / whole).to(torch.float32)[:, None])
-        centre, along_row, along_column = part.view(len(part), 3, n, n).unbind(dim=1)
-        return centre, along_row, along_column
+            words, _ = plasma.words((WHOLE_SIDE**2 + self.halves) // 4, rounds=FIELD_ROUNDS)
+        self.kept = words.view(torch.int8)
+        self.reach = {1: torch.ones_like(decay)}
+        for power in range(1, side.bit_length()):
+            self.reach[1 << power] = self.reach[1 << power - 1] / decay**2
+
+    def of(self, n: int, which: int, first: int, count: int) -> Tensor:
+        """Uniform numbers in (−reach, reach) for rows of one of the three grids of side n.
+
+        Args:
+            n: Side of the grid.
+            which: 0 for the centres, 1 and 2 for the edges along rows and along columns.
+            first: First row; the grid repeats.
+            count: Number of rows.
+
+        Returns:
+            float32 (batch, count, n).
+        """
+        start = (1 + which) * n * n
+        if 2 * n <= WHOLE_SIDE:
+            coarse = 2 * n <= COARSE_SIDE
+            numbers = self.kept.view(torch.int16) if coarse else self.kept[:, self.halves :]
+            grid = numbers[:, start : start + n * n].view(-1, n, n)
+            row = torch.arange(first, first + count, device=grid.device) % n
+            part, whole = grid.index_select(1, row), 1 << (15 if coarse else 7)
+        else:
+            part, whole = self._made(n, start + self.halves, first, count), 1 << 7
+        scale = (self.reach[n] / whole).to(torch.float32).view(-1, 1, 1)
+        return part.to(torch.float32).add_(0.5).mul_(scale)
+
+    def _made(self, n: int, start: int, first: int, count: int) -> Tensor:
+        """Bytes of a grid that are not kept: int8 (batch, count, n)."""
+        pieces: list[Tensor] = []
+        while count > 0:
+            row = first % n
+            rows = min(count, n - row)
+            word, end = ((start + line * n) // 4 for line in (row, row + rows))
+            for lane, offset in ((0, 0), (1, self.elements)):
+                low, high = max(word - offset, 0), min(end - offset, self.elements)
+                if low < high:
+                    words = self.plasma.words(high - low, first=low, rounds=FIELD_ROUNDS)
+                    pieces.append(words[lane])
+            first, count = first + rows, count - rows
+        return torch.cat(pieces, dim=1).view(torch.int8).view(len(self.plasma), -1, n)
 
 
 def _interleaved(planes: list[Tensor]) -> Tensor:

@@ -148,17 +148,33 @@ def _resampled(
     texture: Tensor, corner: tuple[int, int], scale: float, size: Size, *, wraps: bool
 ) -> Tensor:
     """A window of a texture that is resized bilinearly, without antialiasing: uint8."""
-    window = texture
-    for dim, (first, count) in enumerate(zip(corner, size, strict=True), start=1):
-        length = texture.shape[dim]
-        index = torch.arange(first, first + count, dtype=torch.float64, device=texture.device)
-        source = ((index + 0.5) / scale).sub_(0.5)
-        if not wraps:
-            source.clamp_(0, length - 1)
-        low = source.floor()
-        weight = (source - low).to(torch.float32).view(-1, *[1] * (2 - dim))
-        near, far = (
-            window.index_select(dim, (low.to(torch.int64) + step) % length) for step in (0, 1)
-        )
-        window = near * (1 - weight) + far * weight
+    (above, row_weight), (before, column_weight) = (
+        _between(first, count, length, scale, wraps=wraps, device=texture.device)
+        for first, count, length in zip(corner, size, texture.shape[1:], strict=True)
+    )
+
+    def rows_of(columns: Tensor) -> Tensor:
+        part = texture.index_select(2, columns)
+        near, far = (part.index_select(1, row) for row in above)
+        return near * (1 - row_weight[:, None]) + far * row_weight[:, None]
+
+    near, far = map(rows_of, before)
+    window = near * (1 - column_weight) + far * column_weight
     return from_float(window, torch.uint8, in_range=True)
+
+
+def _between(
+    first: int, count: int, length: int, scale: float, *, wraps: bool, device: torch.device
+) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """The lines of a texture on both sides of each line of a window, and the second's weight.
+
+    Returns:
+        int64 (count,) twice, and float32 (count,).
+    """
+    index = torch.arange(first, first + count, dtype=torch.float64, device=device)
+    source = ((index + 0.5) / scale).sub_(0.5)
+    if not wraps:
+        source.clamp_(0, length - 1)
+    low = source.floor()
+    line = low.to(torch.int64)
+    return (line % length, (line + 1) % length), (source - low).to(torch.float32)

@@ -57,7 +57,9 @@ def caustic_refraction(
         published: uint8 is truncated; water flatter than 2.6° does not bend, so that what it
             shows ends in a step, of 3.4 px at level 5; and the water beyond the image has the
             height 0, so that the outermost pixels lie on a slope. None of this is meant:
-            otherwise the slope at the border is one-sided.
+            otherwise the slope at the border is one-sided. And the slopes, and the softening
+            of the water by 1 px, do not scale with the image, so that the released code changes
+            images of 32 px much more than those of 224 px.
         lens_px: how far light with a slope of 1 would go, for 224 px, before refraction takes
             its part; published as severity · 11.2, (batch,).
         lighting: brightness, in [0, 1] units, by slope; published as severity · .2, (batch,).
@@ -65,10 +67,11 @@ def caustic_refraction(
         wave_px: distance for 224 px after which the water repeats, (batch,).
     """
     scale = side_scale(images)
-    surface = _soft(_water(images, time, wave_px * scale), SOFTENING_PX * scale)
+    slope_scale = 1.0 if published else scale
+    surface = _soft(_water(images, time, wave_px * scale), SOFTENING_PX * slope_scale)
     by_row, by_column = _slopes(surface, beyond_is_zero=published)
     # Heights are the same at any size; a slope of 1 is one that is 1 at 224 px.
-    by_row.mul_(scale), by_column.mul_(scale)
+    by_row.mul_(slope_scale), by_column.mul_(slope_scale)
     light = (by_row - by_column).mul_(per_plane(lighting).to(torch.float32))
     reach = _refraction(by_row, by_column, dead_zone=published)
     reach.mul_((per_plane(lens_px) * scale).to(torch.float32))

@@ -61,4 +61,6 @@ def checkerboard_cutout(
     covered = uniform_field(squares, BOARD**2) < share.to(torch.float32)[:, None]
     number = (row % BOARD).mul_(BOARD).add_(column % BOARD).to(torch.int64)
     cut = covered.gather(1, number.flatten(1)).view_as(same_color).logical_and_(same_color)
-    return paste(images, cut[:, None], torch.tensor(GRAY, device=images.device))
+    return paste(
+        images, cut[:, None], torch.tensor(GRAY, dtype=torch.float32, device=images.device)
+    )

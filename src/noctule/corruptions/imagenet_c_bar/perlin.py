@@ -73,9 +73,9 @@ def _noise(order: Tensor, gradients: Tensor, height: int, width: int, cell_px: f
     corner 1 has s(r) and pulls by gradient · (r − 1). The sum over the four corners is a
     product of something with the rows and something with the columns, so they go in turn.
     """
-    row, row_weight, row_pull = _along(height, cell_px, order.device)
-    column, column_weight, column_pull = _along(width, cell_px, order.device)
-    grid = _gradients_at(order, gradients, row[-1] + 2, column[-1] + 2)
+    rows, row, row_weight, row_pull = _along(height, cell_px, order.device)
+    columns, column, column_weight, column_pull = _along(width, cell_px, order.device)
+    grid = _gradients_at(order, gradients, rows, columns)
     # (batch, 2, columns of the lattice, rows of the lattice) to rows of the image.
     down, across = grid[..., 0], grid[..., 1]
     down = _interpolated(down, row, row_pull).transpose(1, 2).contiguous()
@@ -86,8 +86,14 @@ def _noise(order: Tensor, gradients: Tensor, height: int, width: int, cell_px: f
 
 def _along(
     size: int, cell_px: float, device: torch.device
-) -> tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """The lattice line before each pixel, and weight and pull of it and of the next."""
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """How to interpolate between lattice lines.
+
+    Returns:
+        The numbers of the lattice lines beside pixels, in ascending order; for each pixel, the
+        place among them of the line before it, which the next line follows; weight and pull of
+        the two lines.
+    """
     place = torch.arange(size, dtype=torch.float64) / cell_px
     line = place.floor()
     rest = place - line
@@ -96,14 +102,15 @@ def _along(
     first, second, pull_first, pull_second = (
         c.to(torch.float32).view(1, -1, 1).to(device) for c in columns
     )
-    return line.to(torch.int64).to(device), (first, second), (pull_first, pull_second)
+    before = line.to(torch.int64)
+    lines = torch.cat([before, before + 1]).unique()
+    index = torch.searchsorted(lines, before)
+    return lines.to(device), index.to(device), (first, second), (pull_first, pull_second)
 
 
 def _gradients_at(order: Tensor, gradients: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """The gradient of each point of the lattice: float32 (batch, rows, columns, 2)."""
-    row = torch.arange(int(rows), device=order.device) % PERIOD
-    column = torch.arange(int(columns), device=order.device)
-    place = (order[:, row][:, :, None] + column) % PERIOD
+    """The gradient where lattice lines cross: float32 (batch, rows, columns, 2)."""
+    place = (order[:, rows % PERIOD][:, :, None] + columns) % PERIOD
     number = order.gather(1, place.flatten(1))[..., None].expand(-1, -1, 2)
     return gradients.gather(1, number).view(*place.shape, 2)
 
