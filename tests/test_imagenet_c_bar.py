@@ -314,7 +314,7 @@ def test_half_of_the_squares_may_be_covered(share: float) -> None:
 def test_sparkles_are_white_inside_and_fade_with_the_square_outside() -> None:
     black = torch.zeros(1, 1, 224, 224)
     given = {"center_row": 0.5, "center_column": 0.5, "ray_count": 199, "exponent": 1.0}
-    kept = 1 - corrupt(torch.zeros(1, 1, 224, 224), "inverse_sparkles", **given)[0, 0]
+    kept = 1 - corrupt(black, "inverse_sparkles", ids=[0], **given)[0, 0]
     rows, columns = np.mgrid[:224, :224] - 112.0
     distance = np.hypot(rows, columns)
     assert float(kept[distance < 20].min()) == 1  # the shortest of rays is longer

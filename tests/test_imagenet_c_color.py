@@ -120,7 +120,7 @@ def released(name: str, image: NDArray[np.uint8], **values: Any) -> NDArray[np.u
 @pytest.mark.parametrize("dataset", range(3))
 @pytest.mark.parametrize("name", ["brightness_c", "contrast_c", "saturate"])
 def test_published_mode_truncates_as_the_released_code(name: str, dataset: int) -> None:
-    """Whole results of contrast, which float64 may miss by its last bit, may differ: upwards."""
+    """Whole results of contrast, which float64 may miss by its last bit, may be higher."""
     images = cases(SIDES[dataset])
     corruption = CORRUPTIONS[name]
     published = corruption.in_mode("published")

@@ -106,7 +106,9 @@ def content_ids(images: Tensor) -> list[str]:
     shape = "x".join(map(str, images.shape[1:]))
     at_once = max(1, _HASHED_AT_ONCE // max(1, images[:1].numel()))
     with torch.inference_mode():
-        hashes = [_content_hash(few) for few in images.split(at_once)] if len(images) else []
+        hashes = (
+            [_content_hash(few) for few in torch.split(images, at_once)] if len(images) else []
+        )
     return [f"{shape}:{high:08x}{low:08x}" for few in hashes for high, low in few.tolist()]
 
 
@@ -126,7 +128,7 @@ def _content_hash(images: Tensor) -> Tensor:
     words = data.view(torch.int32)
     factors = _hash_factors(values.device)
     while True:
-        blocks = [_multilinear(block, factors) for block in words.split(_HASH_BLOCK, dim=1)]
+        blocks = [_multilinear(block, factors) for block in torch.split(words, _HASH_BLOCK, 1)]
         if len(blocks) == 1:
             return blocks[0]
         words = torch.cat(blocks, dim=1)

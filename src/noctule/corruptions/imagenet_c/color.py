@@ -217,7 +217,7 @@ def _through_hsv(
         on_cpu = part.device.type == "cpu"
         most = HSV_CPU_VALUES_AT_ONCE if on_cpu else HSV_VALUES_AT_ONCE
         at_once = max(1, most // part[:1].numel())
-        return torch.cat([few_of(few, *values) for few in part.split(at_once)])
+        return torch.cat([few_of(few, *values) for few in torch.split(part, at_once)])
 
     return by_setting(images, parameters, parts_of)
 

@@ -103,7 +103,7 @@ def _along(
         c.to(torch.float32).view(1, -1, 1).to(device) for c in columns
     )
     before = line.to(torch.int64)
-    lines = torch.cat([before, before + 1]).unique()
+    lines: Tensor = torch.unique(torch.cat([before, before + 1]))
     index = torch.searchsorted(lines, before)
     return lines.to(device), index.to(device), (first, second), (pull_first, pull_second)
 
