@@ -23,7 +23,7 @@ CIFAR = {"intensity": (0.2, 0.5, 0.75, 1, 1.5), "wibble_decay": (3, 3, 2.5, 2, 1
 
 def test_published_cuts_off() -> None:
     images = pictures(3, 48, 80)
-    published = FOG.in_mode("published")(images, level=3).numpy()
+    published = FOG.in_mode("published")(images, ids=range(len(images)), level=3).numpy()
     drawn = FOG.sample(range(3), level=3)
     exact = np.stack(
         [fog(x.numpy().astype(int), **of_image(drawn, n)) for n, x in enumerate(images)]
@@ -35,7 +35,9 @@ def test_published_cuts_off() -> None:
 
 def test_published_float32_is_not_cut_off() -> None:
     images = pictures(3, 48, 80, dtype=torch.float32)
-    assert FOG.in_mode("published")(images).equal(FOG(images, ids=range(len(images))))
+    assert FOG.in_mode("published")(images, ids=range(len(images))).equal(
+        FOG(images, ids=range(len(images)))
+    )
 
 
 @pytest.mark.parametrize("gray", [10, 100, 255])

@@ -63,7 +63,7 @@ def test_published_is_the_released_programs(side: int, scale: float, level: int)
     texture_scale = scale * 224 / side
     frost = FROST_C.with_tables({"texture_scale": (texture_scale,) * 5}).in_mode("published")
     images = pictures(12, side, side)
-    result = frost(images, level=level).numpy()
+    result = frost(images, ids=range(12), level=level).numpy()
     drawn = frost.sample(range(len(images)), level=level)
     assert len({of_image(drawn, n)["place"].whole(0, 0, 4) for n in range(len(images))}) == 5
     for number, image in enumerate(images.numpy()):
@@ -83,7 +83,8 @@ def test_published_never_draws_the_sixth(monkeypatch: pytest.MonkeyPatch) -> Non
         return load_texture(texture, device)
 
     monkeypatch.setattr(frost_file, "load_texture", loaded)
-    FROST_C.in_mode("published")(torch.zeros(200, 3, 16, 16, dtype=torch.uint8))
+    black = torch.zeros(200, 3, 16, 16, dtype=torch.uint8)
+    FROST_C.in_mode("published")(black, ids=range(200))
     counts = {texture.name: seen.count(texture.name) for texture in FROST}
     assert counts.pop("frost6.jpg") == 0
     assert min(counts.values()) > 20  # 40 ± 6
@@ -92,7 +93,7 @@ def test_published_never_draws_the_sixth(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize("size", [(300, 1000), (1000, 300), (700, 700)])
 def test_published_covers_large_pictures(size: tuple[int, int]) -> None:
     black = torch.zeros(8, 3, *size, dtype=torch.uint8)
-    result = FROST_C.in_mode("published")(black, frost_share=1.0)
+    result = FROST_C.in_mode("published")(black, ids=range(len(black)), frost_share=1.0)
     assert (result.double().mean(dim=(1, 2, 3)) > 60).all()  # as dark as the darkest is bright
 
 
@@ -127,12 +128,12 @@ def test_a_folder_of_ones_own(nowhere: pytest.MonkeyPatch, tmp_path: Path) -> No
     images = pictures(5, 32, 32)
     nowhere.setenv(textures.ENVIRONMENT, str(tmp_path))
     with pytest.raises(InputError, match="cannot read it: No such file"):
-        FROST_C.in_mode("published")(images)
+        FROST_C.in_mode("published")(images, ids=range(len(images)))
     for texture in FROST:
         shutil.copy(folder_of_photographs() / texture.name, tmp_path)
-    found = FROST_C.in_mode("published")(images)
+    found = FROST_C.in_mode("published")(images, ids=range(len(images)))
     nowhere.undo()
-    assert FROST_C.in_mode("published")(images).equal(found)
+    assert FROST_C.in_mode("published")(images, ids=range(len(images))).equal(found)
 
 
 def test_another_file_is_refused(nowhere: pytest.MonkeyPatch, tmp_path: Path) -> None:

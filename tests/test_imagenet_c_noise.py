@@ -96,7 +96,7 @@ def test_published_mode_truncates_bytes(name: str, key: str, values: tuple[float
         assert np.abs(result - near).max() <= 1
         exact = images / 255
         assert published(exact, ids=range(len(exact)), level=level).equal(
-            corruption(exact, level=level)
+            corruption(exact, ids=range(len(exact)), level=level)
         )
 
 

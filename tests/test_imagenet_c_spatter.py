@@ -198,7 +198,7 @@ def filters_of(code: ModuleType, liquid: WordStream) -> Callable[..., NDArray[An
 def test_published_is_the_released_code(level: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given the same smoothed noise, at most a thousandth is off by more than a level."""
     images = torch.stack([coffee()] * 3)
-    ours = SPATTER.in_mode("published")(images, level=level)
+    ours = SPATTER.in_mode("published")(images, ids=range(len(images)), level=level)
     drawn = SPATTER.sample(range(3), level=level)
     code = released()
     for number in range(3):
@@ -240,8 +240,8 @@ def test_published_cuts_off() -> None:
         for mode in ("corrected", "published")
     )
     assert sorted((rounded - cut).unique().tolist()) == [0, 1]
-    as_float = SPATTER.in_mode("published")(images / 255, level=4)
-    assert as_float.equal(SPATTER(images / 255, level=4))
+    as_float = SPATTER.in_mode("published")(images / 255, ids=range(len(images)), level=4)
+    assert as_float.equal(SPATTER(images / 255, ids=range(len(images)), level=4))
 
 
 def test_without_liquid_nothing_changes() -> None:
