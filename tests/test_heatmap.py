@@ -147,7 +147,7 @@ def test_exactly_the_scores_whose_interval_lies_above_0_are_bold() -> None:
         at for at, text in cell_texts(draw(FULL)).items() if text.get_fontweight() == "bold"
     }
     assert bold == {(0, 2), (2, 0)}  # c and b are places 0 and 2
-    assert "bold: the 95 % interval lies above 0" in all_words(draw(FULL))
+    assert "bold: the 95 % CI lies above 0" in all_words(draw(FULL))
     assert all(text.get_fontweight() == "normal" for text in cell_texts(draw(BARE)).values())
     assert not any("bold" in word for word in all_words(draw(BARE)))
 

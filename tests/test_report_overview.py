@@ -7,16 +7,12 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
-from numpy.typing import NDArray
-from scipy import sparse
 
 from noctule import InputError
 from noctule.benchmarks import load_benchmark
 from noctule.metrics import Estimate
-from noctule.metrics.estimates import resampled_means, resampled_rates
 from noctule.metrics.outcome_matrix import places_of
 from noctule.report.run_page.charts import Dot, Mark, dot_chart
 from noctule.report.run_page.heat import heat_map
@@ -60,24 +56,6 @@ def runs_of(folder: Path, *shifts: int) -> list[Path]:
         write_run(folder / f"m{shift}", predictions=predictions(shift), labels=LABELS)
         for shift in shifts
     ]
-
-
-@pytest.mark.parametrize(("n_images", "n_columns"), [(1, 1), (37, 3), (300, 200)])
-def test_dense_resampling_is_sparse_resampling(n_images: int, n_columns: int) -> None:
-    # Every third of a row's columns, beginning at another one in each row.
-    flags: NDArray[np.bool_] = np.add.outer(np.arange(n_images), np.arange(n_columns)) % 3 == 0
-    expected = resampled_means(sparse.csr_array(flags, dtype=np.float64), seed=4, resamples=23)
-    assert np.array_equal(resampled_rates(flags, seed=4, resamples=23), expected)
-
-
-def test_groups_of_resamples_do_not_change_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    flags: NDArray[np.bool_] = np.arange(90 * 7).reshape(90, 7) % 4 == 1
-    whole = resampled_rates(flags, seed=1, resamples=20)
-    for name, value in {
-        "_GROUP_ELEMENTS": 200, "_DENSE_GROUP_ELEMENTS": 700, "_DENSE_COLUMNS": 3,
-    }.items():  # fmt: skip
-        monkeypatch.setattr(f"noctule.metrics.estimates.{name}", value)
-    assert np.array_equal(resampled_rates(flags, seed=1, resamples=20), whole)
 
 
 def test_places_lead_to_the_rows_of_the_whole_table() -> None:

@@ -23,7 +23,7 @@ from noctule.study.matrix import OverlapMatrix, read_matrix
 INF = float("inf")
 THIRD = 1 / 3
 RAW = np.array([[1, THIRD, -0.25], [THIRD, 1, 1.5], [-0.25, 1.5, 1]])
-# Forty resamples, half at each end: so these are the ends of the 95 % intervals.
+# Forty resamples, half at each end: so these are the ends of the 95 % CIs.
 REPLICATES = np.ones((40, 3, 3))
 for _i, _j, _ends in [(0, 1, (0.1, INF)), (0, 2, (-INF, 0.1)), (1, 2, (1.1, 1.9))]:
     REPLICATES[:, _i, _j] = REPLICATES[:, _j, _i] = np.repeat(_ends, 20)
@@ -173,7 +173,7 @@ def test_latex_shows_the_square_in_the_order(folder: Path) -> None:
         r"blur & -- & -- & -- & -- & -- & -- \\",
     ]
     assert r"\begin{tabular}{lcrrrrr}" in text
-    assert r"95 \% interval" in text
+    assert r"95 \% CI" in text
 
 
 def as_typeset(latex: str) -> str:

@@ -320,7 +320,7 @@ def test_a_gain_whose_interval_reaches_0_is_no_gain() -> None:
     )
     assert matrix.undefined["a"].startswith(
         "training on it is not shown to help against it: "
-        "accuracy +10.00 points, 90 % interval 0.00 to"
+        "accuracy +10.00 points, 90 % CI 0.00 to"
     )
     # The count of one image in ten is binomial: 98.7 % at most 3, 93.0 % at most 2, so the
     # upper 5 % begin at 3.
@@ -350,7 +350,7 @@ def test_nothing_defined_is_a_matrix_of_reasons() -> None:
     assert "no overlap in it is defined (a: training on it is not shown to help" in str(
         caught.value
     )
-    assert "+0.00 points, 95 % interval 0.00 to 0.00; b: " in str(caught.value)
+    assert "+0.00 points, 95 % CI 0.00 to 0.00; b: " in str(caught.value)
     assert "; and 2 more)" in str(caught.value)
     assert "more seeds" in str(caught.value.remedy)
 
@@ -423,7 +423,7 @@ def test_no_more_than_the_tail_share_of_resamples_may_show_no_gain() -> None:
     four = overlap_of_means(
         MeanAccuracies(("a", "b"), gains, "by hand"), form="accuracy", confidence=0.5
     )
-    assert four.undefined["a"].endswith("+40.00 points, 50 % interval 0.00 to 30.00")
+    assert four.undefined["a"].endswith("+40.00 points, 50 % CI 0.00 to 30.00")
     # A gain on every resample does not make up for one that the sample lacks.
     means = means_with()
     means.values[0, 1, 1] = 0.2

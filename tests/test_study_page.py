@@ -305,7 +305,7 @@ def test_provenance_and_commands(study: StudyFolder, page: str) -> None:
 def test_a_matrix_alone_has_a_page_with_less(of_matrix: tuple[str, list[Figure]]) -> None:
     page, figures = of_matrix
     assert [figure.name for figure in figures] == ["heatmap", "benchmarks"]
-    for absent in ("What training bought", "% interval", "Every start", "Seeds"):
+    for absent in ("What training bought", "% CI", "Every start", "Seeds"):
         assert absent not in page
     assert len(table(page, "pairs")) == 253
 
@@ -365,7 +365,7 @@ def test_the_page_of_a_study_works(browser: Browser, page: str, tmp_path: Path) 
 
 def _tooltips_appear(page: Any) -> None:
     for said, wanted in (
-        ("shear and rotation: ", ["overlap score", "95 % interval"]),
+        ("shear and rotation: ", ["overlap score", "95 % CI"]),
         ("blur and rain: ", ["undefined: ", "training on it is not shown to help"]),
     ):
         page.locator(f'#heatmap [aria-label^="{said}"]').hover()

@@ -53,16 +53,16 @@ SCORES = Scores(
 
 def test_the_table_shows_percent_intervals_and_reasons() -> None:
     table = score_table(SCORES, "model [bold] on data")
-    assert table.header[3:] == ("CE", "95 % interval", "relative CE")
+    assert table.header[3:] == ("CE", "95 % CI", "relative CE")
     assert table.rows[0] == ("clean", "20.0", "19.0 to 21.0", "", "", "")
     assert table.rows[1] == ("shear", "50.0", "49.0 to 51.0", "81", "80 to 84", "71")
     assert table.rows[2] == ("hue", "25.0", "24.0 to 26.0", "–", "", "55")
     assert table.rows[3] == ("mean", "37.5", "36.5 to 38.5", "–", "", "63.1")
     assert table.lines == (
         "mCE: not defined, CE is not defined for hue",
-        "relative mCE: 63.1 (95 % interval: 60.0 to 66.0)",
-        "mean error: 37.5 % (95 % interval: 36.5 to 38.5)",
-        "clean error: 20.0 % (95 % interval: 19.0 to 21.0)",
+        "relative mCE: 63.1 (95 % CI: 60.0 to 66.0)",
+        "mean error: 37.5 % (95 % CI: 36.5 to 38.5)",
+        "clean error: 20.0 % (95 % CI: 19.0 to 21.0)",
     )
     notes = " ".join(table.notes)
     assert "1,234 images" in notes
@@ -73,10 +73,10 @@ def test_the_table_shows_percent_intervals_and_reasons() -> None:
 
 def test_the_authors_own_score_comes_first_and_each_has_its_formula() -> None:
     table = score_table(replace(SCORES, metric="relative_ce"), "t")
-    assert table.header[3:] == ("relative CE", "95 % interval", "CE")
+    assert table.header[3:] == ("relative CE", "95 % CI", "CE")
     assert table.rows[1][3:] == ("71", "70 to 72", "81")
     assert table.rows[3] == ("mean", "37.5", "36.5 to 38.5", "63.1", "60.0 to 66.0", "–")
-    assert table.lines[0] == "relative mCE: 63.1 (95 % interval: 60.0 to 66.0)"
+    assert table.lines[0] == "relative mCE: 63.1 (95 % CI: 60.0 to 66.0)"
     assert "ImageNet-NOC publishes as mCE" in " ".join(table.notes)
     for notes in (table.notes, score_table(SCORES, "t").notes):
         for formula in FORMULAS.values():
@@ -88,7 +88,7 @@ def test_without_a_reference_the_table_says_why() -> None:
     bare = replace(SCORES, reference=None, no_reference_reason="this data is of unknown origin")
     table = score_table(bare, "t")
     assert "No CE: this data is of unknown origin." in table.notes
-    assert table.header == ("corruption", "error %", "95 % interval")
+    assert table.header == ("corruption", "error %", "95 % CI")
     assert table.rows[-1] == ("mean", "37.5", "36.5 to 38.5")
     assert [line.split(":")[0] for line in table.lines] == ["mean error", "clean error"]
 
@@ -138,7 +138,7 @@ def test_every_name_and_number_is_whole_at_any_width(columns) -> None:
         assert sentence in words
     for cell in {cell for row in table.rows for cell in row}:
         assert cell in words
-    assert words.startswith("t mCE: 65.8 (95 % interval: 60.1 to 71.5)")
+    assert words.startswith("t mCE: 65.8 (95 % CI: 60.1 to 71.5)")
     if columns in (40, 60, 80):
         assert max(map(len, text.splitlines())) <= columns
 
@@ -149,4 +149,4 @@ def test_a_table_that_fits_80_columns_is_one() -> None:
     row = next(line for line in text.splitlines() if line.startswith("shear"))
     assert row.split("  ")[0] == "shear"
     assert " ".join(row.split()) == "shear 50.0 49.0 to 51.0 81 80 to 84 71"
-    assert text.index("mCE: 65.8 (95 % interval: 60.1 to 71.5)") < text.index(row)
+    assert text.index("mCE: 65.8 (95 % CI: 60.1 to 71.5)") < text.index(row)

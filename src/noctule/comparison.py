@@ -7,17 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-import numpy as np
 import pyarrow.compute as pc
 
+from noctule.arguments import choice, real_number
 from noctule.benchmarks import CLEAN, Benchmark, why_no_reference
-from noctule.errors import InputError, unknown_name
+from noctule.errors import InputError
 from noctule.metrics import COLUMNS
-from noctule.metrics.estimates import Samples
-from noctule.metrics.mean_differences import mean_differences, paired_means
+from noctule.metrics.corruption_errors import ErrorTable, ReferenceErrors
+from noctule.metrics.estimates import bootstrap_settings
+from noctule.metrics.intervals import difference_p
+from noctule.metrics.mean_differences import mean_differences, mean_error_difference
 from noctule.metrics.outcome_matrix import OutcomeMatrix, check_same_images, outcome_matrix
-from noctule.metrics.paired import paired_differences
-from noctule.metrics.paired_results import By, Comparison
+from noctule.metrics.paired import family_weights, holm, paired_differences
+from noctule.metrics.paired_results import By, Comparison, MeanDifference, PairedDifference
 from noctule.scoring import check_reference, check_same_pixels, name_of_reference
 from noctule.store import RunStore
 
@@ -48,15 +50,16 @@ def compare(
         reference: a run on the same images that CE is relative to. By default the published
             reference errors, if they were measured on this data.
         by: test corruptions, their levels together, or every condition.
-        seed: of the bootstrap.
-        resamples: bootstrap resamples; 0 gives no intervals.
-        confidence: of the intervals; p-values are held against 1 − confidence.
+        seed: Without effect, as nothing here is resampled.
+        resamples: Without effect, likewise.
+        confidence: Confidence of the intervals; p-values are held against 1 − confidence.
 
     Raises:
         InputError: a run is unfinished, they are of other data, another seed or mode, or have
             no corruption in common; or a setting is out of its range.
     """
-    _check_settings(by, resamples, confidence)
+    by = choice(by, "by", get_args(By))
+    _, _, confidence = bootstrap_settings(seed, resamples, confidence)
     opened = _opened(run_a), _opened(run_b)
     benchmark, left_out = _shared(*opened)
     a, b = (_narrowed(store, benchmark) for store in opened)
@@ -66,22 +69,14 @@ def compare(
     outcomes = _outcomes(opened[0], names), _outcomes(opened[1], names)
     _check_images(outcomes, (a, b))
     relative_to = _reference(a, outcomes[0], reference, benchmark)
-    means = paired_means(*outcomes, relative_to.outcomes, seed=seed, resamples=resamples)
-    if relative_to.published is not None:
-        means = means._replace(reference_error=relative_to.published)
-    mean_error, mce, relative_mce = mean_differences(
+    mce, relative_mce = mean_differences(
         outcomes,
-        means,
+        relative_to.errors,
         benchmark,
         no_reference_reason=relative_to.why_none or "",
         confidence=confidence,
     )
-    clean, differences = (
-        paired_differences(*outcomes, groups, means.difference, confidence=confidence)
-        for groups in ({CLEAN: [CLEAN]} if CLEAN in names else {}, _groups(benchmark, by))
-    )
-    corrupted = {"mean error": [name for name in names if name != CLEAN]}
-    (whole,) = paired_differences(*outcomes, corrupted, means.difference, confidence=confidence)
+    whole, clean, differences = differences_of(outcomes, benchmark, by, confidence)
     differing = outcomes[0].wrong != outcomes[1].wrong
     return Comparison(
         benchmark=benchmark.name,
@@ -94,66 +89,87 @@ def compare(
         num_outcomes=differing.size,
         num_differing=int(differing.sum()),
         by=by,
-        clean=clean[0] if clean else None,
+        clean=clean,
         differences=differences,
-        mean_error=replace(mean_error, p_value=whole.p_value),
+        mean_error=mean_error_difference(whole),
         mce=mce,
         relative_mce=relative_mce,
         reference=relative_to.name,
         no_reference_reason=relative_to.why_none,
         left_out=left_out,
         confidence=confidence,
-        resamples=resamples,
-        seed=seed,
     )
 
 
-def reasons_it_is_worse(comparison: Comparison, points: float) -> list[str]:
-    """In what B is worse than A by more than so many points, where that is real.
+def differences_of(
+    outcomes: tuple[OutcomeMatrix, OutcomeMatrix],
+    benchmark: Benchmark,
+    by: By,
+    confidence: float,
+) -> tuple[PairedDifference, PairedDifference | None, tuple[PairedDifference, ...]]:
+    """The differences of the mean error, of the clean error if it is known, and of the others.
 
-    Counted are the mean error over the corruptions and the clean error, if their p-values say
-    so, and the error under each corruption (or condition), if its corrected one does.
+    They are tested as one family.
+    """
+    names = outcomes[0].conditions
+    groups = {CLEAN: [CLEAN]} if CLEAN in names else {}
+    groups |= _groups(benchmark, by)
+    corrupted = {"mean error": [name for name in names if name != CLEAN]}
+    whole, *others = paired_differences(
+        *outcomes,
+        corrupted | groups,
+        weights=family_weights(len(groups)),
+        confidence=confidence,
+    )
+    clean = others.pop(0) if CLEAN in groups else None
+    return whole, clean, tuple(others)
+
+
+def reasons_it_is_worse(comparison: Comparison, points: float) -> list[str]:
+    """In what B is worse than A by more than this many points.
+
+    Counted are the mean error over the corruptions, the clean error, and the error under each
+    corruption (or condition). Each is tested against the hypothesis that B is worse by `points`
+    or less, and all tests are corrected together as those of `compare`: if B is worse by more
+    in nothing, the chance of any reason is at most 1 − confidence.
 
     Args:
-        comparison: of B against A.
-        points: percentage points that B may be worse by.
+        comparison: Comparison of B with A.
+        points: Percentage points that B may be worse by.
 
     Returns:
-        One sentence for each; none means that B is not worse.
+        One sentence for each; none means that B is not shown to be worse.
 
     Raises:
-        InputError: `points` is negative or not a number.
+        InputError: `points` is not a number from 0 to 100.
     """
-    if not points >= 0:
-        raise InputError(
-            f"{points} is not 0 or more",
-            where="--fail-if-worse",
-            remedy="Say 0.5 for half a point.",
-        )
-    bound, mean, clean = points + _ROUNDING_POINTS, comparison.mean_error, comparison.clean
-    found = [("the mean error", mean.points.value, mean.p_value, comparison.mean_error_is_real)]
-    if clean is not None:
-        found.append(("the clean error", clean.points.value, clean.p_holm, clean.real))
-    found += [
-        (f"the error under {one.name}", one.points.value, one.p_holm, one.real)
-        for one in comparison.differences
-    ]
+    points = real_number(points, "--fail-if-worse", low=0, high=100)
+    named: list[tuple[str, PairedDifference | MeanDifference]]
+    named = [("the mean error", comparison.mean_error)]
+    if comparison.clean is not None:
+        named.append(("the clean error", comparison.clean))
+    named += [(f"the error under {one.name}", one) for one in comparison.differences]
+    p_values = [_p_of_more_than(one, points, comparison.num_images) for _, one in named]
+    adjusted = holm(p_values, family_weights(len(named) - 1))
     return [
-        f"{what} is {value:.2f} points higher (p = {p_value:.2g})"
-        for what, value, p_value, is_real in found
-        if is_real and value is not None and value > bound
+        f"{what} is {one.points.value:.2f} points higher (p = {p_value:.2g})"
+        for (what, one), p_value in zip(named, adjusted, strict=True)
+        if p_value < 1 - comparison.confidence
     ]
 
 
-def _check_settings(by: str, resamples: int, confidence: float) -> None:
-    if by not in get_args(By):
-        raise unknown_name("way to compare", by, get_args(By), where="by")
-    if resamples < 0:
-        raise InputError(f"{resamples} is less than 0", where="resamples")
-    if not 0 < confidence < 1:
-        raise InputError(
-            f"{confidence} is not between 0 and 1", where="confidence", remedy="Say 0.95."
-        )
+def _p_of_more_than(
+    one: PairedDifference | MeanDifference, points: float, num_images: int
+) -> float:
+    """Of the hypothesis that B is worse by so many points or less; never below that at 0."""
+    value, spread, p_value = one.points.value, one.spread_points, one.p_value
+    assert value is not None
+    assert spread is not None
+    assert p_value is not None
+    if value <= points + _ROUNDING_POINTS:
+        return 1.0
+    squares = num_images * (spread / 100) ** 2
+    return max(p_value, difference_p(value / 100, squares, num_images, points / 100))
 
 
 def _opened(run: str | Path | RunStore) -> RunStore:
@@ -172,8 +188,7 @@ def _model(store: RunStore) -> str:
 
 
 class _RelativeTo(NamedTuple):
-    outcomes: OutcomeMatrix | None = None
-    published: dict[str, Samples] | None = None
+    errors: ReferenceErrors = None
     name: str | None = None
     why_none: str | None = None
 
@@ -191,14 +206,14 @@ def _reference(
         check_same_pixels(RunStore.open(a.folder), store)
         outcomes = _outcomes(store, outcomes_a.conditions)
         check_same_images(outcomes_a, outcomes)
-        return _RelativeTo(outcomes, name=f"{_model(store)} ({store.folder})")
+        errors = ErrorTable(outcomes.conditions, outcomes.wrong)
+        return _RelativeTo(errors, name=f"{_model(store)} ({store.folder})")
     domain = a.identity.dataset.get("domain")
     published = benchmark.reference_for(domain)
     if published is None:
         return _RelativeTo(why_none=why_no_reference(benchmark, domain))
     exact = published.errors_under(benchmark.conditions)
-    errors = {name: np.array([error]) for name, error in exact.items()}
-    return _RelativeTo(published=errors, name=name_of_reference(published, benchmark, a))
+    return _RelativeTo(exact, name=name_of_reference(published, benchmark, a))
 
 
 def _groups(benchmark: Benchmark, by: By) -> dict[str, list[str]]:

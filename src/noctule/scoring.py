@@ -32,9 +32,9 @@ def score_run(
         reference: a run on the same images that CE is relative to. By default the published
             reference errors, if they were measured on this data; if none were, CE is undefined
             and the scores say why.
-        seed: of the bootstrap.
-        resamples: bootstrap resamples.
-        confidence: of the intervals.
+        seed: Seed of the bootstrap of the calibration errors.
+        resamples: Number of bootstrap resamples for them, up to 100,000.
+        confidence: Confidence of the intervals.
 
     Raises:
         InputError: the run is unfinished, or the reference is of other data or another seed.

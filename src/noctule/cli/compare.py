@@ -30,16 +30,19 @@ def compare(
         typer.Option(
             metavar="POINTS",
             help="Exit with status 1 if B's mean error, or its error on clean images or under "
-            "any corruption, is worse than A's by more than so many percentage points and that "
-            "is real.",
+            "any corruption, is shown to be worse than A's by more than this many percentage "
+            "points. If it is not, the chance of status 1 is at most 1 − confidence.",
         ),
     ] = None,
     format: FormatOption = "table",
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 2000,
+    resamples: Annotated[int, typer.Option(hidden=True)] = 2000,
     confidence: Annotated[
-        float, typer.Option(help="Of the intervals; a difference is real if p < 1 − this.")
+        float,
+        typer.Option(
+            help="Confidence of the intervals; a difference is called real if p < 1 − this."
+        ),
     ] = 0.95,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(hidden=True)] = 0,
 ) -> None:
     """Is a difference between two models real? Paired, image by image, from stored rows.
 

@@ -175,9 +175,11 @@ def metrics(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     reference: ReferenceOption = None,
     format: FormatOption = "table",
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 1000,
+    resamples: Annotated[
+        int, typer.Option(help="Bootstrap resamples for the calibration error.")
+    ] = 1000,
     confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
 ) -> None:
     """Score a finished run again from its stored rows; no model is run."""
     from noctule.scoring import score_run

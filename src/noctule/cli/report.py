@@ -34,7 +34,7 @@ def report(
     samples: Annotated[
         int, typer.Option(help="Images to show under each corruption, of each run.")
     ] = 2,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap of calibration errors.")] = 0,
     confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
 ) -> None:
     """Write one run, or many side by side, as a page that opens offline; no model is run."""

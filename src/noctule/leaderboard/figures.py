@@ -94,7 +94,7 @@ def model_figure(scores: Scores) -> Figure:
         clean = f" The dashed line is the clean error, {value:.1f} %."
     return Figure(
         name="errors",
-        caption=f"Error by corruption, with {100 * scores.confidence:g} % intervals over "
+        caption=f"Error by corruption, with {100 * scores.confidence:g} % CIs over "
         f"images.{clean}",
         description=f"One point for each of {len(records)} corruptions with its interval; the "
         "table below holds the numbers.",

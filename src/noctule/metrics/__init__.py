@@ -12,8 +12,18 @@ Hendrycks & Dietterich 2019, section 4; the relative CE is also the CE of Laugro
 Ospici 2020, who publish its mean as the mCE of ImageNet-NOC. A mean of ratios is not the ratio
 of the means: mCE is the former.
 
-Intervals are percentile bootstrap intervals over images, paired: one resample serves all
-conditions, and the reference if it is given as rows.
+Intervals are confidence intervals over images, which are the independent units: whatever the
+conditions of one image have in common is taken into account (`noctule.metrics.intervals`).
+
+    error, accuracy, top-5 error    Clopper & Pearson's exact interval
+    E_c, mean error                 the same with the effective number of images (Korn &
+                                    Graubard)
+    CE, mCE                         of the errors, divided by the reference's exact errors; of
+                                    ratios (Fieller) if the reference is given as rows
+    relative CE and mCE             score intervals of paired differences; likewise of ratios
+    calibration error               percentile bootstrap
+
+Where a reference given as rows errs on too few images, a ratio has no interval.
 """
 
 from noctule.metrics.estimates import Estimate

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from noctule.metrics.estimates import Estimate, Sampled, resampled_means
 from noctule.metrics.outcome_matrix import OutcomeMatrix
 
 NUM_BINS = 15
@@ -41,3 +42,20 @@ def ece_from_means(mean_gaps: NDArray[np.float64]) -> NDArray[np.float64]:
     bins = mean_gaps.reshape(*mean_gaps.shape[:-1], -1, NUM_BINS)
     ece: NDArray[np.float64] = np.abs(bins).sum(axis=-1)
     return ece
+
+
+def calibration_errors(
+    outcomes: OutcomeMatrix, *, seed: int, resamples: int, confidence: float
+) -> list[Estimate]:
+    """The ECE of each condition, with a bootstrap interval over images.
+
+    Args:
+        outcomes: Outcomes of one model.
+        seed: Seed of the bootstrap; one resample serves all conditions.
+        resamples: Number of resamples; 0, or a single image, gives no intervals.
+        confidence: Confidence of the intervals.
+    """
+    gaps = bin_gaps(outcomes)
+    count = resamples if len(outcomes.image_ids) > 1 else 0
+    samples = ece_from_means(resampled_means(gaps, seed=seed, resamples=count))
+    return [Sampled(one).estimate(confidence) for one in samples.T]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -12,15 +13,12 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
+from noctule.arguments import real_number, seed_number, whole_number
 from noctule.sampling import resample_counts
 
 BOOTSTRAP_NAME = "images"
 # Replicates are drawn in groups of about this many multiplicities, to bound the memory.
 _GROUP_ELEMENTS = 1_000_000
-# For many dense columns: of so many multiplicities, by so many columns at once.
-_DENSE_GROUP_ELEMENTS = 10_000_000
-_DENSE_COLUMNS = 128
-_EXACT_IN_FLOAT32 = 2**24
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,39 @@ class Estimate:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, at full precision."""
         return asdict(self)
+
+
+def estimate_within(value: float, low: float, high: float, no_interval: str = "") -> Estimate:
+    """An estimate with its interval; ends that are NaN are no interval, for the reason given.
+
+    The interval holds the value, which may lie a rounding error outside of its computed ends.
+    """
+    if math.isnan(low) or math.isnan(high):
+        return Estimate(value, None, None, no_interval)
+    return Estimate(value, min(low, value), max(high, value))
+
+
+def complement(share: Estimate) -> Estimate:
+    """1 − a share, with its interval."""
+    if share.value is None or share.low is None or share.high is None:
+        raise ValueError("a share has a value and an interval")
+    return Estimate(1 - share.value, 1 - share.high, 1 - share.low)
+
+
+MAX_RESAMPLES = 100_000
+
+
+def bootstrap_settings(seed: Any, resamples: Any, confidence: Any) -> tuple[int, int, float]:
+    """The settings as plain numbers.
+
+    Raises:
+        InputError: One of them is not a number or is out of its range.
+    """
+    return (
+        seed_number(seed),
+        whole_number(resamples, "resamples", low=0, high=MAX_RESAMPLES),
+        real_number(confidence, "confidence", low=0, high=1, open_ends=True),
+    )
 
 
 Samples = NDArray[np.float64]
@@ -95,39 +126,6 @@ def resampled_means(
         sums.append(columns @ counts.T.astype(np.float64, order="C"))
     means: NDArray[np.float64] = np.concatenate(sums, axis=1).T / n_images
     return means
-
-
-def resampled_rates(
-    flags: NDArray[np.bool_], *, seed: int, resamples: int
-) -> NDArray[np.float64]:
-    """Shares of images with a flag: as `resampled_means`, for very many columns.
-
-    A dense product in float32, which is exact: every partial sum is a whole number, and at most
-    the number of images.
-
-    Args:
-        flags: bool (images, columns); one resample serves all columns.
-        seed: of the resampling, as for `resampled_means`.
-        resamples: how many.
-
-    Returns:
-        float64 (1 + resamples, columns), the sample's shares first; the same numbers, to the
-        last bit, as `resampled_means` gives.
-    """
-    n_images, n_columns = flags.shape
-    exact = np.float32 if n_images < _EXACT_IN_FLOAT32 else np.float64
-    sums = np.empty((1 + resamples, n_columns))
-    sums[0] = flags.sum(axis=0)
-    for group in _groups(range(resamples), n_images, _DENSE_GROUP_ELEMENTS):
-        counts = np.empty((len(group), n_images), exact)
-        for part in _groups(group, n_images, _GROUP_ELEMENTS):
-            counts[part.start - group.start :][: len(part)] = _counts(seed, n_images, part)
-        for start in range(0, n_columns, _DENSE_COLUMNS):
-            columns = slice(start, start + _DENSE_COLUMNS)
-            product = counts @ flags[:, columns].astype(exact)
-            sums[1 + group.start : 1 + group.stop, columns] = product
-    rates: NDArray[np.float64] = sums / n_images
-    return rates
 
 
 def _groups(replicates: range, n_images: int, elements: int) -> Iterator[range]:

@@ -1,19 +1,20 @@
-"""Two models on the same images: differences, exact paired tests, and what they could tell.
+"""Two models on the same images: differences, paired tests, and what they could tell.
 
-For an image i and a corruption at L levels, S_i is the number of levels at which only B errs
-less the number at which only A does. The difference of the error rates is the mean of S_i / L.
+For an image i and conditions tested together, d_i is the share of them under which only B errs
+less the share under which only A does. The difference of the error rates is the mean of d_i.
+The images are independent; the conditions of an image are one cluster, however they depend on
+each other. The hypothesis is that the error rates are equal, and nothing else: how one model's
+errors are clustered need not be how the other's are.
 
-The test is exact and two-sided. If the models are alike, swapping them on any image changes
-nothing, so each S_i is as likely as −S_i: p is the probability, over all choices of signs, of
-a sum at least as far from 0 as the one seen (Fisher, The Design of Experiments, 1935, section
-21). The levels of an image are one cluster: they change sign together, however they depend on
-each other. At one level this is the exact McNemar test (Psychometrika 12, 1947): a binomial
-test on the images that one model alone gets right. For many images it agrees with the McNemar
-test for clusters of Durkalski et al. (Statistics in Medicine 22, 2003), z = Σ S_i / √(Σ S_i²),
-whose variance is that of the signs; but it is no approximation, which for few images is poor.
+For a single condition the test is the exact McNemar test (Psychometrika 12, 1947), a binomial
+test on the images that one model alone gets right. For several it is the score test of
+`intervals.difference_p`, which for many images agrees with the McNemar test for clusters of
+Durkalski et al. (Statistics in Medicine 22, 2003), z = Σ d_i / √(Σ d_i²).
 
-Many tests are corrected by Holm's method (Scandinavian Journal of Statistics 6, 1979): the
-chance of even one false finding among them is at most 1 − confidence.
+All differences of a comparison, the mean error and the clean error among them, are one family,
+corrected by Holm's method with weights (Scandinavian Journal of Statistics 6, 1979, section 4):
+the chance of even one false finding among them is at most 1 − confidence. The mean error has
+as much weight as all others together.
 """
 
 from __future__ import annotations
@@ -23,48 +24,55 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import fft, stats
+from scipy import optimize, stats
 
-from noctule.metrics.estimates import Sampled, Samples
+from noctule.metrics.estimates import Estimate, estimate_within
+from noctule.metrics.intervals import (
+    Array,
+    difference_bounds,
+    difference_p,
+    normal_quantile,
+    unseen_images,
+)
 from noctule.metrics.outcome_matrix import OutcomeMatrix
 from noctule.metrics.paired_results import PairedDifference
 
 POWER = 0.8
-SMALLEST_P = 1e-12
-"""Probabilities of sums are exact to far better than this; one below it is given as this."""
+# A mean difference below this is rounding: one image in 2**30 weighs more.
+_ROUNDING = 1e-12
 
 
 def paired_differences(
     a: OutcomeMatrix,
     b: OutcomeMatrix,
     groups: Mapping[str, Sequence[str]],
-    difference: Mapping[str, Samples],
     *,
+    weights: Sequence[int] | None = None,
     confidence: float = 0.95,
 ) -> tuple[PairedDifference, ...]:
     """Differences that are tested together, each over the conditions of one group.
 
     Args:
-        a, b: the same images and conditions, in the same order.
-        groups: conditions by the name of what they are levels of.
-        difference: `PairedMeans.difference`.
-        confidence: of the intervals; 1 − confidence is what p is held against.
+        a, b: Outcomes for the same images and conditions, in the same order.
+        groups: Conditions by the name of the group.
+        weights: Weight of each group in the correction; by default all have the same.
+        confidence: Confidence of the intervals; 1 − confidence is what p is held against.
     """
-    tallies = {name: _tally(a, b, conditions) for name, conditions in groups.items()}
-    adjusted = holm([tally.p_value for tally in tallies.values()])
+    chosen = [1] * len(groups) if weights is None else list(weights)
+    tallies = [_tally(a, b, conditions) for conditions in groups.values()]
+    adjusted = holm([tally.p_value for tally in tallies], chosen)
     alpha = 1 - confidence
     found = []
-    for (name, tally), p_holm in zip(tallies.items(), adjusted, strict=True):
-        samples = 100 * np.mean([difference[condition] for condition in groups[name]], axis=0)
+    for name, tally, p_holm, weight in zip(groups, tallies, adjusted, chosen, strict=True):
         real = p_holm < alpha
-        prospects = None if real else _prospects(tally, alpha / len(groups))
+        prospects = None if real else _prospects(tally, alpha * weight / sum(chosen))
         found.append(
             PairedDifference(
                 name,
                 tally.a_percent,
                 tally.b_percent,
-                Sampled(samples).estimate(confidence),
+                _points(tally, confidence),
+                100 * tally.spread,
                 tally.only_a_wrong,
                 tally.only_b_wrong,
                 tally.p_value,
@@ -83,18 +91,47 @@ class _Tally(NamedTuple):
     only_a_wrong: int
     only_b_wrong: int
     p_value: float
-    levels: int
-    sums: NDArray[np.int64]
+    conditions: int
+    differences: Array
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the images' differences."""
+        return float(self.differences.std())
 
 
 def _tally(a: OutcomeMatrix, b: OutcomeMatrix, conditions: Sequence[str]) -> _Tally:
     places = [a.conditions.index(condition) for condition in conditions]
     wrong_a, wrong_b = (one.label_rank[:, places] > 1 for one in (a, b))
     only_a, only_b = int((wrong_a & ~wrong_b).sum()), int((wrong_b & ~wrong_a).sum())
-    sums = wrong_b.sum(axis=1, dtype=np.int64) - wrong_a.sum(axis=1, dtype=np.int64)
-    p_value = mcnemar_p(only_a, only_b) if len(places) == 1 else sign_flip_p(sums)
+    differences = (wrong_b.sum(axis=1) - wrong_a.sum(axis=1)) / len(places)
+    if len(places) == 1:
+        p_value = mcnemar_p(only_a, only_b)
+    else:
+        images = len(differences)
+        mean = (only_b - only_a) / (images * len(places))
+        p_value = difference_p(mean, images * float(differences.var()), images)
     percents = 100 * float(wrong_a.mean()), 100 * float(wrong_b.mean())
-    return _Tally(*percents, only_a, only_b, p_value, len(places), sums)
+    return _Tally(*percents, only_a, only_b, p_value, len(places), differences)
+
+
+def _points(tally: _Tally, confidence: float) -> Estimate:
+    """The difference with its interval, which holds 0 where the test does not reject that.
+
+    For several conditions interval and test are two views of one thing. For a single one the
+    test is exact, and the end of the interval that is next to 0 is moved to 0 where the two
+    disagree.
+    """
+    images, mean = len(tally.differences), float(tally.differences.mean())
+    squares = np.array([images * float(tally.differences.var())])
+    ends = difference_bounds(np.array([mean]), squares, images, confidence)
+    low, high = ends.low.item(), ends.high.item()
+    if tally.conditions == 1:
+        if tally.p_value >= 1 - confidence:
+            low, high = min(low, 0.0), max(high, 0.0)
+        else:
+            low, high = (max(low, 0.0), high) if mean > 0 else (low, min(high, 0.0))
+    return estimate_within(100 * mean, 100 * low, 100 * high)
 
 
 def mcnemar_p(only_a_wrong: int, only_b_wrong: int) -> float:
@@ -107,50 +144,31 @@ def mcnemar_p(only_a_wrong: int, only_b_wrong: int) -> float:
     return min(1.0, 2 * float(stats.binom.cdf(fewer, all_of_them, 0.5)))
 
 
-def sign_flip_p(sums: NDArray[np.int64]) -> float:
-    """The exact probability, over all signs of S_i, of a sum as far from 0 as theirs.
-
-    The distribution of the sum is found from its characteristic function, the product of
-    cos(S_i · t), by a Fourier transform as long as the sum has values.
+def holm(p_values: Sequence[float], weights: Sequence[int] | None = None) -> list[float]:
+    """P-values corrected for there being several, by Holm's method; in the same order.
 
     Args:
-        sums: S_i, integers, for each image.
-
-    Returns:
-        p in [SMALLEST_P, 1]; 1 where every S_i is 0.
-
-    >>> round(sign_flip_p(np.array([2, 1, 1, 0])), 9)  # 4 or −4, of 8 choices of signs
-    0.25
-    """
-    sizes, counts = np.unique(np.abs(sums[sums != 0]), return_counts=True)
-    total, reach = abs(int(sums.sum())), int(sizes @ counts)
-    if total == 0:
-        return 1.0
-    length = fft.next_fast_len(2 * reach + 1, real=True)
-    angles = 2 * np.pi / length * np.arange(length // 2 + 1)
-    characteristic = np.ones_like(angles)
-    for size, count in zip(sizes, counts, strict=True):
-        # cos ** count, exact near 1 too: there a rounding of the cosine is raised to the power.
-        with np.errstate(divide="ignore"):
-            log = np.log1p(-(np.sin(size * angles) ** 2)) / 2
-        sign = np.where(np.cos(size * angles) < 0, (-1.0) ** int(count), 1.0)
-        characteristic *= sign * np.exp(count * log)
-    probabilities = fft.irfft(characteristic, length)
-    return float(np.clip(2 * probabilities[total : reach + 1].sum(), SMALLEST_P, 1.0))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for there being several, by Holm's method; in the same order.
+        p_values: The p-values of one family.
+        weights: Positive weights; the more, the less a p-value is corrected. By default equal.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
+    >>> holm([0.01, 0.04, 0.03], [2, 1, 1])  # .01 · 4 / 2, then .03 · 2, then .04
+    [0.02, 0.06, 0.06]
     """
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
-    adjusted, highest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+    chosen = [1] * len(p_values) if weights is None else list(weights)
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place] / chosen[place])
+    adjusted, highest, remaining = [0.0] * len(p_values), 0.0, sum(chosen)
+    for place in order:
+        highest = max(highest, min(1.0, remaining / chosen[place] * p_values[place]))
         adjusted[place] = highest
+        remaining -= chosen[place]
     return adjusted
+
+
+def family_weights(others: int) -> list[int]:
+    """Weights of the mean error and of all other differences of a comparison."""
+    return [max(1, others), *[1] * others]
 
 
 class _Prospects(NamedTuple):
@@ -161,25 +179,29 @@ class _Prospects(NamedTuple):
 def _prospects(tally: _Tally, alpha: float) -> _Prospects:
     """What these images could tell, and how many could tell what was seen.
 
-    n · δ = (z_{α/2} + z_power) · s · √n + 1 / L, with δ the difference and s = √(mean of
-    (S_i / L)²) the spread of the images' differences if the models are alike. α is the level of
-    Holm's first and hardest step. The last term is for continuity: sums of S_i of all choices
-    of signs are 2 apart. Where δ is not small against s, n is slightly too many.
+    n · δ = √(z_{α/2}² · s² · n + u²) + z_power · s · √n, with δ the difference, s = √(mean of
+    d_i²) the spread of the images' differences if the error rates are equal, and u the
+    `unseen_images`. α is the level of Holm's first and hardest step. Where δ is not small
+    against s, n is slightly too many.
     """
-    images = len(tally.sums)
-    spread = math.sqrt(float(np.mean((tally.sums / tally.levels) ** 2)))
+    images = len(tally.differences)
+    spread = math.sqrt(float(np.mean(tally.differences**2)))
     if spread == 0:
         return _Prospects(None, None)
-    width = spread * float(stats.norm.isf(alpha / 2) + stats.norm.ppf(POWER))
-    points = 100 * (width / math.sqrt(images) + 1 / (images * tally.levels))
-    difference = abs(float(tally.sums.mean())) / tally.levels
+    z, missed = normal_quantile(1 - alpha), unseen_images(1 - alpha)
+
+    power = float(stats.norm.ppf(POWER))
+
+    def detectable(number: float) -> float:
+        error = spread * math.sqrt(number)
+        return (math.hypot(z * error, missed) + power * error) / number
+
+    points, difference = 100 * detectable(images), abs(float(tally.differences.mean()))
     needed = None
-    if difference:
-        root = width + math.sqrt(width**2 + 4 * difference / tally.levels)
-        needed = (root / (2 * difference)) ** 2
-    return _Prospects(
-        points if points < 100 else None, None if needed is None else two_digits(needed)
-    )
+    if difference > _ROUNDING:
+        root = optimize.brentq(lambda number: detectable(number) - difference, 1e-3, 1e18)
+        needed = two_digits(float(root))
+    return _Prospects(points if points < 100 else None, needed)
 
 
 def two_digits(number: float) -> int:

@@ -21,10 +21,11 @@ class PairedDifference:
         a_percent: mean error of A over the levels, in percent.
         b_percent: that of B.
         points: B − A in percentage points; its interval is for this difference alone.
+        spread_points: Standard deviation over the images of what each adds to the difference.
         only_a_wrong: outcomes (image and level) that A gets wrong and B right.
         only_b_wrong: the other way round.
-        p_value: of the exact paired test, in (0, 1].
-        p_holm: corrected for all that were tested together.
+        p_value: p-value of the paired test of equal error rates, in (0, 1].
+        p_holm: p-value corrected for all differences of the comparison.
         real: whether p_holm < 1 − confidence.
         detectable_points: where it is not real, the smallest difference that as many images
             show to be real with probability 0.8; None if there is none below 100, or no image
@@ -38,6 +39,7 @@ class PairedDifference:
     a_percent: float
     b_percent: float
     points: Estimate
+    spread_points: float
     only_a_wrong: int
     only_b_wrong: int
     p_value: float
@@ -56,14 +58,20 @@ class MeanDifference:
         a_percent: that of A, or None if it is not defined.
         b_percent: that of B.
         points: B − A in percentage points.
-        p_value: of the exact paired test, for the mean error alone; uncorrected.
+        spread_points: As in `PairedDifference`; it and what follows for the mean error only.
+        p_value: p-value of the paired test of equal error rates.
+        p_holm: p-value corrected for all differences of the comparison.
+        real: whether p_holm < 1 − confidence.
     """
 
     metric: str
     a_percent: float | None
     b_percent: float | None
     points: Estimate
+    spread_points: float | None = None
     p_value: float | None = None
+    p_holm: float | None = None
+    real: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -79,18 +87,16 @@ class Comparison:
         num_outcomes: right or wrong, for each image under each condition, clean included.
         num_differing: of these, how many are right for one model and wrong for the other.
         by: whether `differences` are of corruptions or of single conditions.
-        clean: difference on the uncorrupted images, tested apart; None if they were not
-            evaluated.
-        differences: of each corruption or condition, tested together.
-        mean_error: difference of the mean error over the corruptions.
+        clean: difference on the uncorrupted images; None if they were not evaluated.
+        differences: of each corruption or condition.
+        mean_error: difference of the mean error over the corruptions. It, the clean error and
+            the others are tested together, as one family.
         mce: of the mean CE; not defined without a reference.
         relative_mce: of the mean relative CE, likewise.
         reference: whose errors CE is relative to, or None.
         no_reference_reason: why there is no reference, where there is none.
         left_out: corruptions that only one of the runs has under these conditions.
         confidence: of the intervals; p-values are held against 1 − confidence.
-        resamples: how many bootstrap resamples.
-        seed: of the resamples.
     """
 
     benchmark: str
@@ -112,14 +118,6 @@ class Comparison:
     no_reference_reason: str | None
     left_out: tuple[str, ...]
     confidence: float
-    resamples: int
-    seed: int
-
-    @property
-    def mean_error_is_real(self) -> bool:
-        """Whether the mean errors differ by more than chance would have it."""
-        p_value = self.mean_error.p_value
-        return p_value is not None and p_value < 1 - self.confidence
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-ready data with these attributes' names; numbers at full precision."""
@@ -156,9 +154,9 @@ def _record(scope: str, name: str, found: PairedDifference | MeanDifference) -> 
         "reason": points.reason,
         "only_a_wrong": paired and paired.only_a_wrong,
         "only_b_wrong": paired and paired.only_b_wrong,
-        "p_value": paired and paired.p_value,
-        "p_holm": paired and paired.p_holm,
-        "real": paired and paired.real,
+        "p_value": found.p_value,
+        "p_holm": found.p_holm,
+        "real": found.real,
         "detectable_points": paired and paired.detectable_points,
         "images_needed": paired and paired.images_needed,
     }

@@ -46,7 +46,7 @@ def render_comparison(comparison: Comparison, format: str) -> str:
 
 def comparison_table(comparison: Comparison) -> TextTable:
     """The table people read: errors of both, B − A, p, and what could have been told."""
-    interval = f"{100 * comparison.confidence:g} % interval"
+    interval = f"{100 * comparison.confidence:g} % CI"
     header = (comparison.by, "A %", "B %", "B − A", interval, "p", "tells")
     digits = 1 if comparison.num_images < 10_000 else 2  # of points; an error of 100 / √n
     rows = [_row(one, digits) for one in comparison.differences]
@@ -88,12 +88,12 @@ def _names(comparison: Comparison) -> tuple[str, str]:
 
 def _mean_sentence(comparison: Comparison, a: str, b: str) -> str:
     mean = comparison.mean_error.points
-    value, extent, is_real = mean.value or 0.0, "", comparison.mean_error_is_real
+    value, extent, is_real = mean.value or 0.0, "", comparison.mean_error.real
     if mean.low is not None and mean.high is not None:
         texts = [_signed(bound) for bound in (mean.low, mean.high)]
         if is_real and mean.low * mean.high > 0:  # "lower by" says the sign
             texts = [f"{bound:.2f}" for bound in sorted((abs(mean.low), abs(mean.high)))]
-        extent = f" ({100 * comparison.confidence:g} % interval {' to '.join(texts)})"
+        extent = f" ({100 * comparison.confidence:g} % CI {' to '.join(texts)})"
     if is_real:
         how = "higher" if value > 0 else "lower"
         return (
@@ -232,7 +232,7 @@ def _mean_row(mean: MeanDifference, digits: int) -> Row:
         _SUMMARIES[mean.metric],
         *both,
         *_cells(mean.points, digits),
-        _p_text(mean.p_value),
+        _p_text(mean.p_holm),
         "",
     )
 
@@ -248,15 +248,17 @@ def _cells(points: Estimate, digits: int) -> tuple[str, str]:
 
 def _notes(comparison: Comparison) -> list[str]:
     parts = _count(len(comparison.differences), comparison.by)
+    family = f"the mean error and {parts}"
+    if comparison.clean is not None:
+        family = f"the mean error, the clean error and {parts}"
     notes = [
         f"A: {comparison.model_a} ({comparison.run_a}).",
         f"B: {comparison.model_b} ({comparison.run_b}).",
         f"{_count(comparison.num_images, 'image')}. A %, B %: errors. B − A: percentage "
-        "points, with an interval for each alone.",
-        f"p: exact paired test, corrected for {parts} by Holm's method"
-        + ("; the mean error" if comparison.clean is None else "; clean and the mean error")
-        + " tested apart, uncorrected"
-        + f". A difference is called real if p < {1 - comparison.confidence:.3g}.",
+        f"points, with a {100 * comparison.confidence:g} % confidence interval for each alone.",
+        "p: paired test of equal error rates, corrected for all tests together by Holm's "
+        f"method: {family}; half the weight is the mean error's. A difference is called real "
+        f"if p < {1 - comparison.confidence:.3g}.",
         "Tells: the least difference, in points, that as many images show to be real with "
         f"{100 * POWER:.0f} % probability.",
         *_images_notes(comparison),
@@ -266,7 +268,7 @@ def _notes(comparison: Comparison) -> list[str]:
     else:
         notes.append(f"mCE and relative mCE: relative to {comparison.reference}.")
         for mean in (comparison.mce, comparison.relative_mce):
-            if mean.points.reason and comparison.resamples:
+            if mean.points.reason:
                 notes.append(f"{_SUMMARIES[mean.metric]}: {mean.points.reason}.")
     if comparison.left_out:
         notes.append(

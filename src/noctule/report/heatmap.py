@@ -175,7 +175,7 @@ def _notes(matrix: OverlapMatrix, members: Sequence[int]) -> dict[str, str]:
     if len(set(members)) < len(members):
         notes["frame"] = "within a family of corruptions that overlap"
     if matrix.intervals() is not None:
-        notes["bold"] = f"bold: the {100 * matrix.confidence:g} % interval lies above 0"
+        notes["bold"] = f"bold: the {100 * matrix.confidence:g} % CI lies above 0"
     if matrix.undefined:
         notes["hatch"] = UNDEFINED
     return notes

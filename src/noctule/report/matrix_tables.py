@@ -56,7 +56,7 @@ def _notes(matrix: OverlapMatrix) -> list[str]:
     """What has to be said under the table, after the formula."""
     notes = [f"{terms(matrix)}.", "Families are by k-means."]
     if matrix.intervals() is not None:
-        notes.append(f"Bold: the {100 * matrix.confidence:g} % interval lies above 0.")
+        notes.append(f"Bold: the {100 * matrix.confidence:g} % CI lies above 0.")
     if matrix.undefined:
         whys = "; ".join(f"{name} ({why})" for name, why in matrix.undefined.items())
         notes.append(f"{UNDEFINED}: undefined, {whys}.")

@@ -163,7 +163,7 @@ def summary(matrix: OverlapMatrix, families: Families) -> list[Part]:
     defined.sort(key=lambda pair: pair.raw or 0.0)
     within = [pair for pair in defined if family[pair.a] == family[pair.b]]
     between = [pair for pair in reversed(defined) if family[pair.a] != family[pair.b]]
-    header = ("corruption", "and", "overlap", f"{100 * matrix.confidence:g} % interval")
+    header = ("corruption", "and", "overlap", f"{100 * matrix.confidence:g} % CI")
     for heading, pairs in (
         ("Least overlap within a family", within[:PAIRS_SHOWN]),
         ("Most overlap between families", between[:PAIRS_SHOWN]),

@@ -48,7 +48,7 @@ def score_table(scores: Scores, title: str) -> TextTable:
     Of the two ratios, the one that the benchmark's authors report comes first, with intervals;
     without a reference there are none.
     """
-    interval = f"{100 * scores.confidence:g} % interval"
+    interval = f"{100 * scores.confidence:g} % CI"
     header: tuple[str, ...] = ("corruption", "error %", interval)
     relative_first = scores.metric == "relative_ce"
     if scores.reference is not None:
@@ -80,7 +80,7 @@ def _lines(scores: Scores) -> tuple[str, ...]:
         means = []
     elif scores.metric == "relative_ce":
         means.reverse()
-    interval = f"{100 * scores.confidence:g} % interval"
+    interval = f"{100 * scores.confidence:g} % CI"
     lines = [_line(name, mean, 1, "", interval) for name, mean in means]
     lines.append(_line("mean error", scores.mean_error, 100, " %", interval))
     if (clean := scores.clean) is not None:

@@ -125,7 +125,7 @@ def _why_undefined(own_gain: NDArray[np.float64], form: Form, confidence: float)
         # The observed value outside of each end: no more than the tail share is left beyond.
         low = np.quantile(resampled, tail, method="lower")
         high = np.quantile(resampled, 1 - tail, method="higher")
-        interval = f", {100 * confidence:g} % interval {100 * low:.2f} to {100 * high:.2f}"
+        interval = f", {100 * confidence:g} % CI {100 * low:.2f} to {100 * high:.2f}"
     if min(value, low) > _ROUNDING:
         return None
     what = "training on it is not shown to help against it"

@@ -10,14 +10,14 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy import sparse
 
 from noctule.benchmarks import CLEAN
 from noctule.metrics.calibration import NUM_BINS
-from noctule.metrics.estimates import Estimate, Sampled, resampled_means
+from noctule.metrics.estimates import Estimate, complement, estimate_within
+from noctule.metrics.intervals import difference_bounds
 from noctule.metrics.outcome_matrix import check_possible, places_of
 from noctule.report.run_page.opening import Run
-from noctule.report.run_page.overview import Settings, Summary
+from noctule.report.run_page.overview import Summary
 
 _COLUMNS = ("image_id", "condition", "label", "prediction", "label_rank", "confidence")
 
@@ -78,21 +78,17 @@ class Loss(NamedTuple):
     loss: Estimate
 
 
-def losses(summary: Summary, confidence: float) -> list[Loss]:
+def losses(summary: Summary) -> list[Loss]:
     """The corrupted conditions, the most damaging first.
 
-    The interval of a loss is paired: the same resampled images under both conditions. Without
-    clean images a loss is not defined, and the conditions are in the order of their accuracy.
+    The interval of a loss is paired: both conditions are of the same images. Without clean
+    images a loss is not defined, and the conditions are in the order of their accuracy.
     """
-    clean = summary.errors.get(CLEAN)
-    found = []
-    for name in summary.run.corrupted:
-        error = summary.errors[name]
-        rise = Sampled(None, "the clean images were not evaluated")
-        if clean is not None:
-            rise = Sampled(error - clean)
-        accuracy = Sampled(1 - error).estimate(confidence)
-        found.append(Loss(name, accuracy, rise.estimate(confidence)))
+    undefined = Estimate(None, None, None, "the clean images were not evaluated")
+    found = [
+        Loss(name, complement(summary.errors[name]), summary.rises.get(name, undefined))
+        for name in summary.run.corrupted
+    ]
     return sorted(found, key=lambda one: (one.accuracy.value or 0.0, one.condition))
 
 
@@ -148,7 +144,7 @@ class ClassDamage(NamedTuple):
         num_images: how many of its images were evaluated.
         clean_accuracy: None where the clean images were not evaluated.
         accuracy: mean over the corrupted conditions.
-        loss: the former less the latter; its interval is a bootstrap interval over images.
+        loss: the former less the latter; its interval is paired, over the images of the class.
         confusion: the most frequent wrong prediction under corruption, if there is any.
     """
 
@@ -160,12 +156,12 @@ class ClassDamage(NamedTuple):
     confusion: Confusion | None
 
 
-def class_damage(outcomes: Outcomes, settings: Settings) -> list[ClassDamage]:
+def class_damage(outcomes: Outcomes, confidence: float) -> list[ClassDamage]:
     """Every class that has images, the one that loses most first; without clean images the
     least accurate first.
     """
     classes = np.unique(outcomes.label)
-    estimates = _class_losses(outcomes, classes, settings)
+    estimates = _class_losses(outcomes, classes, confidence)
     found = [
         _damage(outcomes, int(label), estimate)
         for label, estimate in zip(classes, estimates, strict=True)
@@ -202,42 +198,20 @@ def _confusion(wrong_predictions: NDArray[np.int32], num_outcomes: int) -> Confu
 
 
 def _class_losses(
-    outcomes: Outcomes, classes: NDArray[np.int32], settings: Settings
+    outcomes: Outcomes, classes: NDArray[np.int32], confidence: float
 ) -> list[Estimate]:
     if not outcomes.has_clean:
         return [Estimate(None, None, None, "the clean images were not evaluated")] * len(
             classes
         )
-    # Whole numbers, so that sums do not depend on their order.
-    extra = outcomes.wrong[:, outcomes.corrupted].sum(axis=1, dtype=np.float64)
-    extra -= len(outcomes.corrupted) * outcomes.wrong[:, 0]
-    images, place = np.arange(len(extra)), np.searchsorted(classes, outcomes.label)
-    shape = (len(extra), len(classes))
-    blocks = [
-        sparse.csr_array((values, (images, place)), shape=shape)
-        for values in (extra, np.ones(len(extra)))
-    ]
-    means = resampled_means(
-        sparse.hstack(blocks, format="csr"),
-        seed=settings.seed,
-        resamples=settings.resamples if len(extra) > 1 else 0,
-    )
-    rises, shares = np.split(means, 2, axis=1)
-    pairs = zip(rises.T, shares.T, strict=True)
-    return [
-        _ratio(rise / len(outcomes.corrupted), share).estimate(settings.confidence)
-        for rise, share in pairs
-    ]
-
-
-def _ratio(rise: NDArray[np.float64], share: NDArray[np.float64]) -> Sampled:
-    empty = share == 0
-    if not empty.any():
-        return Sampled(rise / share)
-    lacking = 100 * empty[1:].mean()
-    return Sampled(
-        rise[:1] / share[:1], f"the class is absent from {lacking:.2g} % of the resamples"
-    )
+    rises = outcomes.wrong[:, outcomes.corrupted].mean(axis=1) - outcomes.wrong[:, 0]
+    found = []
+    for label in classes:
+        one = rises[outcomes.of_class(int(label))]
+        mean, squares = one.mean(), one.var() * len(one)
+        ends = difference_bounds(np.array([mean]), np.array([squares]), len(one), confidence)
+        found.append(estimate_within(float(mean), ends.low.item(), ends.high.item()))
+    return found
 
 
 def class_name(names: Mapping[int, str], label: int) -> str:

@@ -1,4 +1,4 @@
-"""Runs of the same pictures together: their scores, from one set of resamples for all."""
+"""Runs of the same images together: their scores."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from noctule.benchmarks import CLEAN, Benchmark, why_no_reference
 from noctule.errors import InputError
 from noctule.metrics import CorruptionScores, Estimate
 from noctule.metrics.corruption_errors import (
-    corruption_error,
+    ErrorTable,
+    ReferenceErrors,
+    condition_estimates,
     corruption_errors,
-    mean_of,
-    relative_ce,
 )
-from noctule.metrics.estimates import Sampled, Samples, resampled_rates
 from noctule.metrics.outcome_matrix import Places, check_possible, places_of
 from noctule.report.run_page.opening import Run
 from noctule.scoring import name_of_reference
@@ -36,14 +35,16 @@ class Summary:
 
     Attributes:
         run: whose they are.
-        errors: error by condition, on the sample and on each resample.
+        errors: Error by condition.
+        rises: Error less the clean error by corrupted condition; empty without clean images.
         clean: error on the uncorrupted images, or None where there were none.
         corruptions: scores of each corruption, in the benchmark's order.
         mean_error, mce, relative_mce: their means.
     """
 
     run: Run
-    errors: Mapping[str, Samples]
+    errors: Mapping[str, Estimate]
+    rises: Mapping[str, Estimate]
     clean: Estimate | None
     corruptions: tuple[CorruptionScores, ...]
     mean_error: Estimate
@@ -73,7 +74,7 @@ class Group:
 
 
 class Settings(NamedTuple):
-    """Of the bootstrap; see `score_run`."""
+    """Of the intervals; see `score_run`."""
 
     seed: int = 0
     resamples: int = 1000
@@ -100,7 +101,7 @@ def summarise(
     Args:
         runs: of one group.
         reference: a run on the same images that CE is relative to, as in `score_run`.
-        settings: of the bootstrap.
+        settings: Settings of the intervals.
 
     Raises:
         InputError: rows are missing or double, or the reference has other images.
@@ -109,48 +110,30 @@ def summarise(
     stores = [run.store for run in runs]
     if reference is not None:
         stores.append(RunStore.open(reference))
-    num_images, rates = _resampled_errors(stores, runs[0].conditions, settings)
-    relative_to: Mapping[str, Samples] | None = None
+    conditions, confidence = runs[0].conditions, settings.confidence
+    wrong = list(_each_wrong(stores, conditions))
+    relative_to: ReferenceErrors = None
     name = reason = None
     domain = stores[0].identity.dataset["domain"]
     if reference is not None:
-        relative_to = rates.pop()
+        relative_to = ErrorTable(conditions, wrong.pop())
         name = f"{stores[-1].identity.model_title} ({stores[-1].folder})"
     elif published := benchmark.reference_for(domain):
-        exact = published.errors_under(benchmark.conditions)
-        relative_to = {one: np.array([error]) for one, error in exact.items()}
+        relative_to = published.errors_under(benchmark.conditions)
         name = name_of_reference(published, benchmark, stores[0])
     else:
         reason = why_no_reference(benchmark, domain)
     return Group(
         benchmark=benchmark,
         summaries=tuple(
-            _summary(run, errors, relative_to, reason or "", settings.confidence)
-            for run, errors in zip(runs, rates, strict=True)
+            _summary(run, ErrorTable(conditions, one), relative_to, reason or "", confidence)
+            for run, one in zip(runs, wrong, strict=True)
         ),
-        num_images=num_images,
+        num_images=len(wrong[0]),
         reference=name,
         no_reference_reason=reason,
-        confidence=settings.confidence,
+        confidence=confidence,
     )
-
-
-def _resampled_errors(
-    stores: Sequence[RunStore], conditions: Sequence[str], settings: Settings
-) -> tuple[int, list[dict[str, Samples]]]:
-    """How many images; error by condition, on the sample and on each resample, for each run."""
-    wrong: NDArray[np.bool_] | None = None
-    for number, one in enumerate(_each_wrong(stores, conditions)):
-        if wrong is None:
-            wrong = np.empty((len(stores), *one.T.shape), np.bool_)
-        wrong[number] = one.T
-    assert wrong is not None
-    flat = wrong.reshape(-1, wrong.shape[-1]).T
-    # The resamples of a single image are all alike: no interval is better than one of width 0.
-    resamples = settings.resamples if len(flat) > 1 else 0
-    rates = resampled_rates(flat, seed=settings.seed, resamples=resamples)
-    by_run = np.split(rates, len(stores), axis=1)
-    return len(flat), [dict(zip(conditions, one.T, strict=True)) for one in by_run]
 
 
 def _each_wrong(
@@ -181,43 +164,39 @@ def _each_wrong(
 
 def _summary(
     run: Run,
-    errors: Mapping[str, Samples],
-    relative_to: Mapping[str, Samples] | None,
+    table: ErrorTable,
+    reference: ReferenceErrors,
     no_reference: str,
     confidence: float,
 ) -> Summary:
-    ours = corruption_errors(errors, run.benchmark)
-    ces = dict.fromkeys(ours, Sampled(None, no_reference))
-    relative_ces = dict(ces)
-    if relative_to is not None:
-        theirs = corruption_errors(relative_to, run.benchmark)
-        ces = {name: corruption_error(ours[name], theirs[name]) for name in ours}
-        relative_ces = _relative_ces(ours, errors.get(CLEAN), theirs, relative_to.get(CLEAN))
+    found = corruption_errors(
+        table,
+        run.benchmark,
+        reference,
+        no_reference_reason=no_reference,
+        confidence=confidence,
+    )
     return Summary(
         run=run,
-        errors=errors,
-        clean=Sampled(errors[CLEAN]).estimate(confidence) if CLEAN in errors else None,
+        errors=found.conditions,
+        rises=_rises(table, confidence),
+        clean=found.conditions.get(CLEAN),
         corruptions=tuple(
-            CorruptionScores(
-                name,
-                Sampled(ours[name]).estimate(confidence),
-                ces[name].estimate(confidence),
-                relative_ces[name].estimate(confidence),
-            )
-            for name in ours
+            CorruptionScores(name, error, found.ces[name], found.relative_ces[name])
+            for name, error in found.errors.items()
         ),
-        mean_error=Sampled(np.mean(list(ours.values()), axis=0)).estimate(confidence),
-        mce=mean_of(ces, "CE").estimate(confidence),
-        relative_mce=mean_of(relative_ces, "relative CE").estimate(confidence),
+        mean_error=found.mean_error,
+        mce=found.mce,
+        relative_mce=found.relative_mce,
     )
 
 
-def _relative_ces(
-    ours: Mapping[str, Samples],
-    clean: Samples | None,
-    theirs: Mapping[str, Samples],
-    their_clean: Samples | None,
-) -> dict[str, Sampled]:
-    if clean is None or their_clean is None:
-        return dict.fromkeys(ours, Sampled(None, "the clean images were not evaluated"))
-    return {name: relative_ce(ours[name], clean, theirs[name], their_clean) for name in ours}
+def _rises(table: ErrorTable, confidence: float) -> dict[str, Estimate]:
+    names = list(table.conditions)
+    if CLEAN not in names:
+        return {}
+    values = table.values.astype(np.int8)
+    clean = values[:, names.index(CLEAN), None]
+    rises = condition_estimates(ErrorTable(names, values - clean), confidence)
+    rises.pop(CLEAN)
+    return rises

@@ -86,9 +86,9 @@ def write_report(
             and CSV.
         reference: a run on the same images that CE is relative to.
         samples: how many images to show under each corruption, of each of up to four runs.
-        seed: of the bootstrap.
-        resamples: bootstrap resamples.
-        confidence: of the intervals.
+        seed: Seed of the bootstrap of the calibration errors.
+        resamples: Number of bootstrap resamples for them.
+        confidence: Confidence of the intervals.
 
     Raises:
         InputError: a run is given twice, is none, unfinished or damaged; the reference does not
@@ -176,9 +176,10 @@ def _lead(runs: Sequence[Run], groups: Sequence[Group], settings: Settings) -> s
     images = {group.num_images for group in groups}
     many = counted(images.pop(), "image") if len(images) == 1 else "images"
     return (
-        f"Computed from the stored outcomes of {counted(len(runs), 'run')}. Intervals hold "
-        f"{100 * settings.confidence:g} % of {settings.resamples:,} bootstrap resamples of the "
-        f"{many}; one resample serves all conditions and models. Smaller errors are better."
+        f"Computed from the stored outcomes of {counted(len(runs), 'run')}. Intervals are "
+        f"{100 * settings.confidence:g} % confidence intervals (CI) over the {many}; those of "
+        f"calibration errors are from {settings.resamples:,} bootstrap resamples. Smaller errors "
+        "are better."
     )
 
 
@@ -213,8 +214,6 @@ def _overview(
         compared = compare(
             *stores,
             reference=reference,
-            seed=settings.seed,
-            resamples=2 * settings.resamples,
             confidence=settings.confidence,
         )
         _add_comparison(overview, compared, f"{prefix}differences", report)
@@ -279,11 +278,5 @@ def _add_files(report: Report, sheets: Sequence[Sheet]) -> None:
 
 
 def _settings(samples: int, seed: int, resamples: int, confidence: float) -> Settings:
-    for name, value in (("samples", samples), ("resamples", resamples)):
-        if value < 0:
-            raise InputError(f"{value} is less than 0", where=name)
-    if not 0 < confidence < 1:
-        raise InputError(
-            f"{confidence} is not between 0 and 1", where="confidence", remedy="Say 0.95."
-        )
-    return Settings(seed, resamples, confidence)
+    whole_number(samples, "samples", low=0)
+    return Settings(*bootstrap_settings(seed, resamples, confidence))

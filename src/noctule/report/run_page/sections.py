@@ -90,7 +90,7 @@ def section_of(
         summary: its scores.
         reference: folder of the run that CE is relative to.
         samples: how many images to show.
-        settings: of the bootstrap.
+        settings: Settings of the intervals.
     """
     run, prefix = summary.run, f"run-{number}-"
     scores = score_run(run.store, reference=reference, **settings._asdict())
@@ -100,13 +100,11 @@ def section_of(
         for word, columns in (("clean", [0]), ("corrupted", outcomes.corrupted))
         if word != CLEAN or outcomes.has_clean
     ]
-    damage = class_damage(outcomes, settings)
+    damage = class_damage(outcomes, settings.confidence)
     levels = _level_figures(prefix, summary, settings.confidence)
     sheets = [
         tables.scores_sheet(f"{prefix}scores", group, summary),
-        tables.losses_sheet(
-            f"{prefix}losses", losses(summary, group.confidence)[:MOST_LOSSES], group.confidence
-        ),
+        tables.losses_sheet(f"{prefix}losses", losses(summary)[:MOST_LOSSES], group.confidence),
         tables.bins_sheet(f"{prefix}bins", series),
         tables.conditions_sheet(f"{prefix}conditions", scores),
         *_class_sheets(prefix, damage, names, group.confidence),
@@ -198,7 +196,7 @@ def _level_figures(prefix: str, summary: Summary, confidence: float) -> list[Fig
     benchmark = summary.run.benchmark
     if benchmark.levels is None:
         return []
-    accuracy = {one.condition: one.accuracy for one in losses(summary, confidence)}
+    accuracy = {one.condition: one.accuracy for one in losses(summary)}
     clean = None if summary.clean is None else summary.clean.value
     return [
         charts.level_chart(

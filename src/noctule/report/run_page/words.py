@@ -46,9 +46,9 @@ def interval_name(confidence: float) -> str:
     """Of a column.
 
     >>> interval_name(0.95)
-    '95 % interval'
+    '95 % CI'
     """
-    return f"{100 * confidence:g} % interval"
+    return f"{100 * confidence:g} % CI"
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

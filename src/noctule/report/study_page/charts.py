@@ -51,7 +51,7 @@ def gains_figure(gains: Sequence[Gain], confidence: float) -> Figure:
             alt.Tooltip("candidate:N", title="under"),
             alt.Tooltip("model:N", title="network"),
             alt.Tooltip("text:N", title="accuracy"),
-            alt.Tooltip("interval:N", title=f"{100 * confidence:g} % interval"),
+            alt.Tooltip("interval:N", title=f"{100 * confidence:g} % CI"),
             alt.Tooltip("gain:N", title="gain"),
         ],
         **_look("model", _MODELS),
@@ -61,7 +61,7 @@ def gains_figure(gains: Sequence[Gain], confidence: float) -> Figure:
     return Figure(
         "gains",
         "Accuracy under each corruption of the standard network and of the one trained with "
-        f"it, the largest gain first; lines are {100 * confidence:g} % intervals.",
+        f"it, the largest gain first; lines are {100 * confidence:g} % CIs.",
         "For each corruption two accuracies: of the standard network and of the network "
         "trained with the corruption. The table below holds the numbers.",
         chart,

@@ -118,7 +118,7 @@ def _tooltip(matrix: OverlapMatrix) -> list[alt.Tooltip]:
         alt.Tooltip("raw_text:N", title="raw value"),
     ]
     if matrix.intervals() is not None:
-        interval = f"{100 * matrix.confidence:g} % interval"
+        interval = f"{100 * matrix.confidence:g} % CI"
         lines.append(alt.Tooltip("interval:N", title=interval))
     return lines
 
@@ -222,7 +222,7 @@ def _caption(findings: Findings) -> str:
     if len(set(findings.families.labels)) < len(matrix.names):
         parts.append("Letters and frames: families by k-means.")
     if matrix.intervals() is not None:
-        parts.append(f"Bold: the {100 * matrix.confidence:g} % interval lies above 0.")
+        parts.append(f"Bold: the {100 * matrix.confidence:g} % CI lies above 0.")
     if matrix.undefined:
         parts.append("A cross: undefined, training on it is not shown to help against it.")
     parts.append("Point at a cell for its numbers; the table below has them all.")

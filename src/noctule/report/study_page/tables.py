@@ -33,7 +33,7 @@ def pairs_table(findings: Findings) -> Table:
     pairs.sort(key=lambda pair: -float("inf") if pair.raw is None else pair.raw, reverse=True)
     known = matrix.intervals() is not None
     interval = Column(
-        f"{100 * matrix.confidence:g} % interval", True, "of raw; sorted by its lower end"
+        f"{100 * matrix.confidence:g} % CI", True, "of raw; sorted by its lower end"
     )
     columns = [
         Column("corruption"), Column("and"), Column("overlap", True, "max(0, raw)"),
@@ -98,7 +98,7 @@ def _families_table(findings: Findings, families: Families, name: str, method: s
 
 def gains_table(gains: Sequence[Gain], confidence: float) -> Table:
     """What training with each corruption bought against itself, the largest gain first."""
-    interval = f"{100 * confidence:g} % interval"
+    interval = f"{100 * confidence:g} % CI"
     columns = [
         Column("corruption"), Column("standard %", True, "accuracy of the standard network"),
         Column(interval, True), Column("trained with it %", True), Column(interval, True),

@@ -1,0 +1,163 @@
+"""How often 95 % intervals hold the truth, and how often a comparison of equal models errs.
+
+    python benchmarks/interval_coverage.py --data-sets 1000
+
+draws outcomes with known error rates, scores them, and prints the smallest coverage of each
+score by number of images and error rate: the minimum over correlations of the conditions
+(independent, identical, mixed, and wholly common for some images), numbers of corruptions and
+levels, and reference error rates. A data set where a score has no interval does not count; the
+share of those that have one stands in brackets. Then the false findings of `compare`'s tests
+among models of equal error rates.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from noctule.benchmarks import Benchmark
+from noctule.metrics.corruption_errors import CorruptionErrors, ErrorTable, corruption_errors
+from noctule.metrics.estimates import Estimate
+from noctule.metrics.outcome_matrix import OutcomeMatrix
+
+IMAGES = (20, 100, 1000)
+RATES = (0.01, 0.05, 0.5, 0.95, 0.99)
+REFERENCE_RATES = (0.05, 0.3, 0.8)
+SHAPES = ((1, 1), (3, 5), (15, 1))  # corruptions, levels
+NAMES = (
+    "shear", "rain", "hue", "fog", "snow", "frost", "blur", "contrast", "brightness",
+    "pixelate", "rotation", "elastic", "spatter", "saturate", "translation",
+)  # fmt: skip
+Luck = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Found = tuple[str, float, Estimate]
+
+
+def lucks(
+    rng: np.random.Generator, images: int, columns: int, kind: str
+) -> NDArray[np.float64]:
+    """Uniform numbers, (images, columns), with a correlation over the columns."""
+    own, common = rng.random((images, columns)), rng.random((images, 1))
+    match kind:
+        case "independent":
+            return own
+        case "identical":
+            return np.repeat(common, columns, axis=1)
+        case "mixed":
+            return np.where(rng.random((images, columns)) < 0.8, common, own)
+        case "some images":
+            return np.where(rng.random((images, 1)) < 0.3, common, own)
+    raise ValueError(kind)
+
+
+KINDS = ("independent", "identical", "mixed", "some images")
+
+
+def benchmark_of(corruptions: int, levels: int) -> Benchmark:
+    """A benchmark of this shape."""
+    plain = {"name": "b", "title": "t", "source": "s", "corruptions": list(NAMES[:corruptions])}
+    chosen = "full" if levels == 1 else list(range(1, levels + 1))
+    return Benchmark.from_dict({**plain, "levels": chosen})
+
+
+def clean_rate(rate: float) -> float:
+    """A clean error rate below this rate under corruption."""
+    return rate / 2
+
+
+def scores_of(
+    rng: np.random.Generator, images: int, rate: float, other: float, kind: str, spec: Benchmark
+) -> Iterator[Found]:
+    """Scores of one data set with their true values: exact reference, reference rows, B − A."""
+    columns = len(spec.conditions)
+    names = [str(one) for one in spec.conditions]
+    second_rate = rate if rng.random() < 0.5 else 0.7 * rate
+    rates = [np.r_[clean_rate(p), np.full(columns - 1, p)] for p in (rate, other, second_rate)]
+    if rng.random() < 0.5:  # models share their luck, or each has its own
+        luck = lucks(rng, images, 3 * columns, kind)
+    else:
+        luck = np.hstack([lucks(rng, images, columns, kind) for _ in range(3)])
+    ours, reference, second = np.split(luck < np.concatenate(rates), 3, axis=1)
+    exact = dict(zip(names, rates[1].tolist(), strict=True))
+
+    def found(values: Flags | NDArray[np.int8], relative_to: object) -> CorruptionErrors:
+        return corruption_errors(
+            ErrorTable(names, values),
+            spec,
+            relative_to,  # type: ignore[arg-type]
+            no_reference_reason="",
+            confidence=0.95,
+        )
+
+    rows = ErrorTable(names, reference)
+    ratio, signs = 100 * rate / other, second.astype(np.int8) - ours
+    step, step_ratio = second_rate - rate, 100 * (second_rate - rate) / other
+    first = NAMES[0]
+    for what, scores in (("", found(ours, rows)), (", exact reference", found(ours, exact))):
+        if not what:
+            yield "error", rate, scores.conditions[names[1]]
+            yield "error of a corruption", rate, scores.errors[first]
+            yield "mean error", rate, scores.mean_error
+        yield f"CE{what}", ratio, scores.ces[first]
+        yield f"mCE{what}", ratio, scores.mce
+        yield f"relative CE{what}", ratio, scores.relative_ces[first]
+        yield f"relative mCE{what}", ratio, scores.relative_mce
+    for what, scores in (("", found(signs, rows)), (", exact reference", found(signs, exact))):
+        if not what:
+            yield "B − A: error", step, scores.conditions[names[1]]
+            yield "B − A: error of a corruption", step, scores.errors[first]
+            yield "B − A: mean error", step, scores.mean_error
+        yield f"B − A: mCE{what}", step_ratio, scores.mce
+        yield f"B − A: relative mCE{what}", step_ratio, scores.relative_mce
+
+
+def coverage_table(data_sets: int, seed: int) -> None:
+    """Print the smallest coverage of each score by number of images and rate."""
+    worst: dict[tuple[str, int, float], tuple[float, float, str]] = {}
+    rng = np.random.default_rng(seed)
+    for images, rate, other, kind, shape in itertools.product(
+        IMAGES, RATES, REFERENCE_RATES, KINDS, SHAPES
+    ):
+        spec, counts = benchmark_of(*shape), defaultdict(lambda: np.zeros(3))
+        for _ in range(data_sets):
+            for name, truth, one in scores_of(rng, images, rate, other, kind, spec):
+                if one.value is None:
+                    continue
+                if one.low is None or one.high is None:
+                    counts[name] += (0, 0, 1)
+                    continue
+                assert one.low <= one.value <= one.high
+                inside = one.low - 1e-9 <= truth <= one.high + 1e-9
+                counts[name] += (inside, 1, 1)
+        for name, (hits, intervals, defined) in counts.items():
+            if intervals < max(20, 0.02 * data_sets):
+                continue
+            key = name, images, rate
+            case = f"{shape[0]} × {shape[1]}, {kind}, reference {other}"
+            row = hits / intervals, intervals / defined, case
+            worst[key] = min(worst.get(key, (2.0, 0.0, "")), row)
+    print("smallest coverage (share of data sets with an interval), by images and rate")
+    for name in dict.fromkeys(name for name, *_ in worst):
+        print(name)
+        for images in IMAGES:
+            cells = [worst.get((name, images, rate)) for rate in RATES]
+            shown = [
+                "no interval" if one is None else f"{one[0]:.3f} ({one[1]:.2f})"
+                for one in cells
+            ]
+            print(f"  n = {images:>4}  " + "  ".join(shown))
+            for one in filter(None, cells):
+                if one[0] < 0.945:
+                    print(f"            {one[0]:.3f}: {one[2]}")
+
+
+def matrix(flags: Flags, names: list[str]) -> OutcomeMatrix:
+    """Outcomes as `paired_differences` takes them."""
+    ids = pa.array([f"{i:06d}" for i in range(len(flags))])
+    ranks = np.where(flags, 2, 1).astype(np.int32)
+    return OutcomeMatrix(ids, tuple(names), ranks, np.ones(ranks.shape, np.float32))
