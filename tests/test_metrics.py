@@ -72,7 +72,7 @@ def test_scores_by_hand() -> None:
     assert [one.error.value for one in scores.corruptions] == [0.75, 1.0]
     assert scores.relative_mce.value == 175.0
     assert scores.mean_error.value == 0.875
-    assert scores.reference == "AlexNet (table 1)"
+    assert scores.reference == "AlexNet (table 1), whose errors are taken as exact"
     assert scores.no_reference_reason is None
 
 

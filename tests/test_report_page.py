@@ -314,7 +314,7 @@ def test_bad_input_is_refused_before_anything_is_read(
         ((run, "-o", tmp_path / "file" / "x.html"), "cannot be written"),
         ((run, "-o", tmp_path / ("x" * 300)), "cannot be written"),
         ((run, "--figures", tmp_path / "file"), "is a file"),
-        ((run, "--confidence", "1.5"), "not between 0 and 1"),
+        ((run, "--confidence", "1.5"), "is out of range"),
         ((run, "--samples", "-1"), "less than 0"),
     ):
         out = () if "-o" in arguments else ("-o", tmp_path / "page.html")

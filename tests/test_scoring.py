@@ -6,11 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from noctule import InputError
-from noctule.benchmarks import Benchmark, Reference
-from noctule.scoring import check_reference, name_of_reference
+from noctule.benchmarks import Benchmark, load_benchmark
+from noctule.benchmarks.references import ReferenceOutcomes, shipped_outcomes
+from noctule.metrics.corruption_errors import CorruptionErrors, ErrorTable, corruption_errors
+from noctule.scoring import check_reference, published_reference
 from noctule.store import RunIdentity, RunStore
 
 PLAIN = {"name": "n", "title": "t", "source": "s", "levels": [1, 2, 3, 4, 5]}
@@ -94,19 +98,107 @@ def test_other_data_and_seeds_are_refused() -> None:
 
 
 def test_a_reference_says_what_makes_it_less_than_comparable() -> None:
-    reference = Reference(
-        model="AlexNet", domain="imagenet-1k-val", source="a paper", errors={"clean": 0.4}
-    )
+    errors = {"clean": 0.4, **{f"contrast_c@{level}": 0.5 for level in range(1, 6)}}
+    published = {"model": "AlexNet", "domain": "imagenet-1k-val", "source": "a paper"}
+    spec = {"references": [{**published, "errors": errors}]}
 
     def name(images: int, **benchmark: Any) -> str:
-        store = run(**benchmark)
-        store.identity.dataset["num_images"] = images  # type: ignore[index]
-        spec = Benchmark.from_dict(store.identity.benchmark)
-        return name_of_reference(reference, spec, store)
+        parsed = Benchmark.from_dict(run(**spec, **benchmark).identity.benchmark)
+        data = {"domain": "imagenet-1k-val", "num_images": images}
+        known = published_reference(parsed, data, 0, pa.array(["a"]))
+        assert known.errors == errors
+        return str(known.name)
 
-    assert name(50_000) == "AlexNet (a paper)"
-    assert name(50_000, mode="published", stored_jpeg_quality=85) == "AlexNet (a paper)"
-    assert name(40).endswith("all 50,000 validation images while this run has 40")
-    assert name(50_000, stored_jpeg_quality=85).endswith(
-        "those files hold pictures of mode published, this run's are of mode corrected"
+    exact = "AlexNet (a paper), whose errors are taken as exact"
+    assert name(50_000) == exact
+    assert name(50_000, mode="published", stored_jpeg_quality=85) == exact
+    assert name(40) == (
+        f"{exact}; they are of all 50,000 validation images while this run has 40"
     )
+    assert name(50_000, stored_jpeg_quality=85).endswith(
+        "the released files hold images of mode published, this run's are of mode corrected"
+    )
+
+
+# The shipped reference of photo-patches, which comes with its outcomes
+
+
+def shipped() -> tuple[Benchmark, ReferenceOutcomes]:
+    benchmark = load_benchmark("imagenet-noc")
+    reference = benchmark.reference_for("photo-patches/test")
+    assert reference is not None
+    outcomes = shipped_outcomes(reference)
+    assert outcomes is not None
+    return benchmark, outcomes
+
+
+def test_shipped_outcomes_are_what_the_shipped_errors_are_means_of() -> None:
+    benchmark, outcomes = shipped()
+    reference = benchmark.reference_for("photo-patches/test")
+    assert reference is not None
+    assert set(outcomes.conditions) == set(reference.errors)
+    for name, wrong in zip(outcomes.conditions, outcomes.wrong.T, strict=True):
+        assert wrong.mean() == reference.errors[name]
+    assert list(outcomes.image_ids) == sorted(outcomes.image_ids)
+
+
+def test_outcomes_are_paired_on_the_same_images_and_exact_on_others() -> None:
+    benchmark, outcomes = shipped()
+    data = {"domain": "photo-patches/test", "num_images": 1024}
+    ids = pa.array(outcomes.image_ids)
+    paired = published_reference(benchmark, data, 0, ids)
+    assert isinstance(paired.errors, ErrorTable)
+    assert "exact" not in str(paired.name)
+    for seed, images, why in (
+        (3, ids, "exact; they are of seed 0, this run is of seed 3"),
+        (0, ids[1:], "exact; they are of 1,024 images, this run of others"),
+    ):
+        other = published_reference(benchmark, data, seed, images)
+        assert str(other.name).endswith(why)
+        assert isinstance(other.errors, dict)
+
+
+def test_paired_outcomes_change_intervals_and_no_value() -> None:
+    benchmark, outcomes = shipped()
+    names = [str(one) for one in benchmark.conditions]
+    # A model that errs where the reference does, and on every fiftieth image besides.
+    columns = [outcomes.conditions.index(name) for name in names]
+    wrong = outcomes.wrong[:, columns] | (np.arange(1024) % 50 == 0)[:, None]
+
+    def scores(seed: int) -> CorruptionErrors:
+        data = {"domain": "photo-patches/test", "num_images": 1024}
+        known = published_reference(benchmark, data, seed, pa.array(outcomes.image_ids))
+        return corruption_errors(
+            ErrorTable(names, wrong),
+            benchmark,
+            known.errors,
+            no_reference_reason="",
+            confidence=0.95,
+        )
+
+    paired, exact = scores(0), scores(1)
+    for one, other in ((paired.mce, exact.mce), (paired.relative_mce, exact.relative_mce)):
+        assert one.value == other.value
+        assert (one.low, one.high) != (other.low, other.high)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_reference_s_sampling_error_counts_where_it_is_paired(seed: int) -> None:
+    """Images drawn from many: the paired interval holds CE of all, exact errors' does not."""
+    rng = np.random.default_rng(seed)
+    benchmark = Benchmark.from_dict(
+        {"name": "b", "title": "t", "source": "s", "corruptions": ["shear"]}
+    )
+    held = np.zeros(2)
+    for _ in range(300):
+        flags = rng.random((1024, 4)) < [0.05, 0.15, 0.2, 0.25]  # relative CE 200
+        ours, theirs = ErrorTable(["clean", "shear"], flags[:, :2]), flags[:, 2:]
+        exact = dict(zip(ours.conditions, theirs.mean(axis=0).tolist(), strict=True))
+        for place, reference in enumerate((ErrorTable(ours.conditions, theirs), exact)):
+            one = corruption_errors(
+                ours, benchmark, reference, no_reference_reason="", confidence=0.95
+            ).relative_mce
+            held[place] += one.low is None or one.high is None or one.low <= 200 <= one.high
+    paired, exact_share = held / 300
+    assert paired > 0.93 - 0.025  # the standard error is 1.3 points
+    assert exact_share < 0.8

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import pyarrow.compute as pc
 
 from noctule.arguments import choice, real_number
-from noctule.benchmarks import CLEAN, Benchmark, why_no_reference
+from noctule.benchmarks import CLEAN, Benchmark
 from noctule.errors import InputError
 from noctule.metrics import COLUMNS
-from noctule.metrics.corruption_errors import ErrorTable, ReferenceErrors
+from noctule.metrics.corruption_errors import ErrorTable
 from noctule.metrics.estimates import bootstrap_settings
 from noctule.metrics.intervals import difference_p
 from noctule.metrics.mean_differences import mean_differences, mean_error_difference
 from noctule.metrics.outcome_matrix import OutcomeMatrix, check_same_images, outcome_matrix
 from noctule.metrics.paired import family_weights, holm, paired_differences
 from noctule.metrics.paired_results import By, Comparison, MeanDifference, PairedDifference
-from noctule.scoring import check_reference, check_same_pixels, name_of_reference
+from noctule.scoring import KnownReference, check_reference, check_same_pixels, published_reference
 from noctule.store import RunStore
 
 __all__ = ["By", "Comparison", "compare", "reasons_it_is_worse"]
@@ -187,33 +187,25 @@ def _model(store: RunStore) -> str:
     return store.identity.model_title
 
 
-class _RelativeTo(NamedTuple):
-    errors: ReferenceErrors = None
-    name: str | None = None
-    why_none: str | None = None
-
-
 def _reference(
     a: RunStore,
     outcomes_a: OutcomeMatrix,
     reference: str | Path | RunStore | None,
     benchmark: Benchmark,
-) -> _RelativeTo:
+) -> KnownReference:
     """The outcomes of the reference run, or else the published errors for this data."""
-    if reference is not None:
-        store = _opened(reference)
-        check_reference(a, store)
-        check_same_pixels(RunStore.open(a.folder), store)
-        outcomes = _outcomes(store, outcomes_a.conditions)
-        check_same_images(outcomes_a, outcomes)
-        errors = ErrorTable(outcomes.conditions, outcomes.wrong)
-        return _RelativeTo(errors, name=f"{_model(store)} ({store.folder})")
-    domain = a.identity.dataset.get("domain")
-    published = benchmark.reference_for(domain)
-    if published is None:
-        return _RelativeTo(why_none=why_no_reference(benchmark, domain))
-    exact = published.errors_under(benchmark.conditions)
-    return _RelativeTo(exact, name=name_of_reference(published, benchmark, a))
+    if reference is None:
+        identity = a.identity
+        return published_reference(
+            benchmark, identity.dataset, identity.seed, outcomes_a.image_ids
+        )
+    store = _opened(reference)
+    check_reference(a, store)
+    check_same_pixels(RunStore.open(a.folder), store)
+    outcomes = _outcomes(store, outcomes_a.conditions)
+    check_same_images(outcomes_a, outcomes)
+    table = ErrorTable(outcomes.conditions, outcomes.wrong)
+    return KnownReference(table, f"{_model(store)} ({store.folder})")
 
 
 def _groups(benchmark: Benchmark, by: By) -> dict[str, list[str]]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from noctule.benchmarks import Benchmark, Reference, why_no_reference
+from noctule.benchmarks.references import shipped_outcomes
 from noctule.errors import InputError
 from noctule.metrics import Scores, score
+from noctule.metrics.corruption_errors import ErrorTable, ReferenceErrors
 from noctule.store import RunStore
 
 IMAGENET, IMAGENET_IMAGES = "imagenet-1k-val", 50_000
@@ -41,45 +44,87 @@ def score_run(
     """
     store = run if isinstance(run, RunStore) else RunStore.open(run)
     benchmark = Benchmark.from_dict(store.identity.benchmark, where=store.folder)
-    domain = store.identity.dataset["domain"]
-    published = benchmark.reference_for(domain)
-    fitting: Reference | pa.Table | None = published
-    name = name_of_reference(published, benchmark, store) if published else None
+    rows = store.rows()
     if reference is not None:
         other = reference if isinstance(reference, RunStore) else RunStore.open(reference)
         check_reference(store, other)
         check_same_pixels(store, other)
-        fitting, name = other.rows(), f"{other.identity.model_title} ({other.folder})"
+        name = f"{other.identity.model_title} ({other.folder})"
+        known = KnownReference(other.rows(), name)
+    else:
+        identity = store.identity
+        image_ids = pc.unique(rows["image_id"]).sort()
+        known = published_reference(benchmark, identity.dataset, identity.seed, image_ids)
     return score(
-        store.rows(),
+        rows,
         benchmark,
-        reference=fitting,
-        reference_name=name,
-        no_reference_reason=None
-        if fitting is not None
-        else why_no_reference(benchmark, domain),
+        reference=known.errors,
+        reference_name=known.name,
+        no_reference_reason=known.why_none,
         seed=seed,
         resamples=resamples,
         confidence=confidence,
     )
 
 
-def name_of_reference(reference: Reference, benchmark: Benchmark, store: RunStore) -> str:
-    """The reference's name, with what makes its errors less than exactly comparable."""
+class KnownReference(NamedTuple):
+    """What CE is relative to.
+
+    Attributes:
+        errors: Errors by condition that are taken as exact, outcomes by image, or None.
+        name: Name of the reference, with what makes it less than exactly comparable.
+        why_none: Why there is none, where there is none.
+    """
+
+    errors: ReferenceErrors | pa.Table
+    name: str | None = None
+    why_none: str | None = None
+
+
+def published_reference(
+    benchmark: Benchmark, dataset: Mapping[str, Any], seed: int, image_ids: pa.StringArray
+) -> KnownReference:
+    """The published errors for this data: by image where those are known, or else as exact.
+
+    Args:
+        benchmark: Benchmark of the run.
+        dataset: Record of the run's data; `domain` and `num_images` count.
+        seed: Seed of the run's corruptions.
+        image_ids: Ids of the images that the run has outcomes of, sorted.
+    """
+    domain = dataset.get("domain")
+    reference = benchmark.reference_for(domain)
+    if reference is None:
+        return KnownReference(None, why_none=why_no_reference(benchmark, domain))
     name = f"{reference.model} ({reference.source})"
-    images = int(store.identity.dataset["num_images"])
+    outcomes = shipped_outcomes(reference)
+    if outcomes is None:
+        caveats = _caveats(reference, benchmark, int(dataset["num_images"]))
+    elif outcomes.seed != seed:
+        caveats = [f"they are of seed {outcomes.seed}, this run is of seed {seed}"]
+    elif list(outcomes.image_ids) != image_ids.to_pylist():
+        caveats = [f"they are of {len(outcomes.image_ids):,} images, this run of others"]
+    else:
+        return KnownReference(ErrorTable(outcomes.conditions, outcomes.wrong), name)
+    words = "; ".join(["whose errors are taken as exact", *caveats])
+    return KnownReference(reference.errors_under(benchmark.conditions), f"{name}, {words}")
+
+
+def _caveats(reference: Reference, benchmark: Benchmark, images: int) -> list[str]:
+    """What makes the errors less than exactly comparable."""
+    caveats = []
     if reference.domain == IMAGENET and images != IMAGENET_IMAGES:
-        name += (
-            f", whose errors are of all {IMAGENET_IMAGES:,} validation images while this run "
-            f"has {images:,}"
+        caveats.append(
+            f"they are of all {IMAGENET_IMAGES:,} validation images while this run has "
+            f"{images:,}"
         )
     released = benchmark.stored_jpeg_quality is not None
     if released and reference.mode is None and benchmark.mode != "published":
-        name += (
-            f"; those files hold pictures of mode published, this run's are of mode "
+        caveats.append(
+            "the released files hold images of mode published, this run's are of mode "
             f"{benchmark.mode}"
         )
-    return name
+    return caveats
 
 
 def _mode(benchmark: Mapping[str, Any]) -> str:

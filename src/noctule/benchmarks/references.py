@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from noctule.benchmarks.conditions import CLEAN, Condition, refuse_duplicates
@@ -76,6 +78,50 @@ def shipped_references() -> tuple[Reference, ...]:
     """The reference errors that come with the package, by file name."""
     return tuple(
         read_spec(path, Reference) for path in sorted(REFERENCES_FOLDER.glob("*.toml"))
+    )
+
+
+class ReferenceOutcomes(NamedTuple):
+    """On which images a reference model errs, where its errors come with them.
+
+    Attributes:
+        image_ids: Ids of the images, sorted.
+        seed: Seed of the corruptions.
+        conditions: Names of the conditions.
+        wrong: (images, conditions), whether the model errs.
+    """
+
+    image_ids: tuple[str, ...]
+    seed: int
+    conditions: tuple[str, ...]
+    wrong: NDArray[np.bool_]
+
+
+def shipped_outcomes(reference: Reference) -> ReferenceOutcomes | None:
+    """The outcomes that these reference errors are the means of, if the package has them."""
+    for path in sorted(REFERENCES_FOLDER.glob("*.npz")):
+        if read_spec(path.with_suffix(".toml"), Reference) == reference:
+            return read_outcomes(path)
+    return None
+
+
+def read_outcomes(path: Path) -> ReferenceOutcomes:
+    """Read what `write_outcomes` wrote."""
+    with np.load(path, allow_pickle=False) as data:
+        image_ids = tuple(data["image_ids"].tolist())
+        wrong = np.unpackbits(data["wrong"], axis=0, count=len(image_ids)).astype(np.bool_)
+        conditions = tuple(data["conditions"].tolist())
+        return ReferenceOutcomes(image_ids, int(data["seed"]), conditions, wrong)
+
+
+def write_outcomes(outcomes: ReferenceOutcomes, path: Path) -> None:
+    """Write a .npz of one bit per image and condition."""
+    np.savez_compressed(
+        path,
+        image_ids=np.array(outcomes.image_ids),
+        seed=np.array(outcomes.seed),
+        conditions=np.array(outcomes.conditions),
+        wrong=np.packbits(outcomes.wrong, axis=0),
     )
 
 

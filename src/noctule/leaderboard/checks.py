@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from noctule.benchmarks import Benchmark, why_no_reference
+from noctule.benchmarks import Benchmark
 from noctule.errors import InputError
 from noctule.leaderboard import rows as rows_of
 from noctule.leaderboard.architecture import architecture_lines, canonical
@@ -24,6 +25,7 @@ from noctule.leaderboard.submission import (
 )
 from noctule.leaderboard.tracks import Track, load_track
 from noctule.metrics import Scores, score
+from noctule.scoring import published_reference
 from noctule.store import RunIdentity, RunStore, flaws
 from noctule.store.identity import read_identity
 
@@ -99,14 +101,15 @@ def check_submission(folder: str | Path) -> CheckResult:
 def score_rows(table: pa.Table, track: Track, *, resamples: int, seed: int = 0) -> Scores:
     """Scores by the track's benchmark, relative to its published reference if there is one."""
     benchmark = track.load_benchmark()
-    reference = benchmark.reference_for(track.domain)
+    dataset = {"domain": track.domain, "num_images": track.images}
+    image_ids = pc.unique(table["image_id"]).sort()
+    known = published_reference(benchmark, dataset, track.seed, image_ids)
     return score(
         table,
         benchmark,
-        reference=reference,
-        no_reference_reason=None
-        if reference is not None
-        else why_no_reference(benchmark, track.domain),
+        reference=known.errors,
+        reference_name=known.name,
+        no_reference_reason=known.why_none,
         resamples=resamples,
         seed=seed,
     )

@@ -25,7 +25,7 @@ def score(
     rows: pa.Table,
     benchmark: Benchmark,
     *,
-    reference: Reference | pa.Table | None = None,
+    reference: Reference | pa.Table | ReferenceErrors = None,
     reference_name: str | None = None,
     no_reference_reason: str | None = None,
     seed: int = 0,
@@ -38,8 +38,9 @@ def score(
         rows: outcome rows with at least `COLUMNS`, in any order.
         benchmark: its conditions must be among the rows'; others are left out. Clean ones may
             be absent altogether, which leaves relative CE undefined.
-        reference: what CE is relative to: published errors, taken as exact, or the outcome
-            rows of a reference model on the same images; None leaves CE undefined.
+        reference: What CE is relative to: errors that are taken as exact, or a reference
+            model's outcomes on the same images, as rows or in the order of the sorted image
+            ids; None leaves CE undefined.
         reference_name: what to call the reference.
         no_reference_reason: why there is none, shown in the place of CE.
         seed: Seed of the bootstrap.
@@ -89,14 +90,16 @@ def score(
 
 
 def _reference_errors(
-    reference: Reference | pa.Table | None, outcomes: OutcomeMatrix, benchmark: Benchmark
+    reference: Reference | pa.Table | ReferenceErrors,
+    outcomes: OutcomeMatrix,
+    benchmark: Benchmark,
 ) -> ReferenceErrors:
     if isinstance(reference, pa.Table):
         theirs = outcome_matrix(reference, outcomes.conditions)
         check_same_images(outcomes, theirs)
         return ErrorTable(theirs.conditions, theirs.wrong)
-    if reference is None:
-        return None
+    if not isinstance(reference, Reference):
+        return reference
     if missing := reference.lacks(benchmark.conditions):
         raise InputError(
             f"the errors of {reference.model} lack {', '.join(missing)}", where="reference"
@@ -126,9 +129,10 @@ def _conditions(
     }
 
 
-def _name(reference: Reference | pa.Table | None, name: str | None) -> str | None:
+def _name(reference: Reference | pa.Table | ReferenceErrors, name: str | None) -> str | None:
     if reference is None:
         return None
     if isinstance(reference, Reference):
-        return name or f"{reference.model} ({reference.source})"
+        source = f"{reference.model} ({reference.source})"
+        return name or f"{source}, whose errors are taken as exact"
     return name or "the reference run"

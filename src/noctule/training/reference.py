@@ -3,7 +3,8 @@
     python -m noctule.training.reference
 
 evaluates the weaker shipped classifier under every corruption, over the full range and at each
-level, and writes the errors to the file the benchmarks read. About two minutes on 2 cores.
+severity, and writes two files that the benchmarks read: the errors, and on which images they
+are made. About two minutes on 2 cores.
 """
 
 from __future__ import annotations
@@ -11,24 +12,33 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import pyarrow.compute as pc
+import numpy as np
 
 from noctule._version import __version__
 from noctule.benchmarks import Benchmark, Reference, write_reference
-from noctule.benchmarks.references import REFERENCES_FOLDER
+from noctule.benchmarks.references import (
+    REFERENCES_FOLDER,
+    ReferenceOutcomes,
+    write_outcomes,
+)
 from noctule.corruptions import CORRUPTIONS, LEVELS
 from noctule.data import open_dataset
 from noctule.evaluation import Settings, run_benchmark
+from noctule.metrics import COLUMNS
+from noctule.metrics.outcome_matrix import outcome_matrix
 from noctule.models import load_classifier
 
 MODEL = "photo-patches-reference"
 DATA = "photo-patches/test"
 
 
-def measure() -> Reference:
+SEED = 0
+
+
+def measure() -> tuple[Reference, ReferenceOutcomes]:
     """Evaluate the reference classifier under everything that is to be measured."""
     classifier, dataset = load_classifier(MODEL), open_dataset(DATA)
-    errors: dict[str, float] = {}
+    found: dict[str, np.ndarray] = {}
     for levels in (None, LEVELS):
         benchmark = Benchmark(
             name="all",
@@ -38,28 +48,30 @@ def measure() -> Reference:
             levels=levels,
         )
         with tempfile.TemporaryDirectory() as folder:
-            settings = Settings(device="cpu")
+            settings = Settings(device="cpu", seed=SEED)
             run = run_benchmark(
                 classifier, dataset, benchmark, out=Path(folder) / "run", settings=settings
             )
-            rows = run.rows(columns=["condition", "label", "prediction"])
-        for condition in map(str, benchmark.conditions):
-            mine = rows.filter(pc.equal(rows["condition"], condition))
-            wrong = pc.sum(pc.not_equal(mine["label"], mine["prediction"])).as_py()
-            errors[condition] = wrong / len(mine)
-    return Reference(
+            names = [str(one) for one in benchmark.conditions]
+            outcomes = outcome_matrix(run.rows(columns=COLUMNS), names)
+        found |= dict(zip(names, outcomes.wrong.T, strict=True))
+    reference = Reference(
         model=classifier.name,
         domain=DATA,
-        source=f"python -m noctule.training.reference, noctule {__version__}, seed 0",
-        errors=errors,
+        source=f"python -m noctule.training.reference, noctule {__version__}, seed {SEED}",
+        errors={name: int(wrong.sum()) / len(wrong) for name, wrong in found.items()},
         mode="corrected",
     )
+    ids = tuple(outcomes.image_ids.to_pylist())
+    wrong = np.stack(list(found.values()), axis=1)
+    return reference, ReferenceOutcomes(ids, SEED, tuple(found), wrong)
 
 
 def main() -> None:
-    """Measure, and write the file."""
-    reference = measure()
+    """Measure, and write the files."""
+    reference, outcomes = measure()
     write_reference(reference, REFERENCES_FOLDER / "photo-patches.toml")
+    write_outcomes(outcomes, REFERENCES_FOLDER / "photo-patches.npz")
 
 
 if __name__ == "__main__":

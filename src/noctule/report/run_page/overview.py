@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,18 +12,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from noctule.benchmarks import CLEAN, Benchmark, why_no_reference
+from noctule.benchmarks import CLEAN, Benchmark
 from noctule.errors import InputError
 from noctule.metrics import CorruptionScores, Estimate
 from noctule.metrics.corruption_errors import (
     ErrorTable,
-    ReferenceErrors,
     condition_estimates,
     corruption_errors,
 )
 from noctule.metrics.outcome_matrix import Places, check_possible, places_of
 from noctule.report.run_page.opening import Run
-from noctule.scoring import name_of_reference
+from noctule.scoring import KnownReference, published_reference
 from noctule.store import RunStore
 
 _PLACE = ("image_id", "condition")
@@ -111,41 +110,37 @@ def summarise(
     if reference is not None:
         stores.append(RunStore.open(reference))
     conditions, confidence = runs[0].conditions, settings.confidence
-    wrong = list(_each_wrong(stores, conditions))
-    relative_to: ReferenceErrors = None
-    name = reason = None
-    domain = stores[0].identity.dataset["domain"]
+    image_ids, wrong = _all_wrong(stores, conditions)
     if reference is not None:
-        relative_to = ErrorTable(conditions, wrong.pop())
         name = f"{stores[-1].identity.model_title} ({stores[-1].folder})"
-    elif published := benchmark.reference_for(domain):
-        relative_to = published.errors_under(benchmark.conditions)
-        name = name_of_reference(published, benchmark, stores[0])
+        known = KnownReference(ErrorTable(conditions, wrong.pop()), name)
     else:
-        reason = why_no_reference(benchmark, domain)
+        identity = stores[0].identity
+        known = published_reference(benchmark, identity.dataset, identity.seed, image_ids)
     return Group(
         benchmark=benchmark,
         summaries=tuple(
-            _summary(run, ErrorTable(conditions, one), relative_to, reason or "", confidence)
+            _summary(run, ErrorTable(conditions, one), known, confidence)
             for run, one in zip(runs, wrong, strict=True)
         ),
         num_images=len(wrong[0]),
-        reference=name,
-        no_reference_reason=reason,
+        reference=known.name,
+        no_reference_reason=known.why_none,
         confidence=confidence,
     )
 
 
-def _each_wrong(
+def _all_wrong(
     stores: Sequence[RunStore], conditions: Sequence[str]
-) -> Iterator[NDArray[np.bool_]]:
-    """Whether each run errs, bool (images, conditions); images in the same order for all.
+) -> tuple[pa.StringArray, list[NDArray[np.bool_]]]:
+    """The image ids, and whether each run errs, bool (images, conditions), in their order.
 
     Rows are joined by id. As runs of the same data mostly have their rows in the same order,
     the join of one run serves the next if that has the very same ids and conditions.
     """
     known: pa.Table | None = None
     places: Places | None = None
+    wrong = []
     for store in stores:
         rows = store.rows(columns=(*_PLACE, "label_rank"))
         if known is None or places is None or not rows.select(_PLACE).equals(known):
@@ -159,21 +154,22 @@ def _each_wrong(
                 )
         rank = places.matrix(rows["label_rank"])
         check_possible(places.image_ids, conditions, rank >= 1, "a rank below 1")
-        yield rank > 1
+        wrong.append(rank > 1)
+    assert places is not None
+    return places.image_ids, wrong
 
 
 def _summary(
     run: Run,
     table: ErrorTable,
-    reference: ReferenceErrors,
-    no_reference: str,
+    reference: KnownReference,
     confidence: float,
 ) -> Summary:
     found = corruption_errors(
         table,
         run.benchmark,
-        reference,
-        no_reference_reason=no_reference,
+        reference.errors,
+        no_reference_reason=reference.why_none or "",
         confidence=confidence,
     )
     return Summary(

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from noctule.arguments import whole_number
 from noctule.comparison import Comparison, compare
-from noctule.errors import InputError
+from noctule.metrics.estimates import bootstrap_settings
 from noctule.report.comparison import comparison_table, render_comparison, verdict
 from noctule.report.run_page import charts, tables
 from noctule.report.run_page.fields import Sheet
@@ -178,8 +179,8 @@ def _lead(runs: Sequence[Run], groups: Sequence[Group], settings: Settings) -> s
     return (
         f"Computed from the stored outcomes of {counted(len(runs), 'run')}. Intervals are "
         f"{100 * settings.confidence:g} % confidence intervals (CI) over the {many}; those of "
-        f"calibration errors are from {settings.resamples:,} bootstrap resamples. Smaller errors "
-        "are better."
+        f"calibration errors are from {settings.resamples:,} bootstrap resamples. Smaller "
+        "errors are better."
     )
 
 
