@@ -154,7 +154,7 @@ def test_bad_input_exits_2_with_a_message(
     [
         (["--candidates", "gaussian,rain"], "unknown candidate of this study 'rain'"),
         (["--seeds", "4"], "unknown seed of this study '4'"),
-        (["--confidence", "1.5"], "1.5 is not between 0 and 1"),
+        (["--confidence", "1.5"], "1.5 is out of range"),
         (["--resamples", "-1"], "-1"),
     ],
 )

@@ -315,7 +315,7 @@ def test_bad_input_is_refused_before_anything_is_read(
         ((run, "-o", tmp_path / ("x" * 300)), "cannot be written"),
         ((run, "--figures", tmp_path / "file"), "is a file"),
         ((run, "--confidence", "1.5"), "is out of range"),
-        ((run, "--samples", "-1"), "less than 0"),
+        ((run, "--samples", "-1"), "samples: -1 is out of range"),
     ):
         out = () if "-o" in arguments else ("-o", tmp_path / "page.html")
         status, _, error = run_cli(monkeypatch, capsys, "report", *arguments, *out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -16,12 +17,14 @@ from numpy.typing import NDArray
 from noctule.benchmarks import Benchmark
 from noctule.errors import InputError
 from noctule.metrics import estimates, score
+from noctule.metrics.intervals import share_bounds
 from noctule.sampling import Stream, image_keys, key_of, resample_counts, unit_interval
 from noctule.study.accuracy import (
     CrossEvaluation,
     MeanAccuracies,
     accuracies,
     accuracies_of_means,
+    gains_of_form,
     mean_accuracies,
 )
 from noctule.study.matrix import Form
@@ -168,7 +171,9 @@ def test_intervals_agree_with_a_loop_over_resamples(form: Form, num_seeds: int) 
     name = f"oracle {num_seeds}"
     cross = random_cross(name, HELPFUL, 12 if num_seeds == 1 else 6, num_seeds)
     resamples, confidence = 60, 0.5
-    matrix = overlap(cross, form=form, resamples=resamples, confidence=confidence, seed=5)
+    # Six images show no gain by themselves; here the resamples alone decide what is defined.
+    means = replace(mean_accuracies(cross, resamples=resamples, seed=5), moments=None)
+    matrix = overlap_of_means(means, form=form, confidence=confidence)
     assert len(matrix.names) >= 2
     assert matrix.replicates is not None
     # There are resamples on which training did not help, or this would check little.
@@ -198,8 +203,12 @@ def test_accuracies_agree_with_a_loop_over_resamples() -> None:
         m, c = models.index(row.model), conditions.index(row.condition)
         slow = sorted(float(table[m][c]) for table in tables)
         right = int(cross.correct[:, m, :, c].sum())
-        # A quarter of 40 steps is 10: the 11th value from either side.
-        expected = right / 16, slow[10], slow[30]
+        # A quarter of 40 steps is 10: the 11th value from either side. The interval over images
+        # alone is that of the means over the seeds.
+        shares = cross.correct[:, m, :, c].mean(axis=0)[:, None]
+        squares = shares.var(axis=0) * 8
+        low, high = share_bounds(shares.mean(axis=0), squares, 8, 0.5)
+        expected = right / 16, min(slow[10], low.item()), max(slow[30], high.item())
         found = row.accuracy.value, row.accuracy.low, row.accuracy.high
         assert found == pytest.approx(expected, abs=1e-12)
 
@@ -271,9 +280,10 @@ def test_seeds_that_agree_add_no_uncertainty() -> None:
 
 
 def test_seeds_are_resampled_for_all_models_together() -> None:
-    # All images alike, so only seeds differ. In the last seed every model fails under a and
-    # b. In the others a's model does well under both and b's under b: T[a, b] = 1, T[b, a] = 0.
-    correct = np.zeros((3, 3, 5, 3), dtype=bool)
+    # All images alike, so only seeds differ; enough of them for a gain to show. In the last
+    # seed every model fails under a and b. In the others a's model does well under both and b's
+    # under b: T[a, b] = 1, T[b, a] = 0.
+    correct = np.zeros((3, 3, 60, 3), dtype=bool)
     correct[..., 0] = True
     correct[:2, 1, :, 1:] = correct[:2, 2, :, 2] = True
     cross, drawn = cross_of(correct), resample_counts(0, "seeds", 3, range(500)).numpy()
@@ -315,30 +325,34 @@ def test_a_gain_whose_interval_reaches_0_is_no_gain() -> None:
     assert matrix.names == ("b",)
     assert matrix.raw.tolist() == [[1.0]]
     low, high = (
-        float(number)
-        for number in matrix.undefined["a"].rpartition(" interval ")[2].split(" to ")
+        float(number) for number in matrix.undefined["a"].rpartition(" CI ")[2].split(" to ")
     )
     assert matrix.undefined["a"].startswith(
-        "training on it is not shown to help against it: "
-        "accuracy +10.00 points, 90 % CI 0.00 to"
+        "training on it is not shown to help against it: accuracy +10.00 points, 90 % CI "
     )
-    # The count of one image in ten is binomial: 98.7 % at most 3, 93.0 % at most 2, so the
-    # upper 5 % begin at 3.
-    assert (low, high) == (0.0, 30.0)
+    # Σ (d − .1)² = .9; at 90 %, z² = 2.70554 and ln(2 / .1)² = 8.97440: the reach is
+    # √(2.70554 · .9 + 8.97440) / √(10² − 10 · 2.70554) = .395492.
+    assert (low, high) == pytest.approx((10 - 39.55, 10 + 39.55))
     # Without resamples, and at a confidence of 20 % (tails of 40 %), it stands.
     assert overlap(cross, resamples=0).names == ("a", "b")
-    assert overlap(cross, confidence=0.2).names == ("a", "b")
+    assert overlap(cross, form="accuracy", confidence=0.2).names == ("a", "b")
 
 
-def test_a_single_image_has_no_interval() -> None:
+def test_a_single_image_shows_nothing() -> None:
     correct = np.ones((2, 2, 1, 2), dtype=bool)
     correct[:, 0, :, 1] = False  # the standard model fails under a
     correct[1, 1, :, 1] = False  # and so does the other, with the second seed
     cross = cross_of(correct)
     matrix = overlap(cross)
-    assert (matrix.raw.tolist(), matrix.replicates) == ([[1.0]], None)
-    assert accuracies(cross)[3].accuracy.value == 0.5
-    assert "no resamples" in str(accuracies(cross)[3].accuracy.reason)
+    # One image shows nothing: of a rate next to nothing, of a gain nothing at all.
+    assert (matrix.names, matrix.replicates) == ((), None)
+    assert "CI -150.00 to 150.00" in matrix.undefined["a"]
+    accuracy = accuracies(cross)[3].accuracy
+    assert accuracy.value == 0.5
+    assert accuracy.low is not None
+    assert accuracy.high is not None
+    assert accuracy.high - accuracy.low > 0.8
+    assert overlap(cross, resamples=0).raw.tolist() == [[1.0]]
 
 
 def test_nothing_defined_is_a_matrix_of_reasons() -> None:
@@ -350,7 +364,9 @@ def test_nothing_defined_is_a_matrix_of_reasons() -> None:
     assert "no overlap in it is defined (a: training on it is not shown to help" in str(
         caught.value
     )
-    assert "+0.00 points, 95 % CI 0.00 to 0.00; b: " in str(caught.value)
+    # No image of ten differs: 1½ · z² / √(10² − 10 · z²). A clean accuracy of 1 and ½ under it
+    # have slopes 1, −½, −1 and ½, of which an image adds 1½ at most.
+    assert "+0.00 points, 95 % CI -73.43 to 73.43; b: " in str(caught.value)
     assert "; and 2 more)" in str(caught.value)
     assert "more seeds" in str(caught.value.remedy)
 
@@ -417,13 +433,14 @@ def test_no_more_than_the_tail_share_of_resamples_may_show_no_gain() -> None:
         "b",
     )
     assert overlap_of_means(means_with(*[no_gain] * 3), confidence=0.8).names == ("b",)
-    # Gains of 0, 10, 20 and 30 points: a quarter is .75 steps from an end, which is given.
+    # Gains of 0, 10, 20 and 30 points: a quarter is .75 steps from an end, which is given; and
+    # the interval holds the value.
     gains = np.array([HAND] * 5) / 20
     gains[1:, 1, 1] = [0.2, 0.3, 0.4, 0.5]
     four = overlap_of_means(
         MeanAccuracies(("a", "b"), gains, "by hand"), form="accuracy", confidence=0.5
     )
-    assert four.undefined["a"].endswith("+40.00 points, 50 % CI 0.00 to 30.00")
+    assert four.undefined["a"].endswith("+40.00 points, 50 % CI 0.00 to 40.00")
     # A gain on every resample does not make up for one that the sample lacks.
     means = means_with()
     means.values[0, 1, 1] = 0.2
@@ -500,6 +517,28 @@ def test_intervals_hold_what_seeds_add(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (coverage > 0.795).all(), coverage
 
 
+def test_a_useless_training_is_rarely_shown_to_help() -> None:
+    # Rarely right under it, whoever: of 2.5 % of data sets at most the interval lies above 0.
+    shown = 0
+    right = uniforms("useless", 400, 1, 2, 100, 2) < np.array([[0.9], [0.9]])[:, None]
+    right[..., 1] = uniforms("useless too", 400, 1, 2, 100) < 0.03
+    for one in right:
+        shown += bool(overlap(cross_of(one), form="accuracy", resamples=1).names)
+    # The standard error of 2.5 % of 400 is .8 points.
+    assert shown / 400 < 0.05
+
+
+def test_a_gain_in_robustness_has_the_interval_of_its_linear_part() -> None:
+    cross = random_cross("linear", [[0.9, 0.4], [0.8, 0.6]], 4000)
+    means = mean_accuracies(cross, resamples=400)
+    gain = means.gain(0, "robustness", 0.95)
+    samples = gains_of_form(means.values, "robustness")[1:, 0, 0]
+    assert gain.low is not None
+    assert gain.high is not None
+    # The spread of 400 resamples is known to 3.5 %; the bootstrap's ends may stick out.
+    assert (gain.high - gain.low) / 2 == pytest.approx(1.96 * samples.std(), rel=0.15)
+
+
 # Input
 
 
@@ -518,7 +557,7 @@ def test_settings_out_of_range_are_refused() -> None:
         assert caught.value.where == where
     with pytest.raises(InputError, match="Did you mean 'robustness'"):
         overlap(cross, form="robustnes")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"95\.0 is not between 0 and 1"):
+    with pytest.raises(InputError, match=r"95\.0 is out of range"):
         accuracies(cross, confidence=95.0)
 
 

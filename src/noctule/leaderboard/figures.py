@@ -52,19 +52,21 @@ def group_figure(
         ),
         tooltip=["model:N", alt.Tooltip("value:Q", format=".1f")],
     )  # fmt: skip
-    rules = (
-        base.transform_filter("isValid(datum.low)").mark_rule().encode(x="low:Q", x2="high:Q")
-    )
+    bounds = [one for one in records if one["low"] is not None]
+    layers = points
+    if bounds:  # an axis of nothing but empty values is infinite
+        rules = alt.Chart(alt.InlineData(values=bounds)).mark_rule()
+        layers = rules.encode(y=alt.Y("model:N", sort=None), x="low:Q", x2="high:Q") + points
     best = f"The best {MOST_MODELS} models. " if len(ranking) > MOST_MODELS else ""
     notes = " Diamonds: as published, not recomputed." if landmarks else ""
     notes += " What is off the scale is drawn at its edge." if ends is not None else ""
     return Figure(
         name=f"ranking-{number}",
-        caption=f"{best}{title[:1].upper()}{title[1:]} with {interval} intervals over images; "
-        f"lower is better.{notes}",
-        description=f"One point for each of {len(records)} models with its interval; the "
-        "table below holds the numbers.",
-        chart=(rules + points).properties(height=alt.Step(_STEP_PX)),
+        caption=f"{best}{title[:1].upper()}{title[1:]}"
+        f"{f' with {interval} CIs over images' if bounds else ''}; lower is better.{notes}",
+        description=f"One point for each of {len(records)} models; the table below holds the "
+        "numbers.",
+        chart=layers.properties(height=alt.Step(_STEP_PX)),
     )
 
 

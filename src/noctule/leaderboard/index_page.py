@@ -169,7 +169,7 @@ def _entry_row(entry: Entry, metric: str) -> Row:
     )
     texts = [plain(one) for one in (entry.title, entry.architecture, entry.training_data)]
     track = entry.track_title or "no track"
-    ranking = f"{value} ({interval})" if interval else value
+    ranking = value if interval in ("", UNDEFINED) else f"{value} ({interval})"
     return Row(
         cells=(
             *texts, ranking, clean_cell, mean_cell, f"{scores.num_images:,}", track,

@@ -9,10 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from noctule.arguments import real_number
 from noctule.benchmarks import CLEAN
 from noctule.errors import InputError
-from noctule.metrics.estimates import Estimate, Sampled, resampled_means
+from noctule.metrics.estimates import (
+    Estimate,
+    Samples,
+    bootstrap_settings,
+    estimate_within,
+    resampled_means,
+)
+from noctule.metrics.intervals import Bounds, difference_bounds, share_bounds
 from noctule.sampling import resample_counts
+from noctule.study.matrix import Form
 from noctule.study.spec import STANDARD
 
 SEEDS_NAME = "seeds"
@@ -63,20 +72,103 @@ class CrossEvaluation:
             )
 
 
+class ImageMoments(NamedTuple):
+    """How accuracies vary over images, each the mean over the seeds.
+
+    Attributes:
+        num_images: Number of images.
+        num_seeds: Number of seeds.
+        squares: (1 + n models, 1 + n conditions), sum over the images of (x − mean)².
+        products: (n, 4, 4), for each candidate the sums of products of four deviations: its own
+            model under it and on clean images, the standard model under it and on clean images.
+    """
+
+    num_images: int
+    num_seeds: int
+    squares: NDArray[np.float64]
+    products: NDArray[np.float64]
+
+
 @dataclass(frozen=True, eq=False)
 class MeanAccuracies:
     """Accuracies over images and seeds: what overlap and the table of accuracies are made of.
+
+    Intervals over images are by formula: they hold for few images too, and for accuracies near
+    0 and 1, where those of the bootstrap are too short. Those of several seeds also hold the
+    bootstrap's over images and seeds, and so do those of gains, which overlap divides by on
+    every resample.
 
     Attributes:
         candidates: names of the n candidate corruptions.
         values: float64 (1 + resamples, 1 + n models, 1 + n conditions), in [0, 1]; the
             sample's first.
         source: what was measured, for people.
+        moments: How the accuracies vary over images; None gives the bootstrap's intervals.
     """
 
     candidates: tuple[str, ...]
     values: NDArray[np.float64]
     source: str
+    moments: ImageMoments | None = None
+
+    def accuracy(self, model: int, condition: int, confidence: float) -> Estimate:
+        """Accuracy of one model under one condition."""
+        samples, moments = self.values[:, model, condition], self.moments
+        if moments is None:
+            return _widened(samples, None, confidence)
+        squares = moments.squares[[model], [condition]]
+        ends = share_bounds(samples[:1], squares, moments.num_images, confidence)
+        return _widened(samples[:1] if moments.num_seeds == 1 else samples, ends, confidence)
+
+    def gain(self, candidate: int, form: Form, confidence: float) -> Estimate:
+        """D_b of a candidate (numbered from 0) with its interval; see `study.overlap`.
+
+        The interval is of paired differences. For the form "robustness" they are those of the
+        linear part of A_b / A_clean in each model.
+        """
+        samples = gains_of_form(self.values, form)[:, candidate, candidate]
+        if self.moments is None:
+            return _widened(samples, None, confidence)
+        place = candidate + 1
+        own, own_clean, std, std_clean = self.values[0][
+            [place, place, 0, 0], [place, 0, place, 0]
+        ]
+        slopes = np.array([1.0, 0.0, -1.0, 0.0])
+        if form == "robustness":
+            slopes = np.array(
+                [1 / own_clean, -own / own_clean**2, -1 / std_clean, std / std_clean**2]
+            )
+        squares = np.array([slopes @ self.moments.products[candidate] @ slopes])
+        largest = max(slopes[slopes > 0].sum(), -slopes[slopes < 0].sum())
+        images = self.moments.num_images
+        ends = difference_bounds(samples[:1], squares, images, confidence, largest=largest)
+        return _widened(samples, ends, confidence)
+
+
+def _widened(samples: Samples, ends: Bounds | None, confidence: float) -> Estimate:
+    """The interval that holds the bootstrap's and this one, as far as they are known."""
+    known = [] if ends is None else [(ends.low.item(), ends.high.item())]
+    if len(samples) > 1:
+        tail = (1 - confidence) / 2
+        # The observed value outside of each end: no more than the tail share is left beyond.
+        low = np.quantile(samples[1:], tail, method="lower")
+        known.append((float(low), float(np.quantile(samples[1:], 1 - tail, method="higher"))))
+    if not known:
+        return Estimate(float(samples[0]), None, None, "there are no resamples")
+    lows, highs = zip(*known, strict=True)
+    return estimate_within(float(samples[0]), min(lows), max(highs))
+
+
+def gains_of_form(values: NDArray[np.float64], form: Form) -> NDArray[np.float64]:
+    """R(m_a, b) − R(std, b) on each resample: (1 + resamples, a, b)."""
+    if form == "robustness":
+        clean = values[:, :, :1]
+        values = values / np.where(clean > 0, clean, np.nan)
+    gains = values[:, 1:, 1:] - values[:, :1, 1:]
+    # On a resample where a model has no clean image right its robustness is 0 / 0. That is no
+    # evidence of a gain, hence none: it counts against D_b being above 0, and a candidate that
+    # is defined all the same has at most the tail share of such resamples.
+    return np.nan_to_num(gains, nan=0.0)
 
 
 class AccuracyRow(NamedTuple):
@@ -111,15 +203,15 @@ def mean_accuracies(
 
     Args:
         cross: what was measured.
-        resamples: how many; 0 gives no intervals, and a single image gives none either.
-        seed: of the resampling.
+        resamples: Number of resamples, up to 100,000; 0 gives no intervals.
+        seed: Seed of the resampling.
 
     Raises:
-        InputError: `resamples` is negative.
+        InputError: A setting is not a number or is out of its range.
     """
-    if resamples < 0:
-        raise InputError(f"{resamples} is less than 0", where="resamples")
+    seed, resamples, _ = bootstrap_settings(seed, resamples, 0.95)
     num_seeds, count, num_images, _ = cross.correct.shape
+    moments = _moments(cross.correct) if resamples else None
     if num_images == 1:
         resamples = 0
     weights = _seed_weights(num_seeds, resamples=resamples, seed=seed)
@@ -132,7 +224,20 @@ def mean_accuracies(
         )
         total += weight[:, None] * means
     values = (total / num_seeds).reshape(-1, count, count)
-    return MeanAccuracies(cross.candidates, values, cross.source)
+    return MeanAccuracies(cross.candidates, values, cross.source, moments)
+
+
+def _moments(correct: NDArray[np.bool_]) -> ImageMoments:
+    """Of (seeds, models, images, conditions), one model at a time."""
+    images = correct.shape[2]
+    standard = correct[:, 0].mean(axis=0)
+    squares, products = [standard.var(axis=0) * images], []
+    for place in range(1, correct.shape[1]):
+        own = correct[:, place].mean(axis=0)
+        squares.append(own.var(axis=0) * images)
+        four = [own[:, place], own[:, 0], standard[:, place], standard[:, 0]]
+        products.append(np.cov(four, ddof=0) * images)
+    return ImageMoments(images, len(correct), np.array(squares), np.array(products))
 
 
 def _seed_weights(num_seeds: int, *, resamples: int, seed: int) -> NDArray[np.float64]:
@@ -167,17 +272,9 @@ def accuracies_of_means(
     Raises:
         InputError: `confidence` is not between 0 and 1.
     """
-    check_confidence(confidence)
+    confidence = real_number(confidence, "confidence", low=0, high=1, open_ends=True)
     return tuple(
-        AccuracyRow(model, condition, Sampled(means.values[:, m, c]).estimate(confidence))
+        AccuracyRow(model, condition, means.accuracy(m, c, confidence))
         for m, model in enumerate((STANDARD, *means.candidates))
         for c, condition in enumerate((CLEAN, *means.candidates))
     )
-
-
-def check_confidence(confidence: float) -> None:
-    """Refuse a confidence that is not between 0 and 1, both left out."""
-    if not 0 < confidence < 1:
-        raise InputError(
-            f"{confidence} is not between 0 and 1", where="confidence", remedy="Say 0.95."
-        )

@@ -7,11 +7,12 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from noctule.errors import InputError, unknown_name
+from noctule.arguments import choice, real_number
+from noctule.errors import InputError
 from noctule.study.accuracy import (
     CrossEvaluation,
     MeanAccuracies,
-    check_confidence,
+    gains_of_form,
     mean_accuracies,
 )
 from noctule.study.matrix import Form, OverlapMatrix
@@ -44,19 +45,21 @@ def overlap(
     "accuracy" is their arXiv 2107.12052. The published score is `OverlapMatrix.scores`.
 
     A candidate b whose D_b is not above 0, or has an interval that reaches down to 0, is
-    undefined: training on it did not help against it. Without intervals (no resamples, or a
-    single image) only the first counts. The papers know no undefined scores.
+    undefined: training on it is not shown to help against it. Without intervals (no resamples)
+    only the first counts. The papers know no undefined scores.
 
-    Intervals are percentile intervals over images and, where there are several, over seeds
-    (see `mean_accuracies`). With one seed they say nothing of how seeds differ: another
+    The interval of D_b is that of paired differences over the images, as in `noctule compare`,
+    widened where the bootstrap's is wider (see `MeanAccuracies`). Intervals of the overlap are
+    percentile bootstrap intervals over images and, where there are several, over seeds (see
+    `mean_accuracies`). With one seed they say nothing of how seeds differ: another
     training run of the same study may well lie outside.
 
     Args:
         cross: the study's outcomes.
         form: of R.
-        resamples: bootstrap resamples; 0 gives no intervals.
-        confidence: of the intervals, and of the one that D_b must keep above 0.
-        seed: of the resampling.
+        resamples: Number of bootstrap resamples, up to 100,000; 0 gives no intervals.
+        confidence: Confidence of the intervals, and of the one that D_b must keep above 0.
+        seed: Seed of the resampling.
 
     Raises:
         InputError: a model has no clean image right (form "robustness"), or a setting is out
@@ -77,15 +80,14 @@ def overlap_of_means(
     means: MeanAccuracies, *, form: Form = "robustness", confidence: float = 0.95
 ) -> OverlapMatrix:
     """`overlap` from accuracies that are averaged already; raises the same."""
-    check_confidence(confidence)
-    if form not in get_args(Form):
-        raise unknown_name("form", form, get_args(Form), where="form")
-    gains = _gains(means, form)
-    own_gains = np.diagonal(gains, axis1=1, axis2=2)
+    confidence = real_number(confidence, "confidence", low=0, high=1, open_ends=True)
+    form = choice(form, "form", get_args(Form))
+    _check_clean_accuracies(means, form)
+    gains = gains_of_form(means.values, form)
     reasons = {
         name: reason
-        for name, samples in zip(means.candidates, own_gains.T, strict=True)
-        if (reason := _why_undefined(samples, form, confidence))
+        for place, name in enumerate(means.candidates)
+        if (reason := _why_undefined(means, place, form, confidence))
     }
     kept = [i for i, name in enumerate(means.candidates) if name not in reasons]
     raw = _raw_overlap(gains[:, kept][:, :, kept])
@@ -100,33 +102,24 @@ def overlap_of_means(
     )
 
 
-def _gains(means: MeanAccuracies, form: Form) -> NDArray[np.float64]:
-    """R(m_a, b) - R(std, b) on each resample: (1 + resamples, a, b)."""
-    values = means.values
-    if form == "robustness":
-        clean = values[:, :, :1]
-        for name, accuracy in zip((STANDARD, *means.candidates), clean[0, :, 0], strict=True):
-            if accuracy == 0:
-                raise _no_clean_accuracy(name)
-        values = values / np.where(clean > 0, clean, np.nan)
-    gains = values[:, 1:, 1:] - values[:, :1, 1:]
-    # On a resample where a model has no clean image right its robustness is 0 / 0. That is no
-    # evidence of a gain, hence none: it counts against D_b being above 0, and a candidate that
-    # is defined all the same has at most the tail share of such resamples.
-    return np.nan_to_num(gains, nan=0.0)
+def _check_clean_accuracies(means: MeanAccuracies, form: Form) -> None:
+    if form != "robustness":
+        return
+    clean = means.values[0, :, 0]
+    for name, accuracy in zip((STANDARD, *means.candidates), clean, strict=True):
+        if accuracy == 0:
+            raise _no_clean_accuracy(name)
 
 
-def _why_undefined(own_gain: NDArray[np.float64], form: Form, confidence: float) -> str | None:
-    value, resampled = own_gain[0], own_gain[1:]
-    tail = (1 - confidence) / 2
-    interval = ""
-    low = value
-    if len(resampled):
-        # The observed value outside of each end: no more than the tail share is left beyond.
-        low = np.quantile(resampled, tail, method="lower")
-        high = np.quantile(resampled, 1 - tail, method="higher")
-        interval = f", {100 * confidence:g} % CI {100 * low:.2f} to {100 * high:.2f}"
-    if min(value, low) > _ROUNDING:
+def _why_undefined(
+    means: MeanAccuracies, candidate: int, form: Form, confidence: float
+) -> str | None:
+    gain = means.gain(candidate, form, confidence)
+    value, low, interval = gain.value or 0.0, gain.low, ""
+    if gain.low is not None and gain.high is not None:
+        ends = f"{100 * gain.low:.2f} to {100 * gain.high:.2f}"
+        interval = f", {100 * confidence:g} % CI {ends}"
+    if value > _ROUNDING and (low is None or low > _ROUNDING):
         return None
     what = "training on it is not shown to help against it"
     return f"{what}: {form} {100 * value:+.2f} points{interval}"

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from noctule.metrics.estimates import Estimate, Sampled
+from noctule.metrics.estimates import Estimate
 from noctule.study.accuracy import (
     AccuracyRow,
     MeanAccuracies,
@@ -133,20 +131,15 @@ def gains_of(means: MeanAccuracies, confidence: float) -> tuple[Gain, ...]:
     >>> gains_of(MeanAccuracies(("shear",), values, "doctest"), 0.95)[0].gain.value
     0.25
     """
-
-    def estimate(samples: np.ndarray) -> Estimate:
-        return Sampled(samples).estimate(confidence)
-
-    values = means.values
     return tuple(
         Gain(
             name,
-            standard=estimate(values[:, 0, i]),
-            own=estimate(values[:, i, i]),
-            gain=estimate(values[:, i, i] - values[:, 0, i]),
-            clean=estimate(values[:, i, 0]),
+            standard=means.accuracy(0, place, confidence),
+            own=means.accuracy(place, place, confidence),
+            gain=means.gain(place - 1, "accuracy", confidence),
+            clean=means.accuracy(place, 0, confidence),
         )
-        for i, name in enumerate(means.candidates, start=1)
+        for place, name in enumerate(means.candidates, start=1)
     )
 
 
