@@ -122,9 +122,9 @@ def test_the_summary_comes_first_and_the_ce_column_is_there(
     # Errors 50/30, 40/50 and 30/20 %: CE 167, 80 and 150, their mean 132.2; on clean images
     # 10/20 %: relative CE 400, 100 and not defined, as the reference's error does not rise.
     assert lines[1].startswith("relative mCE: not defined, ")
-    assert lines[2].startswith("mCE: 132.2 (95 % interval: ")
+    assert lines[2].startswith("mCE: 132.2 (95 % CI: ")
     header = next(line for line in lines if line.startswith("corruption"))
-    assert re.split(r"\s{2,}", header)[3:] == ["relative CE", "95 % interval", "CE"]
+    assert re.split(r"\s{2,}", header)[3:] == ["relative CE", "95 % CI", "CE"]
     shear = next(line for line in lines if line.startswith("shear"))
     assert re.split(r"\s{2,}", shear)[-1] == "167"
 
