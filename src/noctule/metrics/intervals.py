@@ -128,7 +128,7 @@ def difference_p(
         p in [SMALLEST_P, 1].
 
     >>> round(difference_p(0.07, 7 - 100 * 0.07**2, 100), 3)  # 7 of 100 differ, all one way
-    0.037
+    0.038
     """
     distance = (num_images * (mean - at)) ** 2
     about = squares + num_images * (mean - at) ** 2
