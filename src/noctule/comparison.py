@@ -20,7 +20,12 @@ from noctule.metrics.mean_differences import mean_differences, mean_error_differ
 from noctule.metrics.outcome_matrix import OutcomeMatrix, check_same_images, outcome_matrix
 from noctule.metrics.paired import family_weights, holm, paired_differences
 from noctule.metrics.paired_results import By, Comparison, MeanDifference, PairedDifference
-from noctule.scoring import KnownReference, check_reference, check_same_pixels, published_reference
+from noctule.scoring import (
+    KnownReference,
+    check_reference,
+    check_same_pixels,
+    published_reference,
+)
 from noctule.store import RunStore
 
 __all__ = ["By", "Comparison", "compare", "reasons_it_is_worse"]
