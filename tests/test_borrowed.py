@@ -130,7 +130,7 @@ def run(module: Any, out: Path, data: Any = DATA) -> noctule.Evaluation:
     return evaluate(module, data, QUICK, out=out, settings=LENIENT)
 
 
-@pytest.mark.parametrize("workers", [0])
+@pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_everything_is_as_before(
     tmp_path: Path, layout: torch.memory_format, workers: int

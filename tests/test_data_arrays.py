@@ -55,6 +55,27 @@ def test_half_precision_of_every_level():
     np.testing.assert_array_equal(pixels_of(dataset), levels)
 
 
+def test_bfloat16_of_every_level():
+    levels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16)
+    dataset = open_dataset(((levels / 255).bfloat16(), [0]))
+    np.testing.assert_array_equal(pixels_of(dataset), levels)
+
+
+def test_a_rounding_beyond_white_or_black_is_no_other_scale():
+    images = PIXELS / 255
+    rounded = images.copy()
+    rounded[0, 0, 0] = (1 + 1e-7, -1e-7, 0.5)
+    images[0, 0, 0] = (1, 0, 0.5)
+    found, expected = (pixels_of(open_dataset((one, LABELS))) for one in (rounded, images))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_tensor_that_is_no_array_is_refused():
+    images = torch.zeros(5, 8, 6, 3).to(torch.float8_e5m2)
+    with pytest.raises(InputError, match="these values form no array"):
+        open_dataset((images, LABELS))
+
+
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [

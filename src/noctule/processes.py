@@ -147,7 +147,7 @@ def started(
     try:
         try:
             _refuse_children()
-            context = multiprocessing.get_context(method)
+            context = multiprocessing.get_context(method or _users_start_method())
             forked = context.get_start_method() == "fork"
             tasks = [
                 (work, one) if forked else bytes(ForkingPickler.dumps((work, one)))
@@ -167,6 +167,12 @@ def started(
             child.process.join()
             child.process.close()
             child.connection.close()
+
+
+def _users_start_method() -> str:
+    """The start method set by the user, or the default, which stays open to be set."""
+    found = multiprocessing.get_start_method(allow_none=True)
+    return found or multiprocessing.get_all_start_methods()[0]
 
 
 def end_if_unguarded() -> None:

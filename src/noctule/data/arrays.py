@@ -34,6 +34,8 @@ _PAIRS: Final = (
     ("arr_0", "arr_1"),
 )
 _CLASS_NAME_KEYS: Final = ("class_names", "label_names", "classes")
+# Resizing and conversion leave values a few float32 roundings beyond black or white.
+ROUNDING_EXCESS = 1e-6
 _CHUNK = 1024
 _MOST_SHOWN = 80
 MOST_IMAGES: Final = 10**8
@@ -275,9 +277,11 @@ def _load_labels(file: Path) -> NDArray[Any]:
 def _as_array(values: Any) -> NDArray[Any]:
     if hasattr(values, "detach"):  # a tensor, perhaps on another device
         values = values.detach().cpu()
+        if str(values.dtype) == "torch.bfloat16":  # which NumPy does not know
+            values = values.float()
     try:
         return np.asarray(values)
-    except ValueError as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(
             f"these values form no array: {error}",
             where="arrays",
@@ -318,14 +322,15 @@ def _eight_bit(images: NDArray[Any], name: str) -> NDArray[np.uint8]:
     for start in range(0, len(images), _CHUNK):
         part = images[start : start + _CHUNK]
         out[start : start + _CHUNK] = (
-            np.rint(part.astype(np.float64) * 255) if floating else part
+            np.rint(part.astype(np.float64).clip(0, 1) * 255) if floating else part
         )
     return out
 
 
 def _check_range(images: NDArray[Any], name: str, *, highest: int) -> None:
     low, high = images.min(), images.max()
-    if low >= 0 and high <= highest:
+    excess = ROUNDING_EXCESS if images.dtype.kind == "f" else 0
+    if low >= -excess and high <= highest + excess:
         return
     remedy = "Give uint8 images, 0 to 255, or floats in [0, 1]."
     if images.dtype.kind != "f":
