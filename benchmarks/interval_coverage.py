@@ -2,25 +2,27 @@
 
     python benchmarks/interval_coverage.py --data-sets 1000
 
-draws outcomes with known error rates, scores them, and prints the smallest coverage of each
-score by number of images and error rate: the minimum over correlations of the conditions
-(independent, identical, mixed, and wholly common for some images), numbers of corruptions and
-levels, and reference error rates. A data set where a score has no interval does not count; the
-share of those that have one stands in brackets. Then the false findings of `compare`'s tests
-among models of equal error rates.
+draws outcomes with known error rates, scores them, and prints the coverage of each score by
+number of images and error rate: over numbers of corruptions and severities and over reference
+error rates, the smallest of four ways that conditions can be correlated (independent,
+identical, mixed, and wholly common for some images). A data set where a score has no interval
+does not count; the share of those that have one stands in brackets. Then the false findings of
+`compare`'s tests among models of equal error rates.
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from noctule.benchmarks import Benchmark
+from noctule.comparison import differences_of
 from noctule.metrics.corruption_errors import CorruptionErrors, ErrorTable, corruption_errors
 from noctule.metrics.estimates import Estimate
 from noctule.metrics.outcome_matrix import OutcomeMatrix
@@ -38,9 +40,7 @@ Flags = NDArray[np.bool_]
 Found = tuple[str, float, Estimate]
 
 
-def lucks(
-    rng: np.random.Generator, images: int, columns: int, kind: str
-) -> NDArray[np.float64]:
+def lucks(rng: np.random.Generator, images: int, columns: int, kind: str) -> Luck:
     """Uniform numbers, (images, columns), with a correlation over the columns."""
     own, common = rng.random((images, columns)), rng.random((images, 1))
     match kind:
@@ -117,47 +117,84 @@ def scores_of(
 
 
 def coverage_table(data_sets: int, seed: int) -> None:
-    """Print the smallest coverage of each score by number of images and rate."""
-    worst: dict[tuple[str, int, float], tuple[float, float, str]] = {}
+    """Print the coverage of each score by number of images and rate."""
+    counts: dict[tuple[str, int, float], dict[str, Luck]] = defaultdict(
+        lambda: defaultdict(lambda: np.zeros(3))
+    )
     rng = np.random.default_rng(seed)
-    for images, rate, other, kind, shape in itertools.product(
-        IMAGES, RATES, REFERENCE_RATES, KINDS, SHAPES
-    ):
-        spec, counts = benchmark_of(*shape), defaultdict(lambda: np.zeros(3))
+    cases = itertools.product(IMAGES, RATES, REFERENCE_RATES, KINDS, SHAPES)
+    for images, rate, other, kind, shape in cases:
+        spec = benchmark_of(*shape)
         for _ in range(data_sets):
             for name, truth, one in scores_of(rng, images, rate, other, kind, spec):
                 if one.value is None:
                     continue
-                if one.low is None or one.high is None:
-                    counts[name] += (0, 0, 1)
-                    continue
-                assert one.low <= one.value <= one.high
-                inside = one.low - 1e-9 <= truth <= one.high + 1e-9
-                counts[name] += (inside, 1, 1)
-        for name, (hits, intervals, defined) in counts.items():
-            if intervals < max(20, 0.02 * data_sets):
-                continue
-            key = name, images, rate
-            case = f"{shape[0]} × {shape[1]}, {kind}, reference {other}"
-            row = hits / intervals, intervals / defined, case
-            worst[key] = min(worst.get(key, (2.0, 0.0, "")), row)
-    print("smallest coverage (share of data sets with an interval), by images and rate")
-    for name in dict.fromkeys(name for name, *_ in worst):
+                row = counts[name, images, rate][kind]
+                row[2] += 1
+                if one.low is not None and one.high is not None:
+                    assert one.low <= one.value <= one.high
+                    row += (one.low - 1e-9 <= truth <= one.high + 1e-9, 1, 0)
+    print(f"coverage by images (rows) and error rates {RATES} (columns)")
+    for name in dict.fromkeys(name for name, *_ in counts):
         print(name)
         for images in IMAGES:
-            cells = [worst.get((name, images, rate)) for rate in RATES]
-            shown = [
-                "no interval" if one is None else f"{one[0]:.3f} ({one[1]:.2f})"
-                for one in cells
-            ]
-            print(f"  n = {images:>4}  " + "  ".join(shown))
-            for one in filter(None, cells):
-                if one[0] < 0.945:
-                    print(f"            {one[0]:.3f}: {one[2]}")
+            cells = [_cell(list(counts[name, images, rate].values())) for rate in RATES]
+            print(f"  n = {images:>4}  {'  '.join(cells)}")
 
 
-def matrix(flags: Flags, names: list[str]) -> OutcomeMatrix:
-    """Outcomes as `paired_differences` takes them."""
+def _cell(rows: Sequence[Luck]) -> str:
+    """The smallest coverage of those with enough intervals, and the share that has one."""
+    shares = [hits / intervals for hits, intervals, _ in rows if intervals >= 50]
+    defined = sum(row[1] for row in rows) / sum(row[2] for row in rows)
+    return f"{min(shares):.3f} ({defined:.2f})" if shares else f"    – ({defined:.2f})"
+
+
+def matrix(flags: Flags, names: Sequence[str]) -> OutcomeMatrix:
+    """Outcomes as `differences_of` takes them."""
     ids = pa.array([f"{i:06d}" for i in range(len(flags))])
     ranks = np.where(flags, 2, 1).astype(np.int32)
     return OutcomeMatrix(ids, tuple(names), ranks, np.ones(ranks.shape, np.float32))
+
+
+def false_findings(data_sets: int, seed: int) -> None:
+    """Print how often models of equal error rates are found to differ, whatever their shape."""
+    rng = np.random.default_rng(seed)
+    print("\nshare of comparisons of equal models with a false finding, at 5 %")
+    print("  images  rate  shape     A's errors    B's errors    mean error  any difference")
+    worst = 0.0
+    for images, rate, shape, (kind_a, kind_b) in itertools.product(
+        IMAGES, (0.05, 0.5), SHAPES[1:], (("independent", "independent"), KINDS[:2], KINDS[1:3])
+    ):
+        spec = benchmark_of(*shape)
+        names = [str(one) for one in spec.conditions]
+        found = np.zeros(2)
+        for _ in range(data_sets):
+            a, b = (
+                matrix(lucks(rng, images, len(names), kind) < rate, names)
+                for kind in (kind_a, kind_b)
+            )
+            whole, clean, parts = differences_of((a, b), spec, "corruption", 0.95)
+            assert clean is not None
+            every = whole.real or clean.real or any(one.real for one in parts)
+            found += (whole.p_value < 0.05, every)
+        mean, union = found / data_sets
+        worst = max(worst, union)
+        print(
+            f"  {images:>6}  {rate:>4}  {shape[0]:>2} × {shape[1]}  {kind_a:>12}  {kind_b:>12}"
+            f"  {mean:>10.3f}  {union:>14.3f}"
+        )
+    print(f"  largest: {worst:.3f}")
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-sets", type=int, default=200, help="Data sets per case.")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of the simulation.")
+    arguments = parser.parse_args()
+    coverage_table(arguments.data_sets, arguments.seed)
+    false_findings(arguments.data_sets, arguments.seed)
+
+
+if __name__ == "__main__":
+    main()
