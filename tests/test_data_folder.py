@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -286,17 +287,33 @@ def test_a_background_is_asked_for_recorded_and_part_of_the_data(tmp_path):
         (255, 255, 255), (255, 255, 255), (128, 128, 128),
     ]  # fmt: skip
     assert white.fingerprint() == again.fingerprint() != grey.fingerprint()
+    black = open_dataset(grey, background="black")
+    assert (black.background, grey.background) == ("#000000", "#808080")
     assert grey.source == {"spec": str(tmp_path), "background": "#808080"}
     with pytest.raises(InputError, match="have no transparency"):
         open_dataset("photo-patches", background="white")
 
 
-def test_transparency_is_said_once(tmp_path):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_transparency_is_said_once(tmp_path, workers):
     clear = picture(4, 4).copy()
     clear.putalpha(9)
     for index in range(6):
         write(tmp_path / f"cat/{index}.png", png_bytes(clear if index % 2 else picture(4, 4)))
     dataset = open_dataset(tmp_path)
     with pytest.warns(NoctuleWarning, match="are shown on #ffffff") as caught:
-        list(load_batches(dataset, Preprocessing(), in_order(dataset, 2), workers=0))
+        list(load_batches(dataset, Preprocessing(), in_order(dataset, 2), workers))
     assert len({str(one.message) for one in caught}) == 1
+
+
+def test_ids_and_classes_are_the_same_on_disks_of_another_unicode_form(tmp_path):
+    datasets = []
+    for form in ("NFC", "NFD"):
+        name = unicodedata.normalize(form, "Käfer/ä.png")
+        write(tmp_path / form / name, png_bytes(picture(4, 4)))
+        datasets.append(open_dataset(tmp_path / form))
+    first, second = datasets
+    assert first.ids == second.ids == ("Käfer/ä.png",)
+    assert first.class_names == second.class_names == ("Käfer",)
+    assert first.fingerprint() == second.fingerprint()
+    assert second.read(0).size == (4, 4)

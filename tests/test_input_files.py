@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from noctule import input_files
@@ -21,8 +22,9 @@ from noctule.frozen.manifest import read_manifest
 from noctule.frozen.sums import hash_file
 from noctule.models.trained import training_record
 from noctule.models.weights_file import read_state_dict
-from noctule.store.disk import read_lines, read_summary
+from noctule.store.disk import read_records
 from noctule.store.identity import read_identity
+from noctule.store.slices import checked_bytes
 from noctule.study.folder import StudyFolder
 from noctule.study.matrix import read_matrix
 
@@ -37,8 +39,8 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "weights.pt": read_state_dict,
     "weights.safetensors": read_state_dict,
     "trained.safetensors": training_record,
-    "provenance.jsonl": read_lines,
-    "000000.parquet": read_summary,
+    "provenance.jsonl": read_records,
+    "000000.parquet": lambda path: checked_bytes(path, None),
     "matrix.csv": read_matrix,
     "frost1.png": lambda path: textures._read(path, textures.FROST[0]),
 }
@@ -98,10 +100,22 @@ def test_links_to_files_and_absent_files_pass(tmp_path: Path) -> None:
 
 
 def test_a_huge_text_is_not_read(tmp_path: Path) -> None:
-    with (tmp_path / "run.json").open("wb") as file:
-        file.truncate(10**12)  # sparse: no byte on the disk
+    for name, read in (("a.toml", lambda path: read_spec(path, Spec)), ("b", read_records)):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(10**12)  # sparse: no byte on the disk
+        with pytest.raises(InputError, match="is too large: 1,000,000,000,000 bytes"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["flat", "x.npy"])
+def test_a_huge_labels_file_is_not_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "flat" / "a.png").touch()
+    np.save(tmp_path / "x.npy", np.zeros((2, 4, 4, 3), np.uint8))
+    with (tmp_path / "labels.txt").open("wb") as file:
+        file.truncate(10**12)
     with pytest.raises(InputError, match="is too large: 1,000,000,000,000 bytes"):
-        read_identity(tmp_path)
+        open_dataset(tmp_path / name, labels_file=tmp_path / "labels.txt")
 
 
 def test_archives_that_unpack_to_gigabytes_are_refused(

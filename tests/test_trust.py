@@ -15,6 +15,7 @@ from noctule.errors import InputError
 from noctule.study.run import Where, run_study
 from noctule.study.spec import Study
 from small_studies import small_study, study_data, write_arrays
+from stored_runs import stored_run
 
 MODULE = """
 from pathlib import Path
@@ -84,3 +85,22 @@ def test_a_finished_study_of_a_stranger_is_read_without_running_its_code(
     status, _, stderr = command("study", "resume", "s")
     assert (status, "strangers_net:build" in stderr, "--trust" in stderr) == (2, True, True)
     assert not (arrays / "imported").exists()
+
+
+def test_a_strangers_run_is_read_without_running_what_it_names(
+    arrays: Path, command: Run
+) -> None:
+    wrong = {"clean": [0, 0, 1, 1], "shear": [0, 1, 1, 1]}
+    for name in ("a", "b"):
+        store = stored_run(arrays / name, wrong, model=f"strangers_net:{name}")
+        store.record_start({"data": {"spec": "strangers_net:build"}, "class_names": []})
+    for arguments in (
+        ("metrics", "a", "--reference", "b", "--resamples", "20"),
+        ("compare", "a", "b", "--resamples", "20"),
+        ("report", "a", "b", "--out", "page.html"),
+        ("leaderboard", "build", "a", "--out", "site", "--resamples", "20"),
+        ("leaderboard", "check", "a"),
+    ):
+        _, _, stderr = command(*arguments)
+        assert "Traceback" not in stderr
+        assert not (arrays / "imported").exists(), arguments

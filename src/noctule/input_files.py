@@ -17,6 +17,9 @@ from noctule.errors import InputError
 MAX_TEXT_BYTES: Final = 64 * 2**20
 """Size a TOML or JSON file may have."""
 
+MAX_LIST_BYTES: Final = 2**31
+"""Size a file may have that names every image: 10 million of them in 200 bytes each."""
+
 MAX_UNPACKED_BYTES: Final = 2**30
 MAX_RATIO: Final = 100
 """An archive that unpacks to more than `MAX_UNPACKED_BYTES` may shrink by at most this factor.
@@ -66,17 +69,26 @@ def read_text(path: Path) -> str:
     """
     reject_special_files(path)
     try:
-        size = path.stat().st_size
-        if size > MAX_TEXT_BYTES:
-            raise InputError(
-                f"is too large: {size:,} bytes, where {MAX_TEXT_BYTES:,} are allowed",
-                where=path,
-            )
+        reject_large_files(path, MAX_TEXT_BYTES)
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError("is not UTF-8 text", where=path) from error
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", where=path) from error
+
+
+def reject_large_files(path: Path, max_bytes: int) -> None:
+    """Refuse a file that is larger than what is written there can be.
+
+    Raises:
+        InputError: It is.
+        OSError: It cannot be looked at.
+    """
+    size = path.stat().st_size
+    if size > max_bytes:
+        raise InputError(
+            f"is too large: {size:,} bytes, where {max_bytes:,} are allowed", where=path
+        )
 
 
 def reject_zip_bombs(path: Path) -> None:

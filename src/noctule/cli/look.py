@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,7 +11,7 @@ import typer
 
 from noctule.cli.app import app
 from noctule.cli.echo import echo
-from noctule.errors import InputError, unknown_name
+from noctule.errors import InputError, NoctuleWarning, unknown_name
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -200,14 +201,19 @@ def _save(rows: Sequence[Sequence[Tile]], out: Path) -> None:
 
 def _photograph(photo: str) -> tuple[str, Image]:
     """(id, image) of a file, or of an embedded photograph."""
-    from noctule.data.decode import decode_file
+    from noctule.data.decode import COMPOSITED, decode_file
     from noctule.data.photo_patches import CLASS_NAMES, photograph
 
     path = Path(photo)
     if path.exists():
         # A name that is not UTF-8 has no bytes to hash.
         image_id = path.name.encode("utf-8", "backslashreplace").decode()
-        return image_id, decode_file(path, path.name)
+        image = decode_file(path, path.name)
+        if COMPOSITED in image.info:
+            warnings.warn(
+                f"{path}: a transparent image, shown on white", NoctuleWarning, stacklevel=2
+            )
+        return image_id, image
     if photo not in CLASS_NAMES:
         raise unknown_name("photograph or file", photo, CLASS_NAMES)
     return photo, photograph(photo)

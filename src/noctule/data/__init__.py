@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -113,6 +114,7 @@ def _on_background(dataset: Dataset, background: str | None) -> Dataset:
             where="background",
             remedy="Leave it out: it is for images in files.",
         )
+    dataset = copy.copy(dataset)  # the caller's stays as it is
     dataset.background = colour
     if dataset.source is not None:
         dataset.source = {**dataset.source, "background": colour}

@@ -15,7 +15,9 @@ from noctule.data.dataset import Dataset, class_index, numbered_classes
 from noctule.data.files import base_name, missing_path
 from noctule.errors import InputError
 from noctule.input_files import (
+    MAX_LIST_BYTES,
     reject_beyond_memory,
+    reject_large_files,
     reject_special_files,
     reject_zip_bombs,
 )
@@ -259,6 +261,7 @@ def _load_labels(file: Path) -> NDArray[Any]:
     labels = []
     reject_special_files(file)
     try:
+        reject_large_files(file, MAX_LIST_BYTES)
         lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the labels: {error}", where=file) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -158,12 +159,14 @@ def is_hidden(name: str) -> bool:
 
 
 def printable(name: str) -> str:
-    r"""A file name as valid Unicode: bytes that are not UTF-8 become escapes.
+    r"""A file name as valid Unicode in the form NFC: bytes that are not UTF-8 become escapes.
+
+    Disks keep other forms of one name; an image has the same id, and so the same noise, on all.
 
     >>> printable("caf" + os.fsdecode(bytes([0xE9])))
     'caf\\udce9'
     """
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return unicodedata.normalize("NFC", name.encode("utf-8", "backslashreplace").decode())
 
 
 def base_name(path: Path) -> str:

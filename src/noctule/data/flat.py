@@ -25,7 +25,7 @@ from noctule.data.files import (
     some,
 )
 from noctule.errors import InputError
-from noctule.input_files import reject_special_files
+from noctule.input_files import MAX_LIST_BYTES, reject_large_files, reject_special_files
 
 _WNID = re.compile(r"n\d{8}")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
@@ -117,6 +117,7 @@ def _image_names(folder: Path, labels_file: Path, left_out: LeftOut) -> list[str
 def _read_lines(labels_file: Path, keys: Mapping[str, str]) -> list[_Line]:
     reject_special_files(labels_file)
     try:
+        reject_large_files(labels_file, MAX_LIST_BYTES)
         text = labels_file.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise missing_path(labels_file, "labels file") from error

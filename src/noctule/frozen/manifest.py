@@ -23,7 +23,12 @@ from noctule.benchmarks import Benchmark
 from noctule.config import Refused, Spec, build_spec
 from noctule.corruptions.checks import MAX_SIDE_PX
 from noctule.errors import InputError
-from noctule.input_files import read_text, reject_special_files
+from noctule.input_files import (
+    MAX_LIST_BYTES,
+    read_text,
+    reject_large_files,
+    reject_special_files,
+)
 from noctule.store.identity import MOST_IMAGES, another, differences
 
 SCHEMA_VERSION = 1
@@ -226,6 +231,7 @@ def read_images(folder: Path, manifest: Manifest) -> list[ImageEntry]:
     path = folder / IMAGES_FILE
     reject_special_files(path)
     try:
+        reject_large_files(path, MAX_LIST_BYTES)
         with path.open(encoding="utf-8", newline="") as file:
             heading, *rows = csv.reader(file)
         if tuple(heading) != ImageEntry._fields or len(rows) != manifest.dataset["num_images"]:

@@ -30,8 +30,11 @@ class Listing(NamedTuple):
     digest: str
 
     def keys(self) -> list[str]:
-        """CLASS/STEM of each image: an image keeps it where its file is of another kind."""
-        return [str(PurePosixPath(name).with_suffix("")) for name in self.names]
+        """CLASS/STEM of each image: an image keeps it where its file is of another kind.
+
+        It is printable, and so the same on disks that keep another Unicode form.
+        """
+        return [printable(str(PurePosixPath(name).with_suffix(""))) for name in self.names]
 
 
 def list_condition(folder: Path, *, with_sizes: bool) -> Listing:
@@ -105,6 +108,7 @@ def names_in_order(
     Raises:
         InputError: an image is missing, or there is one too many; the first are named.
     """
+    keys = [printable(key) for key in keys]
     name_of = dict(zip(found.keys(), found.names, strict=True))
     due = set(keys)
     for flaw, kind in (

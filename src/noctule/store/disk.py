@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from noctule.errors import InputError, OutputError
-from noctule.input_files import reject_special_files
+from noctule.input_files import reject_large_files, reject_special_files
 
 TEMPORARY_SUFFIX = ".tmp"
 LOCK_FILE = ".lock"
+MAX_RECORDS_BYTES = 256 * 2**20  # hundreds of starts with the names of 20,000 classes
 # What file systems answer that cannot sync a folder, or let nobody open one.
 _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES})
 
@@ -133,7 +134,10 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     """The JSON objects of a file, one on each line; a line torn by a kill is left out."""
     records = []
     reject_special_files(path)
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    if not path.exists():
+        return []
+    reject_large_files(path, MAX_RECORDS_BYTES)
+    text = path.read_text(encoding="utf-8", errors="replace")
     for line in text.splitlines():
         try:
             value = json.loads(line)
