@@ -157,10 +157,10 @@ def test_bad_input_exits_2_with_a_message(noctule_cli, arguments, message) -> No
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("AlwaysRed", "always says class 2"),
+        ("AlwaysRed", "predicts class 2 for each of 60 images"),
         ("Broken", "NaN or infinite logits on clean images"),
-        ("Reordered", "label order"),
-        ("TwoClasses", "the model has 2 classes, the data 3"),
+        ("Reordered", "the accuracy is 0.0 % on 60 images, and 100.0 % if"),
+        ("TwoClasses", "has 2 classes, the data 3"),
     ],
 )
 def test_self_checks_stop_a_spoiled_run_at_the_start(

@@ -20,7 +20,7 @@ from noctule.errors import InputError, UnreadableImageError, machine_errors
 from noctule.execution import usable_cores
 from noctule.loading import Batch, load_batches
 from noctule.metrics import Scores
-from noctule.models import Classifier, load_classifier
+from noctule.models import Classifier, Preprocessing, load_classifier
 from noctule.models.borrowed import borrowed, input_dtype
 from noctule.outcomes import SCHEMA, outcome_table
 from noctule.processes import end_if_unguarded
@@ -59,7 +59,7 @@ class Settings:
             of another type computes in that.
         on_unreadable: What to do about an image that cannot be decoded.
         self_check: Whether to look at a part of the data first, and to stop if something is
-            badly wrong.
+            badly wrong. The number of classes and their names are checked in any case.
 
     Raises:
         InputError: a value of another type, or out of range.
@@ -194,8 +194,8 @@ def run_benchmark(
             return found
     with borrowed(classifier, device) as device:
         loop = Loop(classifier, dataset, benchmark, identity, device)
-        if settings.self_check and not (found and found.finished_slices()):
-            check_run(classifier, dataset, loop.logits, settings.on_unreadable)
+        if not (found and found.finished_slices()):
+            loop.self_check(thorough=settings.self_check)
         with started_run(folder, identity) as store:
             record_start(store, classifier.module, dataset, device, argv)
             loop.run(store, store.missing_slices(), workers, progress)
@@ -309,9 +309,15 @@ class Loop:
     # Not in inference mode: a network may keep a tensor, which training could not use then.
     @torch.inference_mode(mode=False)
     @torch.no_grad()
-    def logits(self, images: Tensor) -> Tensor:
-        """float32 (batch, classes) on the CPU, for uint8 images (batch, channels, H, W)."""
-        inputs = self.classifier.preprocessing.normalise(images.to(self.device))
+    def logits(self, images: Tensor, preprocessing: Preprocessing | None = None) -> Tensor:
+        """float32 (batch, classes) on the CPU, for uint8 images (batch, channels, H, W).
+
+        Args:
+            images: The images.
+            preprocessing: How they are normalised; None for the classifier's own.
+        """
+        preprocessing = preprocessing or self.classifier.preprocessing
+        inputs = preprocessing.normalise(images.to(self.device))
         low = self.identity.precision == "bfloat16" and self.dtype == torch.float32
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
             logits = self._forward(inputs.to(self.dtype))
@@ -334,6 +340,21 @@ class Loop:
                 remedy="Check what size of image and batch it takes (--crop, --batch-size), "
                 "and whether it runs on this device (--device).",
             ) from error
+
+    def clean_images(self) -> Dataset:
+        """The images that a self-check looks at."""
+        return self.dataset
+
+    def self_check(self, *, thorough: bool) -> None:
+        """Stop if something is badly wrong; see `noctule.selfcheck.check_run`."""
+        check_run(
+            self.classifier,
+            self.clean_images(),
+            self.logits,
+            batch_size=self.identity.batch_size,
+            on_unreadable=self.identity.on_unreadable,
+            thorough=thorough,
+        )
 
     def run(
         self, store: RunStore, missing: Sequence[int], workers: int, progress: Progress | None

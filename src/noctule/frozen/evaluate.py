@@ -39,7 +39,6 @@ from noctule.models.borrowed import borrowed
 from noctule.outcomes import outcome_table
 from noctule.processes import end_if_unguarded
 from noctule.scoring import score_run
-from noctule.selfcheck import MAX_IMAGES, check_run
 from noctule.starts import (
     MOST_IMAGES_COMPARED,
     record_start,
@@ -117,8 +116,8 @@ def run_frozen(
             refuse_other_images(found, frozen.ids, hashes_of, most=most)
             if not found.missing_slices():
                 return found
-        if settings.self_check and not (found and found.finished_slices()):
-            loop.self_check(settings.on_unreadable)
+        if not (found and found.finished_slices()):
+            loop.self_check(thorough=settings.self_check)
         warn_if_fields_of_view_differ(frozen, loop.prepare, loop.classifier.preprocessing)
         with started_run(folder, identity) as store:
             record_start(store, classifier.module, frozen, device, argv)
@@ -209,12 +208,9 @@ class FrozenLoop(Loop):
         self.frozen = frozen
         self.conditions = tuple(frozen.pictures)  # clean may lack
 
-    def self_check(self, on_unreadable: str) -> None:
-        """The usual look at a part of the data, at the mildest pictures that there are."""
-        count = min(MAX_IMAGES, len(self.frozen))
-        images = np.linspace(0, len(self.frozen) - 1, count).round().astype(int).tolist()
-        sample = self._shown([(self.frozen.mildest(index), index) for index in images])
-        check_run(self.classifier, sample, self.logits, on_unreadable)
+    def clean_images(self) -> Dataset:
+        """The mildest image that there is of each."""
+        return self._shown([(self.frozen.mildest(i), i) for i in range(len(self.frozen))])
 
     def run(
         self, store: RunStore, missing: Sequence[int], workers: int, progress: Progress | None

@@ -1,0 +1,185 @@
+"""A look at a part of the data before the run: what would spoil a night is found at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from noctule.data import Dataset
+from noctule.errors import InputError, shown
+from noctule.models import Classifier
+from noctule.selfcheck.classes import check_classes
+from noctule.selfcheck.outputs import check_outputs
+from noctule.selfcheck.renaming import Renaming, find_renaming, is_suspicious
+from noctule.selfcheck.sample import Answers, LogitsOf, Viewer
+from noctule.selfcheck.statistics import at_most_p, percent
+from noctule.selfcheck.variants import best_variant, compare
+
+__all__ = ["check_classes", "check_run"]
+
+IMAGES = 256
+IMAGES_IN_DOUBT = 1024
+LEAST_ERRORS = 16
+SUSPICION = 0.05
+EXAMPLES = 2
+GUESSING_ALPHA = 2e-4
+REMEDY_OFF = "If this is intended, pass --no-self-check."
+
+
+def check_run(
+    classifier: Classifier,
+    dataset: Dataset,
+    logits_of: LogitsOf,
+    *,
+    batch_size: int,
+    on_unreadable: str,
+    thorough: bool = True,
+) -> None:
+    """Show the model some clean images, evenly spread over the classes.
+
+    An honest model, however weak, is stopped in fewer than 1 of 1,000 cases, if its accuracy
+    is at least `least_accuracy`; benchmarks/self_check.py simulates it.
+
+    Args:
+        classifier: The model.
+        dataset: The data.
+        logits_of: See `Viewer`.
+        batch_size: Images per forward pass.
+        on_unreadable: "stop" or "skip".
+        thorough: False checks the classes and the form of the logits only, on one batch.
+
+    Raises:
+        InputError: Other classes; logits that are of another shape, not finite, or
+            probabilities; an order of classes or a form of the images that beats the given
+            one clearly; or an accuracy that guessing reaches. The message gives the likeliest
+            cause.
+        UnreadableImageError: An image cannot be decoded, and `on_unreadable` is "stop".
+    """
+    check_classes(classifier, dataset)
+    viewer = Viewer(classifier, dataset, logits_of, batch_size, on_unreadable)
+    if not thorough:
+        viewer.answers(np.arange(min(batch_size, len(dataset))))
+    else:
+        check_answers(viewer)
+
+
+def check_answers(viewer: Viewer) -> None:
+    """All that can be seen from what a model says of clean images; see `check_run`."""
+    classifier = viewer.classifier
+    answers = viewer.answers(viewer.choose(IMAGES))
+    if not len(answers.labels):
+        return
+    _check_finite(answers, classifier)
+    _check_preprocessing(viewer, answers)
+    _check_order(viewer, answers)
+    _check_not_constant(answers, classifier)
+    check_outputs(answers, classifier.name, REMEDY_OFF)
+    _check_above_guessing(answers, classifier)
+
+
+def least_accuracy(num_classes: int) -> float:
+    """The accuracy from which on a model counts as better than guessing.
+
+    >>> [round(least_accuracy(classes), 3) for classes in (2, 10, 1000)]
+    [0.6, 0.2, 0.051]
+    """
+    chance = 1 / num_classes
+    return chance + min(max(chance, 0.05), 0.1)
+
+
+def _check_finite(answers: Answers, classifier: Classifier) -> None:
+    if not bool(torch.isfinite(answers.logits).all()):
+        raise InputError(
+            "the model returned NaN or infinite logits on clean images",
+            where=classifier.name,
+            remedy="Check the weights and the normalisation, or use --precision float32.",
+        )
+
+
+def _more(viewer: Viewer, answers: Answers) -> Answers:
+    """More images: also of the classes that the model names most often."""
+    if len(answers.labels) == len(viewer.dataset):
+        return answers
+    often = Counter(answers.predictions.tolist()).most_common()
+    return viewer.answers(viewer.choose(IMAGES_IN_DOUBT, [one for one, _ in often]))
+
+
+def _check_preprocessing(viewer: Viewer, answers: Answers) -> None:
+    most = min(IMAGES_IN_DOUBT, len(viewer.dataset))
+    if (1 - answers.correct.mean()) * most < LEAST_ERRORS:
+        return
+    found = best_variant(viewer, answers)
+    if found is None or found.p_value > SUSPICION:
+        return
+    found = compare(viewer, _more(viewer, answers), found.variant)
+    if found.is_clear:
+        raise InputError(
+            f"the accuracy is {percent(found.given_accuracy)} on {found.images} images, and "
+            f"{percent(found.accuracy)} if they reach the network {found.variant.description}",
+            where=viewer.classifier.name,
+            remedy=f"{found.variant.remedy} {REMEDY_OFF}",
+        )
+
+
+def _check_order(viewer: Viewer, answers: Answers) -> None:
+    class_names = viewer.dataset.class_names
+    if not is_suspicious(answers, class_names):
+        return
+    answers = _more(viewer, answers)
+    renaming = find_renaming(answers, class_names)
+    if renaming is None:
+        return
+    renamed = float((answers.predictions == renaming.apply(answers.labels)).mean())
+    cause = renaming.cause or (
+        "The order of the data's classes is not the model's: check the labels file, or the "
+        "names of the class folders."
+    )
+    raise InputError(
+        f"the accuracy is {percent(answers.correct.mean())} on {len(answers.labels)} images, "
+        f"and {percent(renamed)} if {_in_words(renaming, class_names)}",
+        where=viewer.classifier.name,
+        remedy=f"{cause} {REMEDY_OFF}",
+    )
+
+
+def _in_words(renaming: Renaming, class_names: Sequence[str]) -> str:
+    """Which classes are taken for which."""
+    moved = list(renaming.target.items())
+    some = ", ".join(
+        f"'{shown(class_names[old])}' has index {old} in the data and {new} in the model"
+        for old, new in moved[:EXAMPLES]
+    )
+    return f"{len(moved)} classes are moved: {some}{', …' * (len(moved) > EXAMPLES)}"
+
+
+def _check_not_constant(answers: Answers, classifier: Classifier) -> None:
+    predicted = answers.predictions[0]
+    others = int((answers.labels != predicted).sum())
+    constant = bool((answers.predictions == predicted).all())
+    if constant and at_most_p(0, others, _least_accuracy(answers)) <= GUESSING_ALPHA:
+        raise InputError(
+            f"the model predicts class {predicted} for each of {len(answers.labels)} images, "
+            f"of which {others} have another label",
+            where=classifier.name,
+            remedy=f"Check its weights and normalisation. {REMEDY_OFF}",
+        )
+
+
+def _check_above_guessing(answers: Answers, classifier: Classifier) -> None:
+    correct, images = int(answers.correct.sum()), len(answers.labels)
+    if at_most_p(correct, images, _least_accuracy(answers)) <= GUESSING_ALPHA:
+        num_classes = answers.logits.shape[1]
+        raise InputError(
+            f"the accuracy is {percent(correct / images)} on {images} images, hardly above the "
+            f"{percent(1 / num_classes)} of guessing among {num_classes} classes",
+            where=classifier.name,
+            remedy="Check the weights, the class order, the preprocessing, and that this is "
+            f"the model's data. {REMEDY_OFF}",
+        )
+
+
+def _least_accuracy(answers: Answers) -> float:
+    return least_accuracy(answers.logits.shape[1])

@@ -1,0 +1,156 @@
+"""Whether the images should reach the network in another form: normalisation, range, BGR."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from noctule.models import Preprocessing
+from noctule.selfcheck.sample import Answers, Viewer
+from noctule.selfcheck.statistics import at_least_p
+
+ALPHA = 2.5e-5
+"""For each of at most 14 variants, so that all together stay below 4 of 10,000."""
+
+MIN_GAIN = 0.02
+MIN_ERRORS_REMOVED = 0.15
+SCREENED_IMAGES = 64
+
+COLOUR = {
+    "without normalisation, in [0, 1]": ((0.0,) * 3, (1.0,) * 3),
+    "in [-1, 1]": ((0.5,) * 3, (0.5,) * 3),
+    "in 0 to 255": ((0.0,) * 3, (1 / 255,) * 3),
+    "with ImageNet's mean and standard deviation": (
+        (0.485, 0.456, 0.406), (0.229, 0.224, 0.225),
+    ),
+    "with CLIP's mean and standard deviation": (
+        (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711),
+    ),
+    "with CIFAR-10's mean and standard deviation": (
+        (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616),
+    ),
+    "in 0 to 255 less the mean, as Caffe's networks take them": (
+        tuple(value / 255 for value in (123.68, 116.779, 103.939)), (1 / 255,) * 3,
+    ),
+}  # fmt: skip
+"""Mean and standard deviation, of red, green and blue."""
+
+GREY = {
+    "without normalisation, in [0, 1]": ((0.0,), (1.0,)),
+    "in [-1, 1]": ((0.5,), (0.5,)),
+    "in 0 to 255": ((0.0,), (1 / 255,)),
+    "with MNIST's mean and standard deviation": ((0.1307,), (0.3081,)),
+}
+
+
+class Variant(NamedTuple):
+    """A form in which images may reach the network.
+
+    Attributes:
+        description: Completes "if the images arrive …".
+        preprocessing: Its mean and standard deviation.
+        reverses: Whether the channels are blue, green, red.
+    """
+
+    description: str
+    preprocessing: Preprocessing
+    reverses: bool
+
+    @property
+    def remedy(self) -> str:
+        """What to change."""
+        mean, std = (
+            ",".join(f"{value:.6g}" for value in values)
+            for values in (self.preprocessing.mean, self.preprocessing.std)
+        )
+        set_them = f"Set --mean {mean} --std {std} (in Python, the preprocessing's)"
+        if not self.reverses:
+            return f"{set_them}, or take a second normalisation out of the network."
+        return f"Flip the channels at the network's input (images.flip(1)). {set_them}."
+
+
+class Comparison(NamedTuple):
+    """A variant and the given preprocessing, on the same images.
+
+    Attributes:
+        variant: The variant.
+        given_accuracy: Accuracy as the preprocessing is.
+        accuracy: Accuracy with the variant.
+        p_value: One-sided exact McNemar test of whether the variant is right more often.
+        images: Number of images.
+    """
+
+    variant: Variant
+    given_accuracy: float
+    accuracy: float
+    p_value: float
+    images: int
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the variant is clearly better, and not by chance."""
+        gain, errors = self.accuracy - self.given_accuracy, 1 - self.given_accuracy
+        return self.p_value <= ALPHA and gain >= max(MIN_GAIN, MIN_ERRORS_REMOVED * errors)
+
+
+def variants_of(given: Preprocessing) -> list[Variant]:
+    """The forms to try: usual normalisations, as RGB and, but for the grey, as BGR."""
+    usual = COLOUR if given.channels == 3 else GREY
+    variants = []
+    for description, (mean, std) in usual.items():
+        preprocessing = replace(given, mean=mean, std=std)
+        if (mean, std) != (given.mean, given.std):
+            variants.append(Variant(description, preprocessing, reverses=False))
+        if given.channels == 3 and (mean, std) != (given.mean, given.std):
+            flipped = replace(given, mean=mean[::-1], std=std[::-1])
+            variants.append(Variant(f"as BGR, {description}", flipped, reverses=True))
+    if given.channels == 3:
+        flipped = replace(given, mean=given.mean[::-1], std=given.std[::-1])
+        variants.append(Variant("as BGR", flipped, reverses=True))
+    return variants
+
+
+def best_variant(viewer: Viewer, answers: Answers) -> Comparison | None:
+    """The variant that is best on a few images, compared on all of them; None if none is."""
+    variants = variants_of(viewer.classifier.preprocessing)
+    count = min(len(answers.labels), max(SCREENED_IMAGES, viewer.batch_size))
+    correct = _correct(viewer, answers.indices[:count], variants)
+    best = correct.sum(axis=1).argmax()
+    if correct[best].sum() <= answers.correct[:count].sum():
+        return None
+    return compare(viewer, answers, variants[best])
+
+
+def compare(viewer: Viewer, answers: Answers, variant: Variant) -> Comparison:
+    """The variant on the images of `answers`."""
+    (correct,) = _correct(viewer, answers.indices, [variant])
+    better = int((correct & ~answers.correct).sum())
+    worse = int((~correct & answers.correct).sum())
+    return Comparison(
+        variant,
+        float(answers.correct.mean()),
+        float(correct.mean()),
+        at_least_p(better, better + worse, 0.5),
+        len(answers.labels),
+    )
+
+
+def _correct(
+    viewer: Viewer, indices: NDArray[np.int64], variants: Sequence[Variant]
+) -> NDArray[np.bool_]:
+    """Whether each image is classified correctly, (variants, images)."""
+    parts = []
+    for kept, batch in viewer.batches(indices):
+        labels = torch.from_numpy(viewer.dataset.labels[kept])
+        rows = []
+        for variant in variants:
+            images = batch.pictures.flip(1) if variant.reverses else batch.pictures
+            rows.append(viewer.logits(images, variant.preprocessing).argmax(dim=1) == labels)
+        parts.append(torch.stack(rows))
+    found: NDArray[np.bool_] = torch.cat(parts, dim=1).numpy()
+    return found
