@@ -183,11 +183,11 @@ def test_images_in_another_form_are_found(shipped: nn.Module, description: str) 
         check(network, "photo-patches")
 
 
-def test_images_normalised_twice_are_found(shipped: nn.Module) -> None:
+def test_images_normalised_twice_are_found(tmp_path: Path, shipped: nn.Module) -> None:
     preprocessing = load_classifier("photo-patches").preprocessing
     twice = load_classifier(shipped, preprocessing=preprocessing)
     with pytest.raises(noctule.InputError, match=r"94\.9 % if they reach .* without norm"):
-        evaluate(twice, "photo-patches", QUICK, out="never", settings=ALONE)
+        evaluate(twice, "photo-patches", QUICK, out=tmp_path / "run", settings=ALONE)
 
 
 def test_the_shipped_network_passes(shipped: nn.Module) -> None:

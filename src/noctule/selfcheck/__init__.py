@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -73,8 +74,7 @@ def check_answers(viewer: Viewer) -> None:
     if not len(answers.labels):
         return
     _check_finite(answers, classifier)
-    _check_preprocessing(viewer, answers)
-    _check_order(viewer, answers)
+    _refuse_what_fits_better(viewer, answers)
     _check_not_constant(answers, classifier)
     check_outputs(answers, classifier.name, REMEDY_OFF)
     _check_above_guessing(answers, classifier)
@@ -107,42 +107,66 @@ def _more(viewer: Viewer, answers: Answers) -> Answers:
     return viewer.answers(viewer.choose(IMAGES_IN_DOUBT, [one for one, _ in often]))
 
 
-def _check_preprocessing(viewer: Viewer, answers: Answers) -> None:
-    most = min(IMAGES_IN_DOUBT, len(viewer.dataset))
-    if (1 - answers.correct.mean()) * most < LEAST_ERRORS:
-        return
-    found = best_variant(viewer, answers)
-    if found is None or found.p_value > SUSPICION:
-        return
-    found = compare(viewer, _more(viewer, answers), found.variant)
-    if found.is_clear:
+class _Finding(NamedTuple):
+    """A set-up that fits better.
+
+    Attributes:
+        accuracy: What it would reach.
+        what: Both accuracies.
+        remedy: How to get there.
+    """
+
+    accuracy: float
+    what: str
+    remedy: str
+
+
+def _refuse_what_fits_better(viewer: Viewer, answers: Answers) -> None:
+    """Raise the finding of the highest accuracy, if there is one."""
+    found = [_another_order(viewer, answers), _another_form(viewer, answers)]
+    findings = [one for one in found if one is not None]
+    if findings:
+        best = max(findings, key=lambda one: one.accuracy)
         raise InputError(
-            f"the accuracy is {percent(found.given_accuracy)} on {found.images} images, and "
-            f"{percent(found.accuracy)} if they reach the network {found.variant.description}",
-            where=viewer.classifier.name,
-            remedy=f"{found.variant.remedy} {REMEDY_OFF}",
+            best.what, where=viewer.classifier.name, remedy=f"{best.remedy} {REMEDY_OFF}"
         )
 
 
-def _check_order(viewer: Viewer, answers: Answers) -> None:
+def _another_form(viewer: Viewer, answers: Answers) -> _Finding | None:
+    most = min(IMAGES_IN_DOUBT, len(viewer.dataset))
+    if (1 - answers.correct.mean()) * most < LEAST_ERRORS:
+        return None
+    found = best_variant(viewer, answers)
+    if found is None or found.p_value > SUSPICION:
+        return None
+    found = compare(viewer, _more(viewer, answers), found.variant)
+    if not found.is_clear:
+        return None
+    what = (
+        f"the accuracy is {percent(found.given_accuracy)} on {found.images} images, and "
+        f"{percent(found.accuracy)} if they reach the network {found.variant.description}"
+    )
+    return _Finding(found.accuracy, what, found.variant.remedy)
+
+
+def _another_order(viewer: Viewer, answers: Answers) -> _Finding | None:
     class_names = viewer.dataset.class_names
     if not is_suspicious(answers, class_names):
-        return
+        return None
     answers = _more(viewer, answers)
     renaming = find_renaming(answers, class_names)
     if renaming is None:
-        return
+        return None
     renamed = float((answers.predictions == renaming.apply(answers.labels)).mean())
-    cause = renaming.cause or (
+    what = (
+        f"the accuracy is {percent(answers.correct.mean())} on {len(answers.labels)} images, "
+        f"and {percent(renamed)} if {_in_words(renaming, class_names)}"
+    )
+    remedy = renaming.cause or (
         "The order of the data's classes is not the model's: check the labels file, or the "
         "names of the class folders."
     )
-    raise InputError(
-        f"the accuracy is {percent(answers.correct.mean())} on {len(answers.labels)} images, "
-        f"and {percent(renamed)} if {_in_words(renaming, class_names)}",
-        where=viewer.classifier.name,
-        remedy=f"{cause} {REMEDY_OFF}",
-    )
+    return _Finding(renamed, what, remedy)
 
 
 def _in_words(renaming: Renaming, class_names: Sequence[str]) -> str:
