@@ -180,7 +180,8 @@ class Simulated(Viewer):
             numbers = torch.from_numpy(part)
             images = torch.stack([numbers, numbers * 0 - 1, numbers * 0 - 2], dim=1)
             labels = torch.from_numpy(self.dataset.labels[part])
-            yield part, Batch([str(one) for one in part], labels, images, [])
+            ids = [str(one) for one in part]
+            yield part, Batch(ids, labels, images, [], ids)
 
 
 class Model:
