@@ -9,14 +9,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from noctule.benchmarks import CLEAN
+from noctule.models import weights_sha256
+from noctule.models.trained import trained_bytes
 from noctule.outcomes import SCHEMA
 from noctule.store import RunIdentity, RunStore
 from noctule.study.folder import StudyFolder
 from noctule.study.spec import STANDARD, Member
 from small_studies import small_study
 
+NETWORK = torch.nn.Linear(1, 1)
 GOLDEN = (math.sqrt(5) - 1) / 2
 Accuracies = Mapping[tuple[str, str], float]
 
@@ -52,7 +56,12 @@ def write_study(
                        "device": "cpu", "device_name": "A processor"})  # fmt: skip
     for member in study.members:
         made.weights(member).parent.mkdir(parents=True)
-        made.weights(member).write_bytes(b"")
+        record = {
+            "architecture": study.architecture, "class_names": list("abcd"),
+            "preprocessing": study.pictures.preprocessing().to_dict(), "member": str(member),
+            "study": dict(made.identity),
+        }  # fmt: skip
+        made.weights(member).write_bytes(trained_bytes(NETWORK, record))
         _write_run(made, member, accuracies, num_images)
     return made
 
@@ -61,7 +70,10 @@ def _write_run(
     made: StudyFolder, member: Member, accuracies: Accuracies, num_images: int
 ) -> None:
     identity = RunIdentity(
-        model={"name": str(member)},
+        model={
+            "name": str(member),
+            "weights_sha256": weights_sha256(NETWORK.state_dict()),
+        },
         benchmark=made.study.benchmark.to_dict(),
         dataset={**made.identity["test"], "domain": None},
         seed=0,

@@ -69,12 +69,23 @@ def test_saving_twice_gives_the_same_bytes_and_loading_the_same_weights(
     one = tmp_path / "one.safetensors"
     one.write_bytes(trained_bytes(module, record))
     assert one.read_bytes() == trained_bytes(module, dict(reversed(record.items())))
-    assert training_record(one) == record
+    sha256 = weights_sha256(module.state_dict())
+    assert training_record(one) == record | {"weights_sha256": sha256}
     given = load_classifier(spec, weights=one)
     assert given.weights_sha256 == weights_sha256(module.state_dict())
     assert (given.class_names, given.weights) == (("a", "b", "c"), "file one.safetensors")
     with pytest.raises(InputError, match="3 classes, not 16"):
         load_classifier(spec, weights=one, num_classes=16)
+
+
+def test_changed_weights_are_not_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "one.safetensors"
+    with shipped_file("photo-patches") as shipped:
+        data = bytearray(shipped.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"one\.safetensors: is damaged: its weights"):
+        load_classifier("photo-patches", weights=path)
 
 
 def test_weights_from_elsewhere_are_refused(tmp_path: Path) -> None:

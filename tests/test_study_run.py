@@ -17,6 +17,8 @@ import pytest
 import torch
 from filelock import FileLock
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save
 
 from noctule.benchmarks import CLEAN
 from noctule.config import to_toml
@@ -500,3 +502,23 @@ def test_a_study_cannot_be_written_where_there_is_no_place(
         prepare_study(small_study(arrays), out=tmp_path / "file", where=ONE)
     with pytest.raises(NoctuleError, match="cannot be written"):
         prepare_study(small_study(arrays), out=tmp_path / "file" / "s", where=ONE)
+
+
+def zeroed(path: Path) -> None:
+    """Other weights in a weights file, beside the record that it had."""
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    state = {name: torch.zeros_like(one) for name, one in load_file(path).items()}
+    path.write_bytes(save(state, metadata))
+
+
+def test_weights_zeroed_before_measuring_are_refused(done: StudyFolder, tmp_path: Path) -> None:
+    copy = StudyFolder.open(shutil.copytree(done.folder, tmp_path / "s"))
+    member = Member("border", 0)
+    shutil.rmtree(copy.run_folder(member))
+    zeroed(copy.weights(member))
+    with pytest.raises(InputError, match=r"border-seed0/weights\.safetensors: is damaged"):
+        run(copy.study, copy.folder)
+    assert not copy.run_folder(member).exists()
+    copy.weights(member).unlink()
+    assert weights_of(run(copy.study, copy.folder)) == weights_of(done)

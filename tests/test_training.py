@@ -136,7 +136,7 @@ def test_an_interrupted_training_gives_the_same_weights(
         pass
 
     def keep(trainee: Trainee) -> None:
-        save_checkpoint(tmp_path, trainee)
+        save_checkpoint(tmp_path, trainee, "shear")
         if len(trainee.losses) == 2:
             raise Killed
 
@@ -145,7 +145,7 @@ def test_an_interrupted_training_gives_the_same_weights(
     assert epochs_kept(tmp_path) == 2
     assert [path.name for path in checkpoints(tmp_path)] == ["epoch-0002.pt"]
     resumed = enrolled("shear", over)
-    load_checkpoint(tmp_path, resumed)
+    load_checkpoint(tmp_path, resumed, "shear")
     assert len(resumed.losses) == 2
     steps: list[int] = []
     train([resumed], over, after_step=steps.append)
@@ -176,7 +176,7 @@ def test_networks_at_different_epochs_go_on_together(few: Dataset, tmp_path: Pat
 
 def test_a_damaged_checkpoint_is_named(few: Dataset, tmp_path: Path) -> None:
     over = course(few)
-    save_checkpoint(tmp_path, enrolled("shear", over))
+    save_checkpoint(tmp_path, enrolled("shear", over), "shear")
     (path,) = checkpoints(tmp_path)
     whole = path.read_bytes()
     odd = []
@@ -187,7 +187,27 @@ def test_a_damaged_checkpoint_is_named(few: Dataset, tmp_path: Path) -> None:
     for damage in (b"", whole[: len(whole) // 2], b"nonsense" * 100, *odd):
         path.write_bytes(damage)
         with pytest.raises(InputError, match=r"epoch-0000\.pt: is damaged.*Delete it"):
-            load_checkpoint(tmp_path, enrolled("shear", over))
+            load_checkpoint(tmp_path, enrolled("shear", over), "shear")
+
+
+def test_no_flipped_bit_of_a_checkpoint_goes_unseen(few: Dataset, tmp_path: Path) -> None:
+    over = course(few)
+    trainee = enrolled("shear", over)
+    save_checkpoint(tmp_path, trainee, "shear")
+    (path,) = checkpoints(tmp_path)
+    whole = path.read_bytes()
+    tables = [one for one in trainee.module.state_dict().values() if one.ndim == 2]
+    largest = max(tables, key=torch.Tensor.numel).numpy().tobytes()
+    first = whole.index(largest)  # stored as they are, without compression
+    for place in (first, first + len(largest) // 2, first + len(largest) - 1):
+        data = bytearray(whole)
+        data[place] ^= 1
+        path.write_bytes(data)
+        with pytest.raises(InputError, match="another SHA-256 hash"):
+            load_checkpoint(tmp_path, enrolled("shear", over), "shear")
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match="written for another network"):
+        load_checkpoint(tmp_path, enrolled("shear", over), "rain")
 
 
 def test_checkpoints_are_ordered_by_their_number(tmp_path: Path) -> None:
@@ -198,15 +218,15 @@ def test_checkpoints_are_ordered_by_their_number(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_network_is_refused(few: Dataset, tmp_path: Path) -> None:
     over = course(few)
-    save_checkpoint(tmp_path, enrolled("shear", over))
+    save_checkpoint(tmp_path, enrolled("shear", over), "shear")
     other = enrol("other", (None, None), Dropping, over)
     with pytest.raises(InputError, match="is damaged, or of another network"):
-        load_checkpoint(tmp_path, other)
+        load_checkpoint(tmp_path, other, "shear")
 
 
 def test_a_checkpoint_that_cannot_be_written_says_so(few: Dataset, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
-        save_checkpoint(tmp_path / "absent", enrolled("shear", course(few)))
+        save_checkpoint(tmp_path / "absent", enrolled("shear", course(few)), "shear")
 
 
 class Listening(torch.nn.Module):

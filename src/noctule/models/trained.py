@@ -11,7 +11,7 @@ from torch import nn
 
 from noctule.errors import InputError
 from noctule.input_files import reject_special_files
-from noctule.models.classifier import Classifier, make_classifier
+from noctule.models.classifier import Classifier, make_classifier, weights_sha256
 from noctule.models.preprocessing import Preprocessing
 from noctule.models.untrained import build_untrained, is_function
 from noctule.models.weights_file import load_into, read_state_dict
@@ -23,6 +23,8 @@ _RECORD_KEY = "noctule"
 def trained_bytes(module: nn.Module, record: Mapping[str, Any]) -> bytes:
     """A .safetensors file with weights and their training record; the same give the same bytes.
 
+    The record says the hash of the weights, too, as "weights_sha256".
+
     Args:
         module: the network.
         record: JSON values; at least "architecture" (as `build_untrained` takes it),
@@ -33,7 +35,8 @@ def trained_bytes(module: nn.Module, record: Mapping[str, Any]) -> bytes:
     state = {
         name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()
     }
-    data: bytes = save(state, {_RECORD_KEY: json.dumps(record, sort_keys=True)})
+    whole = {**record, "weights_sha256": weights_sha256(state)}
+    data: bytes = save(state, {_RECORD_KEY: json.dumps(whole, sort_keys=True)})
     return data
 
 
@@ -63,7 +66,9 @@ def training_record(path: Path) -> dict[str, Any]:
 
 def _check_record(record: Any) -> None:
     """ValueError, KeyError or TypeError if it is not a record; a file may hold anything."""
-    kinds = {"architecture": str, "class_names": list, "preprocessing": dict}
+    kinds = {
+        "architecture": str, "class_names": list, "preprocessing": dict, "weights_sha256": str,
+    }  # fmt: skip
     for key, kind in kinds.items():
         if not isinstance(record[key], kind):
             raise ValueError(f"{key} is no {kind.__name__}")
@@ -93,6 +98,7 @@ def load_trained(
         InputError: not such a file, another number of classes, or code to run.
     """
     record = training_record(path)
+    _refuse_changed(path, record)
     class_names = tuple(map(str, record["class_names"]))
     if num_classes not in (None, len(class_names)):
         raise InputError(f"has {len(class_names)} classes, not {num_classes}", where=path)
@@ -111,6 +117,18 @@ def load_trained(
         num_classes=len(class_names),
         built_here=not is_function(architecture),
     )
+
+
+def _refuse_changed(path: Path, record: Mapping[str, Any]) -> None:
+    """InputError unless the weights in a file are those that its record was written for."""
+    from safetensors.torch import load_file
+
+    if weights_sha256(load_file(path)) != record["weights_sha256"]:
+        raise InputError(
+            "is damaged: its weights have another SHA-256 hash than when they were written",
+            where=path,
+            remedy="Restore the file, or train the network again.",
+        )
 
 
 def _harmless(architecture: str, path: Path) -> str:

@@ -20,6 +20,7 @@ from noctule.config import build_spec, to_toml
 from noctule.data import Dataset
 from noctule.errors import InputError
 from noctule.input_files import read_text
+from noctule.models.trained import training_record
 from noctule.store import RunStore
 from noctule.store.disk import append_record, output_errors, read_records, write_atomically
 from noctule.store.identity import RUN_FILE, refuse_other
@@ -29,6 +30,8 @@ from noctule.training.checkpoint import epochs_kept
 SCHEMA_VERSION = 1
 STUDY_FILE = "study.json"
 WEIGHTS_FILE = "weights.safetensors"
+TEST_SEED = 0
+"""Every network is shown the same corrupted test images, whatever its own seed."""
 
 State = Literal["waiting", "training", "trained", "measured"]
 
@@ -119,6 +122,35 @@ class StudyFolder:
         """Where the rows of one network are."""
         return self.folder / "runs" / str(member)
 
+    def open_run(self, member: Member) -> RunStore:
+        """The rows of one network, which are of this study and of these weights.
+
+        Raises:
+            InputError: They are of something else, or damaged.
+        """
+        store = RunStore.open(self.run_folder(member))
+        run, record = store.identity, training_record(self.weights(member))
+        pairs = {
+            "network": (run.model["name"], str(member)),
+            "network in the weights file": (record.get("member"), str(member)),
+            "study of the weights file": (record.get("study"), dict(self.identity)),
+            "weights": (run.model.get("weights_sha256"), record["weights_sha256"]),
+            "benchmark": (dict(run.benchmark), self.study.benchmark.to_dict()),
+            "test images": (run.dataset["fingerprint"], self.identity["test"]["fingerprint"]),
+            "seed": (run.seed, TEST_SEED),
+            "precision": (run.precision, self.identity["precision"]),
+            "device": (run.device_type, self.identity["device_type"]),
+        }
+        for name, (found, expected) in pairs.items():
+            if json.dumps(found, sort_keys=True) != json.dumps(expected, sort_keys=True):
+                raise InputError(
+                    f"is not the run of '{member}' in this study: it has another {name}",
+                    where=store.folder,
+                    remedy="Delete this folder, and resume the study: the network is measured "
+                    "again. If its weights file is another network's, delete that, too.",
+                )
+        return store
+
     @property
     def results(self) -> Path:
         """Where matrix, figures and tables are."""
@@ -148,7 +180,7 @@ class StudyFolder:
             return ("training" if epochs else "waiting"), epochs
         epochs = self.study.recipe.epochs
         run = self.run_folder(member)
-        if not (run / RUN_FILE).is_file() or RunStore.open(run).missing_slices():
+        if not (run / RUN_FILE).is_file() or self.open_run(member).missing_slices():
             return "trained", epochs
         return "measured", epochs
 

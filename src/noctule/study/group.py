@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,10 @@ from noctule.execution import Report
 from noctule.models.trained import load_trained, trained_bytes, training_record
 from noctule.models.untrained import build_untrained, is_function
 from noctule.store.disk import output_errors, remove_temporaries, write_atomically
-from noctule.study.folder import StudyFolder
+from noctule.study.folder import TEST_SEED, StudyFolder
 from noctule.study.spec import Member
 from noctule.training.checkpoint import checkpoints, load_checkpoint, remove, save_checkpoint
 from noctule.training.trainer import Course, Trainee, enrol, train
-
-# Every network is shown the same corrupted test pictures, whatever its own seed.
-TEST_SEED = 0
 
 
 class Advance(NamedTuple):
@@ -110,7 +108,7 @@ def _train_group(
     def keep(trainee: Trainee) -> None:
         member = members[trainee.name]
         if len(trainee.losses) < study.recipe.epochs:
-            save_checkpoint(folder.model_folder(member), trainee)
+            save_checkpoint(folder.model_folder(member), trainee, _network(folder, member))
         else:
             _save_weights(folder, member, trainee, course)
 
@@ -143,8 +141,13 @@ def _enrolled(folder: StudyFolder, member: Member, course: Course) -> Trainee:
         lambda: build_untrained(study.architecture, classes, study.pictures.side_px),
         course,
     )
-    load_checkpoint(folder.model_folder(member), trainee)
+    load_checkpoint(folder.model_folder(member), trainee, _network(folder, member))
     return trainee
+
+
+def _network(folder: StudyFolder, member: Member) -> str:
+    """What makes a network this one and no other: its study, candidate and seed."""
+    return json.dumps([str(member), folder.identity], sort_keys=True)
 
 
 def _save_weights(

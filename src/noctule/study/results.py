@@ -16,7 +16,6 @@ from noctule.metrics.outcome_matrix import (
     check_same_images,
     outcome_matrix,
 )
-from noctule.store import RunStore
 from noctule.study.accuracy import CrossEvaluation
 from noctule.study.folder import StudyFolder
 from noctule.study.matrix import Form, OverlapMatrix
@@ -98,5 +97,5 @@ def _refuse_missing(folder: StudyFolder, members: Sequence[Member]) -> None:
 
 
 def _outcomes(folder: StudyFolder, member: Member, conditions: Sequence[str]) -> OutcomeMatrix:
-    store = RunStore.open(folder.run_folder(member))
+    store = folder.open_run(member)
     return outcome_matrix(store.rows(conditions, columns=COLUMNS), conditions)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +35,13 @@ def _epoch(path: Path) -> int:
     return int(path.stem.removeprefix("epoch-"))
 
 
-def save_checkpoint(folder: Path, trainee: Trainee) -> None:
+def save_checkpoint(folder: Path, trainee: Trainee, network: str) -> None:
     """Write a checkpoint of everything that training goes on from, then remove older ones.
+
+    Args:
+        folder: Where the network's checkpoints are.
+        trainee: The network in training.
+        network: What makes it this network and no other; compared when it is loaded.
 
     Raises:
         OutputError: it cannot be written; the older one is kept.
@@ -42,22 +49,26 @@ def save_checkpoint(folder: Path, trainee: Trainee) -> None:
     older = checkpoints(folder)
     path = folder / f"epoch-{len(trainee.losses):04d}.pt"
     buffer = io.BytesIO()
-    torch.save(
-        {
-            "losses": trainee.losses,
-            "module": trainee.module.state_dict(),
-            "optimiser": trainee.optimiser.state_dict(),
-        },
-        buffer,
-    )
+    content = {
+        "network": network,
+        "losses": trainee.losses,
+        "module": trainee.module.state_dict(),
+        "optimiser": trainee.optimiser.state_dict(),
+    }
+    torch.save(content | {"sha256": content_sha256(content)}, buffer)
     remedy = "Mend this and give the same command again: it goes on from the last epoch kept."
     with output_errors(path, remedy):
         write_atomically(path, buffer.getvalue())
         remove(*(one for one in older if one != path))
 
 
-def load_checkpoint(folder: Path, trainee: Trainee) -> None:
+def load_checkpoint(folder: Path, trainee: Trainee, network: str) -> None:
     """Bring a network to where its newest checkpoint is, if there is one.
+
+    Args:
+        folder: Where the network's checkpoints are.
+        trainee: The network before its first epoch.
+        network: As it was given to `save_checkpoint`.
 
     Raises:
         InputError: the checkpoint is damaged, or of another network.
@@ -70,6 +81,11 @@ def load_checkpoint(folder: Path, trainee: Trainee) -> None:
         # first: what belongs on the network's device is copied there, an optimiser's step
         # counts stay where it keeps them.
         kept: dict[str, Any] = torch.load(found[-1], map_location="cpu", weights_only=True)
+        # PyTorch reads changed bytes without complaint.
+        if kept.pop("sha256") != content_sha256(kept):
+            raise ValueError("its content has another SHA-256 hash than when it was written")
+        if kept["network"] != network:
+            raise ValueError("it was written for another network")
         trainee.module.load_state_dict(kept["module"])
         trainee.optimiser.load_state_dict(kept["optimiser"])
         losses = [float(loss) for loss in kept["losses"]]
@@ -84,6 +100,35 @@ def load_checkpoint(folder: Path, trainee: Trainee) -> None:
             where=found[-1],
             remedy="Delete it, and this network is trained from its start.",
         ) from error
+
+
+def content_sha256(content: Any) -> str:
+    """SHA-256 (hex) of tensors, numbers and texts in tables and lists.
+
+    >>> content_sha256({"a": [1, torch.zeros(2)]}) == content_sha256({"a": [1, torch.zeros(3)]})
+    False
+    """
+    digest = hashlib.sha256()
+    _add(digest, content)
+    return digest.hexdigest()
+
+
+def _add(digest: Any, content: Any) -> None:
+    if isinstance(content, torch.Tensor):
+        digest.update(repr((str(content.dtype), tuple(content.shape))).encode())
+        flat = content.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().data)
+    elif isinstance(content, Mapping):
+        digest.update(f"table of {len(content)}".encode())
+        for key, value in content.items():
+            digest.update(repr(key).encode())
+            _add(digest, value)
+    elif isinstance(content, list | tuple):
+        digest.update(f"list of {len(content)}".encode())
+        for value in content:
+            _add(digest, value)
+    else:
+        digest.update(repr(content).encode())
 
 
 def remove(*paths: Path) -> None:
