@@ -24,6 +24,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
+from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 from noctule.errors import MachineError, NoctuleError, machine_error
@@ -164,9 +165,11 @@ def started(
         for child in children:
             # SIGKILL, which also ends a stopped process and runs no handler of the user's.
             child.process.kill()
-            child.process.join()
-            child.process.close()
             child.connection.close()
+        for child in children:
+            child.process.join(10)  # longer only if a file system holds it
+            if child.process.exitcode is not None:
+                child.process.close()
 
 
 def _users_start_method() -> str:
@@ -178,9 +181,10 @@ def _users_start_method() -> str:
 def end_if_unguarded() -> None:
     """End a process that runs a script again only because noctule started it.
 
-    Where processes are not forked, a new one imports the script. If that calls noctule outside
-    of `if __name__ == "__main__":`, this process would start processes of its own, and so on.
-    Every public function that starts processes calls this first.
+    Where processes are not forked, and need what the script defines, such as a `Dataset`, a
+    new one imports the script. If that calls noctule outside of `if __name__ == "__main__":`,
+    this process would start processes of its own, and so on. Every public function that starts
+    processes calls this first.
     """
     if _STARTING in os.environ and _is_importing_script():
         os._exit(_UNGUARDED_EXIT)
@@ -211,7 +215,9 @@ def _start(context: BaseContext, task: Any, daemon: bool) -> Child:
         process: BaseProcess = context.Process(  # type: ignore[attr-defined]
             target=_begin, args=(theirs, given), daemon=daemon
         )
-        with _interrupts_held(), _marked(), warnings.catch_warnings():
+        # Of what is pickled, only what a script defines needs the script.
+        hide = isinstance(task, bytes) and b"_main__" not in task
+        with _interrupts_held(), _marked(), _hidden_script(hide), warnings.catch_warnings():
             # Python warns of forks beside threads; a process here uses none of its parent's.
             warnings.simplefilter("ignore", DeprecationWarning)
             process.start()
@@ -252,6 +258,18 @@ def _marked() -> Iterator[None]:
         yield
     finally:
         os.environ.pop(_STARTING, None)
+
+
+@contextmanager
+def _hidden_script(hide: bool) -> Iterator[None]:
+    """A process started meanwhile does not import the script: it needs no guard, nor time."""
+    script = sys.modules["__main__"]
+    if hide:
+        sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def _limit_waits(connection: Connection) -> None:

@@ -65,8 +65,8 @@ def freeze(
     Called again after an interruption, it goes on where it was; of a kill only the pieces under
     way are lost. Called again on a finished set, it reads every file and writes damaged and
     missing ones again, with the pieces they are of; the result is the same to the byte. With
-    several processes a script has to guard this call by `if __name__ == "__main__":`, as
-    `multiprocessing` asks.
+    several processes, a script whose own `Dataset` is used has to guard this call by
+    `if __name__ == "__main__":`.
 
     Picture files are not synced one by one, which takes longer than to write them: after a
     power cut those of finished pieces may be empty or cut short. Their hashes are of what was

@@ -65,8 +65,8 @@ def run_study(
 ) -> StudyFolder:
     """Train the networks of a study and measure each on every candidate.
 
-    Called again after an interruption, it goes on where it was. With several processes a
-    script has to guard this call by `if __name__ == "__main__":`, as `multiprocessing` asks.
+    Called again after an interruption, it goes on where it was. With several processes, a
+    script whose own `Dataset` is used has to guard this call by `if __name__ == "__main__":`.
 
     Args:
         study: a `Study`, the name of one that comes with the package, or a TOML file.
