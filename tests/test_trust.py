@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import noctule
 from command_line import run as run_command
 from noctule.config import to_toml
 from noctule.errors import InputError
+from noctule.study.folder import StudyFolder, study_identity
 from noctule.study.run import Where, run_study
 from noctule.study.spec import Study
 from small_studies import small_study, study_data, write_arrays
@@ -66,10 +69,9 @@ def test_a_study_that_names_code_runs_it_only_if_trusted(arrays: Path, command: 
 def test_a_finished_study_of_a_stranger_is_read_without_running_its_code(
     arrays: Path, command: Run
 ) -> None:
-    run_study(small_study(arrays, pictures={"side_px": 16}), out=arrays / "s", where=ONE)
-    record = json.loads((arrays / "s" / "study.json").read_text())
-    record["study"]["architecture"] = "strangers_net:build"
-    (arrays / "s" / "study.json").write_text(json.dumps(record))
+    study = run_study(foreign_study(arrays), out=arrays / "s", where=ONE, trust=True)
+    (arrays / "imported").unlink()
+    del sys.modules["strangers_net"]  # as on another machine
     for arguments in (
         ("study", "resume", "s"),
         ("study", "status", "s"),
@@ -80,8 +82,7 @@ def test_a_finished_study_of_a_stranger_is_read_without_running_its_code(
         assert status == 0, (arguments, stdout, stderr)
         assert not (arrays / "imported").exists(), arguments
     # A network less, and the code would be needed.
-    member = record["study"]["candidates"][0]
-    (arrays / "s" / "runs" / f"{member}-seed0" / "rows" / "000000.parquet").unlink()
+    shutil.rmtree(study.run_folder(study.study.members[-1]))
     status, _, stderr = command("study", "resume", "s")
     assert (status, "strangers_net:build" in stderr, "--trust" in stderr) == (2, True, True)
     assert not (arrays / "imported").exists()
@@ -104,3 +105,32 @@ def test_a_strangers_run_is_read_without_running_what_it_names(
         _, _, stderr = command(*arguments)
         assert "Traceback" not in stderr
         assert not (arrays / "imported").exists(), arguments
+
+
+@pytest.mark.parametrize("spoilt", ["left out", None, [1]])
+def test_a_studys_record_with_any_key_spoilt_is_read_or_refused(
+    tmp_path: Path, command: Run, spoilt: object
+) -> None:
+    """Exit status 0 or 2, and no traceback; of a study that is not begun, so in no time."""
+    write_arrays(tmp_path, train=32, test=16)
+    study = small_study(tmp_path)
+    sets = (noctule.open_dataset(study.train), noctule.open_dataset(study.test))
+    identity = study_identity(study, *sets, device_type="cpu", precision="float32")
+    StudyFolder.create_or_resume(tmp_path / "s", identity)
+    record = json.loads((tmp_path / "s" / "study.json").read_text())
+    places = [(record, key) for key in record]
+    places += [(record[table], key) for table in ("study", "train") for key in record[table]]
+    for table, key in places:
+        kept = table[key]
+        table[key] = spoilt
+        if spoilt == "left out":
+            del table[key]
+        (tmp_path / "s" / "study.json").write_text(json.dumps(record))
+        table[key] = kept
+        status, _, stderr = command("study", "status", tmp_path / "s")
+        assert status in (0, 2), (key, stderr)
+        assert "Traceback" not in stderr, (key, stderr)
+    del record["device_type"]
+    (tmp_path / "s" / "study.json").write_text(json.dumps(record))
+    status, _, stderr = command("study", "resume", tmp_path / "s")
+    assert (status, "it lacks 'device_type'" in stderr) == (2, True), stderr

@@ -30,6 +30,9 @@ from noctule.training.checkpoint import epochs_kept
 SCHEMA_VERSION = 1
 STUDY_FILE = "study.json"
 WEIGHTS_FILE = "weights.safetensors"
+
+# What determines the results beside the study itself, in its record.
+_KINDS = {"train": dict, "test": dict, "device_type": str, "precision": str}
 TEST_SEED = 0
 """Every network is shown the same corrupted test images, whatever its own seed."""
 
@@ -99,7 +102,14 @@ class StudyFolder:
         try:
             identity = json.loads(read_text(path))
             version, study = identity["schema_version"], identity["study"]
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            for key, kind in _KINDS.items():
+                if not isinstance(identity[key], kind):
+                    raise ValueError(f"{key} is not a {kind.__name__}")
+        except KeyError as error:
+            raise InputError(
+                f"is not a study's record: it lacks {error}", where=path
+            ) from error
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise InputError(f"is not a study's record: {error}", where=path) from error
         if version != SCHEMA_VERSION:
             raise InputError(
