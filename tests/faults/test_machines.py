@@ -212,6 +212,38 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_decoding_process_that_is_killed_or_stopped_is_said(
+    sent: signal.Signals, images: Path, python_path: str, tmp_path: Path
+) -> None:
+    command = [
+        *NOCTULE,
+        "evaluate",
+        "tiny_net:net",
+        str(images),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    command += ["--no-self-check", "--device", "cpu", "--batch-size", "16", "--workers", "2"]
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": python_path},
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    ) as program:  # fmt: skip
+        try:
+            deadline = time.monotonic() + 240
+            while len(forked := forks_of(program.pid)) < 2 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            os.kill(forked[0], sent)
+            _, error = program.communicate(timeout=200)
+        finally:
+            program.kill()
+    words = "was killed (signal 9)" if sent == signal.SIGKILL else "has done nothing for 60 s"
+    assert program.returncode == 2, error
+    assert words in error
+    assert "Traceback" not in error
+
+
 @pytest.mark.parametrize("seconds", [0.5, 1, 2, 3, 4, 6, 8])
 def test_no_process_outlives_a_killed_study(seconds: float, tmp_path: Path) -> None:
     """At whatever moment of their start: they end within seconds, without a word."""
@@ -264,4 +296,16 @@ def test_a_studys_process_that_is_killed_or_stopped_is_said(
 
 
 def is_worker(pid: int) -> bool:
-    return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b"spawn_main" in arguments_of(pid)
+
+
+def forks_of(parent: int) -> list[int]:
+    """The processes below one that run the same program."""
+    return [pid for pid in children_of(parent) if arguments_of(pid) == arguments_of(parent)]
+
+
+def arguments_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
