@@ -404,6 +404,17 @@ def test_a_fault_of_ours_shows_no_traceback(plain, monkeypatch) -> None:
     assert said == "noctule failed (ZeroDivisionError); its terminal says more"
 
 
+def test_exhausted_memory_is_answered_as_such(plain, monkeypatch) -> None:
+    def exhausted(*arguments: object, **options: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(server, "answer", exhausted)
+    assert "the memory is exhausted" in error(plain.get("/answer", params=WISH), 500)
+    monkeypatch.setattr("noctule.data.decode.Image.open", exhausted)
+    said = error(plain.post("/photographs", content=png_bytes(picture(20, 20))))
+    assert "the memory is exhausted" in said
+
+
 def test_hostile_names_stay_text(tmp_path) -> None:
     name = "<img src=x onerror=alert(1)>'\"; rm -rf $(x).png"
     given = (str(tmp_path / name), name, picture(40, 40))

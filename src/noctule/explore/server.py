@@ -25,7 +25,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from noctule.errors import InputError, NoctuleError
+from noctule.errors import InputError, NoctuleError, machine_error
 from noctule.explore.answers import answer, describe
 from noctule.explore.connections import MOST_CONNECTIONS, BoundedConnection, PromptServer
 from noctule.explore.page import Start, page
@@ -189,7 +189,7 @@ def _error(text: str, status: int) -> Response:
 
 
 async def _on_user_error(request: Request, error: NoctuleError) -> Response:
-    return _error(str(error), 400)
+    return _error(str(machine_error(error) or error), 400)
 
 
 async def _on_http_error(request: Request, error: HTTPException) -> Response:
@@ -203,6 +203,8 @@ async def _on_disconnect(request: Request, error: ClientDisconnect) -> Response:
 
 
 async def _on_fault(request: Request, error: Exception) -> Response:
+    if known := machine_error(error):
+        return _error(str(known), 500)
     return _error(f"noctule failed ({type(error).__name__}); its terminal says more", 500)
 
 
