@@ -106,9 +106,11 @@ def build(
 ) -> None:
     """Write a static site: tables of models, and a page for each; nothing needs the network."""
     from noctule.leaderboard import build_site
+    from noctule.leaderboard.submission import SUBMISSION_FILE
+    from noctule.store.finished import finished_runs
 
     pages = build_site(
-        sources,
+        finished_runs(sources, also=SUBMISSION_FILE),
         out,
         title=title,
         training_data=training_data,

@@ -46,9 +46,10 @@ def report(
         write_study_page(runs[0], out, figures=figures, confidence=confidence, seed=seed)
     else:
         from noctule.report.run_page import write_report
+        from noctule.store.finished import finished_runs
 
         write_report(
-            runs,
+            finished_runs(runs),
             out,
             figures=figures,
             reference=reference,

@@ -10,6 +10,7 @@ from noctule.report.study_files import summary, write_study_files
 from noctule.report.study_page import findings_of_study, page_of
 from noctule.report.terminal import Part
 from noctule.report.web import write_page
+from noctule.store.disk import locked, remove_temporaries
 from noctule.study.folder import StudyFolder
 from noctule.study.matrix import Form, OverlapMatrix
 
@@ -67,15 +68,17 @@ def write_results(
         seed=seed,
     )
     matrix, families = findings.matrix, findings.families
-    files = write_study_files(
-        out,
-        matrix=matrix,
-        accuracies=findings.measured.accuracies if findings.measured else (),
-        families=families,
-        hierarchical=findings.hierarchical,
-        order=findings.order,
-        title=findings.title,
-    )
     page, _ = page_of(findings, folder.folder)
-    write_page(out / PAGE_NAME, page)
+    with locked(out, "writing results into"):
+        remove_temporaries(out)
+        files = write_study_files(
+            out,
+            matrix=matrix,
+            accuracies=findings.measured.accuracies if findings.measured else (),
+            families=families,
+            hierarchical=findings.hierarchical,
+            order=findings.order,
+            title=findings.title,
+        )
+        write_page(out / PAGE_NAME, page)
     return Results(matrix, [*files, out / PAGE_NAME], summary(matrix, families))
