@@ -25,6 +25,7 @@ MOST_CORRUPTIONS = 1000
 PRECISIONS = ("float32", "bfloat16", "float16", "float64")
 _MOST_BYTES = 1024 * 1024
 _MOST_NESTED = 32
+_MOST_LETTERS = 300  # of a value in a message
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def read_identity(folder: Path) -> RunIdentity:
 
 def _no_record(path: Path, reason: str) -> InputError:
     return InputError(
-        f"is not a run's record: {reason}",
+        f"is not a run's record: {reason[:_MOST_LETTERS]}",
         where=path,
         remedy="Restore the file, or evaluate the model again in a new folder.",
     )
