@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import unicodedata
 from pathlib import Path
 
@@ -44,10 +43,7 @@ def test_scores_of_a_hostile_run(
     form: str,
 ) -> None:
     wrong = {"clean": [0, 0, 1, 1], "shear": [0, 1, 1, 1]}
-    store = stored_run(tmp_path / "run", wrong)
-    record = json.loads((store.folder / "run.json").read_text())
-    record["model"]["name"] = record["benchmark"]["title"] = HOSTILE
-    (store.folder / "run.json").write_text(json.dumps(record))
+    store = stored_run(tmp_path / "run", wrong, model=HOSTILE, spec={"title": HOSTILE})
     for command in (("metrics",), ("compare", str(store.folder))):
         status, stdout, stderr = run(
             monkeypatch, capsys, *command, store.folder, "--format", form, "--resamples", "20"
@@ -55,6 +51,18 @@ def test_scores_of_a_hostile_run(
         assert is_clean(stdout), (command, stdout)
         assert is_clean(stderr), (command, stderr)
         assert command != ("metrics",) or status == 0, stderr
+
+
+def test_what_is_left_out_of_a_folder(tmp_path: Path) -> None:
+    for name in ("a.png", f"._{HOSTILE}.png", f"b.{HOSTILE}"):
+        path = tmp_path / "cat" / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    with pytest.warns(noctule.NoctuleWarning) as caught:
+        dataset = noctule.open_dataset(tmp_path)
+    assert "owned" in dataset.left_out
+    assert is_clean(repr(dataset))
+    assert is_clean(str(caught[0].message))
 
 
 def test_renderers_replace_control_characters() -> None:

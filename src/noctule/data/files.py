@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noctule.data.dataset import WHITE, Dataset
-from noctule.errors import InputError, nearest
+from noctule.errors import InputError, nearest, shown
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -84,7 +84,7 @@ class LeftOut:
                 f"{len(self._loose)} images beside the class folders "
                 f"({some(self._loose, most=2)})"
             )
-        return ", ".join(parts)
+        return shown(", ".join(parts))
 
 
 class FileDataset(Dataset):
@@ -234,5 +234,5 @@ def some(names: Sequence[str], most: int = 5) -> str:
     >>> some(["a", "b", "c"], most=2)
     'a, b and 1 more'
     """
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+    first = ", ".join(names[:most])
+    return first if len(names) <= most else f"{first} and {len(names) - most} more"
