@@ -317,3 +317,14 @@ def test_ids_and_classes_are_the_same_on_disks_of_another_unicode_form(tmp_path)
     assert first.class_names == second.class_names == ("Käfer",)
     assert first.fingerprint() == second.fingerprint()
     assert second.read(0).size == (4, 4)
+
+
+def test_tiny_imagenets_validation_folder_as_it_is_downloaded(tmp_path):
+    write(tmp_path / "val/images/val_0.JPEG")
+    labels = write(
+        tmp_path / "val/val_annotations.txt", b"val_0.JPEG\tn03444034\t0\t32\t44\t62\n"
+    )
+    with pytest.raises(InputError, match=rf"Give {tmp_path}/val/images and --labels {labels}"):
+        open_dataset(tmp_path / "val")
+    dataset = open_dataset(tmp_path / "val/images", labels_file=labels)
+    assert dataset.class_names == ("n03444034",)

@@ -31,8 +31,8 @@ _OWN_SUFFIXES: Final = (".bmp", ".gif", ".pbm", ".pgm", ".pnm", ".ppm", ".tif", 
 
 # What systems and programs leave among images; a name with a dot in front is hidden anyway.
 _HIDDEN: Final = frozenset(
-    ("@eaDir", "@Recycle", "#recycle", "__MACOSX", "$RECYCLE.BIN", "lost+found",
-     "System Volume Information")
+    ("@eaDir", "@Recycle", "@__thumb", "@Recently-Snapshot", "#recycle", "__MACOSX",
+     "$RECYCLE.BIN", "lost+found", "System Volume Information")
 )  # fmt: skip
 _NOT_WORTH_SAYING: Final = ("thumbs.db", "desktop.ini")
 

@@ -22,6 +22,7 @@ from noctule.data.files import (
 )
 from noctule.errors import InputError
 
+_TINY_IMAGENET_LABELS = "val_annotations.txt"
 _SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 
@@ -50,6 +51,13 @@ def open_folder(folder: Path) -> FileDataset:
             f"its subfolders are named like splits, not classes: {', '.join(classes)}",
             where=folder,
             remedy=f"Give one of them, such as {folder / classes[-1]}.",
+        )
+    annotations = folder / _TINY_IMAGENET_LABELS
+    if classes == ["images"] and annotations.is_file():
+        raise InputError(
+            "this is a flat folder of images with a file of labels, as Tiny-ImageNet has it",
+            where=folder,
+            remedy=f"Give {folder / 'images'} and --labels {annotations}.",
         )
     names_of = {one: list(_image_names(folder, one, left_out)) for one in classes}
     without = [printable(one) for one, names in names_of.items() if not names]
