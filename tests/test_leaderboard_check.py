@@ -618,3 +618,29 @@ def test_prepare_refuses_what_would_not_hold(honest: Path, tmp_path: Path) -> No
     with pytest.raises(InputError, match="title"):
         prepare_submission(source, tmp_path / "new", **{**DESCRIPTION, "title": ""})
     assert not (tmp_path / "new").exists()
+
+
+def test_prepare_writes_a_submission_whole_or_not_at_all(
+    honest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = honest.parent / "run", tmp_path / "new"
+    from noctule.leaderboard import prepare as module
+
+    real, calls = module.write_atomically, []
+
+    def killed(path: Path, data: bytes) -> None:
+        calls.append(path)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        real(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_atomically", killed)
+        with pytest.raises(KeyboardInterrupt):
+            prepare_submission(source, out, **DESCRIPTION)
+    assert not out.exists()
+    prepare_submission(source, out, **DESCRIPTION)
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+    files = [path.relative_to(out) for path in out.rglob("*") if path.is_file()]
+    assert all((out / name).read_bytes() == (honest / name).read_bytes() for name in files)
+    assert check_submission(out).holds

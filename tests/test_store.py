@@ -3,6 +3,7 @@ import errno
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -466,3 +467,75 @@ def test_numbers_in_a_record_are_not_believed(
         RunStore.open(tmp_path)
     assert caught.value.where == str(tmp_path / "run.json")
     assert len(str(caught.value)) < 1000
+
+
+# Shared folders
+
+
+def test_a_planted_link_is_not_written_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    # Even if somebody guesses the name of the temporary file.
+    monkeypatch.setattr(os, "urandom", lambda count: bytes(count))
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    disk.temporary_for(folder / "run.json").symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        disk.write_atomically(folder / "run.json", b"{}")
+    monkeypatch.undo()
+    disk.write_atomically(folder / "run.json", b"{}")
+    for name in ("SHA256SUMS", "provenance.jsonl"):
+        (folder / name).symlink_to(victim)
+        with pytest.raises(OSError, match=name):
+            disk.append_line(folder / name, "x")
+    assert victim.read_text() == "mine"
+    names = {disk.temporary_for(folder / "a").name for _ in range(100)}
+    assert len(names) == 100
+
+
+def test_rows_that_are_a_link_are_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "rows").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="rows: is a link"):
+        RunStore.create_or_resume(tmp_path / "run", identity())
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("code", ["EINVAL", "ENOTSUP", "EACCES"])
+def test_a_file_system_that_cannot_sync_folders_will_do(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fsync
+
+    def refuse_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(getattr(errno, code), code)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    assert complete(tmp_path / "run").missing_slices() == []
+
+
+def test_a_kill_between_a_hash_and_its_slice_leaves_a_missing_slice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RunStore.create_or_resume(tmp_path / "run", identity())
+
+    def killed(path: Path, data: bytes) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("noctule.store.run.write_atomically", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.write_slice(0, slice_rows(0))
+    with (tmp_path / "run" / "SHA256SUMS").open("a") as file:
+        file.write("0123")  # and a line that is torn
+    assert RunStore.open(tmp_path / "run").missing_slices() == [0, 1, 2]
+    complete(tmp_path / "run")
+    assert all_bytes(tmp_path / "run") == all_bytes(complete(tmp_path / "whole").folder)
+    subprocess.run(
+        ["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=tmp_path / "whole", check=True
+    )

@@ -164,7 +164,7 @@ def check_depth(data: Any) -> None:
 
 
 def _check_version(version: object, path: Path) -> None:
-    number = whole_number(version, "schema_version", low=0)
+    number = whole_number(version, "schema_version", low=0, high=10**9)
     if number == SCHEMA_VERSION:
         return
     remedy = "Upgrade noctule." if number > SCHEMA_VERSION else (

@@ -16,6 +16,7 @@ from noctule.metrics.outcome_matrix import (
     check_same_images,
     outcome_matrix,
 )
+from noctule.scoring import check_same_pixels
 from noctule.study.accuracy import CrossEvaluation
 from noctule.study.folder import StudyFolder
 from noctule.study.matrix import Form, OverlapMatrix
@@ -98,4 +99,6 @@ def _refuse_missing(folder: StudyFolder, members: Sequence[Member]) -> None:
 
 def _outcomes(folder: StudyFolder, member: Member, conditions: Sequence[str]) -> OutcomeMatrix:
     store = folder.open_run(member)
+    # Every network was shown the same test images, whenever it was measured.
+    check_same_pixels(folder.open_run(folder.study.members[0]), store)
     return outcome_matrix(store.rows(conditions, columns=COLUMNS), conditions)

@@ -111,6 +111,9 @@ def prepare_study(
         OutputError: the folder cannot be written.
     """
     where = where or Where()
+    devices = _devices(where)
+    _processes(where, devices)
+    _refuse_unknown(study, where.only)
     place = out or default_folder(study)
     is_begun = (place / STUDY_FILE).exists()
     is_finished = is_begun and not StudyFolder.open(place).missing()
@@ -119,7 +122,7 @@ def prepare_study(
     train_set, test_set = open_dataset(study.train), open_dataset(study.test)
     if not is_finished:
         check_study(study, train_set, test_set)
-    device_type = _devices(where)[0].type
+    device_type = devices[0].type
     auto = study.precision == "auto"
     precision = default_precision(device_type) if auto else study.precision
     identity = study_identity(
@@ -254,11 +257,15 @@ def work_left(folder: StudyFolder, only: Sequence[str] = ()) -> dict[str, tuple[
     }
 
 
-def _wanted(folder: StudyFolder, only: Sequence[str]) -> list[Member]:
-    known = {str(member) for member in folder.study.members}
+def _refuse_unknown(study: Study, only: Sequence[str]) -> None:
+    known = {str(member) for member in study.members}
     for name in only:
         if name not in known:
             raise unknown_name("network", name, known, where="--only")
+
+
+def _wanted(folder: StudyFolder, only: Sequence[str]) -> list[Member]:
+    _refuse_unknown(folder.study, only)
     return [one for one in folder.missing() if not only or str(one) in only]
 
 
