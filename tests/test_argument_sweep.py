@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import noctule
-from noctule import compat
+from noctule import compat, design
 from noctule.benchmarks import Benchmark
 from noctule.evaluation import Settings
 
@@ -79,6 +79,41 @@ PARAMETERS = [
     Parameter("self_check", setting("self_check"), False, "flag"),
     Parameter("num_classes", lambda v: loaded(num_classes=v), 16, "whole"),
 ]
+MATRIX = noctule.OverlapMatrix(
+    ("a", "b", "c"), np.array([[1, 0.5, 0.2], [0.5, 1, 0.3], [0.2, 0.3, 1]])
+)
+DESIGN = [
+    Parameter("size", lambda v: design.choose_exact(MATRIX, v), 2, "whole"),
+    Parameter("size", lambda v: design.choose_greedy(MATRIX, v), 2, "whole"),
+    Parameter("max_overlap", lambda v: design.choose_exact(MATRIX, 2, v), 0.4, "real"),
+    Parameter("max_overlap", lambda v: design.choose_greedy(MATRIX, 2, v), 0.4, "real"),
+    Parameter("families", lambda v: families(v, 1, 1), 2, "count"),
+    Parameter("per_family", lambda v: families(1, v, 1), 2, "count"),
+    Parameter("count", lambda v: families(1, 1, v), 2, "count"),
+    Parameter("seed", lambda v: families(1, 1, 1, seed=v), 2, "whole"),
+]
+
+
+def families(n: Any, k: Any, count: Any, seed: Any = 0) -> Any:
+    return design.n_by_k(MATRIX, [0, 0, 1], n, k, count, seed=seed)
+
+
+def prepared(**arguments: Any) -> Any:
+    return noctule.Preprocessing(**arguments).to_dict()
+
+
+PREPROCESSING = [
+    Parameter("resize_px", lambda v: prepared(resize_px=v), 7, "whole"),
+    Parameter("resize_px", lambda v: prepared(resize_px=(v, 7)), 7, "whole"),
+    Parameter("crop_px", lambda v: prepared(crop_px=(7, v)), 7, "whole"),
+    Parameter("mean", lambda v: prepared(mean=(v, 0, 0)), 0.5, "finite"),
+    Parameter("std", lambda v: prepared(std=(v, 1, 1)), 0.5, "finite"),
+    Parameter("fill", lambda v: prepared(fill=(v, 1, 1)), 7, "whole"),
+    Parameter("mode", lambda v: prepared(mode=v), "RGB", "text"),
+    Parameter("interpolation", lambda v: prepared(interpolation=v), "bicubic", "text"),
+    Parameter("fit", lambda v: prepared(fit=v), "cover", "text"),
+]
+PARAMETERS += DESIGN + PREPROCESSING
 NEVER = (float("nan"), float("inf"), b"3", object(), [3], {}, 1j)
 
 
@@ -91,9 +126,15 @@ def variants(kind: str, good: Any) -> tuple[list[Any], list[Any]]:
     if kind == "ids":
         same = [np.int64(good), str(good), np.str_(good), torch.tensor(good)]
         return same, [float(good), np.float64(good), True, None, b"5", Path("5"), *NEVER]
+    if kind == "count":  # without a largest value
+        same, other = variants("whole", good)
+        return same, [value for value in other if not isinstance(value, int) or value < 2**62]
     if kind == "real":
         same = [np.float64(good), torch.tensor(good, dtype=torch.float64)]
-        return same, [str(good), True, -1e9, 10**30, *NEVER]
+        return same, [str(good), True, -1e9, *NEVER]
+    if kind == "finite":
+        same = [np.float64(good), torch.tensor(good, dtype=torch.float64)]
+        return same, [str(good), True, None, *NEVER]
     if kind == "flag":
         return [np.bool_(good)], [0, 1, "no", None, *NEVER]
     return [np.str_(good)], [good.upper() + "?", "", 3, 2.0, True, *NEVER]
@@ -118,6 +159,47 @@ def test_a_value_means_the_same_or_is_refused_by_name(parameter: Parameter) -> N
             parameter.call(value)
         assert parameter.name in str(caught.value), repr(value)
         assert len(str(caught.value)) < 1500
+
+
+@pytest.mark.parametrize("parameter", ["seed", "quality", "processes", "format", "out"])
+def test_freeze_refuses_by_name_before_it_writes(tmp_path: Path, parameter: str) -> None:
+    data = (IMAGES.permute(0, 2, 3, 1).numpy(), [0, 1])
+    for value in (float("nan"), 1.5, 2.0, True, "3", b"x", [1], -1, 10**30, object()):
+        if parameter == "out" and isinstance(value, str):
+            continue
+        given = {"out": tmp_path / "set", "processes": 1, "format": "webdataset"}
+        with pytest.raises(noctule.InputError, match=parameter):
+            noctule.freeze(QUICK, data, **given | {parameter: value})
+        assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        noctule.load_benchmark, noctule.load_study, noctule.read_matrix, noctule.overlap_of,
+        noctule.open_frozen, noctule.verify, noctule.score_run, noctule.open_dataset,
+        noctule.RunStore.open, noctule.load_classifier, noctule.run_study,
+        lambda v: noctule.compare(v, v),
+    ],
+)  # fmt: skip
+def test_what_is_no_name_or_path_is_refused(function: Callable[[Any], Any]) -> None:
+    for value in (None, 5, 2.0, b"x", "", "a\0b", [1], {}, object(), int):
+        with pytest.raises(noctule.InputError) as caught:
+            function(value)
+        assert len(str(caught.value)) < 1500, repr(value)
+
+
+def test_what_evaluate_is_given_is_refused_before_a_folder_is_made(tmp_path: Path) -> None:
+    data = (IMAGES.permute(0, 2, 3, 1).numpy(), [0, 1])
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2))
+    good = {"out": tmp_path / "run", "settings": Settings(device="cpu", self_check=False)}
+    for name in ("benchmark", "out", "reference", "settings"):
+        for value in (5, b"x", [1], "", object()):
+            if (name, value) == ("settings", ""):
+                value = "seed=1"
+            with pytest.raises(noctule.InputError):
+                noctule.evaluate(module, data, **{"benchmark": QUICK} | good | {name: value})
+            assert not (tmp_path / "run").exists(), (name, value)
 
 
 def test_a_device_may_be_an_object() -> None:

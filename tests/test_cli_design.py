@@ -121,7 +121,7 @@ def test_the_greedy_choice_is_written_if_asked_for(design, tmp_path) -> None:
     [
         (["--size", 4, "--max-overlap", 0.3], "4 corruptions under 0.3 are not possible"),
         (["--size", 5], "5 corruptions are asked for, of 4 candidates"),
-        (["--size", 2, "--max-overlap", 0], "the largest overlap allowed is 0"),
+        (["--size", 2, "--max-overlap", 0], "max_overlap: 0.0 is out of range"),
         (["--size", 2, "--out", "two.json"], "'two.json' is not a .toml file"),
     ],
 )

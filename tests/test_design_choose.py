@@ -326,9 +326,9 @@ def test_a_smaller_set_that_covers_more_is_pointed_out() -> None:
     [
         (0, None, "0 corruptions are asked for, of 4 candidates. Use a size from 1 to 4"),
         (5, None, "5 corruptions are asked for, of 4 candidates"),
-        (2, 0.0, "the largest overlap allowed is 0"),
-        (2, -0.1, "the largest overlap allowed is -0.1"),
-        (2, float("nan"), "the largest overlap allowed is nan"),
+        (2, 0.0, "max_overlap: 0.0 is out of range"),
+        (2, -0.1, "max_overlap: -0.1 is out of range"),
+        (2, float("nan"), "max_overlap: nan is out of range"),
     ],
 )
 def test_impossible_requests_are_refused(choose, size, limit, message) -> None:

@@ -331,8 +331,8 @@ def test_another_set_in_the_same_folder_is_refused(
         ({"format": "jpeg"}, "quality of JPEG is not stated"),
         ({"format": "gif"}, "unknown format 'gif'"),
         ({"quality": 85}, "png is lossless"),
-        ({"format": "jpeg", "quality": 101}, "101 is not in 1 to 100"),
-        ({"processes": 0}, "0 is less than 1"),
+        ({"format": "jpeg", "quality": 101}, "--quality: 101 is out of range"),
+        ({"processes": 0}, "--processes: 0 is out of range"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(

@@ -192,7 +192,7 @@ def test_it_travels_to_workers_and_into_json() -> None:
         ({"mode": "CMYK"}, "unknown mode"),
         ({"interpolation": "bilinaer"}, "bilinear"),
         ({"fit": "fill"}, "unknown fit"),
-        ({"resize_px": 0}, "resize_px is 0"),
+        ({"resize_px": 0}, "resize_px: 0 is out of range"),
         ({"crop_px": (10, -1)}, "crop_px"),
         ({"crop_px": (10,)}, r"\(height, width\)"),
         ({"mean": (0.5,)}, "mean"),

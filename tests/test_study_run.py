@@ -420,8 +420,8 @@ def test_data_that_cannot_be_used_is_refused_before_training(
 def test_impossible_settings_are_refused(arrays: Path, tmp_path: Path) -> None:
     study = small_study(arrays)
     for where, message in (
-        (Where(("cpu",), processes=0), "--processes: 0 is less than 1"),
-        (Where(("cpu",), models_at_once=0), "--models-at-once: 0 is less than 1"),
+        (Where(("cpu",), processes=0), "--processes: 0 is out of range"),
+        (Where(("cpu",), models_at_once=0), "--models-at-once: 0 is out of range"),
         (Where(("gpu7",)), "no device 'gpu7'"),
     ):
         with pytest.raises(InputError, match=message):

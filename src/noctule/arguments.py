@@ -62,7 +62,13 @@ def seed_number(value: Any, where: str = "seed") -> int:
 
 
 def real_number(
-    value: Any, where: str, *, low: float, high: float, open_ends: bool = False
+    value: Any,
+    where: str,
+    *,
+    low: float,
+    high: float,
+    open_ends: bool = False,
+    remedy: str | None = None,
 ) -> float:
     """A finite number of Python, NumPy or PyTorch as a `float`.
 
@@ -72,6 +78,7 @@ def real_number(
         low: Smallest value allowed.
         high: Largest value allowed.
         open_ends: Whether `low` and `high` themselves are out of range.
+        remedy: What to do instead, where the range alone does not tell.
 
     Raises:
         InputError: `value` is not a number (bool and str are not), is NaN, or is out of range.
@@ -81,7 +88,7 @@ def real_number(
     noctule.errors.InputError: confidence: 1 is out of range. Use a number between 0 and 1.
     """
     allowed = f"Use a number {'between' if open_ends else 'from'} {low:g} "
-    allowed += f"{'and' if open_ends else 'to'} {high:g}."
+    allowed = remedy or f"{allowed}{'and' if open_ends else 'to'} {high:g}."
     if isinstance(value, bool | str | bytes) or type(value).__name__ == "bool_":
         raise _wrong_type(value, where, "a number", allowed)
     try:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from noctule.arguments import path_like
 from noctule.errors import InputError, OutputError, unknown_name
 from noctule.input_files import read_text
 
@@ -105,9 +106,9 @@ def read_named(name_or_path: str | Path, folder: Path, spec: type[SpecT], kind: 
         InputError: no such name (the nearest is suggested) or file, or something in the file
             is wrong (with the file and the dotted key).
     """
+    path = path_like(name_or_path, kind)
     if str(name_or_path) in names_in(folder):
         return read_spec(folder / f"{name_or_path}.toml", spec)
-    path = Path(name_or_path)
     if path.suffix == ".toml" or path.name != str(name_or_path):
         return read_spec(path, spec)
     if path.is_file():

@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from noctule.arguments import choice, flag, seed_number, whole_number
+from noctule.arguments import choice, flag, path_like, seed_number, whole_number
 from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.corruptions.checks import MIN_SIDE_PX
 from noctule.data import Dataset, open_dataset
@@ -24,7 +24,7 @@ from noctule.models import Classifier, Preprocessing, load_classifier
 from noctule.models.borrowed import borrowed, input_dtype
 from noctule.outcomes import SCHEMA, outcome_table
 from noctule.processes import end_if_unguarded
-from noctule.scoring import score_run
+from noctule.scoring import open_reference, score_run
 from noctule.selfcheck import check_run
 from noctule.starts import record_start, refuse_other_images, started_run
 from noctule.store import RunIdentity, RunStore
@@ -150,6 +150,9 @@ def evaluate(
     settings = checked_settings(settings)
     classifier, dataset = load_classifier(model), open_dataset(data)
     chosen = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(benchmark)
+    if reference is not None:
+        identity = identify(classifier, dataset, chosen, settings)
+        reference = open_reference(reference, RunStore(folder_of(identity, out), identity))
     run = run_benchmark(
         classifier, dataset, chosen, out=out, settings=settings, progress=progress
     )
@@ -181,7 +184,7 @@ def run_benchmark(
     _check_corruptions(classifier, benchmark)
     device = settings.resolved_device()
     identity = identify(classifier, dataset, benchmark, settings)
-    folder = Path(out or default_folder(identity))
+    folder = folder_of(identity, out)
     workers = workers_for(dataset, settings.workers)
     found = RunStore.find(folder, identity)
     if found is not None:
@@ -271,10 +274,15 @@ def default_folder(identity: RunIdentity) -> Path:
     return Path("runs") / "-".join([*(word for word in words if word), identity.digest[:8]])
 
 
+def folder_of(identity: RunIdentity, out: str | Path | None) -> Path:
+    """The folder that is asked for, or the default one."""
+    return default_folder(identity) if out is None else path_like(out, "out")
+
+
 def workers_for(dataset: Dataset, workers: int | None) -> int:
     """How many processes decode: by default one per core for files, none for arrays."""
     if workers is not None:
-        return workers
+        return whole_number(workers, "workers", low=0, high=MAX_WORKERS)
     return 0 if dataset.in_memory else min(8, usable_cores())
 
 

@@ -23,6 +23,7 @@ from noctule.errors import NoctuleWarning
 from noctule.processes import SILENCE_LIMIT_S, Alive, CannotStartError, Child, started
 
 JobT = TypeVar("JobT")
+MAX_PROCESSES = 1024
 Report = Callable[[Any], None]
 """Called by a job with whatever there is to say of its progress."""
 Function = Callable[[JobT, torch.device, Report], None]

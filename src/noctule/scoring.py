@@ -185,6 +185,22 @@ def check_same_pixels(run: RunStore, reference: RunStore) -> None:
         )
 
 
+def open_reference(reference: str | Path | RunStore, run: RunStore) -> RunStore:
+    """A reference run that is complete, and whose errors are comparable with a run's.
+
+    Args:
+        reference: The reference run, or its folder.
+        run: The run, which may not have been started.
+
+    Raises:
+        InputError: see `check_reference`; or the reference run is unfinished.
+    """
+    other = reference if isinstance(reference, RunStore) else RunStore.open(reference)
+    check_reference(run, other)
+    other.rows(columns=["label"])
+    return other
+
+
 def check_reference(run: RunStore, reference: RunStore) -> None:
     """Refuse a reference run whose errors are not comparable.
 

@@ -126,7 +126,7 @@ def evaluate(
     from noctule.evaluation import Settings, default_folder, identify, run_benchmark
     from noctule.frozen import FrozenSet, identify_frozen, run_frozen
     from noctule.report.progress import progress_bar
-    from noctule.scoring import check_reference, score_run
+    from noctule.scoring import open_reference, score_run
     from noctule.store import RunStore
 
     dataset, spec = _pictures(data, labels, background, benchmark, mode, frozen)
@@ -147,10 +147,7 @@ def evaluate(
     else:
         identity = identify(classifier, dataset, spec, settings)
     folder = out or default_folder(identity)
-    other = RunStore.open(reference) if reference else None
-    if other:
-        check_reference(RunStore(folder, identity), other)
-        other.rows(columns=["label"])  # raises now if that run is unfinished
+    other = open_reference(reference, RunStore(folder, identity)) if reference else None
     try:
         with progress_bar(f"{classifier.name} on {dataset.name}") as advance:
             if isinstance(dataset, FrozenSet):

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from noctule.arguments import real_number, whole_number
 from noctule.design.measures import DesignScores, score_design
 from noctule.errors import InputError
 from noctule.study.matrix import OverlapMatrix
@@ -112,7 +113,7 @@ def choose_greedy(matrix: OverlapMatrix, size: int, max_overlap: float | None = 
     Raises:
         InputError: a size that is not 1 to the number of candidates, a limit not above 0.
     """
-    check_request(matrix, size, max_overlap)
+    size, max_overlap = check_request(matrix, size, max_overlap)
     matrix = matrix.by_name()
     conflicts = conflicts_of(matrix, max_overlap)
     shares = matrix.shares
@@ -137,13 +138,22 @@ def choose_greedy(matrix: OverlapMatrix, size: int, max_overlap: float | None = 
     return Choice("greedy", names, size, max_overlap, score_design(matrix, names), note)
 
 
-def check_request(matrix: OverlapMatrix, size: int, max_overlap: float | None) -> None:
-    """Refuse what no set of candidates can be.
+def check_request(
+    matrix: OverlapMatrix, size: int, max_overlap: float | None
+) -> tuple[int, float | None]:
+    """The size and the limit as plain numbers; what no set of candidates can be is refused.
 
     Raises:
         InputError: a size that is not 1 to the number of candidates, a limit not above 0.
     """
+    if not isinstance(matrix, OverlapMatrix):
+        raise InputError(
+            f"is a {type(matrix).__name__}",
+            where="matrix",
+            remedy="Use noctule.read_matrix or noctule.overlap_of.",
+        )
     candidates = len(matrix.names)
+    size = whole_number(size, "size", low=0)
     if not 1 <= size <= candidates:
         left_out = f", {len(matrix.undefined)} more are undefined" if matrix.undefined else ""
         raise InputError(
@@ -151,12 +161,12 @@ def check_request(matrix: OverlapMatrix, size: int, max_overlap: float | None) -
             where=matrix.source,
             remedy=f"Use a size from 1 to {candidates}.",
         )
-    if max_overlap is not None and (math.isnan(max_overlap) or max_overlap <= 0):
-        raise InputError(
-            f"the largest overlap allowed is {max_overlap:g}",
-            where="max_overlap",
-            remedy="Every pair has to be below it: use a number above 0, such as 0.3.",
+    if max_overlap is not None:
+        remedy = "Every pair has to be below it: use a number above 0, such as 0.3."
+        max_overlap = real_number(
+            max_overlap, "max_overlap", low=0, high=math.inf, open_ends=True, remedy=remedy
         )
+    return size, max_overlap
 
 
 def conflicts_of(matrix: OverlapMatrix, max_overlap: float | None) -> NDArray[np.bool_]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from noctule.arguments import real_number
 from noctule.design.choose import Choice, check_request, choose_greedy, conflicts_of
 from noctule.design.measures import coverage, score_design
 from noctule.design.programme import Deadline, OnSearch, Programme, Search
@@ -74,7 +76,7 @@ def choose_exact(
     >>> choose_exact(m, 1).names, choose_exact(m, 2, 0.3).names
     (('b',), ('a', 'c'))
     """
-    check_request(matrix, size, max_overlap)
+    size, max_overlap = check_request(matrix, size, max_overlap)
     check_time_limit(time_limit_s)
     deadline, matrix = Deadline(time_limit_s), matrix.by_name()
     best = best_sets(matrix, size, max_overlap, deadline, on_search)
@@ -98,6 +100,7 @@ def largest_set(
     matrix: OverlapMatrix, max_overlap: float | None, deadline: Deadline | None = None
 ) -> tuple[str, ...]:
     """One of the largest sets of candidates with every pair below `max_overlap`."""
+    _, max_overlap = check_request(matrix, 1, max_overlap)
     matrix = matrix.by_name()
     n = len(matrix.names)
     programme = Programme(
@@ -170,8 +173,15 @@ def check_time_limit(seconds: float | None) -> None:
     Raises:
         InputError: such a limit.
     """
-    if seconds is not None and not seconds > 0:
-        raise InputError(f"is {seconds:g}", where="time limit", remedy="Use seconds above 0.")
+    if seconds is not None:
+        real_number(
+            seconds,
+            "time limit",
+            low=0,
+            high=math.inf,
+            open_ends=True,
+            remedy="Use seconds above 0.",
+        )
 
 
 def _programme(

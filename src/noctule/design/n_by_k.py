@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, count, product
 
+from noctule.arguments import seed_number, whole_number
 from noctule.design.measures import DesignScores, score_design
 from noctule.errors import InputError
 from noctule.sampling import image_words, key_of
@@ -61,6 +62,10 @@ def n_by_k(
         InputError: labels for other candidates, a number below 1, or fewer than n families
             with k members (the sizes there are are given).
     """
+    n = whole_number(n, "families", low=1)
+    k = whole_number(k, "per_family", low=1)
+    count, seed = whole_number(count, "count", low=1), seed_number(seed)
+    labels = [whole_number(label, "labels", low=0) for label in _sequence(labels)]
     members = _large_families(matrix, labels, n, k, count)
     if _number_possible([len(m) for m in members.values()], n, k) <= count:
         found = list(_all(members, n, k))
@@ -77,12 +82,19 @@ def n_by_k(
     )
 
 
+def _sequence(labels: Sequence[int]) -> Sequence[int]:
+    if isinstance(labels, str | bytes) or not hasattr(labels, "__len__"):
+        raise InputError(
+            f"is a {type(labels).__name__}",
+            where="labels",
+            remedy="Use a whole number for each candidate.",
+        )
+    return labels
+
+
 def _large_families(
     matrix: OverlapMatrix, labels: Sequence[int], n: int, k: int, count: int
 ) -> Members:
-    for number, value in (("families", n), ("per_family", k), ("count", count)):
-        if value < 1:
-            raise InputError(f"is {value}", where=number, remedy="Use 1 or more.")
     if len(labels) != len(matrix.names):
         raise InputError(
             f"{len(labels)} family labels for {len(matrix.names)} candidates", where="labels"

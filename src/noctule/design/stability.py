@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from noctule.arguments import whole_number
 from noctule.design.choose import check_request, conflicts_of
 from noctule.design.exact import best_sets, check_time_limit
 from noctule.design.programme import Deadline
@@ -86,7 +87,7 @@ def stability(
         InputError: no replicates are known, a number of resamples below 1, or a request that
             `choose_exact` refuses for every matrix.
     """
-    check_request(matrix, size, max_overlap)
+    size, max_overlap = check_request(matrix, size, max_overlap)
     check_time_limit(time_limit_s)
     if matrix.replicates is None or not len(matrix.replicates):
         raise InputError(
@@ -94,8 +95,7 @@ def stability(
             where=matrix.source,
             remedy="Give the study folder: a CSV has the scores only.",
         )
-    if resamples < 1:
-        raise InputError(f"is {resamples}", where="resamples", remedy="Use 1 or more.")
+    resamples = whole_number(resamples, "resamples", low=1)
     ordered, deadline = matrix.by_name(), Deadline(time_limit_s)
     assert ordered.replicates is not None
     replicates = ordered.replicates[:resamples]

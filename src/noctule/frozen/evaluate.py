@@ -25,7 +25,7 @@ from noctule.evaluation import (
     Settings,
     checked_settings,
     concatenated,
-    default_folder,
+    folder_of,
     identify,
     workers_for,
 )
@@ -38,7 +38,7 @@ from noctule.models import Classifier, Preprocessing, load_classifier
 from noctule.models.borrowed import borrowed
 from noctule.outcomes import outcome_table
 from noctule.processes import end_if_unguarded
-from noctule.scoring import score_run
+from noctule.scoring import open_reference, score_run
 from noctule.starts import (
     MOST_IMAGES_COMPARED,
     record_start,
@@ -83,13 +83,11 @@ def evaluate_frozen(
     if not (benchmark is None or isinstance(benchmark, Benchmark)):
         benchmark = load_benchmark(benchmark)
     frozen = open_frozen(folder, benchmark, None if data is None else open_dataset(data))
-    run = run_frozen(
-        load_classifier(model),
-        frozen,
-        out=out,
-        settings=checked_settings(settings),
-        progress=progress,
-    )
+    settings, classifier = checked_settings(settings), load_classifier(model)
+    if reference is not None:
+        identity = identify_frozen(classifier, frozen, settings)
+        reference = open_reference(reference, RunStore(folder_of(identity, out), identity))
+    run = run_frozen(classifier, frozen, out=out, settings=settings, progress=progress)
     return Evaluation(run, score_run(run, reference=reference))
 
 
@@ -104,7 +102,7 @@ def run_frozen(
 ) -> RunStore:
     """Fill a run folder with the outcomes that are missing; see `evaluate_frozen`."""
     identity = identify_frozen(classifier, frozen, settings)
-    folder = Path(out or default_folder(identity))
+    folder = folder_of(identity, out)
     workers = workers_for(frozen, settings.workers)
     device = settings.resolved_device()
     found = RunStore.find(folder, identity)

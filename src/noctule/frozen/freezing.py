@@ -17,10 +17,11 @@ from typing import Any
 
 import torch
 
+from noctule.arguments import path_like, seed_number, whole_number
 from noctule.benchmarks import Benchmark
 from noctule.data import Dataset
 from noctule.errors import InputError, machine_errors
-from noctule.execution import Report, run_jobs, usable_cores
+from noctule.execution import MAX_PROCESSES, Report, run_jobs, usable_cores
 from noctule.frozen.folder import leftovers, refuse_occupied, reject_odd_entries
 from noctule.frozen.layout import LABELS_FILE
 from noctule.frozen.manifest import (
@@ -95,10 +96,21 @@ def freeze(
             process); what is finished is kept.
     """
     end_if_unguarded()
-    plan, manifest = planned(benchmark, data, Path(out), format, quality, preprocessing, seed)
-    processes = usable_cores() if processes is None else processes
-    if processes < 1:
-        raise InputError(f"{processes} is less than 1", where="--processes")
+    seed = seed_number(seed)
+    if quality is not None:
+        quality = whole_number(quality, "--quality", low=1, high=100)
+    if processes is None:
+        processes = usable_cores()
+    processes = whole_number(processes, "--processes", low=1, high=MAX_PROCESSES)
+    if not (preprocessing is None or isinstance(preprocessing, Preprocessing)):
+        raise InputError(
+            f"is a {type(preprocessing).__name__}",
+            where="preprocessing",
+            remedy="Use a noctule.Preprocessing.",
+        )
+    plan, manifest = planned(
+        benchmark, data, path_like(out, "out"), format, quality, preprocessing, seed
+    )
     folder = plan.target.folder
     _refuse_foreign(folder, manifest)
     if not _is_begun(folder, manifest):

@@ -9,12 +9,13 @@ from typing import Any, Final
 from PIL import Image
 from torch import Tensor
 
+from noctule.arguments import choice
 from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.corruptions.checks import MIN_SIDE_PX
 from noctule.data import Dataset, open_dataset
 from noctule.data.decode import LARGEST_PX
 from noctule.data.files import FileDataset
-from noctule.errors import InputError, UnreadableImageError, unknown_name
+from noctule.errors import InputError, UnreadableImageError
 from noctule.evaluation import TRIAL_IMAGES
 from noctule.frozen.manifest import FORMATS, Format, Manifest, versions_here
 from noctule.frozen.names import SHARD_SIZE, check_published_names, image_entries
@@ -183,8 +184,7 @@ def default_preprocessing(dataset: Dataset) -> Preprocessing:
 
 
 def _check_format(format: str, quality: int | None) -> None:
-    if format not in FORMATS:
-        raise unknown_name("format", format, FORMATS, where="--format")
+    choice(format, "--format", FORMATS)
     if quality is None and format == "jpeg":
         raise InputError(
             "the quality of JPEG is not stated",
@@ -193,8 +193,6 @@ def _check_format(format: str, quality: int | None) -> None:
         )
     if quality is not None and format in ("png", "npy"):
         raise InputError(f"{format} is lossless and has no quality", where="--quality")
-    if quality is not None and not 1 <= quality <= 100:
-        raise InputError(f"{quality} is not in 1 to 100", where="--quality")
 
 
 def _check_corruptions(benchmark: Benchmark, pictures: Tensor) -> None:

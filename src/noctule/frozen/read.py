@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from noctule.arguments import path_like
 from noctule.benchmarks import Benchmark, Condition
 from noctule.data import Dataset
 from noctule.data.files import base_name
@@ -139,7 +140,7 @@ def open_frozen(
             other corruptions than the benchmark's. Changed pictures in files and shards are
             found when they are read: `UnreadableImageError`.
     """
-    folder = Path(folder).expanduser()
+    folder = path_like(folder, "folder").expanduser()
     refuse_no_folder(folder)
     manifest = read_manifest(folder)
     if manifest is None:

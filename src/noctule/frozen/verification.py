@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from noctule.arguments import path_like, whole_number
 from noctule.benchmarks import Condition
 from noctule.errors import InputError
 from noctule.frozen.layout import refuse_no_folder
@@ -66,7 +67,8 @@ def verify(
         InputError: the set is not finished, or has no hashes, or they cannot be read; or
             pictures are to be made again that were stored as JPEG.
     """
-    folder = Path(folder).expanduser()
+    folder = path_like(folder, "folder").expanduser()
+    again = whole_number(again, "again", low=0)
     manifest = _manifest(folder, again)
     sums = read_sums(folder)
     states = states_of(folder, sums, progress)

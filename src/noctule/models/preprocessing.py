@@ -9,14 +9,15 @@ transform, value for value.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 
+from noctule.arguments import real_number, whole_number
 from noctule.corruptions.checks import MAX_SIDE_PX
 from noctule.data.decode import LARGEST_PX
 from noctule.errors import InputError, unknown_name
@@ -25,6 +26,7 @@ INTERPOLATIONS: Mapping[str, Image.Resampling] = {
     filter_.name.lower(): filter_ for filter_ in Image.Resampling
 }
 _CHANNELS = {"RGB": 3, "L": 1}
+_Number = TypeVar("_Number", int, float)
 
 # A strip of 1 × 5000 resized to a short side of 256 would fill a gigabyte before it is cropped.
 # Beyond this many pixels only the part that survives the crop is computed.
@@ -193,32 +195,63 @@ def _resize_centre(
 
 def _check(spec: Preprocessing) -> None:
     where = "preprocessing"
-    if spec.mode not in _CHANNELS:
+    if not isinstance(spec.mode, str) or spec.mode not in _CHANNELS:
         raise unknown_name("mode", spec.mode, _CHANNELS, where=where)
-    if spec.interpolation not in INTERPOLATIONS:
+    if not isinstance(spec.interpolation, str) or spec.interpolation not in INTERPOLATIONS:
         raise unknown_name("interpolation", spec.interpolation, INTERPOLATIONS, where=where)
     if spec.fit not in ("stretch", "cover", "contain"):
         raise unknown_name("fit", spec.fit, ("stretch", "cover", "contain"), where=where)
-    for name in ("resize_px", "crop_px"):
-        _check_size(name, getattr(spec, name), where)
-    for name in ("mean", "std"):
-        values = getattr(spec, name)
-        if len(values) != spec.channels or not all(math.isfinite(v) for v in values):
-            raise InputError(
-                f"{name} is {values}, mode {spec.mode} needs {spec.channels} finite number(s)",
-                where=where,
-            )
-    if min(spec.std) <= 0:
-        raise InputError(f"std is {spec.std}, each must be above 0", where=where)
-    if spec.fill is not None and len(spec.fill) != spec.channels:
-        raise InputError(f"fill is {spec.fill}, mode {spec.mode} differs", where=where)
-
-
-def _check_size(name: str, size: int | tuple[int, int] | None, where: str) -> None:
-    lengths = () if size is None else (size,) if isinstance(size, int) else size
-    if isinstance(size, tuple) and len(size) != 2:
-        raise InputError(f"{name} is {size}, use (height, width)", where=where)
-    if any(not 1 <= length <= MAX_SIDE_PX for length in lengths):
-        raise InputError(
-            f"{name} is {size}, each length must be from 1 to {MAX_SIDE_PX:,}", where=where
+    plain: dict[str, object] = {
+        "resize_px": _size(spec.resize_px, f"{where}: resize_px", may_be_short_side=True),
+        "crop_px": _size(spec.crop_px, f"{where}: crop_px", may_be_short_side=False),
+        "mean": _per_channel(spec, "mean", lambda value, where: real_number(
+            value, where, low=-math.inf, high=math.inf, open_ends=True,
+            remedy="Use a finite number for each channel.")),
+        "std": _per_channel(spec, "std", lambda value, where: real_number(
+            value, where, low=0, high=math.inf, open_ends=True,
+            remedy="Use a number above 0 for each channel.")),
+    }  # fmt: skip
+    if spec.fill is not None:
+        plain["fill"] = _per_channel(
+            spec, "fill", lambda value, where: whole_number(value, where, low=0, high=255)
         )
+    for name, value in plain.items():
+        object.__setattr__(spec, name, value)
+
+
+def _size(size: object, where: str, *, may_be_short_side: bool) -> int | tuple[int, ...] | None:
+    """None, (height, width), or the length of the short side where that is allowed."""
+    remedy = f"Use (height, width), each from 1 to {MAX_SIDE_PX:,}"
+    remedy += ", or the length of the short side." if may_be_short_side else "."
+
+    def length(value: object) -> int:
+        return whole_number(value, where, low=1, high=MAX_SIDE_PX, remedy=remedy)
+
+    if size is None:
+        return None
+    if isinstance(size, tuple | list | torch.Size):
+        if len(size) != 2:
+            raise InputError(f"{size} is not two lengths", where=where, remedy=remedy)
+        return tuple(map(length, size))
+    if not may_be_short_side:
+        raise InputError(f"{size!r} is not two lengths", where=where, remedy=remedy)
+    return length(size)
+
+
+def _per_channel(
+    spec: Preprocessing, name: str, number: Callable[[object, str], _Number]
+) -> tuple[_Number, ...]:
+    """A plain number for each channel."""
+    values, where = getattr(spec, name), f"preprocessing: {name}"
+    is_flat = hasattr(values, "__len__") and getattr(values, "ndim", 1) == 1
+    if isinstance(values, str | bytes | Mapping) or not is_flat:
+        is_right = False
+    else:
+        is_right = len(values) == spec.channels
+    if not is_right:
+        raise InputError(
+            f"{values!r} is not a number for each channel",
+            where=where,
+            remedy=f"Mode {spec.mode} has {spec.channels}.",
+        )
+    return tuple(number(value, where) for value in values)

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from noctule.arguments import path_like
 from noctule.errors import InputError
 from noctule.outcomes import SCHEMA
 from noctule.store import flaws
@@ -67,7 +68,7 @@ class RunStore:
                 values), or something that is not a run, or a damaged slice.
             OutputError: the folder cannot be written.
         """
-        folder = Path(folder)
+        folder = path_like(folder, "out")
         store = cls.find(folder, identity)
         rows = folder / ROWS_FOLDER
         if rows.is_symlink():
@@ -102,7 +103,8 @@ class RunStore:
             InputError: not a run folder, one written by another version of noctule, or a
                 damaged slice.
         """
-        store = cls(Path(folder), read_identity(Path(folder)))
+        folder = path_like(folder, "run")
+        store = cls(folder, read_identity(folder))
         for note in store.notes():  # reads every file
             if flaw := store._count_flaw(note):
                 raise damaged(store.slice_path(note.index), flaw)

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from noctule.arguments import path_like
 from noctule.errors import InputError
 from noctule.input_files import read_text
 from noctule.store.disk import output_errors, write_atomically
@@ -142,6 +143,7 @@ def read_matrix(path: Path) -> OverlapMatrix:
             matrix that is not square or not symmetric, an empty cell beside filled ones. The
             cell is named.
     """
+    path = path_like(path, "matrix")
     names, cells = _read_square(path)
     defined = [i for i in range(len(names)) if cells[i][i] != ""]
     for i, row in enumerate(cells):

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from noctule.arguments import path_like
 from noctule.benchmarks import CLEAN
 from noctule.errors import InputError, unknown_name
 from noctule.metrics.outcome_matrix import (
@@ -39,7 +40,7 @@ def overlap_of(
     Raises:
         InputError: not a study folder, or networks of it are missing.
     """
-    cross = cross_evaluation(StudyFolder.open(folder))
+    cross = cross_evaluation(StudyFolder.open(path_like(folder, "folder")))
     return overlap(cross, form=form, resamples=resamples, confidence=confidence, seed=seed)
 
 

@@ -12,10 +12,11 @@ from typing import NamedTuple
 import torch
 
 from noctule import provenance
+from noctule.arguments import path_like, whole_number
 from noctule.data import Dataset, open_dataset
 from noctule.errors import InputError, machine_errors, unknown_name
 from noctule.evaluation import Settings, default_precision, workers_for
-from noctule.execution import Report, run_jobs, usable_cores
+from noctule.execution import MAX_PROCESSES, Report, run_jobs, usable_cores
 from noctule.models.untrained import is_function
 from noctule.processes import end_if_unguarded
 from noctule.study.checks import check_readable, check_study
@@ -86,7 +87,7 @@ def run_study(
     """
     end_if_unguarded()
     spec = study if isinstance(study, Study) else load_study(study)
-    place = None if out is None else Path(out)
+    place = None if out is None else path_like(out, "out")
     prepared = prepare_study(spec, out=place, where=where, trust=trust)
     run_prepared(prepared, where=where, on_advance=on_advance)
     return prepared.folder
@@ -293,7 +294,8 @@ def _processes(where: Where, devices: Sequence[torch.device]) -> int:
         ("processes", where.processes),
         ("models_at_once", where.models_at_once),
     ):
-        if value is not None and value < 1:
-            raise InputError(f"{value} is less than 1", where=f"--{name.replace('_', '-')}")
+        if value is not None:
+            flag = f"--{name.replace('_', '-')}"
+            whole_number(value, flag, low=1, high=MAX_PROCESSES)
     default = usable_cores() if devices[0].type == "cpu" else len(devices)
     return where.processes or default
