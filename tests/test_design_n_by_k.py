@@ -119,8 +119,8 @@ def test_families_and_members_are_drawn_independently() -> None:
         (4, 2, 5, "4 families with 2 corruptions .* the 4 families have 3, 3, 2, 1"),
         (1, 4, 5, "1 families with 4 corruptions are asked for"),
         (0, 1, 5, "families: 0 is out of range"),
-        (1, 0, 5, "per_family: is 0"),
-        (1, 1, 0, "count: is 0"),
+        (1, 0, 5, "per_family: 0 is out of range"),
+        (1, 1, 0, "count: 0 is out of range"),
     ],
 )
 def test_what_no_benchmark_can_be_is_refused(n, k, count, message) -> None:

@@ -329,7 +329,7 @@ def test_another_set_in_the_same_folder_is_refused(
     ("changes", "what"),
     [
         ({"format": "jpeg"}, "quality of JPEG is not stated"),
-        ({"format": "gif"}, "unknown format 'gif'"),
+        ({"format": "gif"}, "--format: unknown value 'gif'"),
         ({"quality": 85}, "png is lossless"),
         ({"format": "jpeg", "quality": 101}, "--quality: 101 is out of range"),
         ({"processes": 0}, "--processes: 0 is out of range"),
