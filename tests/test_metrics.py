@@ -14,6 +14,7 @@ from noctule.benchmarks import Benchmark, Reference
 from noctule.errors import InputError
 from noctule.metrics import COLUMNS, Estimate, Scores, estimates, score
 from noctule.outcomes import SCHEMA
+from noctule.sampling import resample_counts
 
 Ranks = Mapping[str, Sequence[int] | NDArray[np.int64]]
 
@@ -201,27 +202,56 @@ def test_calibration_error_agrees_with_a_slow_loop() -> None:
 # Intervals
 
 
-def test_calibration_intervals_agree_with_scipy() -> None:
-    from scipy.stats import bootstrap
-
+def test_calibration_intervals_by_brute_force() -> None:
     rng = np.random.default_rng(3)
-    n = 200
-    ours = random_ranks(rng, n, clean=0.2, shear=0.6)
+    n, resamples = 60, 40
+    ranks = random_ranks(rng, n, clean=0.2, shear=0.6)
     confidence = (1 - 0.9 * rng.random(n) ** 2).astype(np.float32)
-    scores = score(rows_of(ours, {"clean": confidence}), benchmark("shear"), resamples=6000)
+    rows = rows_of(ranks, {"clean": confidence})
+    clean = score(rows, benchmark("shear"), resamples=resamples, seed=3).clean
+    assert clean is not None
 
-    def ece(images: NDArray[np.int64]) -> float:
-        return slow_ece(confidence[images], ours["clean"][images] == 1)
+    def gaps(images: list[int]) -> list[float]:
+        """Σ (confidence − right) / n of each bin."""
+        sums = [0.0] * 15
+        for i in images:
+            number = math.ceil(15 * float(confidence[i])) - 1
+            sums[number] += (float(confidence[i]) - (ranks["clean"][i] == 1)) / n
+        return sums
 
-    assert scores.clean is not None
-    estimate = scores.clean.ece
-    oracle = bootstrap((np.arange(n),), ece, method="percentile", n_resamples=600, rng=rng)
-    # An end of scipy's interval has a Monte Carlo error of .11 standard errors at 600
-    # resamples; a 90 % CI would be off by .31 on either side.
-    assert estimate.low is not None
-    assert estimate.high is not None
-    off = np.array([estimate.low, estimate.high]) - [*oracle.confidence_interval]
-    assert np.abs(off).max() < 0.5 * oracle.standard_error
+    own = gaps(list(range(n)))
+    drawn = [
+        gaps([i for i, times in enumerate(counts) for _ in range(times)])
+        for counts in resample_counts(3, estimates.BOOTSTRAP_NAME, n, range(resamples)).tolist()
+    ]
+    value = sum(map(abs, own))
+    noise = [sum(abs(x - y) for x, y in zip(one, own, strict=True)) for one in drawn]
+    eces = [sum(map(abs, one)) for one in drawn]
+    missed = 1.959964**2 / n
+    low = value - math.hypot(np.quantile(noise, 0.975), missed)
+    high = value + math.hypot(max(0, value - np.quantile(eces, 0.025)), missed)
+    assert clean.ece.value == pytest.approx(value, abs=1e-7)
+    assert (clean.ece.low, clean.ece.high) == pytest.approx((max(low, 0), high), abs=1e-6)
+
+
+@pytest.mark.parametrize(("images", "gap"), [(20, 0.0), (200, 0.0), (200, 0.1)])
+def test_calibration_intervals_hold_the_truth(images: int, gap: float) -> None:
+    rng = np.random.default_rng(4)
+    held = []
+    for _ in range(60):
+        confidence = 0.3 + 0.7 * rng.beta(2, 1, images)
+        right = rng.random(images) < confidence - gap  # calibrated, or overconfident by `gap`
+        rows = rows_of(
+            {"clean": np.where(right, 1, 2), "shear": [1] * images}, {"clean": confidence}
+        )
+        clean = score(rows, benchmark("shear"), resamples=100).clean
+        assert clean is not None
+        assert clean.ece.low is not None
+        assert clean.ece.high is not None
+        assert clean.ece.low <= clean.ece.value <= clean.ece.high  # type: ignore[operator]
+        held.append(clean.ece.low <= gap <= clean.ece.high)
+    # The standard error of 95 % of 60 is 2.8 points; a percentile interval holds 0 never.
+    assert np.mean(held) > 0.93 - 0.056
 
 
 @pytest.mark.parametrize("wrong", [0, 1, 3, 17, 59, 60])
@@ -302,7 +332,9 @@ def test_a_wider_confidence_gives_a_wider_interval() -> None:
 
 def test_the_seed_chooses_the_resamples() -> None:
     rows = rows_of(random_ranks(np.random.default_rng(8), 200, clean=0.3, shear=0.5))
-    first, again, other = (score(rows, benchmark("shear"), seed=seed) for seed in (1, 1, 2))
+    first, again, other = (
+        score(rows, benchmark("shear"), seed=seed, resamples=7) for seed in (1, 1, 2)
+    )
     assert first == again
     assert first.clean.ece.value == other.clean.ece.value
     assert first.clean.ece != other.clean.ece

@@ -21,7 +21,7 @@ conditions of one image have in common is taken into account (`noctule.metrics.i
     CE, mCE                         of the errors, divided by the reference's exact errors; of
                                     ratios (Fieller) if the reference is given as rows
     relative CE and mCE             score intervals of paired differences; likewise of ratios
-    calibration error               percentile bootstrap
+    calibration error               bootstrap, see `noctule.metrics.calibration`
 
 Where a reference given as rows errs on too few images, a ratio has no interval.
 """

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from noctule.metrics.estimates import Estimate, Sampled, resampled_means
+from noctule.metrics.estimates import Estimate, estimate_within, resampled_means
+from noctule.metrics.intervals import unseen_images
 from noctule.metrics.outcome_matrix import OutcomeMatrix
 
 NUM_BINS = 15
@@ -49,6 +50,16 @@ def calibration_errors(
 ) -> list[Estimate]:
     """The ECE of each condition, with a bootstrap interval over images.
 
+    The ECE of a sample is too large on average, and that of a resample once more, so that a
+    percentile interval may lie above the value. With g_b the mean gap of bin b and ∗ for a
+    resample, the ends are
+
+        low  = ECE − the upper quantile of Σ_b |g_b∗ − g_b|,
+        high = ECE + (ECE − the lower quantile of ECE∗):
+
+    as |ECE − true ECE| ≤ Σ_b |g_b − true g_b|, the former holds for calibrated models too; the
+    latter is the basic bootstrap's. `unseen_images` are added to both, as for rates.
+
     Args:
         outcomes: Outcomes of one model.
         seed: Seed of the bootstrap; one resample serves all conditions.
@@ -57,5 +68,16 @@ def calibration_errors(
     """
     gaps = bin_gaps(outcomes)
     count = resamples if len(outcomes.image_ids) > 1 else 0
-    samples = ece_from_means(resampled_means(gaps, seed=seed, resamples=count))
-    return [Sampled(one).estimate(confidence) for one in samples.T]
+    means = resampled_means(gaps, seed=seed, resamples=count)
+    values = ece_from_means(means[:1])[0]
+    if not count:
+        reason = "there are no resamples, or a single image"
+        return [Estimate(value, None, None, reason) for value in values.tolist()]
+    tail = (1 - confidence) / 2
+    missed = unseen_images(confidence) / len(outcomes.image_ids)
+    noise = np.quantile(ece_from_means(means[1:] - means[0]), 1 - tail, axis=0)
+    spare = np.maximum(values - np.quantile(ece_from_means(means[1:]), tail, axis=0), 0)
+    low = np.maximum(values - np.hypot(noise, missed), 0)
+    high = np.minimum(values + np.hypot(spare, missed), 1)
+    rows = zip(values.tolist(), low.tolist(), high.tolist(), strict=True)
+    return [estimate_within(*row) for row in rows]

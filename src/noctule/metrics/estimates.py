@@ -1,4 +1,4 @@
-"""A number with its interval, and the paired bootstrap the interval comes from."""
+"""A number with its interval, and the bootstrap where an interval comes from that."""
 
 from __future__ import annotations
 
@@ -77,32 +77,6 @@ def bootstrap_settings(seed: Any, resamples: Any, confidence: Any) -> tuple[int,
 
 Samples = NDArray[np.float64]
 """A statistic on the sample first, then on each resample: (1 + resamples,)."""
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """A statistic on its way to an estimate.
-
-    Attributes:
-        samples: its values, or None if it is not defined.
-        reason: why it is not defined, or why its values make no interval.
-    """
-
-    samples: Samples | None
-    reason: str | None = None
-
-    def estimate(self, confidence: float) -> Estimate:
-        """With the percentile interval that holds the share `confidence` of the resamples."""
-        if self.samples is None:
-            return Estimate(None, None, None, self.reason)
-        value = float(self.samples[0])
-        if self.reason is not None:
-            return Estimate(value, None, None, self.reason)
-        if len(self.samples) == 1:
-            return Estimate(value, None, None, "there are no resamples, or a single image")
-        tail = (1 - confidence) / 2
-        low, high = np.quantile(self.samples[1:], [tail, 1 - tail])
-        return Estimate(value, float(low), float(high))
 
 
 def resampled_means(

@@ -20,9 +20,8 @@ class ConditionScores:
         accuracy: share of images whose predicted class is the label.
         error: 1 − accuracy.
         top5_error: share of images whose label is not among the five likeliest classes.
-        ece: expected calibration error, 15 bins of equal width. An ECE of few images is biased
-            upwards, and its resamples once more: a calibrated model's interval may lie above
-            its value.
+        ece: Expected calibration error, 15 bins of equal width. An ECE of few images is biased
+            upwards; its interval reaches further down than up.
     """
 
     condition: str

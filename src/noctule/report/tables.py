@@ -93,7 +93,7 @@ def _line(name: str, estimate: Estimate, scale: float, unit: str, interval: str)
     if estimate.value is None:
         return f"{name}: not defined" + (f", {estimate.reason}" if estimate.reason else "")
     if extent == UNDEFINED:
-        extent = estimate.reason or "not known"
+        return f"{name}: {value}{unit} (no {interval}: {estimate.reason})"
     return f"{name}: {value}{unit} ({interval}: {extent})"
 
 
