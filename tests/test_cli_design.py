@@ -16,6 +16,7 @@ import noctule.cli.design
 from command_line import run
 from noctule.benchmarks import Benchmark, load_benchmark, write_benchmark
 from noctule.study.matrix import OverlapMatrix, write_matrix
+from test_design_choose import hard_matrix
 
 # Under .45 three pairs may go together, and of the candidates in this order they cover
 # rain-hue (1, .7, 1, .7), rain-border (1, .6, .7, 1), shear-border (.6, 1, .7, 1).
@@ -171,6 +172,49 @@ def test_a_study_folder_brings_its_resamples(design, tmp_path, monkeypatch) -> N
     assert "no such set exists" not in out
     _, out, _ = design("folder", "--size", 2, "--resamples", 0)
     assert "not known: none is asked for" in out
+
+
+def test_all_best_sets_are_listed_and_counted_alike(design, tmp_path, monkeypatch) -> None:
+    # shear or rain beside hue or border: nothing tells the two of a pair apart.
+    pairs = np.kron(np.eye(2), np.array([[1, 0.5], [0.5, 1]]))
+    twins = OverlapMatrix(("shear", "rain", "hue", "border"), pairs)
+    write_matrix(twins, tmp_path / "twins.csv")
+    _, out, _ = design("twins.csv", "--size", 2)
+    assert "4 sets cover the same; nothing in the matrix prefers one" in out
+    listed = ["border, rain", "border, shear", "hue, rain", "hue, shear"]
+    assert re.findall(r"^  (\w+, \w+)$", out, re.MULTILINE) == listed
+    fake = ModuleType("noctule.study.results")
+    fake.overlap_of = lambda folder, *, seed: replace(  # type: ignore[attr-defined]
+        twins, replicates=np.stack([pairs] * 3)
+    )
+    monkeypatch.setitem(sys.modules, "noctule.study.results", fake)
+    (tmp_path / "folder").mkdir()
+    _, out, _ = design("folder", "--size", 2)
+    shown = out[out.index("Chosen by the exact method on 3 bootstrap resamples") :]
+    assert {name: cells(shown, name)[0] for name in twins.names} == dict.fromkeys(
+        twins.names, "50"
+    )
+    assert "On 100 % of the resamples several sets are best" in out
+
+
+def test_a_time_limit_shows_the_bound(design, tmp_path) -> None:
+    write_matrix(hard_matrix(150), tmp_path / "hard.csv")
+    status, out, err = design("hard.csv", "--size", 12, "--time-limit", 1)
+    assert (status, err) == (0, "")
+    assert re.search(r"coverage 0\.\d{3} is found, and at most \d\.\d{3} is possible", out)
+    assert "is not proven" in out
+    status, _, err = design("hard.csv", "--time-limit", 0)
+    assert (status, "time limit: is 0. Use seconds above 0" in err) == (2, True)
+
+
+def test_an_interrupt_is_a_message_and_status_130(design, monkeypatch) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("noctule.design.choose_exact", interrupted)
+    status, out, err = design("overlap.csv", "--size", 2)
+    assert (status, out) == (130, "")
+    assert "stopped before the best set was proven" in err
 
 
 # design score

@@ -20,11 +20,12 @@ from noctule.design import (
     coverage,
     largest_set,
     n_by_k,
+    programme,
     score_design,
 )
 from noctule.design.exact import MOST_BEST_SETS
 from noctule.design.programme import Search
-from noctule.errors import InputError
+from noctule.errors import InputError, NoctuleError
 from noctule.sampling import image_words, key_of, unit_interval
 from noctule.study.matrix import OverlapMatrix
 
@@ -260,10 +261,49 @@ choose_exact(hard_matrix(150), 12, on_search=lambda search: print("searching", f
         assert program.stdout.readline() == b"searching\n"
         program.send_signal(signal.SIGINT)
         begun = time.monotonic()
-        _, errors = program.communicate(timeout=60)
-    assert time.monotonic() - begun < 20
+        _, errors = program.communicate(timeout=120)
+    assert time.monotonic() - begun < 60
     assert b"KeyboardInterrupt" in errors
     assert program.returncode in (-signal.SIGINT, 1)
+
+
+def test_a_solver_that_is_killed_is_a_message_and_the_next_search_works() -> None:
+    def kill(search: Search) -> None:
+        assert programme._solver._process is not None
+        programme._solver._process.kill()
+
+    with pytest.raises(NoctuleError, match="stopped without an answer: its process ended"):
+        choose_exact(hard_matrix(100), 12, on_search=kill)
+    assert choose_exact(star(0.5), 3, 0.4).names == ("x", "y", "z")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_solver_does_not_outlive_who_asked() -> None:
+    code = """
+from test_design_choose import choose_exact, hard_matrix, programme
+choose_exact(hard_matrix(150), 12, on_search=lambda search: print(
+    programme._solver._process.pid, flush=True))
+"""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=env, stdout=subprocess.PIPE
+    ) as program:
+        assert program.stdout is not None
+        solver = int(program.stdout.readline())
+        assert Path(f"/proc/{solver}").exists()
+        program.kill()
+    for _ in range(300):
+        time.sleep(0.1)
+        if _has_ended(solver):
+            return
+    raise AssertionError("the solver still runs after 30 s")
+
+
+def _has_ended(process: int) -> bool:
+    try:
+        return ") Z " in Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return True
 
 
 # Greedy, by hand

@@ -6,11 +6,14 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 
 from command_line import run
+from noctule.cli.app import app
 from noctule.report.terminal import terminal_text
 from noctule.report.text_tables import text_table
 from noctule.study.matrix import OverlapMatrix, write_matrix
@@ -149,3 +152,26 @@ def test_a_real_terminal_has_its_width() -> None:
     os.close(leader)
     assert max(map(len, shown.splitlines())) <= 50
     assert shown.split() == WORDS.split()
+
+
+@pytest.mark.parametrize("columns", ["40", "80"])
+def test_every_help_text_is_whole(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every command: all words of every option, and of each command in its group."""
+    monkeypatch.setenv("COLUMNS", columns)
+    root: Any = typer.main.get_command(app)
+    todo = [root.context_class(root, info_name="noctule")]
+    commands = 0
+    while todo:
+        context = todo.pop()
+        command = context.command
+        shown = "".join(command.get_help(context).split())
+        texts = [one.help or "" for one in command.params if one.param_type_name == "option"]
+        if hasattr(command, "list_commands"):
+            for name in command.list_commands(context):
+                member = command.get_command(context, name)
+                texts.append((member.help or "").partition("\n\n")[0])
+                todo.append(root.context_class(member, info_name=name, parent=context))
+        for text in texts:
+            assert "".join(text.split()) in shown  # lines may end at a hyphen
+        commands += 1
+    assert commands > 20

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from noctule._version import __version__
 from noctule.cli.echo import echo_message
@@ -19,11 +20,24 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 _MOST_SHOWN = 200
 
+
+class Group(TyperGroup):
+    """Commands whose summaries are whole; click cuts them to a line."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command, or None; what its group shows of it is its first paragraph."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and command.short_help is None:
+            command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())
+        return command
+
+
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,  # by rich, long words of the help are cut
     help="Measure how image classifiers stand up to common corruptions.",
 )
 

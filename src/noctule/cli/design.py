@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from typer.core import TyperGroup
 
-from noctule.cli.app import EXIT_INTERRUPTED, app
+from noctule.cli.app import EXIT_INTERRUPTED, Group, app
 from noctule.cli.echo import echo, echo_message
 from noctule.errors import InputError, OutputError
 
@@ -27,7 +26,7 @@ MatrixArgument = Annotated[
 ]
 
 
-class _Group(TyperGroup):
+class _Group(Group):
     """`noctule design MATRIX` is `noctule design choose MATRIX`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -93,12 +92,12 @@ def choose(
         *(one.note for one in (exact, greedy) if one.note),
         *exact.tie_notes,
         *_covers(choice),
-        *_stability(overlap, choice, resamples, time_limit),
         *_undefined(overlap),
     )
     if out is not None:
         _write(benchmark_of(choice, overlap, out.stem), out)
         echo(f"{out}: evaluate it with noctule evaluate MODEL DATA --benchmark {out}")
+    echo("", *_stability(overlap, choice, resamples, time_limit))
 
 
 @design.command()
@@ -301,15 +300,22 @@ def _stability(
             else f"{overlap.source} holds scores only; give the study folder"
         )
         return [f"How often each is chosen on bootstrap resamples is not known: {why}."]
-    with progress_bar("choosing again on resamples") as advance:
-        result = stability(
-            overlap,
-            choice.size,
-            choice.max_overlap,
-            resamples=resamples,
-            time_limit_s=time_limit_s,
-            on_resample=advance,
+    try:
+        with progress_bar("choosing again on resamples") as advance:
+            result = stability(
+                overlap,
+                choice.size,
+                choice.max_overlap,
+                resamples=resamples,
+                time_limit_s=time_limit_s,
+                on_resample=advance,
+            )
+    except KeyboardInterrupt as error:
+        echo_message(
+            "stopped; how often each is chosen on resamples is not known. With --time-limit "
+            "as many resamples are taken as there is time for."
         )
+        raise typer.Exit(EXIT_INTERRUPTED) from error
     shares = {name: share for name, share in result.share.items() if share}
     rows = [
         [name, f"{100 * shares[name]:.0f}", "yes" if name in choice.names else "no"]

@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from noctule.cli.app import EXIT_USER_ERROR, app
+from noctule.cli.app import EXIT_USER_ERROR, Group, app
 from noctule.cli.echo import echo, echo_text
 from noctule.errors import InputError
 
 EXIT_DOES_NOT_HOLD = 1
 
 leaderboard_app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     help="Submit results, check what is submitted, and build a site of them.",
 )

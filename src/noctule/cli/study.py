@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from noctule.cli.app import EXIT_INTERRUPTED, app
+from noctule.cli.app import EXIT_INTERRUPTED, Group, app
 from noctule.cli.echo import echo, echo_message
 from noctule.errors import InputError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from noctule.study.spec import Study
 
 study_app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     help="Train one network per corruption, measure every one on every corruption, and score "
     "how much robustness to one corruption buys robustness to another.",

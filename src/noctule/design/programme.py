@@ -1,20 +1,27 @@
-"""The integer programme behind the exact method, and HiGHS, which solves it."""
+"""The integer programme behind the exact method."""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
-import highspy
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-# How often the waiting thread looks for a result, reports progress and can be interrupted.
-_POLL_S = 0.05
-# How long an interrupted solver is waited for; its thread ends with the program in any case.
-_GRACE_S = 1.0
+from noctule.errors import NoctuleError
+
+# How often who waits for a result reports progress, looks at the time and can be interrupted.
+_POLL_S = 0.1
 
 
 class Search(NamedTuple):
@@ -64,14 +71,6 @@ class Solution(NamedTuple):
     proven: bool
 
 
-class _QuietHighs(highspy.Highs):
-    """HiGHS that prints nothing: 1.16 prints its version when its constructor does this."""
-
-    def enableCallbacks(self) -> None:
-        self.silent()
-        super().enableCallbacks()  # type: ignore[no-untyped-call]
-
-
 class Programme:
     """Choose candidates of which no two are in conflict.
 
@@ -88,7 +87,7 @@ class Programme:
         *,
         reward: float = 0.0,
     ) -> None:
-        """Build the model.
+        """Set the programme up.
 
         Args:
             shares: (n, n) Ō, the share of the column that the row covers.
@@ -96,114 +95,122 @@ class Programme:
             sizes: Smallest and largest size of the set.
             reward: What each candidate adds to the objective, whatever it covers.
         """
-        self._n = len(shares)
-        self._highs = _QuietHighs()
-        for option, value in {"mip_rel_gap": 0.0, "mip_abs_gap": 0.0, "threads": 1}.items():
-            self._highs.setOptionValue(option, value)
-        self._highs.HandleUserInterrupt = True
-        self._highs.passModel(_model(shares, conflicts, sizes, reward))
+        self._request: dict[str, Any] = {
+            "shares": shares, "conflicts": conflicts, "sizes": sizes, "reward": reward,
+            "excluded": [], "fixed": {}, "start": (),
+        }  # fmt: skip
 
     def start_from(self, chosen: Sequence[int]) -> None:
         """Give the solver a set that is allowed, as the first it has to improve on."""
-        values = np.zeros(self._n)
-        values[list(chosen)] = 1
-        self._highs.setSolution(self._n, np.arange(self._n, dtype=np.int32), values)
+        self._request["start"] = tuple(chosen)
 
     def exclude(self, chosen: Sequence[int]) -> None:
         """Allow neither this set again nor one that contains it."""
-        members = np.array(chosen, dtype=np.int32)
-        ones, most = np.ones(len(members)), len(members) - 1
-        self._highs.addRow(-highspy.kHighsInf, most, len(members), members, ones)
+        self._request["excluded"].append(tuple(chosen))
+        self._request["start"] = ()
 
     def fix(self, candidate: int, *, chosen: bool) -> None:
         """Have a candidate in every set from now on, or in none."""
-        self._highs.changeColBounds(candidate, float(chosen), float(chosen))
+        self._request["fixed"][candidate] = chosen
 
     def solve(self, deadline: Deadline, on_search: OnSearch | None = None) -> Solution | None:
         """The best set, or None if there is none.
 
-        The solver runs in a thread of its own, so Ctrl-C ends the search at once. It looks at
-        the deadline between its steps: on large problems it may be seconds late.
+        The solver is a process of its own, which Ctrl-C and the deadline end at once.
         """
-        highs = self._highs
-        self._run(deadline, on_search)
-        status, info = highs.getModelStatus(), highs.getInfo()
-        if status == highspy.HighsModelStatus.kInfeasible:
-            return None
-        proven = status == highspy.HighsModelStatus.kOptimal
-        if not proven and status != highspy.HighsModelStatus.kInterrupt:
-            raise RuntimeError(f"HiGHS stopped without an answer: {status}")
-        chosen = None
-        if info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible:
-            values = np.array(highs.getSolution().col_value[: self._n])
-            chosen = tuple(int(i) for i in np.flatnonzero(values > 0.5))
-        return Solution(chosen, float(info.mip_dual_bound), proven)
+        with _solver.lock:
+            return self._solve(deadline, on_search)
 
-    def _run(self, deadline: Deadline, on_search: OnSearch | None) -> None:
-        highs, begun = self._highs, time.monotonic()
-        latest = (-np.inf, np.inf)
-
-        def note(event: Any) -> None:  # in the solver's thread
-            nonlocal latest
-            latest = event.data_out.mip_primal_bound, event.data_out.mip_dual_bound
-
-        highs.cbMipInterrupt.subscribe(note)
+    def _solve(self, deadline: Deadline, on_search: OnSearch | None) -> Solution | None:
+        begun = time.monotonic()
+        latest = Search(-np.inf, np.inf, 0.0)
+        chosen = self._request["start"] or None
         try:
-            highs.startSolve()
-            while not highs.wait(_POLL_S)[0]:
-                if not deadline.left_s():
-                    highs.cancelSolve()
+            answers = _solver.ask(self._request)
+            while deadline.left_s():
+                try:
+                    kind, *answer = answers.get(timeout=min(_POLL_S, deadline.left_s()))
+                except queue.Empty:
+                    kind = "none"
+                if kind == "end":
+                    return _solution(*answer)
+                if kind == "state":
+                    chosen = answer[2] or chosen
+                    latest = Search(answer[0], answer[1], 0.0)
                 if on_search is not None:
-                    on_search(Search(*latest, time.monotonic() - begun))
+                    on_search(latest._replace(seconds=time.monotonic() - begun))
         except BaseException:
-            highs.cancelSolve()
-            highs.wait(_GRACE_S)
+            _solver.stop()
             raise
-        finally:
-            highs.cbMipInterrupt.unsubscribe(note)
+        _solver.stop()
+        return Solution(chosen, latest.possible, False)
 
 
-def _model(
-    shares: NDArray[np.float64],
-    conflicts: NDArray[np.bool_],
-    sizes: tuple[int, int],
-    reward: float,
-) -> highspy.HighsLp:
-    n = len(shares)
-    by, covered = np.nonzero(shares > 0)
-    pairs = np.argwhere(np.triu(conflicts))
-    columns = n + len(by)
-    y = np.arange(n, columns)
-    each, every_pair = np.arange(len(by)), np.arange(len(pairs))
-    rows = sparse.vstack(
-        [
-            _rows(len(by), columns, (each, y, 1), (each, by, -1)),
-            _rows(n, columns, (covered, y, 1)),
-            _rows(1, columns, (np.zeros(n, dtype=int), np.arange(n), 1)),
-            _rows(len(pairs), columns, *((every_pair, end, 1) for end in pairs.T)),
-        ]
-    ).tocsr()
-    lower = np.full(rows.shape[0], -highspy.kHighsInf)
-    lower[len(by) + n] = sizes[0]
-    model = highspy.HighsLp()
-    model.sense_ = highspy.ObjSense.kMaximize
-    model.num_col_, model.num_row_ = columns, rows.shape[0]
-    model.col_cost_ = np.concatenate([np.full(n, reward), shares[by, covered]])
-    model.col_lower_, model.col_upper_ = np.zeros(columns), np.ones(columns)
-    model.row_lower_ = lower
-    model.row_upper_ = np.concatenate(
-        [np.zeros(len(by)), np.ones(n), [sizes[1]], np.ones(len(pairs))]
-    )
-    model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-    model.a_matrix_.start_, model.a_matrix_.index_ = rows.indptr, rows.indices
-    model.a_matrix_.value_ = rows.data
-    kinds = highspy.HighsVarType
-    model.integrality_ = [kinds.kInteger] * n + [kinds.kContinuous] * len(by)
-    return model
+def _solution(status: str, possible: float, chosen: tuple[int, ...] | None) -> Solution | None:
+    if status == "Infeasible":
+        return None
+    if status != "Optimal":
+        raise NoctuleError(
+            f"the solver of integer programmes stopped without an answer: {status}",
+            remedy="Use --method greedy, or fewer candidates.",
+        )
+    return Solution(chosen, possible, True)
 
 
-def _rows(count: int, columns: int, *entries: tuple[Any, Any, int]) -> sparse.coo_array:
-    """Rows of a constraint matrix, from (rows, columns, value) of its entries."""
-    i, j = (np.concatenate([one[axis] for one in entries]) for axis in (0, 1))
-    values = np.concatenate([np.full(len(one[0]), float(one[2])) for one in entries])
-    return sparse.coo_array((values, (i, j)), shape=(count, columns))
+class _Solver:
+    """The process of `solver.py`: started when it is first asked, and again when stopped."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._parent = os.getpid()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._answers: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+
+    def ask(self, request: dict[str, Any]) -> queue.SimpleQueue[tuple[Any, ...]]:
+        """Send a programme; its answers come in the queue."""
+        forked = self._parent != os.getpid()
+        if forked or self._process is None or self._process.poll() is not None:
+            self._start()
+        assert self._process is not None
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # that it ended is in the queue
+            pickle.dump(request, self._process.stdin)
+            self._process.stdin.flush()
+        return self._answers
+
+    def stop(self) -> None:
+        """End the process, whatever it does."""
+        if self._process is None or self._parent != os.getpid():
+            return
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # what it did not read
+            self._process.stdin.close()
+        self._process = None
+
+    def _start(self) -> None:
+        self._parent, self._answers = os.getpid(), queue.SimpleQueue()
+        # -P: the folder of the script is no place to import from.
+        command = [sys.executable, "-P", str(Path(__file__).with_name("solver.py"))]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        threading.Thread(
+            target=_receive, args=(self._process, self._answers), daemon=True
+        ).start()
+
+
+def _receive(
+    process: subprocess.Popen[bytes], answers: queue.SimpleQueue[tuple[Any, ...]]
+) -> None:
+    """Put what a process answers into a queue, and its end."""
+    assert process.stdout is not None
+    with process.stdout as stream:
+        try:
+            while True:
+                answers.put(pickle.load(stream))
+        except (EOFError, OSError, pickle.UnpicklingError):
+            answers.put(("end", f"its process ended, status {process.wait()}", np.inf, None))
+
+
+_solver = _Solver()
+atexit.register(_solver.stop)

@@ -50,7 +50,7 @@ def terminal_text(parts: Sequence[Part], columns: int | None) -> str:
     after_table = False
     for part in parts:
         is_table = isinstance(part, TextTable)
-        if lines and (is_table or after_table):
+        if lines and lines[-1] and (is_table or after_table):
             lines.append("")
         after_table = is_table
         lines += _block(part, columns) if isinstance(part, TextTable) else _text(part, columns)
