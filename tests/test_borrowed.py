@@ -396,3 +396,44 @@ def test_the_hash_tells_quantised_weights_and_extra_state_apart() -> None:
         for module in (first, second, Extra(*first), flat().half())
     }
     assert len(hashes) == 4
+
+
+def test_a_network_on_another_device_comes_home() -> None:
+    """The meta device stands for a GPU: weights move there, and theirs here are untouched."""
+    module = prepared(Busy())
+    before = snapshot(module)
+    with borrowed(load_classifier(module), torch.device("meta")) as device:
+        assert device.type == "meta"
+        assert all(tensor.is_meta for tensor in module.parameters())
+    assert snapshot(module) == before
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_everything_is_as_before_on_a_gpu(tmp_path: Path) -> None:
+    module = prepared(Busy())
+    before, state = snapshot(module), torch.cuda.get_rng_state()
+    evaluate(
+        module,
+        DATA,
+        QUICK,
+        out=tmp_path / "run",
+        settings=Settings(device="cuda", self_check=False),
+    )
+    assert snapshot(module) == before
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+
+
+def test_weights_on_several_devices_stay_where_they_are() -> None:
+    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    classifier = load_classifier(module)
+    module[1].to("meta")
+    with borrowed(classifier, CPU) as device:
+        assert device == CPU
+        assert [tensor.device.type for tensor in module.parameters()] == ["cpu"] * 2 + [
+            "meta"
+        ] * 2
+    with (
+        pytest.raises(noctule.InputError, match=r"on several devices \(cpu, meta\), none"),
+        borrowed(classifier, torch.device("cuda")),
+    ):
+        pass

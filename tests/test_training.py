@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from noctule.corruptions import corrupt
 from noctule.data import Dataset, open_dataset
@@ -56,6 +57,27 @@ def few() -> Dataset:
     dataset = open_dataset("photo-patches/train")
     images = np.stack([np.asarray(dataset.read(i)) for i in range(64)])
     return open_dataset((images, dataset.labels[:64]))
+
+
+class Viewing(nn.Module):
+    """As a user may write it: a convolution, flattened with `view`, and a 5-D parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3, stride=8), nn.Linear(16, 16)
+        self.bias = nn.Parameter(torch.zeros(1, 1, 1, 1, 16))
+
+    def forward(self, images: Tensor) -> Tensor:
+        images.view(len(images), -1)
+        features = self.conv(images)
+        logits: Tensor = self.head(features.view(len(features), -1)) + self.bias[0, 0, 0]
+        return logits
+
+
+def test_a_users_network_trains_in_the_layout_it_has(few: Dataset) -> None:
+    trainee = enrol("own", (None,), Viewing, course(few, channels_last=False))
+    assert not train([trainee], course(few, channels_last=False))
+    assert len(trainee.losses) == recipe().epochs
 
 
 def course(dataset: Dataset, **changes: Any) -> Course:

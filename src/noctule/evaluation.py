@@ -328,7 +328,7 @@ class Loop:
         inputs = preprocessing.normalise(images.to(self.device))
         low = self.identity.precision == "bfloat16" and self.dtype == torch.float32
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
-            logits = self._forward(inputs.to(self.dtype))
+            logits = self._forward(inputs.to(self.dtype).contiguous())
         if not isinstance(logits, Tensor):
             raise InputError(
                 f"the model returned a {type(logits).__name__}",

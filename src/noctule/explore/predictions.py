@@ -66,7 +66,7 @@ class Predictor:
         inputs = self.classifier.preprocessing.normalise(pictures.to(self._device))
         try:
             with self._lock, borrowed(self.classifier, self._device):
-                logits = self.classifier.module(inputs.to(self._dtype))
+                logits = self.classifier.module(inputs.to(self._dtype).contiguous())
         except InputError:
             raise
         except Exception as error:  # a module may raise anything

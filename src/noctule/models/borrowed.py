@@ -208,12 +208,14 @@ def _restore(
     home: torch.device | None,
 ) -> None:
     """Everything back, from the outermost part to the innermost."""
+    for part in parts:
+        part.put_back()
     for state in states:
         state.put_back_data()
     if home is not None:
         module.to(home)  # its tensors are there; a network may move more than these
-    for part in parts:
-        part.put_back()
+        for part in parts:  # in case that made others of them
+            part.put_back()
     for state in states:
         state.put_back_gradient()
     for part in parts:

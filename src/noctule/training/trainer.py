@@ -211,8 +211,8 @@ def _step(
 ) -> Tensor:
     """One step of one network on uint8 pictures; its loss, a scalar on the device."""
     inputs = course.preprocessing.normalise(pictures)
-    if course.channels_last:
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if course.channels_last else torch.contiguous_format
+    inputs = inputs.contiguous(memory_format=layout)
     low = course.precision == "bfloat16"
     with torch.autocast(course.device.type, dtype=torch.bfloat16, enabled=low):
         loss = F.cross_entropy(
