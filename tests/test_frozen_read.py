@@ -40,9 +40,13 @@ ONE_PROCESS = Settings(device="cpu", batch_size=4, workers=0, self_check=False)
 class Says(torch.nn.Module):
     """Predicts the class whose number, times 10, the red of the corner pixel is nearest to."""
 
+    def __init__(self, classes: int = len(CLASSES)) -> None:
+        super().__init__()
+        self.classes = classes
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         red = images[:, 0, 0, 0, None] * 255
-        return -((red - 10 * torch.arange(len(CLASSES))).abs())
+        return -((red - 10 * torch.arange(self.classes)).abs())
 
 
 def planned(condition: str, number: int, label: int) -> int:
@@ -98,7 +102,7 @@ def outcomes(run: noctule.RunStore) -> dict[tuple[str, str], tuple[int, int]]:
 
 def evaluated(folder: Path, tmp_path: Path, **changes: Any) -> noctule.RunStore:
     arguments = {"benchmark": FIVE, "settings": ONE_PROCESS, "out": tmp_path / "run", **changes}
-    return evaluate_frozen(Says(), folder, **arguments).run
+    return evaluate_frozen(arguments.pop("model", Says()), folder, **arguments).run
 
 
 # Class folders
@@ -140,7 +144,7 @@ def originals(folder: Path, *, suffix: str = "JPEG") -> Path:
 
 def test_clean_images_and_ids_come_from_the_data(tmp_path: Path) -> None:
     folder = write_folders(tmp_path / "set", clean=False)
-    run = evaluated(folder, tmp_path, data=originals(tmp_path / "val"))
+    run = evaluated(folder, tmp_path, data=originals(tmp_path / "val"), model=Says(4))
     assert outcomes(run) == expected(lambda name, k: f"{name}/val_{k}.JPEG")
     assert run.identity.dataset["num_classes"] == 4
     assert run.identity.dataset["frozen"]["clean"] == "data"
@@ -592,6 +596,6 @@ def test_a_model_that_guesses_is_found_at_the_start(tmp_path: Path) -> None:
             return torch.tensor([[0.0, 0.0, 1.0]]).expand(len(images), 3)
 
     checked = Settings(device="cpu", batch_size=4, workers=0)
-    with pytest.raises(noctule.InputError, match="always says class 2"):
+    with pytest.raises(noctule.InputError, match="predicts class 2 for each of 60 images"):
         evaluate_frozen(Constant(), folder, FIVE, out=tmp_path / "a", settings=checked)
     evaluate_frozen(Says(), folder, FIVE, out=tmp_path / "b", settings=checked)

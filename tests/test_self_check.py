@@ -81,7 +81,8 @@ def check(network: nn.Module, data: Any, batch_size: int = 32) -> None:
     classifier, dataset = load_classifier(network), open_dataset(data)
 
     def logits(images: Tensor, preprocessing: noctule.Preprocessing) -> Tensor:
-        result: Tensor = classifier.module(preprocessing.normalise(images))
+        with torch.no_grad():
+            result: Tensor = classifier.module(preprocessing.normalise(images))
         return result
 
     check_run(classifier, dataset, logits, batch_size=batch_size, on_unreadable="stop")
@@ -156,17 +157,20 @@ def test_memory_does_not_grow_with_the_classes() -> None:
 # Form of the images
 
 
-def normalised(mean: float, std: float) -> Callable[[Tensor], Tensor]:
-    return lambda images: (images - mean) / std
-
-
 INPUTS = {
-    "without normalisation": normalised(-0.5, 1.5),
     "as BGR": lambda images: images.flip(1),
     "in 0 to 255": lambda images: images / 255,
     "in \\[-1, 1\\]": lambda images: (images + 1) / 2,
 }
 """What the network does to its input before the shipped classifier, which normalises itself."""
+
+
+@pytest.fixture(scope="module")
+def patches() -> Pair:
+    """A quarter of photo-patches."""
+    data = open_dataset("photo-patches")
+    chosen = range(0, len(data) // 4)
+    return np.stack([np.array(data.read(index)) for index in chosen]), data.labels[chosen]
 
 
 @pytest.fixture(scope="module")
@@ -177,21 +181,25 @@ def shipped() -> nn.Module:
 
 
 @pytest.mark.parametrize("description", ["as BGR", "in 0 to 255", "in \\[-1, 1\\]"])
-def test_images_in_another_form_are_found(shipped: nn.Module, description: str) -> None:
+def test_images_in_another_form_are_found(
+    shipped: nn.Module, patches: Pair, description: str
+) -> None:
     network = First(shipped, INPUTS[description])
     with pytest.raises(noctule.InputError, match=rf"% if they reach the network {description}"):
-        check(network, "photo-patches")
+        check(network, patches)
 
 
-def test_images_normalised_twice_are_found(tmp_path: Path, shipped: nn.Module) -> None:
+def test_images_normalised_twice_are_found(
+    tmp_path: Path, shipped: nn.Module, patches: Pair
+) -> None:
     preprocessing = load_classifier("photo-patches").preprocessing
     twice = load_classifier(shipped, preprocessing=preprocessing)
-    with pytest.raises(noctule.InputError, match=r"94\.9 % if they reach .* without norm"):
-        evaluate(twice, "photo-patches", QUICK, out=tmp_path / "run", settings=ALONE)
+    with pytest.raises(noctule.InputError, match=r"9\d\.\d % if they reach .* without"):
+        evaluate(twice, patches, QUICK, out=tmp_path / "run", settings=ALONE)
 
 
-def test_the_shipped_network_passes(shipped: nn.Module) -> None:
-    check(shipped, "photo-patches")
+def test_the_shipped_network_passes(shipped: nn.Module, patches: Pair) -> None:
+    check(shipped, patches)
 
 
 # Outputs
@@ -232,14 +240,14 @@ def test_networks_before_training_are_not_taken_for_probabilities() -> None:
     data = (random.integers(0, 256, (64, 16, 16, 3), dtype=np.uint8), np.arange(64) % 2)
     networks = [
         nn.Sequential(nn.Flatten(), nn.Linear(768, 32), nn.ReLU(), nn.Linear(32, 2))
-        for _ in range(200)
+        for _ in range(100)
     ]
     inputs = open_dataset(data)
     messages = [error for one in networks if (error := problem(one, inputs))]
     assert not [one for one in messages if "logits" in one]
     with torch.no_grad():
         outputs = [one(torch.from_numpy(data[0]).permute(0, 3, 1, 2) / 255) for one in networks]
-    assert sum(bool((one >= 0).all() and (one <= 1).all()) for one in outputs) > 5
+    assert sum(bool((one >= 0).all() and (one <= 1).all()) for one in outputs) > 2
 
 
 def problem(network: nn.Module, data: noctule.Dataset) -> str | None:
@@ -373,12 +381,12 @@ def simulation() -> ModuleType:
 
 
 def test_honest_weak_models_pass(simulation: ModuleType) -> None:
-    """At 1 of 1,000, more than 2 alarms in 230 runs have a probability of 0.0016."""
+    """At 1 of 1,000, more than 1 alarm in 115 runs has a probability of 0.006."""
     alarms = []
     for family in simulation.HONEST:
         random = np.random.default_rng(1)
-        alarms += [simulation.message(family, random) for _ in range(10)]
-    assert len([text for text in alarms if text is not None]) <= 2, alarms
+        alarms += [simulation.message(family, random) for _ in range(5)]
+    assert len([text for text in alarms if text is not None]) <= 1, alarms
 
 
 def test_exchanged_classes_of_weaker_models_are_found(simulation: ModuleType) -> None:
