@@ -169,7 +169,7 @@ INPUTS = {
 def patches() -> Pair:
     """A quarter of photo-patches."""
     data = open_dataset("photo-patches")
-    chosen = range(0, len(data) // 4)
+    chosen = range(len(data) // 4)
     return np.stack([np.array(data.read(index)) for index in chosen]), data.labels[chosen]
 
 
