@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 import noctule
+from noctule import design
 from noctule.benchmarks import Benchmark
 from noctule.evaluation import Settings, evaluate
 from noctule.explore.predictions import Predictor
@@ -437,3 +439,25 @@ def test_weights_on_several_devices_stay_where_they_are() -> None:
         borrowed(classifier, torch.device("cuda")),
     ):
         pass
+
+
+def test_no_public_function_changes_its_surroundings(tmp_path: Path) -> None:
+    module, set_folder, run_folder = Busy(), tmp_path / "set", tmp_path / "run"
+    matrix = noctule.OverlapMatrix(("a", "b"), np.array([[1, 0.5], [0.5, 1]]))
+    calls: dict[str, Callable[[], object]] = {
+        "open_dataset": lambda: noctule.open_dataset("photo-patches"),
+        "corrupt": lambda: noctule.corrupt(torch.zeros(2, 3, 32, 32), "frost"),
+        "evaluate": lambda: run(module, run_folder),
+        "score_run": lambda: noctule.score_run(run_folder),
+        "compare": lambda: noctule.compare(run_folder, run_folder),
+        "freeze": lambda: noctule.freeze(QUICK, DATA, set_folder, processes=2),
+        "verify": lambda: noctule.verify(set_folder),
+        "evaluate_frozen": lambda: noctule.evaluate_frozen(
+            module, set_folder, out=tmp_path / "frozen", settings=LENIENT
+        ),
+        "choose_exact": lambda: design.choose_exact(matrix, 1),
+    }
+    for name, call in calls.items():
+        around = surroundings()
+        call()
+        assert surroundings() == around, name

@@ -413,7 +413,9 @@ def test_data_that_cannot_be_used_is_refused_before_training(
     ]
     for changes, message in cases:
         with pytest.raises(NoctuleError, match=message):
-            prepare_study(small_study(arrays, **changes), out=tmp_path / "s", where=ONE)
+            prepare_study(
+                small_study(arrays, **changes), out=tmp_path / "s", where=ONE, trust=True
+            )
         assert not (tmp_path / "s").exists()
 
 
