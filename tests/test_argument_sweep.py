@@ -121,7 +121,16 @@ def variants(kind: str, good: Any) -> tuple[list[Any], list[Any]]:
     """(Values that mean `good`, values that mean nothing there.)"""
     if kind == "whole":
         same = [np.int64(good), np.uint8(good), torch.tensor(good)]
-        other = [float(good), np.float64(good), str(good), True, np.True_, -1, 10**30]
+        other = [
+            float(good),
+            np.float64(good),
+            str(good),
+            True,
+            np.True_,
+            torch.tensor(True),
+            -1,
+            10**30,
+        ]
         return same, [*other, torch.tensor(float(good)), *NEVER]
     if kind == "ids":
         same = [np.int64(good), str(good), np.str_(good), torch.tensor(good)]
@@ -131,10 +140,10 @@ def variants(kind: str, good: Any) -> tuple[list[Any], list[Any]]:
         return same, [value for value in other if not isinstance(value, int) or value < 2**62]
     if kind == "real":
         same = [np.float64(good), torch.tensor(good, dtype=torch.float64)]
-        return same, [str(good), True, -1e9, *NEVER]
+        return same, [str(good), True, np.True_, torch.tensor(True), -1e9, *NEVER]
     if kind == "finite":
         same = [np.float64(good), torch.tensor(good, dtype=torch.float64)]
-        return same, [str(good), True, None, *NEVER]
+        return same, [str(good), True, np.True_, torch.tensor(True), None, *NEVER]
     if kind == "flag":
         return [np.bool_(good)], [0, 1, "no", None, *NEVER]
     return [np.str_(good)], [good.upper() + "?", "", 3, 2.0, True, *NEVER]
@@ -200,6 +209,15 @@ def test_what_evaluate_is_given_is_refused_before_a_folder_is_made(tmp_path: Pat
             with pytest.raises(noctule.InputError):
                 noctule.evaluate(module, data, **{"benchmark": QUICK} | good | {name: value})
             assert not (tmp_path / "run").exists(), (name, value)
+
+
+def test_values_of_parameters_are_numbers() -> None:
+    contrast = noctule.CORRUPTIONS["contrast_c"]
+    for value in (True, np.True_, torch.tensor(True), "3", None, b"x", object()):
+        with pytest.raises(noctule.InputError, match=r"shear\.angle_deg"):
+            noctule.corrupt(IMAGES, "shear", angle_deg=value)
+        with pytest.raises(noctule.InputError, match=r"contrast_c\.factor"):
+            contrast.with_tables({"factor": [value] * 5})
 
 
 def test_a_device_may_be_an_object() -> None:

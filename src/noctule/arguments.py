@@ -45,7 +45,7 @@ def whole_number(
     0 or more.
     """
     allowed = remedy or _allowed("whole number", low, high)
-    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):
+    if is_bool(value):
         raise _wrong_type(value, where, "a whole number", allowed)
     try:
         number = operator.index(value)
@@ -89,7 +89,7 @@ def real_number(
     """
     allowed = f"Use a number {'between' if open_ends else 'from'} {low:g} "
     allowed = remedy or f"{allowed}{'and' if open_ends else 'to'} {high:g}."
-    if isinstance(value, bool | str | bytes) or type(value).__name__ == "bool_":
+    if isinstance(value, str | bytes) or is_bool(value):
         raise _wrong_type(value, where, "a number", allowed)
     try:
         number = float(value)
@@ -129,7 +129,7 @@ def image_ids(ids: Any, where: str = "ids") -> list[str | int]:
 def _image_number(value: Any, where: str, remedy: str) -> int:
     if type(value) is int:
         return value
-    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):
+    if is_bool(value):
         raise _wrong_type(value, where, "an image's name", remedy)
     try:
         return operator.index(value)
@@ -150,13 +150,18 @@ def choice(value: Any, where: str, choices: Sequence[ChoiceT]) -> ChoiceT:
     raise unknown_name("value", text[:MAX_SHOWN], choices, where=where)
 
 
+def is_bool(value: Any) -> bool:
+    """Whether a value is a truth value, or an array or a tensor of these."""
+    return isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
+
+
 def flag(value: Any, where: str) -> bool:
     """True or False, of Python or NumPy.
 
     Raises:
         InputError: `value` is anything else: not even 0, 1 or "no" are understood.
     """
-    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):
+    if is_bool(value) and getattr(value, "ndim", 0) == 0:
         return bool(value)
     raise _wrong_type(value, where, "True or False", "Use True or False.")
 

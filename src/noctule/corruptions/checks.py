@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from noctule.arguments import image_ids
+from noctule.arguments import image_ids, is_bool, real_number
 from noctule.corruptions.draws import LEVELS, Choice, Integer, PerLevel, Uniform
 from noctule.errors import InputError
 from noctule.sampling import content_ids
@@ -91,6 +91,8 @@ def checked_values(
     where: str, draw: Uniform | Integer | PerLevel | Choice, value: Any, count: int
 ) -> Tensor:
     """One number or `count` of them, float64 or int64, within the draw's limits."""
+    if is_bool(value):
+        raise InputError(f"{value!r} is not a number", where=where)
     try:
         numbers = torch.as_tensor(value, dtype=torch.float64).cpu()
     except (TypeError, ValueError, RuntimeError) as error:
@@ -122,6 +124,10 @@ def with_values(draw: PerLevel, values: Sequence[float], where: str) -> PerLevel
         raise InputError(
             f"has {len(values)} values", where=where, remedy=f"Give {len(LEVELS)}, mild first."
         )
+    values = [
+        value if type(value) in (int, float) else real_number(value, where, low=low, high=high)
+        for value in values
+    ]
     for value in values:
         if not low <= value <= high or (draw.whole and value != round(value)):
             kind = "whole numbers" if draw.whole else "numbers"
