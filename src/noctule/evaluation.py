@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -21,6 +22,7 @@ from noctule.execution import usable_cores
 from noctule.loading import Batch, load_batches
 from noctule.metrics import Scores
 from noctule.models import Classifier, Preprocessing, load_classifier
+from noctule.models.behaviour import behaviour_of, probe_images, refuse_other_behaviour
 from noctule.models.borrowed import borrowed, input_dtype
 from noctule.outcomes import SCHEMA, outcome_table
 from noctule.processes import end_if_unguarded
@@ -120,6 +122,7 @@ def evaluate(
     data: str | Path | Dataset | tuple[Any, Any],
     benchmark: str | Path | Benchmark = "imagenet-noc",
     *,
+    name: str | None = None,
     out: str | Path | None = None,
     reference: str | Path | RunStore | None = None,
     settings: Settings | None = None,
@@ -132,6 +135,7 @@ def evaluate(
             pictures in [0, 1], or a `Classifier`, which says its own preprocessing.
         data: a name, a folder, an array file, a `Dataset`, or a pair (images, labels).
         benchmark: a name, the path of a TOML file, or a `Benchmark`.
+        name: What tables and the run folder call the model; by default its own name.
         out: the run folder; by default one under runs/ named after what is run. If it holds an
             unfinished run of the same, that is continued.
         reference: a run on the same data that CE is relative to, if the benchmark brings no
@@ -148,7 +152,7 @@ def evaluate(
     """
     end_if_unguarded()
     settings = checked_settings(settings)
-    classifier, dataset = load_classifier(model), open_dataset(data)
+    classifier, dataset = load_classifier(model).named(name), open_dataset(data)
     chosen = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(benchmark)
     if reference is not None:
         identity = identify(classifier, dataset, chosen, settings)
@@ -193,14 +197,15 @@ def run_benchmark(
             dataset.ids,
             lambda chosen: _hashes_of(dataset, classifier, chosen, workers),
         )
-        if not found.missing_slices():
-            return found
     with borrowed(classifier, device) as device:
         loop = Loop(classifier, dataset, benchmark, identity, device)
+        behaviour = loop.checked_behaviour(found)
+        if found is not None and not found.missing_slices():
+            return found
         if not (found and found.finished_slices()):
             loop.self_check(thorough=settings.self_check)
         with started_run(folder, identity) as store:
-            record_start(store, classifier.module, dataset, device, argv)
+            record_start(store, classifier.module, dataset, device, argv, behaviour)
             loop.run(store, store.missing_slices(), workers, progress)
     return store
 
@@ -269,8 +274,9 @@ def default_precision(device_type: str) -> Literal["float32", "bfloat16"]:
 
 def default_folder(identity: RunIdentity) -> Path:
     """runs/MODEL-BENCHMARK-DATA-DIGEST, so that the same command finds its own run again."""
-    names = (identity.model["name"], identity.benchmark["name"], identity.dataset["name"])
-    words = [re.sub(r"[^A-Za-z0-9]+", "-", Path(str(name)).name).strip("-") for name in names]
+    model = Path(str(identity.model["name"])).name  # the name may be the path of a file
+    names = (model, identity.benchmark["name"], identity.dataset["name"])
+    words = [re.sub(r"[^A-Za-z0-9]+", "-", str(name)).strip("-") for name in names]
     return Path("runs") / "-".join([*(word for word in words if word), identity.digest[:8]])
 
 
@@ -363,6 +369,39 @@ class Loop:
             on_unreadable=self.identity.on_unreadable,
             thorough=thorough,
         )
+
+    def checked_behaviour(self, found: RunStore | None) -> list[list[float]]:
+        """What the network answers to fixed images of the size that it will be shown.
+
+        Args:
+            found: The run so far.
+
+        Raises:
+            InputError: the run was begun with a network that answers otherwise.
+        """
+        size = self._image_px()
+        if size is None:
+            return []
+        channels = self.classifier.preprocessing.channels
+        probes = probe_images(self.identity.batch_size, channels, *size)
+        behaviour = behaviour_of(self.logits, probes)
+        if found is not None:
+            refuse_other_behaviour(
+                found.starts(),
+                behaviour,
+                precision=self.identity.precision,
+                name=self.classifier.name,
+                where=found.folder,
+            )
+        return behaviour
+
+    def _image_px(self) -> tuple[int, int] | None:
+        """Height and width of the first image that can be read, as the network sees it."""
+        for index in range(min(TRIAL_IMAGES, len(self.dataset))):
+            with suppress(UnreadableImageError):
+                shape = self.classifier.preprocessing.picture(self.dataset.read(index)).shape
+                return int(shape[1]), int(shape[2])
+        return None
 
     def run(
         self, store: RunStore, missing: Sequence[int], workers: int, progress: Progress | None

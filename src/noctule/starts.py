@@ -79,11 +79,12 @@ def record_start(
     dataset: Dataset,
     device: torch.device,
     argv: Sequence[str] | None,
+    behaviour: list[list[float]],
 ) -> None:
     """Note a start in the run folder.
 
-    Beside `provenance.collect`: how to open the images again, what the classes are called, and
-    the fingerprint of the evaluated network's architecture.
+    Beside `provenance.collect`: how to open the images again, what the classes are called, the
+    fingerprint of the evaluated network's architecture, and its answers to fixed images.
     """
     store.record_start(
         provenance.collect(
@@ -92,5 +93,6 @@ def record_start(
             data=dict(dataset.source) if dataset.source else None,
             class_names=list(dataset.class_names),
             architecture_fingerprint=architecture_fingerprint(module),
+            behaviour=behaviour,
         )
     )

@@ -78,6 +78,9 @@ def evaluate(
         Path | None,
         typer.Option(help="Local weights: .safetensors, or .pt without pickled code."),
     ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What tables and the run folder call the model.")
+    ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="Labels file for a flat folder or an .npy of images.")
     ] = None,
@@ -132,7 +135,8 @@ def evaluate(
     dataset, spec = _pictures(data, labels, background, benchmark, mode, frozen)
     if isinstance(dataset, FrozenSet):
         _check_seed(seed, dataset)
-    classifier = _with_preprocessing(_classifier(model, weights), resize, crop, mean, std)
+    classifier = _with_preprocessing(_classifier(model, weights, name), resize, crop, mean, std)
+    _say_preprocessing(classifier)
     settings = Settings(
         seed=seed or 0,
         device=device,
@@ -243,10 +247,20 @@ def _check_seed(seed: int | None, frozen: FrozenSet) -> None:
     )
 
 
-def _classifier(model: str, weights: Path | None) -> Classifier:
+def _classifier(model: str, weights: Path | None, name: str | None) -> Classifier:
     from noctule.models import load_classifier
 
-    return load_classifier(model, weights=weights)
+    return load_classifier(model, weights=weights).named(name)
+
+
+def _say_preprocessing(classifier: Classifier) -> None:
+    """Where the preprocessing of a user's own network is from, and what it is."""
+    if classifier.preprocessing_note:
+        typer.echo(
+            f"noctule: {classifier.name}: {classifier.preprocessing_note}: "
+            f"{classifier.preprocessing.describe()}.",
+            err=True,
+        )
 
 
 def _with_preprocessing(

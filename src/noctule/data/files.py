@@ -169,13 +169,21 @@ def printable(name: str) -> str:
     return unicodedata.normalize("NFC", name.encode("utf-8", "backslashreplace").decode())
 
 
+COMMON_NAMES = {"train", "val", "valid", "validation", "test", "images", "data", "dataset"}
+
+
 def base_name(path: Path) -> str:
     """The last component of a path, as a dataset's name; of "." the current folder's.
 
-    >>> base_name(Path("/data/imagenet/val"))
-    'val'
+    Names that many datasets have are given with the folder they lie in.
+
+    >>> base_name(Path("/data/flowers")), base_name(Path("/data/imagenet/val"))
+    ('flowers', 'imagenet/val')
     """
-    return printable(path.absolute().name or str(path))
+    whole = path.absolute()
+    if whole.stem.casefold() in COMMON_NAMES and whole.parent.name:
+        return printable(f"{whole.parent.name}/{whole.name}")
+    return printable(whole.name or str(path))
 
 
 def listing(folder: Path) -> list[os.DirEntry[str]]:

@@ -55,6 +55,7 @@ def evaluate_frozen(
     benchmark: str | Path | Benchmark | None = None,
     *,
     data: str | Path | Dataset | tuple[Any, Any] | None = None,
+    name: str | None = None,
     out: str | Path | None = None,
     reference: str | Path | RunStore | None = None,
     settings: Settings | None = None,
@@ -70,6 +71,7 @@ def evaluate_frozen(
             their published names; None takes that of a set that noctule wrote.
         data: the uncorrupted images, for a set published without them; without them there is
             no clean error, and so no relative CE.
+        name: As `noctule.evaluate`'s.
         out: as `noctule.evaluate`'s, and so `reference`.
         settings: as `noctule.evaluate`'s; the seed has no meaning here: the run's is the one
             that the pictures were made with.
@@ -83,7 +85,7 @@ def evaluate_frozen(
     if not (benchmark is None or isinstance(benchmark, Benchmark)):
         benchmark = load_benchmark(benchmark)
     frozen = open_frozen(folder, benchmark, None if data is None else open_dataset(data))
-    settings, classifier = checked_settings(settings), load_classifier(model)
+    settings, classifier = checked_settings(settings), load_classifier(model).named(name)
     if reference is not None:
         identity = identify_frozen(classifier, frozen, settings)
         reference = open_reference(reference, RunStore(folder_of(identity, out), identity))
@@ -112,13 +114,14 @@ def run_frozen(
             most = max(1, MOST_IMAGES_COMPARED // len(loop.conditions))
             hashes_of = partial(loop.hashes_of, workers=workers)
             refuse_other_images(found, frozen.ids, hashes_of, most=most)
-            if not found.missing_slices():
-                return found
+        behaviour = loop.checked_behaviour(found)
+        if found is not None and not found.missing_slices():
+            return found
         if not (found and found.finished_slices()):
             loop.self_check(thorough=settings.self_check)
         warn_if_fields_of_view_differ(frozen, loop.prepare, loop.classifier.preprocessing)
         with started_run(folder, identity) as store:
-            record_start(store, classifier.module, frozen, device, argv)
+            record_start(store, classifier.module, frozen, device, argv, behaviour)
             loop.run(store, store.missing_slices(), workers, progress)
     return store
 
@@ -209,6 +212,12 @@ class FrozenLoop(Loop):
     def clean_images(self) -> Dataset:
         """The mildest image that there is of each."""
         return self._shown([(self.frozen.mildest(i), i) for i in range(len(self.frozen))])
+
+    def _image_px(self) -> tuple[int, int]:
+        height, width = self.frozen.picture_px
+        blank = self.prepare(Image.new("RGB", (width, height)))
+        shape = self.classifier.preprocessing.picture(blank).shape
+        return int(shape[1]), int(shape[2])
 
     def run(
         self, store: RunStore, missing: Sequence[int], workers: int, progress: Progress | None

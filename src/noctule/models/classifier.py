@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from torch import nn
 
 from noctule.errors import InputError
 from noctule.models.preprocessing import Preprocessing
+
+MAX_NAME = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,7 @@ class Classifier:
         channels_last: Whether the network is evaluated in this memory layout, in which
             convolutions are a quarter faster, on CPUs as well. Those of the package and of the
             zoos work in it; a user's may not, such as one that flattens with `view`.
+        preprocessing_note: Where the preprocessing of a user's network is from, for people.
     """
 
     name: str
@@ -44,6 +47,21 @@ class Classifier:
     weights: str
     weights_sha256: str
     channels_last: bool = False
+    preprocessing_note: str = ""
+
+    def named(self, name: str | None) -> Classifier:
+        """The classifier under another name; None keeps its own.
+
+        Raises:
+            InputError: the name is empty, longer than 200 characters, or no text.
+        """
+        if name is None:
+            return self
+        if not isinstance(name, str) or not 0 < len(name.strip()) <= MAX_NAME:
+            raise InputError(
+                f"{name!r:.80} is not a name", where="name", remedy="Use 1 to 200 characters."
+            )
+        return replace(self, name=name)
 
     def to_dict(self) -> dict[str, object]:
         """Everything but the module and the class names, as JSON values."""

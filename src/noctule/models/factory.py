@@ -1,6 +1,7 @@
 """Classifiers from the user's own code: "package.module:function".
 
-The function takes no arguments and returns an `nn.Module` or a `Classifier`. The working
+The function takes no arguments and returns an `nn.Module`, a `Classifier`, or a module and its
+preprocessing. The working
 directory is importable, as with other command-line tools.
 """
 
@@ -10,12 +11,14 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 
 from noctule.errors import InputError, nearest
-from noctule.models.classifier import Classifier
+from noctule.models.classifier import Classifier, make_classifier
+from noctule.models.preprocessing import Preprocessing
 
 
 def call_factory(spec: str, *, num_classes: int | None = None) -> nn.Module | Classifier:
@@ -37,13 +40,56 @@ def call_factory(spec: str, *, num_classes: int | None = None) -> nn.Module | Cl
         result = function(**options)
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise InputError(f"the function raised {_text(error)}", where=spec) from error
-    if not isinstance(result, nn.Module | Classifier):
+    if isinstance(result, nn.Module | Classifier):
+        return result
+    if isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], nn.Module):
+        return classifier_with(*result, name=spec)
+    raise InputError(
+        f"the function returned a {type(result).__name__}",
+        where=spec,
+        remedy="It has to return a torch.nn.Module, a noctule Classifier, or a module and its "
+        "noctule Preprocessing or torchvision weights.",
+    )
+
+
+def classifier_with(module: nn.Module, source: object, *, name: str) -> Classifier:
+    """A classifier of a module and what its preprocessing comes from.
+
+    Args:
+        module: The user's network.
+        source: A noctule `Preprocessing`, or an entry of torchvision's weights, such as
+            `ResNet50_Weights.IMAGENET1K_V2`.
+        name: What to call it.
+
+    Raises:
+        InputError: `source` is something else.
+    """
+    class_names = None
+    if isinstance(source, Preprocessing):
+        preprocessing, told = source, "Images are prepared as the function says"
+    elif hasattr(source, "transforms") and hasattr(source, "meta"):
+        from noctule.models import torchvision_zoo
+
+        preprocessing = torchvision_zoo.preprocessing_of(source)
+        told = f"Images are prepared as torchvision's {source} says"
+        class_names = tuple(source.meta["categories"])
+    else:
         raise InputError(
-            f"the function returned a {type(result).__name__}",
-            where=spec,
-            remedy="It has to return a torch.nn.Module or a noctule Classifier.",
+            f"the function returned a {type(source).__name__} beside the network",
+            where=name,
+            remedy="Return a noctule Preprocessing, or an entry of torchvision's weights.",
         )
-    return result
+    found = make_classifier(
+        module,
+        preprocessing,
+        name=name,
+        architecture=type(module).__name__,
+        weights="as the function returned them",
+        class_names=class_names,
+        num_classes=len(class_names) if class_names else None,
+        built_here=False,
+    )
+    return replace(found, preprocessing_note=told)
 
 
 def _find(spec: str) -> Callable[..., object]:

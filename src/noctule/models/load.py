@@ -13,6 +13,7 @@ from torch import nn
 
 from noctule.arguments import path_like, whole_number
 from noctule.errors import InputError, nearest
+from noctule.models.carried import carried_preprocessing, unwrapped
 from noctule.models.classifier import Classifier, make_classifier
 from noctule.models.factory import call_factory
 from noctule.models.preprocessing import Preprocessing
@@ -191,17 +192,22 @@ def _unknown_form(spec: str) -> InputError:
 
 
 def _wrap(module: nn.Module, name: str | None) -> Classifier:
-    """A classifier around a bare module, named after its class."""
+    """A classifier around a bare module, named after its class and its weights."""
+    inner = unwrapped(module)
     # TorchScript keeps the name of the class that a program was made of.
-    architecture = str(getattr(module, "original_name", type(module).__name__))
-    return make_classifier(
+    architecture = str(getattr(inner, "original_name", type(inner).__name__))
+    preprocessing, told = carried_preprocessing(module)
+    found = make_classifier(
         module,
-        Preprocessing(),
+        preprocessing or Preprocessing(),
         name=name or architecture,
         architecture=architecture,
         weights="as the function returned them" if name else "given in memory",
         built_here=False,
     )
+    if name is None:  # there are many of the same class
+        found = replace(found, name=f"{architecture}@{found.weights_sha256[:8]}")
+    return replace(found, preprocessing_note=told)
 
 
 def _adapt(
@@ -230,4 +236,5 @@ def _adapt(
         num_classes=given.num_classes if num_classes is None else num_classes,
         built_here=False,
     )
-    return replace(adapted, channels_last=given.channels_last)
+    note = "" if preprocessing else given.preprocessing_note
+    return replace(adapted, channels_last=given.channels_last, preprocessing_note=note)

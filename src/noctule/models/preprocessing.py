@@ -101,6 +101,23 @@ class Preprocessing:
         std = torch.tensor(self.std, dtype=torch.float32, device=images.device)
         return scaled.sub(mean[:, None, None]).div_(std[:, None, None])
 
+    def describe(self) -> str:
+        """The preprocessing in words.
+
+        >>> Preprocessing(resize_px=256, crop_px=(224, 224)).describe()
+        'resized to 256 px (bilinear), cropped to 224 × 224 px, mean 0, 0, 0, std 1, 1, 1'
+        """
+        parts = []
+        if self.resize_px is not None:
+            sides = self.resize_px if isinstance(self.resize_px, tuple) else (self.resize_px,)
+            size = " × ".join(map(str, sides))
+            parts.append(f"resized to {size} px ({self.interpolation})")
+        if self.crop_px is not None:
+            parts.append(f"cropped to {self.crop_px[0]} × {self.crop_px[1]} px")
+        for name in ("mean", "std"):
+            parts.append(f"{name} {', '.join(f'{value:.4g}' for value in getattr(self, name))}")
+        return ", ".join(parts)
+
     def to_dict(self) -> dict[str, object]:
         """All fields as JSON values (lists for tuples)."""
         return {

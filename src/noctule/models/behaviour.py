@@ -1,0 +1,103 @@
+"""What a network answers to fixed images: it identifies what its state dict does not show.
+
+A wrapper around an ONNX session or a remote service has no parameters, so that all such
+wrappers have the same hash of weights. Their answers distinguish them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from noctule.errors import InputError
+from noctule.sampling import Stream, image_keys, key_of
+
+PROBES = 4
+BLOCKS = 7  # along each side of a probe
+MOST_LOGITS = 64  # kept of each probe
+
+# By precision, the most that two runs of the same network may differ by, as a share of the
+# logits' standard deviation. A float32 has 24 bits, and 11 in the TF32 that GPUs compute
+# convolutions in; a bfloat16 has 8 and a float16 11. A step of 2**-8 in each of many layers
+# comes to a few hundredths; different networks differ by about 1.
+TOLERANCES = {"float32": 0.01, "float64": 0.01}
+LOW_PRECISION_TOLERANCE = 0.1
+
+
+def probe_images(count: int, channels: int, height: int, width: int) -> Tensor:
+    """Fixed images of random blocks, the same on every machine, `PROBES` of them in turn.
+
+    Returns:
+        uint8 (count, channels, height, width).
+
+    >>> probe_images(5, 3, 32, 32)[::4].unique(dim=0).shape
+    torch.Size([1, 3, 32, 32])
+    """
+    stream = Stream(image_keys(key_of("probe"), range(PROBES)))
+    levels = stream.bits16(channels * BLOCKS**2).view(-1, channels, BLOCKS, BLOCKS) & 255
+    rows, columns = (torch.arange(side) * BLOCKS // side for side in (height, width))
+    images = levels.to(torch.uint8)[:, :, rows][..., columns]
+    return images[torch.arange(count) % PROBES].contiguous()
+
+
+def behaviour_of(logits_of: Callable[[Tensor], Tensor], images: Tensor) -> list[list[float]]:
+    """Some of the logits for each distinct probe.
+
+    Args:
+        logits_of: uint8 images to logits, float32 (batch, classes).
+        images: from `probe_images`, as many as the network is given at once.
+    """
+    logits = logits_of(images)[:PROBES]
+    if logits.dim() != 2 or not bool(logits.isfinite().all()):
+        return []  # the self-check, or the evaluation, says what is wrong with them
+    classes = logits.shape[1]
+    kept = torch.arange(min(classes, MOST_LOGITS)) * classes // min(classes, MOST_LOGITS)
+    # Seven digits: a float32 is what it was when they are read again.
+    return [[float(f"{value:.7g}") for value in row] for row in logits[:, kept].tolist()]
+
+
+def refuse_other_behaviour(
+    starts: Sequence[dict[str, Any]],
+    found: list[list[float]],
+    *,
+    precision: str,
+    name: str,
+    where: object,
+) -> None:
+    """Raise InputError if a network answers otherwise than the one that a run was begun with.
+
+    Args:
+        starts: What the run noted of its starts; the first that has a `behaviour` counts.
+        found: The network's, from `behaviour_of`.
+        precision: The run's.
+        name: The network's, for the message.
+        where: The run folder, for the message.
+    """
+    kept = next((start["behaviour"] for start in starts if start.get("behaviour")), None)
+    if kept is None:
+        return
+    try:
+        before, now = (torch.tensor(one, dtype=torch.float64) for one in (kept, found))
+        comparable = before.shape == now.shape
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            "its record of the model's answers cannot be read", where=where
+        ) from error
+    spread = float(before.std()) if before.numel() > 1 else 0.0
+    spread = max(spread, 1e-6 * float(before.abs().max())) if before.numel() else 0.0
+    allowed = TOLERANCES.get(precision, LOW_PRECISION_TOLERANCE) * spread
+    if comparable and bool(((before - now).abs() <= allowed).all()):
+        return
+    difference = (
+        f"by up to {float((before - now).abs().max()):.3g}" if comparable else "in number"
+    )
+    raise InputError(
+        f"{name} answers otherwise than the model that this run was begun with: its logits for "
+        f"fixed images differ {difference}, and {allowed:.1g} is allowed for rounding",
+        where=where,
+        remedy="It is another model under the same name, or one that answers at random. "
+        "Choose another --out.",
+    )
