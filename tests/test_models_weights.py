@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save_file, save_model
 from torch import nn
 
 from noctule import input_files
 from noctule.errors import InputError
 from noctule.models import weights_sha256
-from noctule.models.weights_file import infer_num_classes, load_into, read_state_dict
+from noctule.models.load import load_classifier
+from noctule.models.weights_file import (
+    WeightsFile,
+    infer_num_classes,
+    load_into,
+    read_state_dict,
+)
 
 State = dict[str, torch.Tensor]
 
@@ -225,3 +233,144 @@ def test_an_archive_of_weights_that_inflates_is_refused(
     with pytest.raises(InputError, match="decompression bomb"):
         read_state_dict(tmp_path / "b.pt")
     assert read_state_dict(tmp_path / "a.pt")["w"].shape == (10**6,)
+
+
+# -------------------------------------------------------------- checkpoints as people have them
+
+
+class Tied(nn.Module):
+    """Two names for one weight, as language models and some vision transformers have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 4)
+        self.last = nn.Linear(4, 4)
+        self.last.weight = self.first.weight
+
+
+def prefixed(prefix: str, state: State) -> State:
+    return {prefix + name: value for name, value in state.items()}
+
+
+def lightning(state: State) -> dict[str, Any]:
+    return {
+        "epoch": 3,
+        "global_step": np.int64(12),
+        "pytorch-lightning_version": "2.5.0",
+        "state_dict": prefixed("model.", state),
+        "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": []}],
+        "hyper_parameters": {"lr": 0.1},
+    }
+
+
+CHECKPOINTS: dict[str, Callable[[State], Any]] = {
+    "compiled in DataParallel": lambda state: prefixed("_orig_mod.module.", state),
+    "DataParallel compiled": lambda state: prefixed("module._orig_mod.", state),
+    "averaged": lambda state: {"n_averaged": torch.tensor(5), **prefixed("module.", state)},
+    "Lightning": lightning,
+    "Lightning, another attribute": lambda state: {"state_dict": prefixed("net.", state)},
+    "Lightning, compiled": lambda state: {"state_dict": prefixed("model._orig_mod.", state)},
+    "numbers of NumPy": lambda state: {
+        "model": state,
+        "best": np.float64(0.7),
+        "loss": np.float32(0.1),
+        "epoch": np.int64(3),
+        "done": np.bool_(True),
+    },
+    "options": lambda state: {"state_dict": state, "args": argparse.Namespace(lr=0.1)},
+    "net": lambda state: {"net": state, "acc": 91.5},
+    "only an average": lambda state: {"ema": {"module": state}, "updates": 5},
+    "average beside the plain": lambda state: {
+        "state_dict_ema": {name: value + 1 for name, value in state.items()},
+        "state_dict": state,
+    },
+}
+
+
+@pytest.mark.parametrize("shell", ["none", "parallel", "averaged", "compiled"])
+@pytest.mark.parametrize("form", CHECKPOINTS)
+def test_checkpoints_load(tmp_path: Path, form: str, shell: str) -> None:
+    """Whatever wraps the network in the file, and in the function that builds it."""
+    source, target = network(), network()
+    path = tmp_path / "model_best.PTH.TAR"
+    torch.save(CHECKPOINTS[form](source.state_dict()), path)
+    shells: dict[str, Callable[[nn.Module], Any]] = {
+        "none": lambda module: module,
+        "parallel": nn.DataParallel,
+        "averaged": torch.optim.swa_utils.AveragedModel,
+        "compiled": torch.compile,
+    }
+    wrapped = shells[shell](target)
+    load_into(wrapped, read_state_dict(path), path)
+    inner = wrapped.module if shell == "averaged" else target
+    assert_same(dict(inner.state_dict()), dict(source.state_dict()))
+
+
+def test_which_weights_are_used_is_said_and_can_be_chosen(tmp_path: Path) -> None:
+    state = dict(network().state_dict())
+    average = {name: value + 1 for name, value in state.items()}
+    path = tmp_path / "both.pth"
+    torch.save({"model": state, "model_ema": average, "optimizer": {"state": {}}}, path)
+    plain = WeightsFile(path)
+    assert_same(plain.state, state)
+    assert plain.description == "file both.pth, 'model' (it also holds model_ema)"
+    chosen = WeightsFile(path, "model_ema")
+    assert_same(chosen.state, average)
+    assert chosen.description == "file both.pth, 'model_ema' (it also holds model)"
+    with pytest.raises(InputError, match="Did you mean 'model_ema'"):
+        read_state_dict(path, "model_em")
+    torch.save({"student": state, "teacher": average}, path)
+    with pytest.raises(InputError, match=r"several networks: student, teacher.*weights-key"):
+        read_state_dict(path)
+    assert_same(read_state_dict(path, "teacher"), average)
+    torch.save({"model": state}, path)
+    assert WeightsFile(path).description == "file both.pth"
+
+
+def test_the_key_is_recorded(tmp_path: Path) -> None:
+    module = network()
+    path = tmp_path / "both.pth"
+    state = dict(module.state_dict())
+    torch.save({"model": state, "ema": {name: v + 1 for name, v in state.items()}}, path)
+    found = load_classifier(module, weights=path, weights_key="ema")
+    assert found.weights == "file both.pth, 'ema' (it also holds model)"
+    assert found.module.state_dict()["0.bias"].equal(state["0.bias"] + 1)
+    assert module.state_dict()["0.bias"].equal(state["0.bias"])
+    with pytest.raises(InputError, match="no file of weights"):
+        load_classifier(module, weights_key="ema")
+
+
+@pytest.mark.parametrize("name", ["tied.safetensors", "TIED.SAFETENSORS"])
+def test_tied_weights_are_stored_once(tmp_path: Path, name: str) -> None:
+    source, target = Tied(), Tied()
+    path = tmp_path / name
+    save_model(source, str(path))
+    assert len(read_state_dict(path)) == 3  # of four names
+    load_into(target, read_state_dict(path), path)
+    assert_same(dict(target.state_dict()), dict(source.state_dict()))
+    # Weights that are not tied here are missing, and not guessed.
+    apart = nn.ModuleDict({"first": nn.Linear(4, 4), "last": nn.Linear(4, 4)})
+    with pytest.raises(InputError, match="1 missing"):
+        load_into(apart, read_state_dict(path), path)
+
+
+def test_what_else_a_pickle_holds_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "w.ckpt"
+    torch.save({"state_dict": dict(network().state_dict()), "where": Path("x")}, path)
+    with pytest.raises(InputError, match=r"more than tensors \(a pathlib\.\w*Path\)") as caught:
+        read_state_dict(path)
+    assert "if you trust it" in str(caught.value)
+
+
+def test_a_prefix_that_is_part_of_the_names_stays(tmp_path: Path) -> None:
+    inner = nn.ModuleDict({"model": network()})
+    path = tmp_path / "w.pt"
+    torch.save(inner.state_dict(), path)
+    target = nn.ModuleDict({"model": network()})
+    load_into(target, read_state_dict(path), path)
+    assert_same(dict(target.state_dict()), dict(inner.state_dict()))
+    # Two networks that both fit: none is guessed.
+    both = prefixed("a.", dict(network().state_dict())) | prefixed("b.", network().state_dict())
+    torch.save(both, path)
+    with pytest.raises(InputError, match="missing"):
+        load_into(network(), read_state_dict(path), path)

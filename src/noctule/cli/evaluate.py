@@ -78,6 +78,12 @@ def evaluate(
         Path | None,
         typer.Option(help="Local weights: .safetensors, or .pt without pickled code."),
     ] = None,
+    weights_key: Annotated[
+        str | None,
+        typer.Option(
+            help="Which weights of the file, such as state_dict_ema; by default the plain ones."
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="What tables and the run folder call the model.")
     ] = None,
@@ -135,7 +141,9 @@ def evaluate(
     dataset, spec = _pictures(data, labels, background, benchmark, mode, frozen)
     if isinstance(dataset, FrozenSet):
         _check_seed(seed, dataset)
-    classifier = _with_preprocessing(_classifier(model, weights, name), resize, crop, mean, std)
+    classifier = _with_preprocessing(
+        _classifier(model, weights, weights_key, name), resize, crop, mean, std
+    )
     _say_preprocessing(classifier)
     settings = Settings(
         seed=seed or 0,
@@ -247,14 +255,18 @@ def _check_seed(seed: int | None, frozen: FrozenSet) -> None:
     )
 
 
-def _classifier(model: str, weights: Path | None, name: str | None) -> Classifier:
+def _classifier(
+    model: str, weights: Path | None, weights_key: str | None, name: str | None
+) -> Classifier:
     from noctule.models import load_classifier
 
-    return load_classifier(model, weights=weights).named(name)
+    return load_classifier(model, weights=weights, weights_key=weights_key).named(name)
 
 
 def _say_preprocessing(classifier: Classifier) -> None:
-    """Where the preprocessing of a user's own network is from, and what it is."""
+    """Where the preprocessing of a user's own network is from; which of several weights."""
+    if "it also holds" in classifier.weights:
+        typer.echo(f"noctule: {classifier.name}: weights from {classifier.weights}.", err=True)
     if classifier.preprocessing_note:
         typer.echo(
             f"noctule: {classifier.name}: {classifier.preprocessing_note}: "

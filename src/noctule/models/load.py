@@ -19,7 +19,7 @@ from noctule.models.factory import call_factory
 from noctule.models.preprocessing import Preprocessing
 from noctule.models.shipped import SHIPPED, shipped_file
 from noctule.models.trained import load_trained
-from noctule.models.weights_file import load_into, read_state_dict
+from noctule.models.weights_file import WeightsFile, load_into
 from noctule.sampling import random_state_kept
 
 MAX_CLASSES = 2**31 - 1  # predictions are int32
@@ -49,6 +49,7 @@ def load_classifier(
     spec: str | Path | nn.Module | Classifier,
     *,
     weights: Path | str | None = None,
+    weights_key: str | None = None,
     preprocessing: Preprocessing | None = None,
     num_classes: int | None = None,
 ) -> Classifier:
@@ -60,6 +61,8 @@ def load_classifier(
         weights: a local .safetensors or .pt file used instead of the source's own weights;
             nothing is downloaded and no pickled code is executed. For torchvision and timm the
             number of classes is inferred from it.
+        weights_key: Which weights of the file, such as "state_dict_ema"; by default the plain
+            ones, not a moving average beside them.
         preprocessing: used instead of the source's own. A module without any gets the default
             `Preprocessing()`: RGB in [0, 1], neither resized nor normalised.
         num_classes: of `weights`, where it cannot be inferred; otherwise checked.
@@ -72,21 +75,25 @@ def load_classifier(
     """
     if isinstance(spec, Path):
         spec = str(spec)
-    path = None if weights is None else path_like(weights, "weights")
+    file = None
+    if weights is not None:
+        file = WeightsFile(path_like(weights, "weights"), weights_key)
+    elif weights_key is not None:
+        raise InputError("there is no file of weights", where="weights_key")
     _check_kinds(spec, preprocessing)
     if num_classes is not None:
         num_classes = whole_number(num_classes, "num_classes", low=1, high=MAX_CLASSES)
     with random_state_kept():
         if isinstance(spec, str) and (
-            found := _from_source(spec, path, preprocessing, num_classes)
+            found := _from_source(spec, file, preprocessing, num_classes)
         ):
             return found
         given = call_factory(spec) if isinstance(spec, str) else spec
         if isinstance(given, nn.Module):
             given = _wrap(given, spec if isinstance(spec, str) else None)
-        if path is not None and not isinstance(spec, str):
+        if file is not None and not isinstance(spec, str):
             given = _copied(given)
-        return _adapt(given, path, preprocessing, num_classes)
+        return _adapt(given, file, preprocessing, num_classes)
 
 
 def _check_kinds(spec: object, preprocessing: object) -> None:
@@ -140,7 +147,7 @@ def _copied(given: Classifier) -> Classifier:
 
 def _from_source(
     spec: str,
-    weights: Path | None,
+    weights: WeightsFile | None,
     preprocessing: Preprocessing | None,
     num_classes: int | None,
 ) -> Classifier | None:
@@ -156,7 +163,7 @@ def _from_source(
         return timm_zoo.load(name, weights, preprocessing, num_classes)
     if spec in SHIPPED:
         return _shipped(spec, weights, preprocessing, num_classes)
-    if spec.endswith(".safetensors") and weights is None:
+    if spec.casefold().endswith(".safetensors") and weights is None:
         return load_trained(Path(spec), preprocessing=preprocessing, num_classes=num_classes)
     if not colon or not kind or not name:
         raise _unknown_form(spec)
@@ -165,14 +172,14 @@ def _from_source(
 
 def _shipped(
     name: str,
-    weights: Path | None,
+    weights: WeightsFile | None,
     preprocessing: Preprocessing | None,
     num_classes: int | None,
 ) -> Classifier:
     """The shipped classifier of that name, or its architecture's with weights of our own."""
     if weights is not None:
         return load_trained(
-            weights, name=name, preprocessing=preprocessing, num_classes=num_classes
+            weights.path, name=name, preprocessing=preprocessing, num_classes=num_classes
         )
     with shipped_file(name) as path:
         return load_trained(
@@ -212,7 +219,7 @@ def _wrap(module: nn.Module, name: str | None) -> Classifier:
 
 def _adapt(
     given: Classifier,
-    weights: Path | None,
+    weights: WeightsFile | None,
     preprocessing: Preprocessing | None,
     num_classes: int | None,
 ) -> Classifier:
@@ -224,8 +231,8 @@ def _adapt(
         )
     description = given.weights
     if weights is not None:
-        load_into(given.module, read_state_dict(weights), weights)
-        description = f"file {weights.name}"
+        load_into(given.module, weights.state, weights.path)
+        description = weights.description
     adapted = make_classifier(
         given.module,
         preprocessing or given.preprocessing,

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from noctule.errors import InputError
 from noctule.models.classifier import Classifier, make_classifier
 from noctule.models.names import unknown_architecture
 from noctule.models.preprocessing import Preprocessing
-from noctule.models.weights_file import infer_num_classes, load_into, read_state_dict
+from noctule.models.weights_file import WeightsFile, infer_num_classes, load_into
 
 
 def load(
     name: str,
-    weights: Path | None = None,
+    weights: WeightsFile | None = None,
     preprocessing: Preprocessing | None = None,
     num_classes: int | None = None,
 ) -> Classifier:
@@ -30,7 +29,7 @@ def load(
     if weights is None:
         module = _download(timm, name)
     else:
-        module = _from_file(timm, name, Path(weights), num_classes)
+        module = _from_file(timm, name, weights, num_classes)
     classes = int(module.num_classes)
     if classes < 1:
         raise InputError(
@@ -39,7 +38,7 @@ def load(
     if num_classes not in (None, classes):
         raise InputError(
             f"{name} with these weights has {classes} classes, not {num_classes}",
-            where=weights or f"timm:{name}",
+            where=weights.path if weights else f"timm:{name}",
         )
     config: Mapping[str, Any] = module.pretrained_cfg
     tag = config.get("tag") or "default"
@@ -49,7 +48,7 @@ def load(
         preprocessing or preprocessing_of(config, where=f"timm:{name}"),
         name=f"timm:{name}",
         architecture=str(config.get("architecture") or name.partition(".")[0]),
-        weights=f"timm {tag}" if weights is None else f"file {Path(weights).name}",
+        weights=f"timm {tag}" if weights is None else weights.description,
         class_names=tuple(names) if names and len(names) == classes else None,
         num_classes=classes,
     )
@@ -133,9 +132,9 @@ def _download(timm: Any, name: str) -> Any:
         ) from error
 
 
-def _from_file(timm: Any, name: str, path: Path, num_classes: int | None) -> Any:
+def _from_file(timm: Any, name: str, file: WeightsFile, num_classes: int | None) -> Any:
     """The architecture with a file's weights, and as many classes as they have."""
-    state = read_state_dict(path)
+    state = file.state
     options = {} if num_classes is None else {"num_classes": num_classes}
     module = timm.create_model(name, pretrained=False, **options)
     if num_classes is None:
@@ -143,5 +142,5 @@ def _from_file(timm: Any, name: str, path: Path, num_classes: int | None) -> Any
         found = infer_num_classes(module.state_dict(), state, default)
         if found != default:
             module = timm.create_model(name, pretrained=False, num_classes=found)
-    load_into(module, state, path)
+    load_into(module, state, file.path)
     return module

@@ -8,7 +8,6 @@ downloaded.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -17,14 +16,14 @@ from noctule.errors import InputError, unknown_name
 from noctule.models.classifier import Classifier, make_classifier
 from noctule.models.names import unknown_architecture
 from noctule.models.preprocessing import Preprocessing
-from noctule.models.weights_file import State, infer_num_classes, load_into, read_state_dict
+from noctule.models.weights_file import State, WeightsFile, infer_num_classes, load_into
 
 _IMAGENET_CLASSES = 1000
 
 
 def load(
     spec: str,
-    weights: Path | None = None,
+    weights: WeightsFile | None = None,
     preprocessing: Preprocessing | None = None,
     num_classes: int | None = None,
 ) -> Classifier:
@@ -39,7 +38,7 @@ def load(
     if num_classes not in (None, classes):
         raise InputError(
             f"{name} with these weights has {classes} classes, not {num_classes}",
-            where=weights or f"torchvision:{spec}",
+            where=weights.path if weights else f"torchvision:{spec}",
         )
     categories = tuple(entry.meta["categories"])
     # Other weights with 1000 classes are taken to be ImageNet's too, as their preprocessing is.
@@ -49,9 +48,7 @@ def load(
         preprocessing or preprocessing_of(entry),
         name=f"torchvision:{name}@{entry.name}" if weights is None else f"torchvision:{name}",
         architecture=name,
-        weights=f"torchvision {entry.name}"
-        if weights is None
-        else f"file {Path(weights).name}",
+        weights=f"torchvision {entry.name}" if weights is None else weights.description,
         class_names=categories if known else None,
         num_classes=classes,
     )
@@ -109,17 +106,17 @@ def _download(name: str, entry: Any) -> nn.Module:
 
 
 def _from_file(
-    name: str, entry: Any, path: Path, num_classes: int | None
+    name: str, entry: Any, file: WeightsFile, num_classes: int | None
 ) -> tuple[nn.Module, int]:
     """The architecture with a file's weights, and its number of classes."""
-    state = _modern_names(read_state_dict(path))
+    state = _modern_names(file.state)
     auxiliary = any(key.lower().startswith("aux") for key in state)
     module = _build(name, entry, num_classes or _IMAGENET_CLASSES, auxiliary=auxiliary)
     if num_classes is None:
         num_classes = infer_num_classes(module.state_dict(), state, _IMAGENET_CLASSES)
         if num_classes != _IMAGENET_CLASSES:
             module = _build(name, entry, num_classes, auxiliary=auxiliary)
-    load_into(module, state, path)
+    load_into(module, state, file.path)
     return module, num_classes
 
 

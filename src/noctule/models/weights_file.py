@@ -7,23 +7,49 @@ everything else, such as a pickled whole model.
 
 from __future__ import annotations
 
+import argparse
+import codecs
 import difflib
 import pickle
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from noctule.errors import InputError
+from noctule.errors import InputError, unknown_name
 from noctule.input_files import reject_special_files
+from noctule.models.carried import unwrapped
 from noctule.models.pickle_bounds import reject_inflating_pickle
 
-_PICKLES = (".pt", ".pth", ".bin", ".ckpt")
-_WRAPPERS = ("state_dict", "model_state_dict", "model")  # of training checkpoints
-_PREFIXES = ("module.", "_orig_mod.")  # DataParallel, torch.compile
+_numpy_scalar = np.float64(0).__reduce__()[0]
+
+_PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pt.tar")
+# Where training programs keep a network's weights, those most often used first.
+_PLAIN = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "module")
+_AVERAGED = ("ema", "swa", "average", "avg", "shadow")  # parts of the names of averages
+_PREFIXES = ("module.", "_orig_mod.")  # DataParallel and AveragedModel, torch.compile
 _SHOWN = 3
+_DEPTH = 1  # of a state dict in dictionaries, counted in dots
+
+# What training programs keep beside weights, and what only builds values: numbers of NumPy, and
+# the options of a command line.
+_HARMLESS: tuple[Any, ...] = (
+    argparse.Namespace,
+    np.dtype,
+    (_numpy_scalar, "numpy.core.multiarray.scalar"),
+    (_numpy_scalar, "numpy._core.multiarray.scalar"),
+    (codecs.encode, "_codecs.encode"),
+    *(
+        getattr(np.dtypes, name)
+        for name in ("Float64DType", "Float32DType", "Int64DType", "Int32DType", "BoolDType")
+    ),
+)
 
 State = dict[str, torch.Tensor]
 
@@ -34,24 +60,61 @@ class _VersionedState(State):
     _metadata: object = None
 
 
-def read_state_dict(path: Path) -> State:
+@dataclass(frozen=True)
+class WeightsFile:
+    """A local file, and which of the networks in it is meant.
+
+    Attributes:
+        path: The file.
+        key: Where the state dict is in it, such as "state_dict_ema" or "ema.module"; None takes
+            the plain weights.
+    """
+
+    path: Path
+    key: str | None = None
+
+    @property
+    def state(self) -> State:
+        """The tensors by name, on the CPU; see `read_state_dict`."""
+        return self._found[0]
+
+    @property
+    def description(self) -> str:
+        """The file's name; and which weights of it were taken, if it holds several."""
+        key, others = self._found[1:]
+        if not others:
+            return f"file {self.path.name}"
+        return f"file {self.path.name}, '{key}' (it also holds {', '.join(others)})"
+
+    @cached_property
+    def _found(self) -> tuple[State, str, list[str]]:
+        return _read(self.path, self.key)
+
+
+def read_state_dict(path: Path, key: str | None = None) -> State:
     """The tensors of a weights file by name, on the CPU.
 
-    A state dict wrapped as `{"state_dict": ...}`, `{"model_state_dict": ...}` or
-    `{"model": ...}` is unwrapped, and the prefixes "module." and "_orig_mod." are stripped when
-    all names have them.
+    A state dict wrapped as `{"state_dict": ...}`, `{"model_state_dict": ...}`,
+    `{"model": ...}` and the like is unwrapped: of several the plain weights, and averages only
+    if `key` names them. The prefixes "module." and "_orig_mod." are stripped when all names
+    have them.
 
     Raises:
-        InputError: no such file, another format, a damaged file, or a pickle that holds
-            anything but tensors.
+        InputError: no such file, another format, a damaged file, a pickle that holds more than
+            tensors and plain values, no state dict, or several of which none is the plain one.
     """
-    path = Path(path)
+    return _read(Path(path), key)[0]
+
+
+def _read(path: Path, key: str | None) -> tuple[State, str, list[str]]:
+    """The state dict, where it was, and where others are."""
     reject_special_files(path)
     if not path.exists():
         raise InputError("there is no such weights file", where=path)
-    if path.suffix == ".safetensors":
+    name = path.name.casefold()
+    if name.endswith(".safetensors"):
         content = _read_safetensors(path)
-    elif path.suffix in _PICKLES:
+    elif name.endswith(_PICKLES):
         content = _read_pickle(path)
     else:
         raise InputError(
@@ -59,19 +122,26 @@ def read_state_dict(path: Path) -> State:
             where=path,
             remedy="Save the state dict with safetensors.torch.save_file or torch.save.",
         )
-    return _strip_prefixes(_unwrap(content, path))
+    states = _states_in(content)
+    chosen = _chosen(states, key, path)
+    others = [other or "weights at the top" for other in states if other != chosen]
+    return _strip_prefixes(states[chosen]), chosen, others
 
 
 def load_into(module: nn.Module, state: Mapping[str, torch.Tensor], where: object) -> None:
     """Copies `state` into `module`; every tensor must have its place and its shape.
 
-    BatchNorm's step counters may be missing: older files lack them, evaluation ignores them.
+    BatchNorm's step counters may be missing: older files lack them, evaluation ignores them. So
+    may the other names of tied weights, which safetensors keeps once. A prefix that all of the
+    network's names have in the file, such as Lightning's "model.", is stripped.
 
     Raises:
         InputError: names that are missing or not expected, or shapes that differ.
     """
+    module = unwrapped(module)
     own = module.state_dict()
-    given = _VersionedState(state)
+    given = _VersionedState(aligned(own, state))
+    _fill_tied(module, given)
     for name in own.keys() - given.keys():
         if name.endswith("num_batches_tracked"):
             given[name] = own[name]
@@ -99,6 +169,7 @@ def infer_num_classes(
         The other first length, if all tensors that differ in shape have `num_classes` as first
         length in `own`, agree in the rest, and share that other length; else `num_classes`.
     """
+    state = aligned(own, state)
     pairs = [
         (tuple(own[name].shape), tuple(state[name].shape))
         for name in own.keys() & state.keys()
@@ -124,41 +195,118 @@ def _read_pickle(path: Path) -> object:
         raise InputError("the weights file is empty", where=path)
     reject_inflating_pickle(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(list(_HARMLESS)):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        kind = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"a {kind[1]}" if kind else "a pickled model, or code"
         raise InputError(
-            "this file holds more than tensors (a pickled model, or code), or is damaged; "
-            "nothing in it was executed",
+            f"this file holds more than tensors ({what}), or is damaged; nothing in it was "
+            "executed",
             where=path,
             remedy="Save the weights alone: torch.save(model.state_dict(), path), or with "
-            "safetensors.",
+            "safetensors; if you trust it, read it once with torch.load(path, "
+            "weights_only=False) and save what you need of it.",
         ) from error
     except Exception as error:  # a damaged archive surfaces as any of a dozen exceptions
         raise InputError(f"cannot be read as weights: {error}", where=path) from error
 
 
-def _unwrap(content: object, path: Path) -> State:
-    for key in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    is_state = isinstance(content, Mapping) and all(
+def _states_in(content: object) -> dict[str, State]:
+    """All state dicts of a file by where they are: "", "state_dict", "ema.module"."""
+    found: dict[str, State] = {}
+    if not isinstance(content, Mapping):
+        return found
+    levels: list[tuple[str, Mapping[Any, Any]]] = [("", content)]
+    for where, mapping in levels:
+        if (state := _as_state(mapping)) is not None:
+            found[where] = state
+        elif where.count(".") < _DEPTH:
+            levels += [
+                (f"{where}.{key}".lstrip("."), value)
+                for key, value in mapping.items()
+                if isinstance(key, str) and isinstance(value, Mapping)
+            ]
+    return found
+
+
+def _as_state(mapping: Mapping[Any, Any]) -> State | None:
+    """The mapping, if it is a state dict: tensors by name and nothing else.
+
+    An average of PyTorch's also counts what it is the average of, which is left out.
+    """
+    state = {name: value for name, value in mapping.items() if name != "n_averaged"}
+    named = all(
         isinstance(name, str) and isinstance(value, torch.Tensor)
-        for name, value in content.items()
+        for name, value in state.items()
     )
-    if not is_state or not content:
+    if not state or not named:
+        return None
+    return mapping if len(state) == len(mapping) else state  # type: ignore[return-value]
+
+
+def _chosen(states: Mapping[str, State], key: str | None, path: Path) -> str:
+    """Where the wanted state dict is."""
+    if key is not None:
+        if key in states:
+            return key
+        raise unknown_name("key of weights", key, [one for one in states if one], where=path)
+    if not states:
         raise InputError(
             "there is no state dict (tensors by name) in this file",
             where=path,
-            remedy=f"It may be at the top, or under one of {', '.join(_WRAPPERS)}.",
+            remedy=f"It may be at the top, or under a key such as {', '.join(_PLAIN)}.",
         )
-    return content  # type: ignore[return-value]  # just checked
+    plain = [one for one in states if not any(part in one.casefold() for part in _AVERAGED)]
+    known = [one for one in _PLAIN if one in plain]
+    if known or len(plain) == 1 or len(states) == 1:
+        return (known or plain or list(states))[0]
+    raise InputError(
+        f"holds the weights of several networks: {', '.join(states)}",
+        where=path,
+        remedy="Name one with --weights-key (weights_key in Python).",
+    )
+
+
+def aligned(own: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> State:
+    """The weights under a network's own names, if a common prefix is all that differs.
+
+    Args:
+        own: State dict of the network.
+        state: Weights; where several prefixes fit, or none, they are returned as they are.
+    """
+    needed = [name for name in own if not name.endswith("num_batches_tracked")]
+    if not needed or any(name in state for name in needed):
+        return state  # type: ignore[return-value]  # a state dict, with its version records
+    last = needed[-1]
+    prefixes = [name.removesuffix(last) for name in state if name.endswith(f".{last}")]
+    fitting = [prefix for prefix in prefixes if sum(prefix + name in state for name in needed)
+               >= len(needed) / 2]  # fmt: skip
+    if len(fitting) != 1:
+        return state  # type: ignore[return-value]
+    (prefix,) = fitting
+    return {name.removeprefix(prefix): value for name, value in state.items()}
+
+
+def _fill_tied(module: nn.Module, given: State) -> None:
+    """Give tied weights that a file keeps once all of their names."""
+    same: dict[object, list[str]] = {}
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        if isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided:
+            same.setdefault(id(tensor), []).append(name)
+    for names in same.values():
+        kept = [name for name in names if name in given]
+        for name in names:
+            if kept and name not in given:
+                given[name] = given[kept[0]]
 
 
 def _strip_prefixes(state: State) -> State:
-    for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    """Without the names of PyTorch's shells, in whatever order they were put around."""
+    while prefix := next(
+        (one for one in _PREFIXES if all(name.startswith(one) for name in state)), None
+    ):
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
 
 
