@@ -129,8 +129,9 @@ def test_the_same_command_does_not_run_a_finished_run_again(tmp_path: Path) -> N
         evaluation = evaluate(
             Counting(), Stripes(40), QUICK, out=tmp_path / "run", settings=LENIENT
         )
-    # 40 images in batches of 16, three conditions, once; and one batch to count the classes.
-    assert Counting.calls == 3 * 3 + 1
+    # 40 images in batches of 16, three conditions, once; one batch to count the classes; and
+    # fixed images at each start.
+    assert Counting.calls == 3 * 3 + 1 + 2
     assert evaluation.scores.clean.num_images == 40
     assert len(evaluation.run.starts()) == 1
 

@@ -178,7 +178,7 @@ def test_data_of_other_images_is_refused(tmp_path: Path) -> None:
     data = originals(tmp_path / "val")
     (data / "n02" / "val_1.JPEG").unlink()
     with pytest.raises(
-        noctule.InputError, match=r"1 of the 6 images are not in val: n02/val_1"
+        noctule.InputError, match=r"1 of the 6 images are not in \S*val: n02/val_1"
     ):
         open_frozen(folder, FIVE, open_dataset(data))
 

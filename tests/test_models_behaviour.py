@@ -227,3 +227,23 @@ def test_a_name_can_be_given(tmp_path: Path, benchmark: Path) -> None:
     for wrong in ("", " ", "x" * 201, 5):
         with pytest.raises(InputError, match="is not a name"):
             load_classifier("photo-patches").named(wrong)  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------------------------ exported
+
+
+def test_a_set_is_exported_with_a_models_preparation() -> None:
+    from noctule.cli.freeze import _preprocessing
+
+    expected = load_classifier("photo-patches").preprocessing
+    assert _preprocessing(None, None, "photo-patches") == expected
+    with pytest.raises(InputError, match="a model and a size are given"):
+        _preprocessing(256, None, "photo-patches")
+
+
+def test_common_names_of_folders_are_told_apart() -> None:
+    from noctule.data.files import base_name
+
+    names = [base_name(Path(path)) for path in ("/a/cats/test", "/a/dogs/test", "/a/dogs/x")]
+    assert names == ["cats/test", "dogs/test", "x"]
+    assert base_name(Path("/a/cats/test.npz")) == "cats/test.npz"

@@ -156,6 +156,7 @@ def evaluate(
     )
     if isinstance(dataset, FrozenSet):
         identity = identify_frozen(classifier, dataset, settings)
+        _say_prepared_otherwise(classifier, dataset)
     else:
         identity = identify(classifier, dataset, spec, settings)
     folder = out or default_folder(identity)
@@ -261,6 +262,20 @@ def _classifier(
     from noctule.models import load_classifier
 
     return load_classifier(model, weights=weights, weights_key=weights_key).named(name)
+
+
+def _say_prepared_otherwise(classifier: Classifier, frozen: FrozenSet) -> None:
+    """That rows will not be those of live evaluation, and how to get such a set."""
+    from noctule.frozen.evaluate import prepares_alike
+
+    if frozen.manifest and not prepares_alike(classifier.preprocessing, frozen.manifest):
+        typer.echo(
+            f"noctule: {classifier.name} would prepare images otherwise than the stored ones "
+            f"were prepared ({classifier.preprocessing.describe()}), so that its rows differ "
+            "from those of live evaluation. For equal rows, export with `noctule freeze "
+            "--model`.",
+            err=True,
+        )
 
 
 def _say_preprocessing(classifier: Classifier) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from noctule.cli.app import EXIT_INTERRUPTED, EXIT_USER_ERROR, app
 from noctule.cli.echo import echo, echo_message
+from noctule.errors import InputError
 
 if TYPE_CHECKING:
     from noctule.models import Preprocessing
@@ -46,6 +47,13 @@ def freeze(
     crop: Annotated[
         int | None, typer.Option(help="Side of the square centre crop, px.")
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Resize and crop as this model does, so that its rows on the stored images "
+            "equal those of live evaluation. The model is not run."
+        ),
+    ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="Labels file for a flat folder or an .npy of images.")
     ] = None,
@@ -81,7 +89,7 @@ def freeze(
                 out,
                 format=format,
                 quality=quality,
-                preprocessing=_preprocessing(resize, crop),
+                preprocessing=_preprocessing(resize, crop, model),
                 seed=seed,
                 processes=processes,
                 progress=advance,
@@ -133,10 +141,20 @@ def verify(
     echo(f"{found.num_files} files are as they were written{remade}.")
 
 
-def _preprocessing(resize: int | None, crop: int | None) -> Preprocessing | None:
+def _preprocessing(
+    resize: int | None, crop: int | None, model: str | None
+) -> Preprocessing | None:
     """What the command line says of it; None leaves it to the data."""
-    from noctule.models import Preprocessing
+    from noctule.models import Preprocessing, load_classifier
 
+    if model is not None:
+        if resize is not None or crop is not None:
+            raise InputError(
+                "a model and a size are given",
+                where="--model",
+                remedy="Leave out --model, or --resize and --crop.",
+            )
+        return load_classifier(model).preprocessing
     if resize is None and crop is None:
         return None
     return Preprocessing(

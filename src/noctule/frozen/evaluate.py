@@ -148,7 +148,7 @@ def identify_frozen(
         "resize": _resizes(classifier.preprocessing, frozen),
         "encoder": manifest and dict(manifest.encoder),
     }
-    if manifest and manifest.lossless and _prepares_alike(classifier.preprocessing, manifest):
+    if manifest and manifest.lossless and prepares_alike(classifier.preprocessing, manifest):
         told["live_fingerprint"] = manifest.dataset["fingerprint"]
     return replace(
         identity,
@@ -167,7 +167,7 @@ def _resizes(preprocessing: Preprocessing, frozen: FrozenSet) -> bool:
     return preprocessing.resize_px is not None and preprocessing.crop_px != frozen.picture_px
 
 
-def _prepares_alike(preprocessing: Preprocessing, manifest: Manifest) -> bool:
+def prepares_alike(preprocessing: Preprocessing, manifest: Manifest) -> bool:
     """Whether the stored pictures were made of the images as this model would make them."""
     ours, theirs = preprocessing.to_dict(), manifest.preprocessing
     resizing = ("resize_px", "interpolation", "fit", "fill") if ours["resize_px"] else ()
