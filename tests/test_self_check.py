@@ -389,7 +389,8 @@ def test_honest_weak_models_pass(simulation: ModuleType) -> None:
     assert len([text for text in alarms if text is not None]) <= 1, alarms
 
 
-def test_exchanged_classes_of_weaker_models_are_found(simulation: ModuleType) -> None:
-    for family in simulation.WRONG[1:]:  # with 16 images some pass
-        text = simulation.message(family, np.random.default_rng(1))
-        assert "classes are moved" in (text or ""), family.name
+def test_exchanged_classes_of_weaker_models_stop_the_run(simulation: ModuleType) -> None:
+    """But for two families of which some pass: 16 images, and a tenth of 1,000 classes."""
+    for family in simulation.WRONG:
+        if "16 images" not in family.name and "100 exchanged" not in family.name:
+            assert simulation.message(family, np.random.default_rng(1)), family.name

@@ -24,6 +24,10 @@ in the classes of a renaming that is found by trying, the new names must be righ
 than twice as often as the given ones."""
 
 MIN_GAIN = 0.02
+MIN_ERRORS_REMOVED = 0.15
+"""Share of errors that a renaming found by trying must remove: weak models that favour a few
+classes gain less."""
+
 FEW_IMAGES = 100
 FEW_IMAGES_EVIDENCE = 64
 SURE = np.log(1000)
@@ -105,7 +109,10 @@ def find_renaming(answers: Answers, class_names: Sequence[str]) -> Renaming | No
     ]
     for reluctance in (EAGER, CAUTIOUS):
         votes = _cross_votes(labels, predictions, reluctance)
-        if votes.are_clear(ODDS, ALPHA / 2, len(labels)):
+        removes = (
+            votes.better - votes.worse >= MIN_ERRORS_REMOVED * (labels != predictions).sum()
+        )
+        if removes and votes.are_clear(ODDS, ALPHA / 2, len(labels)):
             found.append(_best(labels, predictions, reluctance))
     if few := _convincing_few(answers):
         found.append(few)
