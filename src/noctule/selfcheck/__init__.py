@@ -41,8 +41,9 @@ def check_run(
 ) -> None:
     """Show the model some clean images, evenly spread over the classes.
 
-    An honest model, however weak, is stopped in fewer than 1 of 1,000 cases, if its accuracy
-    is at least `least_accuracy`; benchmarks/self_check.py simulates it.
+    The levels of the tests add up to less than 1 in 1,000, for models of an accuracy of at
+    least `least_accuracy` and that do not prefer a wrong class to the right one by 2 to 1.
+    benchmarks/self_check.py simulates how often honest models are stopped.
 
     Args:
         classifier: The model.

@@ -15,7 +15,7 @@ from noctule.selfcheck.sample import Answers, Viewer
 from noctule.selfcheck.statistics import at_least_p
 
 ALPHA = 2.5e-5
-"""For each of at most 14 variants, so that all together stay below 4 of 10,000."""
+"""For each of at most 15 variants, so that all together stay below 4 of 10,000."""
 
 MIN_GAIN = 0.02
 MIN_ERRORS_REMOVED = 0.15
