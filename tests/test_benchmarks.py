@@ -260,7 +260,7 @@ def test_an_unknown_name_suggests_the_nearest(tmp_path: Path) -> None:
         load_benchmark("imagenet-nok")
     with pytest.raises(InputError, match="No such file"):
         load_benchmark("nowhere.toml")
-    with pytest.raises(InputError, match="Is a directory"):
+    with pytest.raises(InputError, match="is a folder, not a regular file"):
         load_benchmark(tmp_path)
 
 

@@ -212,7 +212,7 @@ def _wrap(module: nn.Module, name: str | None) -> Classifier:
         weights="as the function returned them" if name else "given in memory",
         built_here=False,
     )
-    if name is None:  # there are many of the same class
+    if name is None and module.state_dict():  # there are many of the same class
         found = replace(found, name=f"{architecture}@{found.weights_sha256[:8]}")
     return replace(found, preprocessing_note=told)
 
