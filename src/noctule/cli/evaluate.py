@@ -269,24 +269,21 @@ def _say_prepared_otherwise(classifier: Classifier, frozen: FrozenSet) -> None:
     from noctule.frozen.evaluate import prepares_alike
 
     if frozen.manifest and not prepares_alike(classifier.preprocessing, frozen.manifest):
-        typer.echo(
-            f"noctule: {classifier.name} would prepare images otherwise than the stored ones "
-            f"were prepared ({classifier.preprocessing.describe()}), so that its rows differ "
-            "from those of live evaluation. For equal rows, export with `noctule freeze "
-            "--model`.",
-            err=True,
+        echo_message(
+            f"{classifier.name} would prepare images otherwise than the stored ones were "
+            f"prepared ({classifier.preprocessing.describe()}), so that its rows differ from "
+            "those of live evaluation. For equal rows, export with `noctule freeze --model`."
         )
 
 
 def _say_preprocessing(classifier: Classifier) -> None:
     """Where the preprocessing of a user's own network is from; which of several weights."""
     if "it also holds" in classifier.weights:
-        typer.echo(f"noctule: {classifier.name}: weights from {classifier.weights}.", err=True)
+        echo_message(f"{classifier.name}: weights from {classifier.weights}.")
     if classifier.preprocessing_note:
-        typer.echo(
-            f"noctule: {classifier.name}: {classifier.preprocessing_note}: "
-            f"{classifier.preprocessing.describe()}.",
-            err=True,
+        echo_message(
+            f"{classifier.name}: {classifier.preprocessing_note}: "
+            f"{classifier.preprocessing.describe()}."
         )
 
 
