@@ -53,7 +53,7 @@ def test_a_run_from_data_to_report(
     for arguments in (
         ("metrics", out, "--resamples", "20"),
         ("report", out, "--out", folder / f"page{odd}.html"),
-        ("compare", out, out, "--resamples", "20"),
+        ("compare", out, out),
     ):
         status, _, stderr = run(monkeypatch, capsys, *arguments)
         assert status == 0 or "is given twice" in stderr, (arguments, stderr)

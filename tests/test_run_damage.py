@@ -76,7 +76,7 @@ def report(run: Path, runs: Runs) -> object:
 
 
 def compared(run: Path, runs: Runs) -> object:
-    found = compare(runs.model, run, resamples=5)
+    found = compare(runs.model, run)
     return found.mean_error, found.differences
 
 

@@ -83,7 +83,7 @@ def test_a_pipe_has_no_width(
     write_matrix(OverlapMatrix(("shear", "rain", "hue"), np.eye(3)), matrix)
     arguments = {
         "metrics": ("metrics", runs[0], "--reference", runs[1], "--resamples", 50),
-        "compare": ("compare", *runs, "--resamples", 50),
+        "compare": ("compare", *runs),
         "list": ("list",),
         "design": ("design", matrix, "--size", 2),
         "score": ("design", "score", own_benchmark(tmp_path), "--matrix", matrix),

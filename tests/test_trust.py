@@ -97,7 +97,7 @@ def test_a_strangers_run_is_read_without_running_what_it_names(
         store.record_start({"data": {"spec": "strangers_net:build"}, "class_names": []})
     for arguments in (
         ("metrics", "a", "--reference", "b", "--resamples", "20"),
-        ("compare", "a", "b", "--resamples", "20"),
+        ("compare", "a", "b"),
         ("report", "a", "b", "--out", "page.html"),
         ("leaderboard", "build", "a", "--out", "site", "--resamples", "20"),
         ("leaderboard", "check", "a"),

@@ -14,7 +14,6 @@ from noctule.benchmarks import CLEAN, Benchmark
 from noctule.errors import InputError
 from noctule.metrics import COLUMNS
 from noctule.metrics.corruption_errors import ErrorTable
-from noctule.metrics.estimates import bootstrap_settings
 from noctule.metrics.intervals import difference_p
 from noctule.metrics.mean_differences import mean_differences, mean_error_difference
 from noctule.metrics.outcome_matrix import OutcomeMatrix, check_same_images, outcome_matrix
@@ -40,8 +39,6 @@ def compare(
     *,
     reference: str | Path | RunStore | None = None,
     by: By = "corruption",
-    seed: int = 0,
-    resamples: int = 2000,
     confidence: float = 0.95,
 ) -> Comparison:
     """Compare two finished runs from their stored rows; no model is run.
@@ -55,8 +52,6 @@ def compare(
         reference: a run on the same images that CE is relative to. By default the published
             reference errors, if they were measured on this data.
         by: test corruptions, their levels together, or every condition.
-        seed: Without effect, as nothing here is resampled.
-        resamples: Without effect, likewise.
         confidence: Confidence of the intervals; p-values are held against 1 − confidence.
 
     Raises:
@@ -64,7 +59,7 @@ def compare(
             no corruption in common; or a setting is out of its range.
     """
     by = choice(by, "by", get_args(By))
-    _, _, confidence = bootstrap_settings(seed, resamples, confidence)
+    confidence = real_number(confidence, "confidence", low=0, high=1, open_ends=True)
     opened = _opened(run_a), _opened(run_b)
     benchmark, left_out = _shared(*opened)
     a, b = (_narrowed(store, benchmark) for store in opened)

@@ -35,14 +35,12 @@ def compare(
         ),
     ] = None,
     format: FormatOption = "table",
-    resamples: Annotated[int, typer.Option(hidden=True)] = 2000,
     confidence: Annotated[
         float,
         typer.Option(
             help="Confidence of the intervals; a difference is called real if p < 1 − this."
         ),
     ] = 0.95,
-    seed: Annotated[int, typer.Option(hidden=True)] = 0,
 ) -> None:
     """Is a difference between two models real? Paired, image by image, from stored rows.
 
@@ -52,15 +50,7 @@ def compare(
     from noctule.comparison import reasons_it_is_worse
     from noctule.report.comparison import comparison_table, render_comparison
 
-    found = compare_runs(
-        run_a,
-        run_b,
-        reference=reference,
-        by=by,
-        seed=seed,
-        resamples=resamples,
-        confidence=confidence,
-    )
+    found = compare_runs(run_a, run_b, reference=reference, by=by, confidence=confidence)
     reasons = [] if fail_if_worse is None else reasons_it_is_worse(found, fail_if_worse)
     if format == "table":
         echo(comparison_table(found))

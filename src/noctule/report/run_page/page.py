@@ -212,11 +212,7 @@ def _overview(
     )
     if len(group.summaries) == 2:
         stores = [one.run.store for one in group.summaries]
-        compared = compare(
-            *stores,
-            reference=reference,
-            confidence=settings.confidence,
-        )
+        compared = compare(*stores, reference=reference, confidence=settings.confidence)
         _add_comparison(overview, compared, f"{prefix}differences", report)
     return overview
 
