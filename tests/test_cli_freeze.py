@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
 import noctule
 import noctule.cli.freeze  # registers the commands
@@ -101,6 +103,47 @@ def test_freeze_verify_and_evaluate_again(
     )
     assert status == 0, err
     assert noctule_cli("verify", out, "--again", 5)[0] == 0
+
+
+class Prepared(nn.Module):
+    """Brightest channel of images that are resized, cropped and normalised."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean((2, 3)).flip(1) * 10
+
+
+def prepared() -> tuple[nn.Module, noctule.Preprocessing]:
+    return Prepared(), noctule.Preprocessing(
+        resize_px=27, crop_px=(24, 20), interpolation="bicubic", mean=(0.5,) * 3, std=(0.2,) * 3
+    )
+
+
+def test_a_set_exported_with_a_model_gives_the_rows_of_live_evaluation(
+    noctule_cli, folder, benchmark_file, tmp_path
+) -> None:
+    """And one exported without gives others, and says so; photographs of several sizes."""
+    for number, file in enumerate(sorted(folder.rglob("*.png"))):
+        with Image.open(file) as image:
+            image.resize((40 + number % 5, 60 - number % 7)).save(file)
+    network = "test_cli_freeze:prepared"
+    freeze = ("freeze", benchmark_file, folder)
+    assert noctule_cli(*freeze, "own", "--processes", 1, "--model", network)[0] == 0
+    assert noctule_cli(*freeze, "other", "--processes", 1, "--resize", 32, "--crop", 28)[0] == 0
+    status, _, err = noctule_cli(
+        "evaluate", network, folder, "-b", benchmark_file, "--out", "live"
+    )
+    assert status == 0, err
+    for name in ("own", "other"):
+        status, _, err = noctule_cli(
+            "evaluate", network, "--frozen", name, "--out", f"of-{name}"
+        )
+        assert status == 0, err
+        assert ("would prepare images otherwise" in err) == (name == "other")
+    live, own, other = (
+        noctule.RunStore.open(tmp_path / one).rows() for one in ("live", "of-own", "of-other")
+    )
+    assert own.equals(live)
+    assert not other.equals(live)
 
 
 def test_options_that_mean_nothing_with_frozen_pictures_are_refused(

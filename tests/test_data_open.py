@@ -28,6 +28,7 @@ def test_a_dataset_says_how_to_open_it_again(tmp_path, monkeypatch):
         open_dataset("photo-patches/train"),
         open_dataset("named.npz"),
         open_dataset("bare.npy", labels_file=Path("classes.txt")),
+        open_dataset("bare.npy", labels_file="classes.txt"),
     ):
         monkeypatch.chdir("/")
         labels = first.source.get("labels_file")
@@ -64,6 +65,12 @@ def test_a_file_that_is_no_dataset(tmp_path):
         InputError, match=r"a\.jpg: this file is not a dataset.*FOLDER --labels"
     ):
         open_dataset(write(tmp_path / "a.jpg"))
+
+
+def test_what_is_no_path_of_labels_is_refused(tmp_path):
+    np.save(tmp_path / "bare.npy", np.zeros((2, 4, 4, 3), np.uint8))
+    with pytest.raises(InputError, match=r"labels_file.*path"):
+        open_dataset(tmp_path / "bare.npy", labels_file=[0, 1])
 
 
 def test_labels_that_nothing_asks_for(tmp_path):

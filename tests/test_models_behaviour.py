@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 import noctule
-from noctule import Preprocessing, Settings
+from command_line import run
+from noctule import NoctuleWarning, Preprocessing, Settings
 from noctule.errors import InputError
 from noctule.models.behaviour import behaviour_of, probe_images, refuse_other_behaviour
 from noctule.models.load import load_classifier
@@ -206,6 +207,58 @@ def test_a_network_without_preprocessing_says_so(factories: None) -> None:
     found = load_classifier("carried_factories:bare")
     assert found.preprocessing == Preprocessing()
     assert "carries no preprocessing" in found.preprocessing_note
+
+
+def test_the_preprocessing_in_use_is_named_where_nobody_chose_it(
+    tmp_path: Path, benchmark: Path, factories: None
+) -> None:
+    """timm's configuration, or none where torchvision's weights may need one; else silence."""
+    images = np.zeros((1, 32, 32, 3), np.uint8)
+
+    def evaluated(model: object) -> None:
+        labelled = (images, np.array([0]))
+        noctule.evaluate(model, labelled, benchmark, settings=UNCHECKED)  # type: ignore[arg-type]
+
+    import carried_factories
+
+    with pytest.warns(NoctuleWarning, match=r"timm configuration says: resized to 201 px"):
+        evaluated(carried_factories.of_timm())
+    with pytest.warns(NoctuleWarning, match="carries no preprocessing.*mean 0, 0, 0"):
+        evaluated(carried_factories.bare())
+    with pytest.warns(NoctuleWarning, match="carries no preprocessing.*mean 0, 0, 0"):
+        evaluated("carried_factories:bare")
+    # Warnings are errors in these tests, so that these pass only in silence.
+    evaluated(load_classifier("carried_factories:bare", preprocessing=Preprocessing()))
+    evaluated(nn.Sequential(nn.Flatten(), nn.Linear(3072, 4)))
+    evaluated("photo-patches")
+
+
+def test_the_command_line_names_the_preprocessing_in_use(
+    tmp_path: Path,
+    benchmark: Path,
+    factories: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    np.savez(tmp_path / "d.npz", images=np.zeros((1, 32, 32, 3), np.uint8), labels=[0])
+
+    def said(*options: object) -> str:
+        arguments = ("evaluate", "carried_factories:of_timm", "d.npz", "-b", benchmark)
+        status, _, err = run(monkeypatch, capsys, *arguments, "--no-self-check", *options)
+        assert status == 0, err
+        return " ".join(err.split())
+
+    own = "carried_factories:of_timm: Images are prepared as the network's timm configuration"
+    assert said().count(own) == 1
+    changed = said("--resize", 40, "--crop", 32, "--mean", "0.5,0.5,0.5")
+    assert "prepared as the options say, and otherwise as" in changed
+    assert "resized to 40 px (bicubic), cropped to 32 × 32 px, mean 0.5, 0.5, 0.5" in changed
+    module = "carried_factories:of_timm"
+    state = dict(load_classifier(module).module.state_dict())
+    torch.save({"state_dict": state, "state_dict_ema": state}, tmp_path / "both.pth")
+    weights = ("--weights", "both.pth")
+    assert "'state_dict' are used; it also holds state_dict_ema." in said(*weights)
+    assert "it also holds" not in said(*weights, "--weights-key", "state_dict_ema")
 
 
 # -------------------------------------------------------------------------------------- names

@@ -16,9 +16,10 @@ from safetensors.torch import save_file, save_model
 from torch import nn
 
 from noctule import input_files
-from noctule.errors import InputError
+from noctule.errors import InputError, NoctuleWarning
 from noctule.models import weights_sha256
 from noctule.models.load import load_classifier
+from noctule.models.shipped import shipped_file
 from noctule.models.weights_file import (
     WeightsFile,
     infer_num_classes,
@@ -312,7 +313,10 @@ def test_which_weights_are_used_is_said_and_can_be_chosen(tmp_path: Path) -> Non
     path = tmp_path / "both.pth"
     torch.save({"model": state, "model_ema": average, "optimizer": {"state": {}}}, path)
     plain = WeightsFile(path)
-    assert_same(plain.state, state)
+    with pytest.warns(
+        NoctuleWarning, match="'model' are used; it also holds model_ema. Choose"
+    ):
+        assert_same(plain.state, state)
     assert plain.description == "file both.pth, 'model' (it also holds model_ema)"
     chosen = WeightsFile(path, "model_ema")
     assert_same(chosen.state, average)
@@ -338,6 +342,16 @@ def test_the_key_is_recorded(tmp_path: Path) -> None:
     assert module.state_dict()["0.bias"].equal(state["0.bias"])
     with pytest.raises(InputError, match="no file of weights"):
         load_classifier(module, weights_key="ema")
+
+
+def test_a_key_is_refused_where_a_file_holds_one_network(tmp_path: Path) -> None:
+    """Of a user's weights and of a file that noctule wrote: neither ignores it."""
+    path = tmp_path / "plain.pth"
+    torch.save(dict(network().state_dict()), path)
+    with shipped_file("photo-patches") as own:
+        for model, file in ((network(), path), ("photo-patches", own)):
+            with pytest.raises(InputError, match="one network, without a key, not 'ema'"):
+                load_classifier(model, weights=file, weights_key="ema")
 
 
 @pytest.mark.parametrize("name", ["tied.safetensors", "TIED.SAFETENSORS"])

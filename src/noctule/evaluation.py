@@ -185,6 +185,7 @@ def run_benchmark(
     argv: Sequence[str] | None = None,
 ) -> RunStore:
     """Fill a run folder with the outcomes that are missing; the arguments are `evaluate`'s."""
+    classifier.warn_of_preprocessing()
     _check_corruptions(classifier, benchmark)
     device = settings.resolved_device()
     identity = identify(classifier, dataset, benchmark, settings)

@@ -144,7 +144,6 @@ def evaluate(
     classifier = _with_preprocessing(
         _classifier(model, weights, weights_key, name), resize, crop, mean, std
     )
-    _say_preprocessing(classifier)
     settings = Settings(
         seed=seed or 0,
         device=device,
@@ -156,7 +155,6 @@ def evaluate(
     )
     if isinstance(dataset, FrozenSet):
         identity = identify_frozen(classifier, dataset, settings)
-        _say_prepared_otherwise(classifier, dataset)
     else:
         identity = identify(classifier, dataset, spec, settings)
     folder = out or default_folder(identity)
@@ -264,29 +262,6 @@ def _classifier(
     return load_classifier(model, weights=weights, weights_key=weights_key).named(name)
 
 
-def _say_prepared_otherwise(classifier: Classifier, frozen: FrozenSet) -> None:
-    """That rows will not be those of live evaluation, and how to get such a set."""
-    from noctule.frozen.evaluate import prepares_alike
-
-    if frozen.manifest and not prepares_alike(classifier.preprocessing, frozen.manifest):
-        echo_message(
-            f"{classifier.name} would prepare images otherwise than the stored ones were "
-            f"prepared ({classifier.preprocessing.describe()}), so that its rows differ from "
-            "those of live evaluation. For equal rows, export with `noctule freeze --model`."
-        )
-
-
-def _say_preprocessing(classifier: Classifier) -> None:
-    """Where the preprocessing of a user's own network is from; which of several weights."""
-    if "it also holds" in classifier.weights:
-        echo_message(f"{classifier.name}: weights from {classifier.weights}.")
-    if classifier.preprocessing_note:
-        echo_message(
-            f"{classifier.name}: {classifier.preprocessing_note}: "
-            f"{classifier.preprocessing.describe()}."
-        )
-
-
 def _with_preprocessing(
     classifier: Classifier,
     resize: int | None,
@@ -308,7 +283,14 @@ def _with_preprocessing(
         changes["std"] = _numbers("--std", std)
     if not changes:
         return classifier
-    return replace(classifier, preprocessing=replace(classifier.preprocessing, **changes))
+    note = classifier.preprocessing_note
+    return replace(
+        classifier,
+        preprocessing=replace(classifier.preprocessing, **changes),
+        preprocessing_note=note
+        and "Images are prepared as the options say, and otherwise as "
+        "the network's own preprocessing or noctule's default does",
+    )
 
 
 def _numbers(option: str, text: str) -> tuple[float, ...]:

@@ -154,7 +154,9 @@ def _preprocessing(
                 where="--model",
                 remedy="Leave out --model, or --resize and --crop.",
             )
-        return load_classifier(model).preprocessing
+        classifier = load_classifier(model)
+        classifier.warn_of_preprocessing()
+        return classifier.preprocessing
     if resize is None and crop is None:
         return None
     return Preprocessing(

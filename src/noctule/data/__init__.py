@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from noctule.arguments import path_like
 from noctule.data.dataset import Dataset
 from noctule.data.files import missing_path
 from noctule.errors import InputError, NoctuleWarning, nearest
@@ -54,7 +55,7 @@ def dataset_forms() -> tuple[DatasetForm, ...]:
 def open_dataset(
     spec: str | Path | Dataset | tuple[Any, Any],
     *,
-    labels_file: Path | None = None,
+    labels_file: str | Path | None = None,
     background: str | None = None,
 ) -> Dataset:
     """The dataset that a name, a path or a pair of arrays stands for.
@@ -75,6 +76,8 @@ def open_dataset(
     """
     if spec == "":
         raise InputError("the dataset's name is empty", remedy=_forms_text())
+    if labels_file is not None:
+        labels_file = path_like(labels_file, "labels_file")
     if isinstance(spec, Path) or (isinstance(spec, str) and not _is_named(spec)):
         path = Path(spec).expanduser()
         dataset = _open_path(path, labels_file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ from torch import nn
 
 from noctule.benchmarks import Benchmark, Condition, load_benchmark
 from noctule.data import Dataset, open_dataset
-from noctule.errors import InputError, UnreadableImageError, machine_errors
+from noctule.errors import InputError, NoctuleWarning, UnreadableImageError, machine_errors
 from noctule.evaluation import (
     Evaluation,
     Loop,
@@ -103,6 +104,8 @@ def run_frozen(
     argv: Sequence[str] | None = None,
 ) -> RunStore:
     """Fill a run folder with the outcomes that are missing; see `evaluate_frozen`."""
+    classifier.warn_of_preprocessing()
+    _warn_if_prepared_otherwise(classifier, frozen)
     identity = identify_frozen(classifier, frozen, settings)
     folder = folder_of(identity, out)
     workers = workers_for(frozen, settings.workers)
@@ -172,6 +175,25 @@ def prepares_alike(preprocessing: Preprocessing, manifest: Manifest) -> bool:
     ours, theirs = preprocessing.to_dict(), manifest.preprocessing
     resizing = ("resize_px", "interpolation", "fit", "fill") if ours["resize_px"] else ()
     return all(ours[key] == theirs[key] for key in {"resize_px", "crop_px", "mode", *resizing})
+
+
+def _warn_if_prepared_otherwise(classifier: Classifier, frozen: FrozenSet) -> None:
+    """Say that rows will not be those of live evaluation, and how to export such a set.
+
+    A network without preparation of its own takes images as they come.
+    """
+    preprocessing, manifest = classifier.preprocessing, frozen.manifest
+    if manifest is None or prepares_alike(preprocessing, manifest):
+        return
+    if preprocessing.resize_px is None and preprocessing.crop_px is None:
+        return
+    warnings.warn(
+        f"{classifier.name} would prepare images otherwise than the stored ones were prepared "
+        f"({preprocessing.describe()}), so that its rows differ from those of live evaluation. "
+        "For equal rows, export with `noctule freeze --model`.",
+        NoctuleWarning,
+        stacklevel=3,
+    )
 
 
 def _check_crop(preprocessing: Preprocessing, frozen: FrozenSet) -> None:

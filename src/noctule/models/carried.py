@@ -53,6 +53,6 @@ def carried_preprocessing(module: nn.Module) -> tuple[Preprocessing | None, str]
 
 _NONE = "The network carries no preprocessing, so that it gets RGB in [0, 1]"
 _REMEDY = (
-    "If it was trained with another, return it from the function beside the network, or use "
-    "--resize, --crop, --mean and --std"
+    "If it was trained with another, return it from the function beside the network, use "
+    "--resize, --crop, --mean and --std, or load_classifier(…, preprocessing=…)"
 )

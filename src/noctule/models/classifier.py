@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from noctule.errors import InputError
+from noctule.errors import InputError, NoctuleWarning
 from noctule.models.preprocessing import Preprocessing
 
 MAX_NAME = 200
@@ -35,7 +36,8 @@ class Classifier:
         channels_last: Whether the network is evaluated in this memory layout, in which
             convolutions are a quarter faster, on CPUs as well. Those of the package and of the
             zoos work in it; a user's may not, such as one that flattens with `view`.
-        preprocessing_note: Where the preprocessing of a user's network is from, for people.
+        preprocessing_note: Where the preprocessing of a user's network is from, for people;
+            empty where the user has chosen it, or a zoo.
     """
 
     name: str
@@ -63,8 +65,20 @@ class Classifier:
             )
         return replace(self, name=name)
 
+    def warn_of_preprocessing(self) -> None:
+        """Name the preprocessing of a user's network, if the user has not chosen it.
+
+        Warns:
+            NoctuleWarning: It was read off the network, or the network carries none.
+        """
+        if self.preprocessing_note:
+            used = self.preprocessing.describe()
+            warnings.warn(
+                f"{self.name}: {self.preprocessing_note}: {used}.", NoctuleWarning, stacklevel=3
+            )
+
     def to_dict(self) -> dict[str, object]:
-        """Everything but the module and the class names, as JSON values."""
+        """Everything but the module, the class names and the notes, as JSON values."""
         return {
             "name": self.name,
             "architecture": self.architecture,

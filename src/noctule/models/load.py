@@ -179,7 +179,11 @@ def _shipped(
     """The shipped classifier of that name, or its architecture's with weights of our own."""
     if weights is not None:
         return load_trained(
-            weights.path, name=name, preprocessing=preprocessing, num_classes=num_classes
+            weights.path,
+            name=name,
+            weights_key=weights.key,
+            preprocessing=preprocessing,
+            num_classes=num_classes,
         )
     with shipped_file(name) as path:
         return load_trained(
@@ -204,6 +208,8 @@ def _wrap(module: nn.Module, name: str | None) -> Classifier:
     # TorchScript keeps the name of the class that a program was made of.
     architecture = str(getattr(inner, "original_name", type(inner).__name__))
     preprocessing, told = carried_preprocessing(module)
+    if name is None and preprocessing is None and not _from_torchvision(inner):
+        told = ""  # the documented default of a user's own network
     found = make_classifier(
         module,
         preprocessing or Preprocessing(),
@@ -215,6 +221,11 @@ def _wrap(module: nn.Module, name: str | None) -> Classifier:
     if name is None and module.state_dict():  # there are many of the same class
         found = replace(found, name=f"{architecture}@{found.weights_sha256[:8]}")
     return replace(found, preprocessing_note=told)
+
+
+def _from_torchvision(module: nn.Module) -> bool:
+    """Whether torchvision's weights, which expect normalised images, may be in the network."""
+    return type(module).__module__.startswith("torchvision.models")
 
 
 def _adapt(

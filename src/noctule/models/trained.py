@@ -80,6 +80,7 @@ def load_trained(
     name: str | None = None,
     architecture: str | None = None,
     weights: str | None = None,
+    weights_key: str | None = None,
     preprocessing: Preprocessing | None = None,
     num_classes: int | None = None,
 ) -> Classifier:
@@ -91,11 +92,12 @@ def load_trained(
         architecture: what to build; by default what the file says, unless that is a function
             of the user's: a file may not name code to run.
         weights: where they are from, for people.
+        weights_key: Refused, unless None: such a file holds one network.
         preprocessing: used instead of its own.
         num_classes: checked, if given.
 
     Raises:
-        InputError: not such a file, another number of classes, or code to run.
+        InputError: not such a file, another number of classes, a key, or code to run.
     """
     record = training_record(path)
     _refuse_changed(path, record)
@@ -106,7 +108,7 @@ def load_trained(
     side_px = own.resize_px[0] if isinstance(own.resize_px, tuple) else 224
     architecture = architecture or _harmless(str(record["architecture"]), path)
     module = build_untrained(architecture, len(class_names), side_px)
-    load_into(module, read_state_dict(path), path)
+    load_into(module, read_state_dict(path, weights_key), path)
     return make_classifier(
         module,
         preprocessing or own,

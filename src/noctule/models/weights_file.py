@@ -12,6 +12,7 @@ import codecs
 import difflib
 import pickle
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from noctule.errors import InputError, unknown_name
+from noctule.errors import InputError, NoctuleWarning, unknown_name
 from noctule.input_files import reject_special_files
 from noctule.models.carried import unwrapped
 from noctule.models.pickle_bounds import reject_inflating_pickle
@@ -75,7 +76,11 @@ class WeightsFile:
 
     @property
     def state(self) -> State:
-        """The tensors by name, on the CPU; see `read_state_dict`."""
+        """The tensors by name, on the CPU; see `read_state_dict`.
+
+        Warns:
+            NoctuleWarning: The file holds several networks, and none was chosen by `key`.
+        """
         return self._found[0]
 
     @property
@@ -88,7 +93,15 @@ class WeightsFile:
 
     @cached_property
     def _found(self) -> tuple[State, str, list[str]]:
-        return _read(self.path, self.key)
+        state, key, others = _read(self.path, self.key)
+        if others and self.key is None:
+            warnings.warn(
+                f"{self.path}: the weights '{key}' are used; it also holds "
+                f"{', '.join(others)}. Choose with --weights-key (weights_key in Python).",
+                NoctuleWarning,
+                stacklevel=2,
+            )
+        return state, key, others
 
 
 def read_state_dict(path: Path, key: str | None = None) -> State:
@@ -250,7 +263,14 @@ def _chosen(states: Mapping[str, State], key: str | None, path: Path) -> str:
     if key is not None:
         if key in states:
             return key
-        raise unknown_name("key of weights", key, [one for one in states if one], where=path)
+        keys = [one for one in states if one]
+        if states and not keys:
+            raise InputError(
+                f"holds the weights of one network, without a key, not '{key}'",
+                where=path,
+                remedy="Leave out --weights-key (weights_key in Python).",
+            )
+        raise unknown_name("key of weights", key, keys, where=path)
     if not states:
         raise InputError(
             "there is no state dict (tensors by name) in this file",
