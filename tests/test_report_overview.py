@@ -162,6 +162,23 @@ def test_one_far_value_does_not_rule_the_scale() -> None:
     assert "Colours end at 70 and 95" in heat.caption
 
 
+def test_error_rates_are_all_on_the_scale_and_a_scale_has_a_length() -> None:
+    # Two of three models are equal: their median distance is 0. The third is 40 points off.
+    errors = [
+        Dot(f"m{i}", Estimate(one, one / 2, 97.5)) for i, one in enumerate((3.0, 3.0, 43.0))
+    ]
+    figure = dot_chart("d", errors, axis="error, %", caption="C.", description="d")
+    assert figure.caption == "C."
+    assert "clamp" not in json.dumps(figure.paper_spec())
+    ratios = [
+        Dot(f"m{i}", Estimate(one, None, None)) for i, one in enumerate((0.0, 0.0, 15400.0))
+    ]
+    figure = dot_chart("d", ratios, axis="relative mCE, %", caption="C.", description="d")
+    assert figure.caption == "C. Off the scale, at its edge: m2 15400.0."
+    scales = re.findall(r'"scale": (\{"clamp[^}]*\})', json.dumps(figure.paper_spec()))
+    assert [json.loads(one)["domain"] for one in scales] == [[-10.0, 10.0]]
+
+
 def test_only_the_same_pictures_are_ranked_together(tmp_path: Path) -> None:
     same = runs_of(tmp_path, 0, 1)
     more = load_benchmark("imagenet-noc")

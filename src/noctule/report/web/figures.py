@@ -36,9 +36,10 @@ def axis_ends(
 ) -> tuple[float, float] | None:
     """Where to end an axis that a value far from the others would otherwise rule.
 
-    Far is further from the median than 8 times the median distance from it, which counts as at
-    least 2.5 units, or percentage points. A score that divides by a difference near 0 can be
-    of any size.
+    Far is further from the median than 8 times the median distance from it, and than 100 units
+    or percentage points: error rates are never far from one another. A score that divides by a
+    difference near 0 can be of any size. The axis has a length, even if all that is near has
+    the same value.
 
     Args:
         values: What is drawn.
@@ -53,17 +54,20 @@ def axis_ends(
     >>> axis_ends([60, 70, 80], [40, 1000], marks=[100])
     (40.0, 100.0)
     >>> axis_ends([60, 70, 80, 110])
+    >>> axis_ends([3, 3, 900])
+    (-7.0, 13.0)
     """
     if len(values) < 3:
         return None
     median = statistics.median(values)
-    distance = 8 * max(2.5, statistics.median(abs(one - median) for one in values))
+    distance = max(100, 8 * statistics.median(abs(one - median) for one in values))
     drawn = [*values, *interval_ends]
     near = [one for one in drawn if abs(one - median) <= distance]
     if len(near) == len(drawn):
         return None
     near += marks
-    return float(min(near)), float(max(near))
+    pad = 10 if min(near) == max(near) else 0
+    return float(min(near) - pad), float(max(near) + pad)
 
 
 @dataclass(frozen=True)
