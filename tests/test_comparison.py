@@ -501,6 +501,15 @@ def test_markdown_and_latex(pair: tuple[Path, Path], tmp_path: Path) -> None:
         render_comparison(found, "table")
 
 
+def test_equal_differences_are_said_once(tmp_path: Path) -> None:
+    right, wrong = [0] * 30, [1] * 30
+    names = ("clean", "shear", "rain")
+    stored_run(tmp_path / "a", dict.fromkeys(names, right), model="first")
+    stored_run(tmp_path / "b", dict.fromkeys(names, wrong), model="second")
+    said = verdict(compare(tmp_path / "a", tmp_path / "b"))
+    assert "first errs less under both corruptions, by 100.00 points." in said
+
+
 def test_nothing_is_drawn(pair: tuple[Path, Path]) -> None:
     assert compare(*pair) == compare(*pair)
     for name in ("seed", "resamples"):

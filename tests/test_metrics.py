@@ -145,6 +145,17 @@ def test_ce_is_undefined_where_the_reference_never_errs() -> None:
     assert scores.mce == Estimate(None, None, None, "CE is not defined for shear")
 
 
+def test_a_mean_that_is_undefined_names_the_corruptions_even_if_it_is_all_of_them() -> None:
+    ranks = {"clean": [1, 1], "shear": [1, 2], "rain": [2, 2]}
+    reference = published(clean=0.5, shear=0.0, rain=0.0)
+    scores = score(rows_of(ranks), benchmark("shear", "rain"), reference=reference)
+    assert scores.mce.reason == "CE is not defined for shear, rain"
+    assert scores.relative_mce.reason == "relative CE is not defined for shear, rain"
+    assert scores.corruptions[0].relative_ce.reason == (
+        "the reference's error does not rise under it (−50.00 points)"
+    )
+
+
 def test_a_mean_over_the_five_levels_serves_as_their_reference() -> None:
     levels = {f"shear@{level}": [1, 2] for level in range(1, 6)}
     reference = published(clean=0.1, shear=0.4)

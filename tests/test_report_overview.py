@@ -14,7 +14,8 @@ from noctule import InputError
 from noctule.benchmarks import load_benchmark
 from noctule.metrics import Estimate
 from noctule.metrics.outcome_matrix import places_of
-from noctule.report.run_page.charts import Dot, Mark, dot_chart
+from noctule.report.run_page.charts import Dot, Mark, dot_chart, reliability_figures
+from noctule.report.run_page.details import Bin
 from noctule.report.run_page.heat import heat_map
 from noctule.report.run_page.opening import open_runs
 from noctule.report.run_page.overview import Settings, grouped, summarise
@@ -177,6 +178,16 @@ def test_error_rates_are_all_on_the_scale_and_a_scale_has_a_length() -> None:
     assert figure.caption == "C. Off the scale, at its edge: m2 15400.0."
     scales = re.findall(r'"scale": (\{"clamp[^}]*\})', json.dumps(figure.paper_spec()))
     assert [json.loads(one)["domain"] for one in scales] == [[-10.0, 10.0]]
+
+
+def test_a_logarithmic_axis_has_a_length() -> None:
+    """A model of one confidence: all outcomes lie in one bin, so that every share is 100 %."""
+    bins = (Bin(0.4, 0.5, 8, 0.5, 0.5), Bin(0.5, 0.6, 0, None, None))
+    _, shares = reliability_figures("r-", [("clean", bins)])
+    assert '"domain": [10.0, 100]' in json.dumps(shares.paper_spec())
+    more = (Bin(0.4, 0.5, 999, 0.5, 0.5), Bin(0.5, 0.6, 1, 0.5, 1.0))
+    _, shares = reliability_figures("r-", [("clean", bins), ("corrupted", more)])
+    assert '"domain": [0.1, 100]' in json.dumps(shares.paper_spec())
 
 
 def test_only_the_same_pictures_are_ranked_together(tmp_path: Path) -> None:

@@ -51,6 +51,11 @@ SCORES = Scores(
 )
 
 
+def test_a_single_image_is_one_image() -> None:
+    notes = score_table(replace(SCORES, num_images=1), "t").notes
+    assert notes[0].startswith("1 image; on clean ones the top-5 error is 10.0 %")
+
+
 def test_the_table_shows_percent_intervals_and_reasons() -> None:
     table = score_table(SCORES, "model [bold] on data")
     assert table.header[3:] == ("CE", "95 % CI", "relative CE")

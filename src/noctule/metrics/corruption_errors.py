@@ -288,7 +288,8 @@ class _Ratios(NamedTuple):
     def _why_undefined(self, base: float) -> str:
         if self.what == "CE":
             return f"the reference's error under it is {100 * base:g} %"
-        return f"the reference's error does not rise under it ({100 * base:+.2f} points)"
+        change = f"{100 * base:+.2f}".replace("-", "−")
+        return f"the reference's error does not rise under it ({change} points)"
 
     @property
     def _no_interval(self) -> str:
@@ -300,9 +301,6 @@ class _Ratios(NamedTuple):
         """Not defined unless every one is."""
         undefined = [name for name, one in estimates.items() if one.value is None]
         if undefined:
-            reasons = {one.reason for one in estimates.values()}
-            if len(undefined) == len(estimates) and len(reasons) == 1:
-                return Estimate(None, None, None, reasons.pop())
             reason = f"{self.what} is not defined for {', '.join(undefined)}"
             return Estimate(None, None, None, reason)
         unbounded = [name for name, one in estimates.items() if one.low is None]

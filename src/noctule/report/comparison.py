@@ -123,10 +123,10 @@ def _parts_sentence(comparison: Comparison, a: str, b: str) -> str:
     clauses = []
     for name, better in ((b, b_better), (a, a_better)):
         if len(better) == len(parts) and len(parts) > 1:
-            return (
-                f"{name} errs less under {_all(parts, comparison.by)}, by {_size(better[-1])} "
-                f"({better[-1].name}) to {_size(better[0])} points ({better[0].name})."
-            )
+            least, most = _size(better[-1]), _size(better[0])
+            extent = f"{least} ({better[-1].name}) to {most} points ({better[0].name})"
+            extent = f"{most} points" if least == most else extent
+            return f"{name} errs less under {_all(parts, comparison.by)}, by {extent}."
         if better:
             clauses.append(f"{name} errs less under {_listed(better)}")
     rest = [one for one in parts if not one.real]

@@ -98,10 +98,11 @@ def _line(name: str, estimate: Estimate, scale: float, unit: str, interval: str)
 
 
 def _notes(scores: Scores) -> list[str]:
-    notes = [f"{scores.num_images:,} images; the clean ones were not evaluated."]
+    images = f"{scores.num_images:,} image{'' if scores.num_images == 1 else 's'}"
+    notes = [f"{images}; the clean ones were not evaluated."]
     if (clean := scores.clean) is not None:
         notes = [
-            f"{scores.num_images:,} images; on clean ones the top-5 error is "
+            f"{images}; on clean ones the top-5 error is "
             f"{_percent(clean.top5_error)} and the calibration error {_percent(clean.ece)}."
         ]
     notes.append(f"{_sentence(FORMULAS['mean_error'])}")

@@ -183,7 +183,7 @@ def reliability_figures(
             y=alt.Y(
                 "share:Q",
                 title="outcomes in the bin, %",
-                scale=alt.Scale(type="log"),
+                scale=alt.Scale(type="log", domain=[_least_share(bins), 100]),
                 axis=alt.Axis(values=[0.001, 0.01, 0.1, 1, 10, 100], format="~g"),
             ),
             tooltip=[alt.Tooltip("series:N"), alt.Tooltip("count:Q", format=",")],
@@ -211,6 +211,12 @@ def reliability_figures(
             shares.properties(height=260),
         ),
     )
+
+
+def _least_share(bins: Sequence[tuple[str, Sequence[Bin]]]) -> float:
+    """In percent and at most 10, so that a logarithmic axis has a length."""
+    counts = [[one.num_outcomes for one in found if one.num_outcomes] for _, found in bins]
+    return min([10.0, *(100 * min(some) / sum(some) for some in counts if some)])
 
 
 def _bin_record(series: str, found: Sequence[Bin], one: Bin) -> dict[str, object]:
