@@ -39,10 +39,11 @@ COLOR_ONLY = {"saturate", "arlequin", "color_distortion", "gray_scale", "hue"}
         (torch.linspace(0, 255, 3072).view(1, 3, 32, 32), "255"),
         (torch.full((1, 3, 32, 32), torch.nan), "nan"),
         (torch.full((1, 3, 32, 32), torch.inf), "inf"),
+        (torch.zeros(1, 3, 32, 32).to_sparse(), "to_dense"),
     ],
     ids=[
         "array", "float64", "float16", "int64", "3-d", "5-d", "channels last", "4 channels",
-        "8 px", "15 px", "normalised", "0 to 255", "nan", "inf",
+        "8 px", "15 px", "normalised", "0 to 255", "nan", "inf", "sparse",
     ],
 )  # fmt: skip
 def test_wrong_images_are_refused(c: Corruption, images: torch.Tensor, message: str) -> None:

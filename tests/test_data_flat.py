@@ -36,6 +36,15 @@ def label_of(dataset: Dataset) -> dict[str, str]:
     }
 
 
+def test_a_labels_file_may_be_given_as_text(tmp_path: Path) -> None:
+    given = opened(tmp_path, "a.png 1\nb.png 0\n", ["a.png", "b.png"])
+    as_text = open_dataset(tmp_path / "images", labels_file=str(tmp_path / "labels.txt"))
+    assert label_of(as_text) == label_of(given)
+    assert as_text.source == given.source
+    with pytest.raises(InputError, match="labels_file: 3 is an int, not a path"):
+        open_dataset(tmp_path / "images", labels_file=3)
+
+
 THREE = ["b.png", "a.png", "c.jpg"]
 
 

@@ -25,6 +25,8 @@ from noctule.models import load_classifier
 from noctule.models.classifier import make_classifier
 from noctule.selfcheck import check_classes, check_run
 from noctule.selfcheck.renaming import EAGER, _best
+from noctule.selfcheck.sample import Viewer
+from noctule.selfcheck.variants import Comparison, compare, variants_of
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.int64]]
 QUICK = Benchmark(
@@ -161,6 +163,7 @@ INPUTS = {
     "as BGR": lambda images: images.flip(1),
     "in 0 to 255": lambda images: images / 255,
     "in \\[-1, 1\\]": lambda images: (images + 1) / 2,
+    "in \\[-2, 2\\]": lambda images: images / 4 + 0.5,
 }
 """What the network does to its input before the shipped classifier, which normalises itself."""
 
@@ -180,7 +183,7 @@ def shipped() -> nn.Module:
     return First(classifier.module, classifier.preprocessing.normalise)
 
 
-@pytest.mark.parametrize("description", ["as BGR", "in 0 to 255", "in \\[-1, 1\\]"])
+@pytest.mark.parametrize("description", list(INPUTS))
 def test_images_in_another_form_are_found(
     shipped: nn.Module, patches: Pair, description: str
 ) -> None:
@@ -198,8 +201,73 @@ def test_images_normalised_twice_are_found(
         evaluate(twice, patches, QUICK, out=tmp_path / "run", settings=ALONE)
 
 
+@pytest.mark.parametrize(
+    ("given", "reached", "fits_better", "is_clear"),
+    [
+        (0.05, 0.90, True, True),
+        (0.60, 0.70, True, True),  # a quarter of the errors
+        (0.207, 0.483, True, False),  # 35 % of the errors, of a network trained for 5 steps
+        (0.555, 0.705, False, False),  # more contrast, and 4 times the cross-entropy
+    ],
+)
+def test_a_form_that_suits_a_weak_network_is_no_finding(
+    given: float, reached: float, fits_better: bool, is_clear: bool
+) -> None:
+    variant = variants_of(noctule.Preprocessing())[0]
+    found = Comparison(variant, given, reached, 1e-9, fits_better, 1024)
+    assert found.is_clear == is_clear
+
+
+def test_the_cross_entropy_of_another_form_is_looked_at() -> None:
+    """Of two networks that see red in [0, 1], the second is not sure of what it sees."""
+
+    def logits(images: Tensor, preprocessing: noctule.Preprocessing) -> Tensor:
+        return (
+            40 * images[:, :2].float().mean((2, 3)) / 255
+            if preprocessing.std[0] == 1
+            else (torch.zeros(len(images), 2))
+        )
+
+    images = np.zeros((40, 16, 16, 3), np.uint8)
+    images[:20, ..., 0] = images[20:, ..., 1] = 255
+    dataset = open_dataset((images, np.repeat([0, 1], 20)))
+    viewer = Viewer(load_classifier(Red(2)), dataset, logits, 8, "stop")
+    given = viewer.answers(np.arange(40))
+    other = compare(viewer, given, variants_of(viewer.classifier.preprocessing)[0])
+    assert (other.accuracy, other.fits_better) == (0.5, False)
+
+
 def test_the_shipped_network_passes(shipped: nn.Module, patches: Pair) -> None:
     check(shipped, patches)
+
+
+class Green(nn.Module):
+    """Class k is the k-th shade of green."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        green = images[:, 1].mean((1, 2))[:, None] * 16 - 0.5
+        return -20 * (green - torch.arange(16)).square()
+
+
+def test_guessing_is_found_on_more_images_if_some_leave_a_doubt() -> None:
+    """4 of 64 images of each class are right, among them the first of the 16 looked at.
+
+    P(at most 16 of 256, at 12.5 %) = 0.0008, which is no proof.
+    """
+    turns, labels = np.tile(np.arange(64), 16), np.repeat(np.arange(16), 64)
+    predicted = np.where(turns < 4, labels, (labels + 1 + turns % 15) % 16)
+    images = np.zeros((1024, 16, 16, 3), np.uint8)
+    images[..., 1] = ((predicted + 0.5) / 16 * 255).astype(np.uint8)[:, None, None]
+    with pytest.raises(noctule.InputError, match=r"6\.2 % on 1024 images, hardly above"):
+        check(Green(), (images, labels))
+
+
+@pytest.mark.parametrize("network", [Green(), Red(16)])
+def test_a_constant_answer_is_said_to_be_one(network: nn.Module) -> None:
+    """Not that the classes are in another order, which no renaming could show here."""
+    images, labels = shades(16, per_class=8)
+    with pytest.raises(noctule.InputError, match="predicts class 0 for each of 128 images"):
+        check(network, (np.zeros_like(images), labels))
 
 
 # Outputs

@@ -38,6 +38,10 @@ def checked_images(images: Tensor, *, where: str, channels: int | None) -> Tenso
         raise InputError(
             f"images is a {type(images).__name__}", where=where, remedy="Pass a torch.Tensor."
         )
+    if images.layout != torch.strided:
+        raise InputError(
+            f"images has layout {images.layout}", where=where, remedy="Use images.to_dense()."
+        )
     if images.dtype not in (torch.uint8, torch.float32):
         raise InputError(
             f"images has dtype {images.dtype}",

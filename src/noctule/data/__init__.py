@@ -74,6 +74,8 @@ def open_dataset(
         InputError: if there is no such dataset, with the nearest name or path, or if it
             cannot be used as it is, with what to do.
     """
+    if labels_file is not None:
+        labels_file = path_like(labels_file, "labels_file").expanduser()
     if spec == "":
         raise InputError("the dataset's name is empty", remedy=_forms_text())
     if labels_file is not None:

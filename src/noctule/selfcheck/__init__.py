@@ -78,7 +78,7 @@ def check_answers(viewer: Viewer) -> None:
     _refuse_what_fits_better(viewer, answers)
     _check_not_constant(answers, classifier)
     check_outputs(answers, classifier.name, REMEDY_OFF)
-    _check_above_guessing(answers, classifier)
+    _check_above_guessing(viewer, answers)
 
 
 def least_accuracy(num_classes: int) -> float:
@@ -152,6 +152,8 @@ def _another_form(viewer: Viewer, answers: Answers) -> _Finding | None:
 
 def _another_order(viewer: Viewer, answers: Answers) -> _Finding | None:
     class_names = viewer.dataset.class_names
+    if len(np.unique(answers.predictions)) == 1 < len(np.unique(answers.labels)):
+        return None  # no order explains one answer to all
     if not is_suspicious(answers, class_names):
         return None
     answers = _more(viewer, answers)
@@ -183,8 +185,9 @@ def _in_words(renaming: Renaming, class_names: Sequence[str]) -> str:
 def _check_not_constant(answers: Answers, classifier: Classifier) -> None:
     predicted = answers.predictions[0]
     others = int((answers.labels != predicted).sum())
+    least = least_accuracy(answers.logits.shape[1])
     constant = bool((answers.predictions == predicted).all())
-    if constant and at_most_p(0, others, _least_accuracy(answers)) <= GUESSING_ALPHA:
+    if constant and at_most_p(0, others, least) <= GUESSING_ALPHA:
         raise InputError(
             f"the model predicts class {predicted} for each of {len(answers.labels)} images, "
             f"of which {others} have another label",
@@ -193,18 +196,23 @@ def _check_not_constant(answers: Answers, classifier: Classifier) -> None:
         )
 
 
-def _check_above_guessing(answers: Answers, classifier: Classifier) -> None:
-    correct, images = int(answers.correct.sum()), len(answers.labels)
-    if at_most_p(correct, images, _least_accuracy(answers)) <= GUESSING_ALPHA:
-        num_classes = answers.logits.shape[1]
+def _check_above_guessing(viewer: Viewer, answers: Answers) -> None:
+    """Refuse what guessing reaches; in doubt, more images show whether it is twice that."""
+    num_classes = answers.logits.shape[1]
+    least = least_accuracy(num_classes)
+    if GUESSING_ALPHA < _p_of_accuracy(answers, least) <= SUSPICION:
+        answers, least = _more(viewer, answers), min(least, 2 / num_classes)
+    if _p_of_accuracy(answers, least) <= GUESSING_ALPHA:
+        correct, images = int(answers.correct.sum()), len(answers.labels)
         raise InputError(
             f"the accuracy is {percent(correct / images)} on {images} images, hardly above the "
             f"{percent(1 / num_classes)} of guessing among {num_classes} classes",
-            where=classifier.name,
+            where=viewer.classifier.name,
             remedy="Check the weights, the class order, the preprocessing, and that this is "
             f"the model's data. {REMEDY_OFF}",
         )
 
 
-def _least_accuracy(answers: Answers) -> float:
-    return least_accuracy(answers.logits.shape[1])
+def _p_of_accuracy(answers: Answers, accuracy: float) -> float:
+    """Probability of no more correct answers than these, at that accuracy."""
+    return at_most_p(int(answers.correct.sum()), len(answers.labels), accuracy)

@@ -25,7 +25,7 @@ than twice as often as the given ones."""
 
 MIN_GAIN = 0.02
 MIN_ERRORS_REMOVED = 0.15
-"""Share of errors that a renaming found by trying must remove: weak models that favour a few
+"""Share of errors that a renaming must remove: weak models that favour a few
 classes gain less."""
 
 FEW_IMAGES = 100
@@ -102,18 +102,18 @@ def find_renaming(answers: Answers, class_names: Sequence[str]) -> Renaming | No
     """
     labels, predictions = answers.labels, answers.predictions
     known = known_renamings(class_names)
-    found = [
-        one
-        for one in known
-        if _votes(labels, predictions, one).are_clear(0.5, ALPHA / len(known), len(labels))
-    ]
+    tested = [(one, _votes(labels, predictions, one), 0.5, ALPHA / len(known)) for one in known]
     for reluctance in (EAGER, CAUTIOUS):
         votes = _cross_votes(labels, predictions, reluctance)
-        removes = (
-            votes.better - votes.worse >= MIN_ERRORS_REMOVED * (labels != predictions).sum()
-        )
-        if removes and votes.are_clear(ODDS, ALPHA / 2, len(labels)):
-            found.append(_best(labels, predictions, reluctance))
+        best = _best(labels, predictions, reluctance)
+        tested.append((best, votes, ODDS, ALPHA / 2))
+    least_gain = MIN_ERRORS_REMOVED * (labels != predictions).sum()
+    found = [
+        one
+        for one, votes, share, alpha in tested
+        if votes.better - votes.worse >= least_gain
+        and votes.are_clear(share, alpha, len(labels))
+    ]
     if few := _convincing_few(answers):
         found.append(few)
     return max(found, key=lambda one: one.correct(labels, predictions), default=None)

@@ -9,21 +9,30 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import cross_entropy
 
 from noctule.models import Preprocessing
 from noctule.selfcheck.sample import Answers, Viewer
 from noctule.selfcheck.statistics import at_least_p
 
-ALPHA = 2.5e-5
-"""For each of at most 15 variants, so that all together stay below 4 of 10,000."""
+ALPHA = 2.3e-5
+"""For each of at most 17 variants, so that all together stay below 4 of 10,000."""
 
 MIN_GAIN = 0.02
 MIN_ERRORS_REMOVED = 0.15
+"""Share of errors that a variant must remove."""
+
+WEAK_ACCURACY = 0.5
+MIN_ERRORS_REMOVED_IF_WEAK = 0.4
+"""For an accuracy below `WEAK_ACCURACY`: a network that is hardly trained may gain from more
+contrast or another mean, but not so much."""
+
 SCREENED_IMAGES = 64
 
 COLOUR = {
     "without normalisation, in [0, 1]": ((0.0,) * 3, (1.0,) * 3),
     "in [-1, 1]": ((0.5,) * 3, (0.5,) * 3),
+    "in [-2, 2], as noctule's own networks take them": ((0.5,) * 3, (0.25,) * 3),
     "in 0 to 255": ((0.0,) * 3, (1 / 255,) * 3),
     "with ImageNet's mean and standard deviation": (
         (0.485, 0.456, 0.406), (0.229, 0.224, 0.225),
@@ -82,6 +91,8 @@ class Comparison(NamedTuple):
         given_accuracy: Accuracy as the preprocessing is.
         accuracy: Accuracy with the variant.
         p_value: One-sided exact McNemar test of whether the variant is right more often.
+        fits_better: Whether the variant's cross-entropy is lower, too: more contrast alone
+            makes a network surer, and its errors more expensive.
         images: Number of images.
     """
 
@@ -89,13 +100,17 @@ class Comparison(NamedTuple):
     given_accuracy: float
     accuracy: float
     p_value: float
+    fits_better: bool
     images: int
 
     @property
     def is_clear(self) -> bool:
         """Whether the variant is clearly better, and not by chance."""
         gain, errors = self.accuracy - self.given_accuracy, 1 - self.given_accuracy
-        return self.p_value <= ALPHA and gain >= max(MIN_GAIN, MIN_ERRORS_REMOVED * errors)
+        is_weak = self.given_accuracy < WEAK_ACCURACY
+        share = MIN_ERRORS_REMOVED_IF_WEAK if is_weak else MIN_ERRORS_REMOVED
+        is_large = gain >= max(MIN_GAIN, share * errors)
+        return self.p_value <= ALPHA and is_large and self.fits_better
 
 
 def variants_of(given: Preprocessing) -> list[Variant]:
@@ -119,7 +134,7 @@ def best_variant(viewer: Viewer, answers: Answers) -> Comparison | None:
     """The variant that is best on a few images, compared on all of them; None if none is."""
     variants = variants_of(viewer.classifier.preprocessing)
     count = min(len(answers.labels), max(SCREENED_IMAGES, viewer.batch_size))
-    correct = _correct(viewer, answers.indices[:count], variants)
+    correct = _scores(viewer, answers.indices[:count], variants).correct
     best = correct.sum(axis=1).argmax()
     if correct[best].sum() <= answers.correct[:count].sum():
         return None
@@ -128,7 +143,9 @@ def best_variant(viewer: Viewer, answers: Answers) -> Comparison | None:
 
 def compare(viewer: Viewer, answers: Answers, variant: Variant) -> Comparison:
     """The variant on the images of `answers`."""
-    (correct,) = _correct(viewer, answers.indices, [variant])
+    scores = _scores(viewer, answers.indices, [variant])
+    correct = scores.correct[0]
+    given_losses = cross_entropy(answers.logits, torch.from_numpy(answers.labels))
     better = int((correct & ~answers.correct).sum())
     worse = int((~correct & answers.correct).sum())
     return Comparison(
@@ -136,21 +153,34 @@ def compare(viewer: Viewer, answers: Answers, variant: Variant) -> Comparison:
         float(answers.correct.mean()),
         float(correct.mean()),
         at_least_p(better, better + worse, 0.5),
+        scores.mean_losses[0] < float(given_losses),
         len(answers.labels),
     )
 
 
-def _correct(
-    viewer: Viewer, indices: NDArray[np.int64], variants: Sequence[Variant]
-) -> NDArray[np.bool_]:
-    """Whether each image is classified correctly, (variants, images)."""
-    parts = []
+class _Scores(NamedTuple):
+    """What variants reach.
+
+    Attributes:
+        correct: Whether each image is classified correctly, (variants, images).
+        mean_losses: Mean cross-entropy of each variant.
+    """
+
+    correct: NDArray[np.bool_]
+    mean_losses: list[float]
+
+
+def _scores(viewer: Viewer, indices: NDArray[np.int64], variants: Sequence[Variant]) -> _Scores:
+    parts, losses = [], []
     for kept, batch in viewer.batches(indices):
         labels = torch.from_numpy(viewer.dataset.labels[kept])
-        rows = []
+        rows, sums = [], []
         for variant in variants:
             images = batch.pictures.flip(1) if variant.reverses else batch.pictures
-            rows.append(viewer.logits(images, variant.preprocessing).argmax(dim=1) == labels)
+            logits = viewer.logits(images, variant.preprocessing)
+            rows.append(logits.argmax(dim=1) == labels)
+            sums.append(float(cross_entropy(logits, labels, reduction="sum")))
         parts.append(torch.stack(rows))
-    found: NDArray[np.bool_] = torch.cat(parts, dim=1).numpy()
-    return found
+        losses.append(sums)
+    correct = torch.cat(parts, dim=1).numpy()
+    return _Scores(correct, (np.sum(losses, axis=0) / correct.shape[1]).tolist())
