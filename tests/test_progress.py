@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Callable
 
 import pytest
+from rich.console import Console
 
 from noctule.report import progress
 
@@ -72,3 +75,24 @@ def test_the_state_of_a_search_is_a_line_every_half_minute(clock, written) -> No
             clock(seconds)
             report(f"{seconds} s")
     assert written() == ["noctule: searching: 30 s", "noctule: searching: 60 s"]
+
+
+@pytest.mark.parametrize("width", [24, 40, 80])
+def test_nothing_is_cut_at_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=width)
+    monkeypatch.setattr(progress, "Console", lambda **_: console)
+    with progress.progress_bar("a-long-name on photo-patches/test") as advance:
+        advance(5_000, 50_000)
+    with progress.study_progress({"networks": (3, 24)}) as advance_kind:
+        advance_kind(("networks", 9))
+    with progress.status_line("searching") as report:
+        report("coverage 0.629 found, at most 1.000 possible")
+    words = " ".join(re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|━|╸|╺", " ", shown.getvalue()).split())
+    assert "…" not in words
+    letters = "".join(words.split())  # a word longer than the line is broken, not cut
+    assert "a-long-nameonphoto-patches/test:5,000of50,000(10%)" in letters
+    assert "networks: 12 of 24 (50 %)" in words
+    assert "searching: coverage 0.629 found, at most 1.000 possible" in words

@@ -8,14 +8,9 @@ from contextlib import contextmanager
 from typing import IO
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Column
+from rich.text import Text
 
 from noctule.errors import shown
 
@@ -27,7 +22,7 @@ _STEP = 0.1
 
 @contextmanager
 def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Show how much of one kind of work is done, with rate and time left.
+    """Show how much of one kind of work is done, with the time left.
 
     Yields what is to be called with (number done, number in all).
     """
@@ -45,7 +40,7 @@ def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
 def study_progress(
     work: Mapping[str, tuple[int, int]],
 ) -> Iterator[Callable[[tuple[str, int]], None]]:
-    """Show how much of each kind of work is done, with rate and time left.
+    """Show how much of each kind of work is done, with the time left.
 
     Args:
         work: (done, all) of each kind.
@@ -91,8 +86,8 @@ def status_line(description: str) -> Iterator[Callable[[str], None]]:
 
         yield report
         return
-    columns = (TextColumn("{task.description}", markup=False),)
-    with Progress(*columns, console=console, transient=True) as progress:
+    words = TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold"))
+    with Progress(words, console=console, transient=True) as progress:
         task = progress.add_task(description, total=None)
         yield lambda text: progress.update(task, description=f"{description}: {text}")
 
@@ -113,11 +108,25 @@ class _Lines:
             return
         self._last[kind] = (now, done)
         left_s = (total - done) * long / (done - before)
-        left = f", about {_duration(left_s)} left" if done < total else ""
-        _write(
-            self._file,
-            f"{kind}: {done:,} of {total:,} ({100 * done / max(total, 1):.0f} %){left}",
-        )
+        _write(self._file, _state(kind, done, total, left_s))
+
+
+def _state(kind: str, done: int, total: int, left_s: float | None) -> str:
+    """How much is done, in words."""
+    left = f", about {_duration(left_s)} left" if left_s is not None and done < total else ""
+    return f"{kind}: {done:,} of {total:,} ({100 * done / max(total, 1):.0f} %){left}"
+
+
+class _Words(ProgressColumn):
+    """The state in words, which wrap at a narrow terminal and are never cut."""
+
+    def render(self, task: Task) -> Text:
+        """The state of one kind of work."""
+        if task.total is None:
+            return Text(task.description, overflow="fold")
+        done, total = int(task.completed), int(task.total)
+        words = _state(task.description, done, total, task.time_remaining)
+        return Text(words, overflow="fold")
 
 
 def _write(file: IO[str], text: str) -> None:
@@ -137,11 +146,4 @@ def _duration(seconds: float) -> str:
 
 
 def _bars(console: Console) -> Progress:
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TaskProgressColumn(show_speed=True),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console, transient=True)
+    return Progress(BarColumn(bar_width=10), _Words(), console=console, transient=True)
