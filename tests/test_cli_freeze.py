@@ -114,7 +114,7 @@ class Prepared(nn.Module):
 
 def prepared() -> tuple[nn.Module, noctule.Preprocessing]:
     return Prepared(), noctule.Preprocessing(
-        resize_px=27, crop_px=(24, 20), interpolation="bicubic", mean=(0.5,) * 3, std=(0.2,) * 3
+        resize_px=24, crop_px=(24, 24), interpolation="bicubic", mean=(0.5,) * 3, std=(0.2,) * 3
     )
 
 
@@ -128,7 +128,8 @@ def test_a_set_exported_with_a_model_gives_the_rows_of_live_evaluation(
     network = "test_cli_freeze:prepared"
     freeze = ("freeze", benchmark_file, folder)
     assert noctule_cli(*freeze, "own", "--processes", 1, "--model", network)[0] == 0
-    assert noctule_cli(*freeze, "other", "--processes", 1, "--resize", 32, "--crop", 28)[0] == 0
+    other = ("--resize", 30, "--crop", 24)  # the network would keep 24 × 24 px as they are
+    assert noctule_cli(*freeze, "other", "--processes", 1, *other)[0] == 0
     status, _, err = noctule_cli(
         "evaluate", network, folder, "-b", benchmark_file, "--out", "live"
     )

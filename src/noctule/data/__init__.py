@@ -78,8 +78,6 @@ def open_dataset(
         labels_file = path_like(labels_file, "labels_file").expanduser()
     if spec == "":
         raise InputError("the dataset's name is empty", remedy=_forms_text())
-    if labels_file is not None:
-        labels_file = path_like(labels_file, "labels_file")
     if isinstance(spec, Path) or (isinstance(spec, str) and not _is_named(spec)):
         path = Path(spec).expanduser()
         dataset = _open_path(path, labels_file)

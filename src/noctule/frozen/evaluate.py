@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -180,12 +180,16 @@ def prepares_alike(preprocessing: Preprocessing, manifest: Manifest) -> bool:
 def _warn_if_prepared_otherwise(classifier: Classifier, frozen: FrozenSet) -> None:
     """Say that rows will not be those of live evaluation, and how to export such a set.
 
-    A network without preparation of its own takes images as they come.
+    Nothing is to be said of a network without preparation of its own, nor where the stored
+    images are the originals, in the size that the network takes.
     """
     preprocessing, manifest = classifier.preprocessing, frozen.manifest
     if manifest is None or prepares_alike(preprocessing, manifest):
         return
-    if preprocessing.resize_px is None and preprocessing.crop_px is None:
+    is_original = _sizes(manifest.preprocessing) == (None, None)
+    if _sizes(preprocessing.to_dict()) == (None, None) or (
+        is_original and _keeps(preprocessing, frozen.picture_px)
+    ):
         return
     warnings.warn(
         f"{classifier.name} would prepare images otherwise than the stored ones were prepared "
@@ -194,6 +198,16 @@ def _warn_if_prepared_otherwise(classifier: Classifier, frozen: FrozenSet) -> No
         NoctuleWarning,
         stacklevel=3,
     )
+
+
+def _sizes(preprocessing: Mapping[str, object]) -> tuple[object, object]:
+    return preprocessing["resize_px"], preprocessing["crop_px"]
+
+
+def _keeps(preprocessing: Preprocessing, picture_px: tuple[int, int]) -> bool:
+    """Whether images of this height and width are neither resized nor cropped."""
+    keeps_size = preprocessing.resize_px in (None, min(picture_px), picture_px)
+    return keeps_size and preprocessing.crop_px in (None, picture_px)
 
 
 def _check_crop(preprocessing: Preprocessing, frozen: FrozenSet) -> None:
