@@ -155,3 +155,14 @@ def test_a_table_that_fits_80_columns_is_one() -> None:
     assert row.split("  ")[0] == "shear"
     assert " ".join(row.split()) == "shear 50.0 49.0 to 51.0 81 80 to 84 71"
     assert text.index("mCE: 65.8 (95 % CI: 60.1 to 71.5)") < text.index(row)
+
+
+def test_a_latex_caption_is_made_of_sentences() -> None:
+    caption = render(SCORES, "latex", title="t").split(r"\caption{")[1].split("\n")[0]
+    assert caption.startswith(
+        "t. mCE: not defined, CE is not defined for hue. relative mCE: 63.1 "
+    )
+    assert (
+        r"(95 \% CI: 36.5 to 38.5). clean error: 20.0 \% (95 \% CI: 19.0 to 21.0). 1,234 "
+        in caption
+    )

@@ -117,11 +117,12 @@ def latex_table(table: TextTable) -> str:
     lines = [line(row) for row in table.rows]
     split = len(lines) - table.summary_rows
     rule = [r"\midrule"] if 0 < split < len(lines) else []
-    below = (*table.lines, *table.notes)
+    said = (table.title, *table.lines, *table.notes)
+    caption = " ".join(text if text.endswith(".") else f"{text}." for text in said)
     return "\n".join(
         [
             r"\begin{table}",
-            rf"\caption{{{escape_latex(table.title)}. {escape_latex(' '.join(below))}}}",
+            rf"\caption{{{escape_latex(caption)}}}",
             rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
             r"\toprule",
             line(table.header),
