@@ -1,6 +1,6 @@
 """How often the self-check stops honest models, and how often it finds a wrong set-up.
 
-    python benchmarks/self_check.py [--runs 2000] [--only honest]
+    python benchmarks/self_check.py [--runs 2000] [--seed 0] [--only honest]
 
 Models are simulated by their logits: a matrix of confusions says which class wins for an image,
 by a margin of a given size. Each run draws a model and images of it. Prints, per family, the
@@ -234,13 +234,14 @@ def main() -> None:
     """Print the share of runs that are stopped, by family."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0, help="Seed of the simulation.")
     parser.add_argument("--only", choices=["honest", "wrong"])
     parser.add_argument("--like", default="", help="Only families whose name holds this.")
     options = parser.parse_args()
     for kind, families in (("honest", HONEST), ("wrong", WRONG)):
         for family in families:
             if options.only in (None, kind) and options.like in family.name:
-                random = np.random.default_rng(0)
+                random = np.random.default_rng(options.seed)
                 found = [message(family, random) for _ in range(options.runs)]
                 stopped = [one for one in found if one is not None]
                 print(

@@ -24,7 +24,7 @@ from stored_runs import stored_run
 @pytest.mark.parametrize("side", [8193, 10**6, 10**9, 10**30])
 def test_sides_are_bounded(tmp_path: Path, side: int) -> None:
     for field in ({"resize_px": side}, {"resize_px": (side, 64)}, {"crop_px": (64, side)}):
-        with pytest.raises(InputError, match="each length must be from 1 to 8,192"):
+        with pytest.raises(InputError, match="each from 1 to 8,192"):
             Preprocessing(**field)  # type: ignore[arg-type]
     record = Preprocessing().to_dict() | {"resize_px": side}
     with pytest.raises(InputError, match="from 1 to 8,192"):

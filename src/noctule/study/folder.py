@@ -228,7 +228,12 @@ def _determining(identity: Mapping[str, Any]) -> dict[str, Any]:
     """An identity without what is there for people, and without where the images lie."""
     told = ("title", "source", "train", "test")
     study = {key: value for key, value in identity["study"].items() if key not in told}
-    return {**identity, "study": study}
+    # A dataset's name comes from its folder.
+    images = {
+        split: {key: value for key, value in identity[split].items() if key != "name"}
+        for split in ("train", "test")
+    }
+    return {**identity, **images, "study": study}
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -127,6 +127,7 @@ def findings_of_matrix(path: Path, *, seed: int = 0) -> Findings:
 def gains_of(means: MeanAccuracies, confidence: float) -> tuple[Gain, ...]:
     """What training with each candidate bought against itself, in the study's order.
 
+    >>> import numpy as np
     >>> values = np.array([[[0.9, 0.5], [0.8, 0.75]]])
     >>> gains_of(MeanAccuracies(("shear",), values, "doctest"), 0.95)[0].gain.value
     0.25
