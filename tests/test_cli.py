@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -293,3 +294,40 @@ def test_show_draws_a_benchmark_in_a_mode(noctule_cli, tmp_path) -> None:
     status, _, err = noctule_cli("show", "-b", "imagenet-c", "-c", "hue", "--out", out)
     assert status == 2
     assert "imagenet-c: unknown corruption 'hue'" in err
+
+
+def test_a_loop_of_links_is_refused_by_name(noctule_cli, tmp_path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to("loop")
+    for arguments in (
+        ["report", loop, "-o", tmp_path / "a.html"],
+        ["report", tmp_path, "-o", loop / "a.html"],
+        ["metrics", loop],
+        ["verify", loop],
+        ["freeze", "imagenet-noc", "photo-patches", loop],
+        ["freeze", "imagenet-noc", loop, tmp_path / "set"],
+        ["study", "status", loop],
+    ):
+        status, _, err = noctule_cli(*arguments)
+        assert (status, "Traceback" in err) == (2, False), (arguments, err)
+        assert "noctule: " in err
+
+
+def test_show_replaces_neither_the_photograph_nor_another_file(noctule_cli, tmp_path) -> None:
+    photo, notes, pipe = tmp_path / "photo.png", tmp_path / "notes.txt", tmp_path / "pipe"
+    Image.new("RGB", (32, 32)).save(photo)
+    notes.write_text("mine")
+    os.mkfifo(pipe)
+    before = photo.read_bytes()
+    for out, words in ((photo, "is the photograph"), (notes, "no PNG"), (pipe, "named pipe")):
+        status, _, err = noctule_cli("show", photo, "-c", "shear", "--size-px", "32", "-o", out)
+        assert (status, words in err) == (2, True), err
+    assert (photo.read_bytes(), notes.read_text()) == (before, "mine")
+
+
+def test_show_says_nothing_of_sets_of_images(noctule_cli, tmp_path) -> None:
+    (tmp_path / "photo.png").write_bytes(b"no image")
+    status, _, err = noctule_cli("show", tmp_path / "photo.png", "-o", tmp_path / "out.png")
+    assert status == 2
+    assert "Name another photograph" in err
+    assert "--on-unreadable" not in err

@@ -285,6 +285,13 @@ def test_a_damaged_slice_is_named_and_can_be_deleted(
     assert complete(tmp_path).rows().equals(pa.concat_tables(map(slice_rows, range(3))))
 
 
+def test_a_slice_without_a_record_of_its_run_is_said_to_have_none(tmp_path: Path) -> None:
+    path = complete(tmp_path).slice_path(1)
+    _lose_notes(path)
+    with pytest.raises(InputError, match="it has no record of the run that it belongs to"):
+        slices.read_note(path.read_bytes(), path)
+
+
 def test_no_flipped_bit_of_the_data_goes_unseen(tmp_path: Path) -> None:
     store = complete(tmp_path)
     path = store.slice_path(1)

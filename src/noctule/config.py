@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from noctule.arguments import path_like
 from noctule.errors import InputError, OutputError, unknown_name
-from noctule.input_files import read_text
+from noctule.input_files import read_text, reject_special_files
 
 SpecT = TypeVar("SpecT", bound="Spec")
 
@@ -135,8 +135,10 @@ def write_toml(data: Mapping[str, Any], path: Path) -> None:
     """Write `to_toml(data)` to a file.
 
     Raises:
+        InputError: there is a named pipe, a device or a folder.
         OutputError: the file cannot be written.
     """
+    reject_special_files(path)
     try:
         path.write_text(to_toml(data), encoding="utf-8")
     except OSError as error:

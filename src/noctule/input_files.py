@@ -60,6 +60,11 @@ def reject_special_files(path: Path, *, folder_allowed: bool = False) -> None:
     )
 
 
+def real_path(path: str | Path) -> Path:
+    """An absolute path without links; `Path.resolve` raises RuntimeError at a loop of links."""
+    return Path(os.path.realpath(path))
+
+
 def read_text(path: Path) -> str:
     """The text of a TOML, JSON or similar small file, as UTF-8 with or without a BOM.
 

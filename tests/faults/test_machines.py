@@ -164,7 +164,9 @@ def test_few_file_handles(files: int, evaluate: Any) -> None:
     done = evaluate(f"ulimit -n {files};", "--workers", 4)
     assert done.returncode in (0, 2), done.stderr
     assert "Traceback" not in done.stderr
-    if done.returncode == 2 or done.stderr:
+    # How the network's images are prepared is said whatever the limit.
+    of_files = [line for line in done.stderr.splitlines() if "tiny_net:net" not in line]
+    if done.returncode == 2 or of_files:
         assert "too many files are open" in done.stderr
 
 

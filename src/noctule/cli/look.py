@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ import typer
 
 from noctule.cli.app import app
 from noctule.cli.echo import echo
-from noctule.errors import InputError, NoctuleWarning, unknown_name
+from noctule.errors import InputError, NoctuleWarning, UnreadableImageError, unknown_name
+from noctule.input_files import reject_special_files
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -106,6 +108,7 @@ def show(
         serve_page(scene, start, port, open_browser is not False)
         return
     _refuse({"--port": port, "--device": device, "--open/--no-open": open_browser}, "with")
+    _refuse_to_replace(photo, out or Path("noctule.png"))
     found, image = _photograph(photo)
     picture = _preprocessing(model, size_px).picture(image)
     rows = _rows(picture, chosen, names, level, overview, image_id or found, seed)
@@ -191,12 +194,28 @@ def _rows(
 
 def _save(rows: Sequence[Sequence[Tile]], out: Path) -> None:
     from noctule.report.sheet import contact_sheet
+    from noctule.store.disk import output_errors, write_atomically
 
-    try:
+    buffer = io.BytesIO()
+    contact_sheet(rows).save(buffer, format="PNG")
+    with output_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        contact_sheet(rows).save(out, format="PNG")
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror or error}", where=out) from error
+        write_atomically(out, buffer.getvalue())
+
+
+def _refuse_to_replace(photo: str, out: Path) -> None:
+    """Refuse an output that is the photograph, or no image of an earlier command."""
+    if not out.exists():
+        return
+    reject_special_files(out)
+    with out.open("rb") as file:
+        is_png = file.read(8) in (b"\x89PNG\r\n\x1a\n", b"")
+    if not is_png or (Path(photo).exists() and out.samefile(photo)):
+        raise InputError(
+            "is the photograph" if is_png else "is there already, and is no PNG",
+            where=out,
+            remedy="Name another file, such as noctule.png.",
+        )
 
 
 def _photograph(photo: str) -> tuple[str, Image]:
@@ -208,7 +227,14 @@ def _photograph(photo: str) -> tuple[str, Image]:
     if path.exists():
         # A name that is not UTF-8 has no bytes to hash.
         image_id = path.name.encode("utf-8", "backslashreplace").decode()
-        image = decode_file(path, path.name)
+        try:
+            image = decode_file(path, path.name)
+        except UnreadableImageError as error:  # its remedy is one for a set of images
+            raise InputError(
+                f"cannot read this image: {error.reason}",
+                where=error.where,
+                remedy="Name another photograph.",
+            ) from error
         if COMPOSITED in image.info:
             warnings.warn(
                 f"{path}: a transparent image, shown on white", NoctuleWarning, stacklevel=2

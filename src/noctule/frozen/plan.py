@@ -20,6 +20,7 @@ from noctule.evaluation import TRIAL_IMAGES
 from noctule.frozen.manifest import FORMATS, Format, Manifest, versions_here
 from noctule.frozen.names import SHARD_SIZE, check_published_names, image_entries
 from noctule.frozen.write import Target, encoder_settings
+from noctule.input_files import real_path
 from noctule.loading import read_batch
 from noctule.models import Preprocessing
 
@@ -144,7 +145,7 @@ def refuse_nested(data: Path, out: Path) -> None:
     Raises:
         InputError: one of the two lies in the other, or is the other.
     """
-    real_data, real_out = data.resolve(), out.resolve()
+    real_data, real_out = real_path(data), real_path(out)
     if not real_data.exists():
         return  # a name such as photo-patches
     if real_out.is_relative_to(real_data) or real_data.is_relative_to(real_out):

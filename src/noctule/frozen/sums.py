@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from noctule.errors import InputError
 from noctule.execution import usable_cores
 from noctule.frozen.manifest import SUMS_FILE
-from noctule.input_files import reject_special_files
+from noctule.input_files import real_path, reject_special_files
 
 AGAIN = "Give the command that froze it again: it writes what is missing or damaged anew."
 
@@ -176,7 +176,7 @@ def state_of(folder: Path, due: FileSum) -> State:
     # A link could lead out of the set, and its file change without it.
     if not os.path.lexists(folder / due.path):
         return "missing"
-    if os.path.realpath(folder / due.path) != str(folder.resolve() / due.path):
+    if real_path(folder / due.path) != real_path(folder) / due.path:
         return "changed"
     try:
         return "good" if hash_file(folder, due.path).sha256 == due.sha256 else "changed"

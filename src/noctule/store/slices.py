@@ -93,6 +93,8 @@ def read_note(data: bytes, path: Path) -> SliceNote:
     """
     with _damage_in(path):
         footer = pq.read_metadata(pa.BufferReader(data))
+        if _NOTE_KEY not in (footer.metadata or {}):
+            raise damaged(path, "it has no record of the run that it belongs to")
         note = _parsed(json.loads(footer.metadata[_NOTE_KEY]))
         columns = footer.schema.to_arrow_schema()
     if not columns.equals(SCHEMA):

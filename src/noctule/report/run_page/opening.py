@@ -9,6 +9,7 @@ from pathlib import Path
 
 from noctule.benchmarks import CLEAN, Benchmark
 from noctule.errors import InputError
+from noctule.input_files import real_path
 from noctule.report.web.text import shown
 from noctule.scoring import check_reference, check_same_pixels
 from noctule.store import RunStore
@@ -75,7 +76,7 @@ def _refuse_twice(folders: Sequence[str | Path]) -> None:
         raise InputError("there is no run", remedy="Name at least one run folder.")
     seen: dict[Path, str | Path] = {}
     for folder in folders:
-        place = Path(folder).resolve()
+        place = real_path(folder)
         if place in seen:
             as_well = "" if str(seen[place]) == str(folder) else f", as {seen[place]} as well"
             raise InputError(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from noctule.errors import InputError
+from noctule.input_files import real_path
 from noctule.report.web.figures import FIGURE_FORMATS, Figure, save_figure
 from noctule.store.disk import output_errors, temporary_for, write_atomically
 from noctule.store.identity import RUN_FILE
@@ -54,7 +55,7 @@ def check_outputs(out: Path, figures: Path | None, runs: Iterable[Path] = ()) ->
 def _refuse_inside(place: Path | None, runs: Iterable[Path]) -> None:
     for run in runs:
         is_run = (run / RUN_FILE).is_file()
-        if place is not None and is_run and place.resolve().is_relative_to(run.resolve()):
+        if place is not None and is_run and real_path(place).is_relative_to(real_path(run)):
             raise InputError(
                 f"lies in the run {run}, whose files it might replace",
                 where=place,
