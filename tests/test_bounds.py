@@ -65,6 +65,8 @@ def test_a_strip_is_not_resized_to_gigabytes() -> None:
         (("show", "--serve", "--no-open", "--size-px", "100000"), "from 16 to 1,024"),
         (("freeze", "cifar10-c", "photo-patches", "x", "--resize", "1000000"), "8,192"),
         (("study", "run", "--quick", "--side-px", "1000000000"), "8192"),
+        (("study", "run", "--quick", "--epochs", "1" + "0" * 40), "2147483647"),
+        (("report", "x", "--samples", "1000000000000"), "from 0 to 1,000"),
     ],
 )
 def test_options_are_bounded(

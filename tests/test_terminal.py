@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,14 @@ def test_no_word_is_cut_and_no_line_too_long(columns: int | None) -> None:
         assert cell in words
     if columns is not None and columns >= len("horizontal_artifacts"):
         assert max(map(len, text.splitlines())) <= columns
+
+
+def test_a_name_begins_no_line_of_its_own() -> None:
+    name = "net\nmean error: 0.0 %\u2028mean error: 0.0 %\r\nmean error: 0.0 %"
+    table = replace(text_table(name, ("a", "b"), [(name, name)]), notes=(f"Of {name}.",))
+    lines = re.split("[\n\r\u2028]", terminal_text([table], None))
+    assert len(lines) == 7  # the title, a table of three lines, the note; two empty lines
+    assert "mean error: 0.0 %" not in lines
 
 
 def test_text_wraps_in_its_column_while_there_is_room_and_else_row_by_row() -> None:

@@ -13,6 +13,9 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+# Controls, formats, surrogates, private and unassigned characters, and Unicode's line ends.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
 
 class NoctuleError(Exception):
     """Base of every error a user can cause or cure.
@@ -113,9 +116,11 @@ def shown(text: object) -> str:
 
     >>> shown("a\u202eb\x00c")
     'a\ufffdb\ufffdc'
+    >>> shown("one line\u2028\u2029")
+    'one line\ufffd\ufffd'
     """
     return "".join(
-        "\ufffd" if unicodedata.category(one)[0] == "C" and one not in "\n\t" else one
+        "\ufffd" if unicodedata.category(one) in _HIDDEN and one not in "\n\t" else one
         for one in str(text)
     )
 

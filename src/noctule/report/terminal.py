@@ -59,14 +59,19 @@ def terminal_text(parts: Sequence[Part], columns: int | None) -> str:
 
 def _block(table: TextTable, columns: int | None) -> list[str]:
     sections = (
-        [line for one in (table.title, *table.lines) if one for line in _text(one, columns)],
+        [line for one in (table.title, *table.lines) if one for line in _line(one, columns)],
         _table(table, columns),
-        [line for one in table.notes for line in _text(one, columns)],
+        [line for one in table.notes for line in _line(one, columns)],
     )
     lines: list[str] = []
     for section in filter(None, sections):
         lines += ["", *section] if lines else section
     return lines
+
+
+def _line(text: str, columns: int | None) -> list[str]:
+    """As `_text`, where no name may begin a line of its own, as if it were a score."""
+    return _text(" ".join(text.splitlines()), columns)
 
 
 def _text(text: str, columns: int | None) -> list[str]:

@@ -275,5 +275,5 @@ def _add_files(report: Report, sheets: Sequence[Sheet]) -> None:
 
 
 def _settings(samples: int, seed: int, resamples: int, confidence: float) -> Settings:
-    whole_number(samples, "samples", low=0)
+    whole_number(samples, "samples", low=0, high=1000)
     return Settings(*bootstrap_settings(seed, resamples, confidence))
