@@ -161,7 +161,7 @@ def reasons_it_is_worse(comparison: Comparison, points: float) -> list[str]:
 def _p_of_more_than(
     one: PairedDifference | MeanDifference, points: float, num_images: int
 ) -> float:
-    """Of the hypothesis that B is worse by so many points or less; never below that at 0."""
+    """p-value of "B is worse by at most `points`"; never below that of 0 points."""
     value, spread, p_value = one.points.value, one.spread_points, one.p_value
     assert value is not None
     assert spread is not None

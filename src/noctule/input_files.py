@@ -36,7 +36,7 @@ _KINDS: Final = {
 
 
 def reject_special_files(path: Path, *, folder_allowed: bool = False) -> None:
-    """Refuse what is there but is no regular file; links are followed.
+    """Refuse a path that exists but is not a regular file; links are followed.
 
     Opening a named pipe waits forever, and a device may never end. Nothing is said of what is
     not there or cannot be looked at: opening it has an error of its own.

@@ -1,4 +1,4 @@
-"""Whether a model returns probabilities where logits are due."""
+"""Whether a model returns probabilities instead of logits."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Votes(NamedTuple):
     worse: int
 
     def are_clear(self, share: float, alpha: float, images: int) -> bool:
-        """Whether more than `share` are better, and that is a gain among so many images."""
+        """Whether more than `share` are better, and clearly so for this number of images."""
         p_value = at_least_p(self.better, self.better + self.worse, share)
         return p_value <= alpha and self.better - self.worse >= MIN_GAIN * images
 

@@ -64,7 +64,7 @@ def checked_bytes(path: Path, sha256: str | None) -> bytes:
     """The bytes of a slice, if they have the hash that was recorded for them.
 
     Raises:
-        InputError: There is no regular file, it is too large, it cannot be read, or it has
+        InputError: It is not a regular file, is too large, cannot be read, or has
             another hash or none.
     """
     reject_special_files(path)

@@ -66,7 +66,7 @@ def run_study(
 ) -> StudyFolder:
     """Train the networks of a study and measure each on every candidate.
 
-    Called again after an interruption, it goes on where it was. With several processes, a
+    Call it again after an interruption to resume it. With several processes, a
     script whose own `Dataset` is used has to guard this call by `if __name__ == "__main__":`.
 
     Args:

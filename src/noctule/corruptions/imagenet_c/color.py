@@ -19,7 +19,7 @@ SOURCE = "Hendrycks & Dietterich 2019, ImageNet-C"
 NUDGE = 1e-4
 # Less is as good as 0: float32 must not overflow in dividing by it.
 TINY = 1e-30
-# So many values go through HSV at once, in float64, on a CPU and elsewhere.
+# Number of values that go through HSV at once, in float64, on a CPU and elsewhere.
 HSV_CPU_VALUES_AT_ONCE, HSV_VALUES_AT_ONCE = 6 * 224**2, 1 << 24
 
 

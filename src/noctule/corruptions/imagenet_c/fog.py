@@ -13,7 +13,7 @@ from noctule.sampling import FIELD_ROUNDS, Stream
 
 # Up to this side a map is made of 16-bit numbers; the finer grain, of little height, of bytes.
 COARSE_SIDE = 64
-# Maps above this side are made in bands of rows of so many values.
+# Maps above this side are made in bands of rows of at most this number of values.
 WHOLE_SIDE = 1024
 BAND_VALUES = 1 << 20
 MAPS_VALUES = 1 << 22  # of all maps that are made together
@@ -69,7 +69,7 @@ def fog(
 
 
 def _few(count: int, side: int) -> list[slice]:
-    """Which of so many images to make maps of that side for together."""
+    """Which images to make maps of that side for together."""
     at_once = max(1, MAPS_VALUES // side**2)
     return [slice(start, start + at_once) for start in range(0, count, at_once)]
 
