@@ -168,6 +168,7 @@ def _from_array(function: Callable[[Image.Image, int], Any]) -> Callable[[Pictur
     return lambda image, level: function(Image.fromarray(image), level)
 
 
+@functools.cache  # what is adapted once must not be adapted again
 def import_peer(package: str) -> types.ModuleType:
     """Import one of `PACKAGES`, with stand-ins for what is gone from today's libraries.
 
