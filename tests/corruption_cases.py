@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noctule.corruptions import CORRUPTIONS
+from noctule.corruptions import CORRUPTIONS, Corruption
 
 each = pytest.mark.parametrize("c", CORRUPTIONS.values(), ids=CORRUPTIONS)
 both_dtypes = pytest.mark.parametrize(
@@ -69,3 +69,14 @@ def pictures(
     if dtype == torch.uint8:
         return images
     return (images.to(torch.float32) / 255).pow(1.1)
+
+
+def check_both_dtypes(
+    corruption: Corruption, images: Tensor, level: int, wanted: NDArray[np.float64]
+) -> None:
+    """Compare uint8 and float32 results with a reference in 0…255, not rounded."""
+    ids = range(len(images))
+    rounded = corruption(images, ids=ids, level=level).numpy()
+    assert np.abs(rounded - wanted).max() <= 0.501
+    exact = corruption(images / 255, ids=ids, level=level).numpy() * 255
+    assert np.abs(exact - wanted).max() <= 0.002
