@@ -58,7 +58,7 @@ weights: $(READY)
 reference: $(READY)
 	$(BIN)/python -m noctule.training.reference
 
-# The agreement with other packages, in docs/agreement.md, and the pictures beside it.
+# The agreement with other packages, in docs/agreement.md, and the images beside it.
 agreement: $(READY)
 	PYTHONPATH=tests $(BIN)/python docs/agreement.py
 

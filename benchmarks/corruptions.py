@@ -1,9 +1,9 @@
-"""Milliseconds per image of every corruption, beside the published code's.
+"""Milliseconds per image of every corruption, beside the released code's.
 
     python benchmarks/corruptions.py [--images 32] [--size-px 224] [--repeats 30]
         [--device cpu]
 
-Both sides use both of two cores: noctule with two threads, the published code as two processes,
+Both sides use both of two cores: noctule with two threads, the released code as two processes,
 which is why its figures, measured with one, are halved. They were taken on another machine of
 the same type (2 cores, AMD EPYC); runs drift by about 30 %. Each corruption is called on
 a batch with new ids every time, drawing included; the median of the repeats counts. On a GPU
@@ -56,7 +56,7 @@ def main() -> None:
     print(f"{options.images} images of {options.size_px} px; copying the batch, ms/image: "
           + ", ".join(f"{dtype} {ms:.4f}" for dtype, ms in copy_ms.items()))  # fmt: skip
     print(f"{'ms/image':20s} {'uint8':>8s} {'copies':>7s} {'float32':>8s} {'copies':>7s} "
-          f"{'published':>9s} {'ratio':>6s}")  # fmt: skip
+          f"{'released':>9s} {'ratio':>6s}")  # fmt: skip
     ratios = {}
     for name in CORRUPTIONS:
         ms = {dtype: time_corruption(name, x, options) for dtype, x in batch.items()}
@@ -70,17 +70,17 @@ def main() -> None:
         print(line, flush=True)
     of_23 = [ratio for name, ratio in ratios.items() if name not in NOT_AMONG_THE_23]
     mean = math.exp(statistics.fmean(map(math.log, of_23)))
-    print(f"throughput, uint8, over the published code's: {mean:.1f} × in the geometric mean "
+    print(f"throughput, uint8, over the released code's: {mean:.1f} × in the geometric mean "
           f"over the {len(of_23)}; slower: "
           + (", ".join(n for n, r in ratios.items() if r < 1) or "none"))  # fmt: skip
 
 
-def sample_batch(images: int, size_px: int) -> dict[str, torch.Tensor]:
+def sample_batch(count: int, size_px: int) -> dict[str, torch.Tensor]:
     """Photographs, repeated to fill the batch, in both dtypes."""
     prepare = Preprocessing(resize_px=size_px, crop_px=(size_px, size_px))
     names = PhotoPatches("test").class_names
-    pictures = [prepare.picture(photograph(names[k % len(names)])) for k in range(images)]
-    batch = torch.stack(pictures)
+    images = [prepare.prepare(photograph(names[k % len(names)])) for k in range(count)]
+    batch = torch.stack(images)
     return {"uint8": batch, "float32": batch.float() / 255}
 
 

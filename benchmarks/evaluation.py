@@ -134,10 +134,10 @@ def naive(classifier: Classifier, dataset: Dataset, device: torch.device) -> Non
     workers = workers_for(dataset, None)
     for condition in load_benchmark("imagenet-noc").conditions:
         for batch in load_batches(dataset, classifier.preprocessing, plan, workers):
-            pictures = batch.pictures.to(device)
+            images = batch.images.to(device)
             if condition.corruption is not None:
-                pictures = CORRUPTIONS[condition.corruption](pictures, ids=batch.ids)
-            inputs = classifier.preprocessing.normalise(pictures)
+                images = CORRUPTIONS[condition.corruption](images, ids=batch.ids)
+            inputs = classifier.preprocessing.normalise(images)
             with low_precision(device):
                 module(inputs.contiguous(memory_format=torch.channels_last)).float().cpu()
 

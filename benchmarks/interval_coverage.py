@@ -30,7 +30,7 @@ from noctule.metrics.outcome_matrix import OutcomeMatrix
 IMAGES = (20, 100, 1000)
 RATES = (0.01, 0.05, 0.5, 0.95, 0.99)
 REFERENCE_RATES = (0.05, 0.3, 0.8)
-SHAPES = ((1, 1), (3, 5), (15, 1))  # corruptions, levels
+SHAPES = ((1, 1), (3, 5), (15, 1))  # corruptions, severities
 NAMES = (
     "shear", "rain", "hue", "fog", "snow", "frost", "blur", "contrast", "brightness",
     "pixelate", "rotation", "elastic", "spatter", "saturate", "translation",
@@ -58,11 +58,11 @@ def lucks(rng: np.random.Generator, images: int, columns: int, kind: str) -> Luc
 KINDS = ("independent", "identical", "mixed", "some images")
 
 
-def benchmark_of(corruptions: int, levels: int) -> Benchmark:
+def benchmark_of(corruptions: int, severities: int) -> Benchmark:
     """A benchmark of this shape."""
     plain = {"name": "b", "title": "t", "source": "s", "corruptions": list(NAMES[:corruptions])}
-    chosen = "full" if levels == 1 else list(range(1, levels + 1))
-    return Benchmark.from_dict({**plain, "levels": chosen})
+    chosen = "full" if severities == 1 else list(range(1, severities + 1))
+    return Benchmark.from_dict({**plain, "severities": chosen})
 
 
 def clean_rate(rate: float) -> float:

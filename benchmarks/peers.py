@@ -1,12 +1,12 @@
 """Milliseconds per image of ImageNet-C's 19 corruptions, beside every package made from it.
 
-    PYTHONPATH=tests python benchmarks/peers.py [--all-levels] [--mode published]
+    PYTHONPATH=tests python benchmarks/peers.py [--all-severities] [--mode released]
         [--images 32] [--size-px 224] [--passes 3] [--rounds 3] [--only fog snow]
 
 Both sides use both of two cores, and get what their interfaces ask for, in memory and of bytes:
 
     noctule   two threads; a batch (images, 3, height, width), with new ids in each call
-    a package two processes of one thread; one picture (height, width, 3) in each call of its
+    a package two processes of one thread; one image (height, width, 3) in each call of its
               `corrupt`, which makes a PIL image of it, but for corrupt-tta; what corrupt-tta
               returns is left as floats
 
@@ -18,9 +18,9 @@ disturbed round. A star says that a package does other, mostly less, work than t
 program (see tests/imagenet_c_peers.py); it counts all the same.
 
 With `--passes 1`, packages are for the most part as in a program's first minutes: the C
-library hands their memory back to the system after each picture, and takes it again by
+library hands their memory back to the system after each image, and takes it again by
 hundreds of page faults (gaussian_noise takes a third longer). Once a large block was freed,
-as in zoom_blur, it keeps memory. So does noctule, from the first picture on.
+as in zoom_blur, it keeps memory. So does noctule, from the first image on.
 
 Exits with 1 unless noctule is as fast as the fastest package in every line, and three times as
 fast in the geometric mean over all lines.
@@ -49,12 +49,12 @@ from numpy.typing import NDArray
 from corruptions import sample_batch
 from imagenet_c_peers import OTHER_WORK, PACKAGES, import_peer
 from noctule.compat import COMMON, VALIDATION
-from noctule.corruptions import CORRUPTIONS, LEVELS, MODES, Mode
+from noctule.corruptions import CORRUPTIONS, MODES, SEVERITIES, Mode
 
 PROCESSES = 2
 TURN_S = 0.3
 PAUSE_S = 0.01  # the other side's idle threads spin for a moment
-LEVEL = 3
+SEVERITY = 3
 TARGET, MEAN_TARGET = 1.0, 3.0
 
 
@@ -82,23 +82,23 @@ def main() -> None:
     options = parse_arguments()
     torch.set_num_threads(PROCESSES)
     batch = sample_batch(options.images, options.size_px)["uint8"]
-    pictures = np.ascontiguousarray(batch.permute(0, 2, 3, 1).numpy())
+    images = np.ascontiguousarray(batch.permute(0, 2, 3, 1).numpy())
     print(f"ms/image, {options.size_px} px, {options.mode} mode, batches of {options.images}")
     packages = " ".join(f"{package:>17s}" for package in PACKAGES)
     ratios = f"{'ratio':>7s} {'best':>6s}"
-    print(f"{'corruption':20s} {'level':>5s} {'noctule':>9s} {packages} {ratios}")
-    peers = {package: Peer(package, pictures) for package in PACKAGES}
-    levels = LEVELS if options.all_levels else (LEVEL,)
+    print(f"{'corruption':20s} {'severity':>5s} {'noctule':>9s} {packages} {ratios}")
+    peers = {package: Peer(package, images) for package in PACKAGES}
+    severities = SEVERITIES if options.all_severities else (SEVERITY,)
     lines: dict[tuple[str, int], dict[str, list[float]]] = {
-        (name, level): {side: [] for side in ("noctule", *PACKAGES)}
+        (name, severity): {side: [] for side in ("noctule", *PACKAGES)}
         for name in options.only
-        for level in levels
+        for severity in severities
     }
     try:
         for _ in range(options.passes):
-            for (name, level), found in lines.items():
-                sides = {"noctule": our_side(name, level, batch, options.mode)}
-                sides |= {package: peer.side(name, level) for package, peer in peers.items()}
+            for (name, severity), found in lines.items():
+                sides = {"noctule": our_side(name, severity, batch, options.mode)}
+                sides |= {package: peer.side(name, severity) for package, peer in peers.items()}
                 for side, times in time_in_turns(sides, options.rounds).items():
                     found[side] += times
     finally:
@@ -117,8 +117,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--size-px", type=int, default=224)
     parser.add_argument("--passes", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--mode", choices=MODES, default="published")
-    parser.add_argument("--all-levels", action="store_true")
+    parser.add_argument("--mode", choices=MODES, default="released")
+    parser.add_argument("--all-severities", action="store_true")
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
     return parser.parse_args()
 
@@ -139,14 +139,14 @@ def time_in_turns(sides: dict[str, Side], rounds: int) -> dict[str, list[float]]
     return found
 
 
-def report(name: str, level: int, found: dict[str, list[float]]) -> Ratios:
+def report(name: str, severity: int, found: dict[str, list[float]]) -> Ratios:
     """Print one line; the fastest package's time over ours."""
     ms = {side: statistics.median(values) for side, values in found.items()}
     least = {side: min(values) for side, values in found.items()}
     ratios = Ratios(
         *(min(side[package] for package in PACKAGES) / side["noctule"] for side in (ms, least))
     )
-    line = f"{name:20s} {level:5d} {ms['noctule']:9.4f} "
+    line = f"{name:20s} {severity:5d} {ms['noctule']:9.4f} "
     for package in PACKAGES:
         star = "*" if (package, name) in OTHER_WORK else " "
         line += (
@@ -176,7 +176,7 @@ def say(which: str, ratios: Sequence[float]) -> bool:
 # ------------------------------------------------------------------------------------ two sides
 
 
-def our_side(name: str, level: int, batch: torch.Tensor, mode: Mode) -> Side:
+def our_side(name: str, severity: int, batch: torch.Tensor, mode: Mode) -> Side:
     """Ours: batches, whose images have other ids in every call."""
     corruption, count = CORRUPTIONS[name].in_mode(mode), len(batch)
     calls_so_far = itertools.count()
@@ -185,7 +185,7 @@ def our_side(name: str, level: int, batch: torch.Tensor, mode: Mode) -> Side:
         start = time.perf_counter()
         for number in itertools.islice(calls_so_far, calls):
             ids = range(number * count, (number + 1) * count)
-            corruption(batch, ids=ids, level=level)
+            corruption(batch, ids=ids, severity=severity)
         return time.perf_counter() - start
 
     return Side(count, run)
@@ -194,26 +194,26 @@ def our_side(name: str, level: int, batch: torch.Tensor, mode: Mode) -> Side:
 class Peer:
     """A package in as many processes as there are cores, each with one thread."""
 
-    def __init__(self, package: str, pictures: NDArray[np.uint8]) -> None:
+    def __init__(self, package: str, images: NDArray[np.uint8]) -> None:
         spawn = multiprocessing.get_context("spawn")
         self.connections: list[Connection] = []
         self.processes = []
         for _ in range(PROCESSES):
             here, there = spawn.Pipe()
-            process = spawn.Process(target=serve, args=(package, pictures, there), daemon=True)
+            process = spawn.Process(target=serve, args=(package, images, there), daemon=True)
             with one_thread():
                 process.start()
             there.close()
             self.connections.append(here)
             self.processes.append(process)
 
-    def side(self, name: str, level: int) -> Side:
-        """One call makes one picture in each process; the slower process counts."""
+    def side(self, name: str, severity: int) -> Side:
+        """One call makes one image in each process; the slower process counts."""
         published = CORRUPTIONS[name].published_name
 
         def run(calls: int) -> float:
             for connection in self.connections:
-                connection.send((published, level, calls))
+                connection.send((published, severity, calls))
             return max(float(connection.recv()) for connection in self.connections)
 
         return Side(PROCESSES, run)
@@ -241,8 +241,8 @@ def one_thread() -> Iterator[None]:
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-def serve(package: str, pictures: NDArray[np.uint8], connection: Connection) -> None:
-    """Take (published name, level, calls) and give the seconds they take, until it closes."""
+def serve(package: str, images: NDArray[np.uint8], connection: Connection) -> None:
+    """Take (published name, severity, calls) and give the seconds taken, until it closes."""
     import cv2  # here, because our side must not depend on it
 
     cv2.setNumThreads(1)
@@ -250,14 +250,14 @@ def serve(package: str, pictures: NDArray[np.uint8], connection: Connection) -> 
     corrupt = import_peer(package).corrupt
     while True:
         try:
-            name, level, calls = connection.recv()
+            name, severity, calls = connection.recv()
         except EOFError:
             return
         start = time.perf_counter()
         try:
             for number in range(calls):
-                picture = pictures[number % len(pictures)]
-                corrupt(picture, severity=level, corruption_name=name)
+                image = images[number % len(images)]
+                corrupt(image, severity=severity, corruption_name=name)
         except Exception as error:  # whatever it is, this package does not run it
             print(f"{package} fails at {name}: {error!r}", file=sys.stderr)
             connection.send(math.inf)

@@ -6,7 +6,7 @@
 In one process and in turn, over a folder of JPEG files (500 × 375, quality 90) cut from sample
 photographs, eight networks (standard and seven corruptions) for one epoch:
 
-    lockstep     all eight on one stream of pictures
+    lockstep     all eight on one stream of images
     one by one   the same eight, each decoding its own stream
     stream       the lockstep's decoding, moves and corruptions alone, without the networks
 
@@ -32,7 +32,7 @@ from noctule.models import Preprocessing, weights_sha256
 from noctule.models.untrained import build_untrained
 from noctule.training.recipe import OneCycleSchedule, Recipe, Sgd
 from noctule.training.stream import corrupted, draw_epoch, moved
-from noctule.training.trainer import Course, Trainee, enrol, train
+from noctule.training.trainer import TrainingConfig, TrainingRun, init_run, train
 
 NETWORKS = (
     None, "gaussian", "blur", "artifacts", "rain", "translation", "hue", "quantization",
@@ -52,16 +52,16 @@ def main() -> None:
     times: dict[str, list[float]] = {"lockstep": [], "one by one": [], "stream": []}
     with tempfile.TemporaryDirectory() as folder:
         make_jpegs(Path(folder), options.images)
-        course = course_of(open_dataset(Path(folder)), options)
-        one_by_one(course, options.architecture, NETWORKS[:1])  # not counted
+        config = course_of(open_dataset(Path(folder)), options)
+        one_by_one(config, options.architecture, NETWORKS[:1])  # not counted
         for _ in range(options.repeats):
             for name, run in (("lockstep", lockstep), ("one by one", one_by_one)):
                 start = time.perf_counter()
-                weights = run(course, options.architecture, NETWORKS)
+                weights = run(config, options.architecture, NETWORKS)
                 times[name].append(time.perf_counter() - start)
                 print(f"{name:10s} {times[name][-1]:7.2f} s  weights {weights}", flush=True)
             start = time.perf_counter()
-            stream(course)
+            stream(config)
             times["stream"].append(time.perf_counter() - start)
             print(f"{'stream':10s} {times['stream'][-1]:7.2f} s", flush=True)
     report(times)
@@ -75,7 +75,7 @@ def report(times: dict[str, list[float]]) -> None:
               f"(from {min(ratios):.3f} to {max(ratios):.3f})")  # fmt: skip
 
 
-def course_of(dataset: Dataset, options: argparse.Namespace) -> Course:
+def course_of(dataset: Dataset, options: argparse.Namespace) -> TrainingConfig:
     """One epoch, in batches of 32 images shown twice; the recipe does not matter for time."""
     recipe = Recipe(
         epochs=1,
@@ -85,7 +85,7 @@ def course_of(dataset: Dataset, options: argparse.Namespace) -> Course:
         schedule=OneCycleSchedule(kind="one-cycle"),
     )
     side = options.side_px
-    return Course(
+    return TrainingConfig(
         dataset=dataset,
         preprocessing=Preprocessing(resize_px=(side, side)),
         recipe=recipe,
@@ -95,48 +95,58 @@ def course_of(dataset: Dataset, options: argparse.Namespace) -> Course:
     )
 
 
-def enrolled(course: Course, architecture: str, candidate: str | None) -> Trainee:
+def initialized(
+    config: TrainingConfig, architecture: str, candidate: str | None
+) -> TrainingRun:
     """A network before its first step."""
-    classes, side = len(course.dataset.class_names), course.preprocessing.resize_px
+    classes, side = len(config.dataset.class_names), config.preprocessing.resize_px
     assert isinstance(side, tuple)
     name = candidate or "standard"
     views = (None, candidate)
-    return enrol(name, views, lambda: build_untrained(architecture, classes, side[0]), course)
+    return init_run(
+        name, views, lambda: build_untrained(architecture, classes, side[0]), config
+    )
 
 
-def lockstep(course: Course, architecture: str, networks: tuple[str | None, ...]) -> str:
+def lockstep(
+    config: TrainingConfig, architecture: str, networks: tuple[str | None, ...]
+) -> str:
     """All networks on one stream; a digest of their weights."""
-    trainees = [enrolled(course, architecture, name) for name in networks]
-    train(trainees, course)
-    return digest(trainees)
+    runs = [initialized(config, architecture, name) for name in networks]
+    train(runs, config)
+    return digest(runs)
 
 
-def one_by_one(course: Course, architecture: str, networks: tuple[str | None, ...]) -> str:
+def one_by_one(
+    config: TrainingConfig, architecture: str, networks: tuple[str | None, ...]
+) -> str:
     """Each network on a stream of its own; a digest of their weights."""
-    trainees = [enrolled(course, architecture, name) for name in networks]
-    for trainee in trainees:
-        train([trainee], course)
-    return digest(trainees)
+    runs = [initialized(config, architecture, name) for name in networks]
+    for run in runs:
+        train([run], config)
+    return digest(runs)
 
 
-def digest(trainees: list[Trainee]) -> str:
+def digest(runs: list[TrainingRun]) -> str:
     """The first digits of the weights' hashes; waits for the device."""
-    return " ".join(weights_sha256(one.module.state_dict())[:6] for one in trainees)
+    return " ".join(weights_sha256(one.module.state_dict())[:6] for one in runs)
 
 
-def stream(course: Course) -> None:
+def stream(config: TrainingConfig) -> None:
     """What the lockstep does beside the networks' steps."""
-    epoch = draw_epoch(course.recipe, course.seed, 0, course.dataset.ids, views=2)
-    plan = epoch.batches(course.recipe.batch_size // 2)
-    indices = [images.tolist() for images in plan]
-    batches = load_batches(course.dataset, course.preprocessing, indices, course.workers)
-    for images, batch in zip(plan, batches, strict=True):
-        pictures = batch.pictures.to(course.device)
-        shown = [moved(pictures, moves.of(images)) for moves in epoch.moves]
+    epoch = draw_epoch(config.recipe, config.seed, 0, config.dataset.ids, views=2)
+    plan = epoch.batches(config.recipe.batch_size // 2)
+    indices = [chosen.tolist() for chosen in plan]
+    batches = load_batches(config.dataset, config.preprocessing, indices, config.workers)
+    for chosen, batch in zip(plan, batches, strict=True):
+        images = batch.images.to(config.device)
+        shown = [
+            moved(images, augmentations.of(chosen)) for augmentations in epoch.augmentations
+        ]
         for name in NETWORKS:
             corrupted(shown[1], name, epoch, batch.ids)
-    if course.device.type == "cuda":
-        torch.cuda.synchronize(course.device)
+    if config.device.type == "cuda":
+        torch.cuda.synchronize(config.device)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from imagenet_c_pictures import write_pictures
+from imagenet_c_images import write_images
 
 from corruption_cases import CROPS
 from imagenet_c_agreement import (
@@ -29,13 +29,13 @@ from imagenet_c_agreement import (
     STOCHASTIC,
     compare,
     difference,
-    our_pictures,
+    our_images,
     sample,
     smallest_p_value,
-    their_pictures,
+    their_images,
 )
 from imagenet_c_peers import REFERENCES
-from noctule.corruptions import LEVELS
+from noctule.corruptions import SEVERITIES
 
 HERE = Path(__file__).parent
 PROCESSES = 2
@@ -45,12 +45,12 @@ LEVELS_OF_255 = ("mean_change", "mean_abs_change", "spread")
 class Row(NamedTuple):
     """A line of agreement.csv; empty where it does not apply.
 
-    Of a deterministic corruption, `found` says how far the two pictures of a photograph are
+    Of a deterministic corruption, `found` says how far the two images of a photograph are
     apart. Of a stochastic one, the others compare a statistic, averaged over the photographs.
     """
 
     corruption: str
-    level: int
+    severity: int
     package: str
     photograph: str
     statistic: str
@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=100)
     seeds = parser.parse_args().seeds
-    conditions = [(name, level, seeds) for name in NAMES for level in LEVELS]
+    conditions = [(name, severity, seeds) for name in NAMES for severity in SEVERITIES]
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(PROCESSES, spawn, torch.set_num_threads, (1,)) as pool:
         rows = [row for part in pool.map(compare_condition, conditions) for row in part]
@@ -78,7 +78,7 @@ def main() -> None:
         writer.writerow(Row._fields)
         writer.writerows([_text(value) for value in row] for row in rows)
     (HERE / "agreement.md").write_text(page(rows), encoding="utf-8")
-    write_pictures(HERE)
+    write_images(HERE)
 
 
 def _text(value: object) -> str:
@@ -88,32 +88,41 @@ def _text(value: object) -> str:
 
 
 def compare_condition(condition: tuple[str, int, int]) -> list[Row]:
-    """All lines on (corruption, level, number of seeds)."""
-    name, level, seeds = condition
-    compared = _same_pictures if name in DETERMINISTIC else _same_distributions
-    return list(compared(name, level, range(seeds)))
+    """All lines on (corruption, severity, number of seeds)."""
+    name, severity, seeds = condition
+    compared = _same_images if name in DETERMINISTIC else _same_distributions
+    return list(compared(name, severity, range(seeds)))
 
 
-def _same_pictures(name: str, level: int, seeds: Sequence[int]) -> Iterator[Row]:
+def _same_images(name: str, severity: int, seeds: Sequence[int]) -> Iterator[Row]:
     for crop in CROPS:
         (theirs,), (ours,) = (
-            side(name, crop, level=level, seeds=seeds[:1])
-            for side in (their_pictures, our_pictures)
+            side(name, crop, severity=severity, seeds=seeds[:1])
+            for side in (their_images, our_images)
         )
         for statistic, found in difference(theirs, ours)._asdict().items():
             package = REFERENCES[name].package
-            yield Row(name, level, package, crop, statistic, found, *[None] * 7)
+            yield Row(name, severity, package, crop, statistic, found, *[None] * 7)
 
 
-def _same_distributions(name: str, level: int, seeds: Sequence[int]) -> Iterator[Row]:
+def _same_distributions(name: str, severity: int, seeds: Sequence[int]) -> Iterator[Row]:
     theirs, ours = (
-        sample(side, name, level=level, seeds=seeds) for side in (their_pictures, our_pictures)
+        sample(side, name, severity=severity, seeds=seeds)
+        for side in (their_images, our_images)
     )
     for statistic, one in compare(theirs, ours).items():
         package = REFERENCES[name].package
         values = (one.theirs, one.their_sd, one.ours, one.our_sd, len(seeds))
         yield Row(
-            name, level, package, "", statistic, None, *values, one.p_mean, one.p_distribution
+            name,
+            severity,
+            package,
+            "",
+            statistic,
+            None,
+            *values,
+            one.p_mean,
+            one.p_distribution,
         )
 
 
@@ -124,13 +133,17 @@ def page(rows: Sequence[Row]) -> str:
     """The text of agreement.md."""
     seeds = next(row.seeds for row in rows if row.seeds)
     lines = [row for row in rows if row.corruption in STOCHASTIC]
-    smallest = min(_p_value(_of(lines, name, level)) for name in STOCHASTIC for level in LEVELS)
-    conditions = len(STOCHASTIC) * len(LEVELS)
+    smallest = min(
+        _p_value(_of(lines, name, severity)) for name in STOCHASTIC for severity in SEVERITIES
+    )
+    conditions = len(STOCHASTIC) * len(SEVERITIES)
     return PAGE.format(
         references="\n".join(_reference_line(name) for name in NAMES),
         same="\n".join(_same_line(rows, name) for name in DETERMINISTIC),
-        alike="\n".join(
-            _alike_line(_of(lines, name, level)) for name in STOCHASTIC for level in LEVELS
+        group_equal="\n".join(
+            _alike_line(_of(lines, name, severity))
+            for name in STOCHASTIC
+            for severity in SEVERITIES
         ),
         seeds=seeds,
         statistics=len(STATISTICS),
@@ -142,8 +155,8 @@ def page(rows: Sequence[Row]) -> str:
     )
 
 
-def _of(rows: Sequence[Row], name: str, level: int) -> dict[str, Row]:
-    return {r.statistic: r for r in rows if (r.corruption, r.level) == (name, level)}
+def _of(rows: Sequence[Row], name: str, severity: int) -> dict[str, Row]:
+    return {r.statistic: r for r in rows if (r.corruption, r.severity) == (name, severity)}
 
 
 def _reference_line(name: str) -> str:
@@ -151,14 +164,14 @@ def _reference_line(name: str) -> str:
 
 
 def _same_line(rows: Sequence[Row], name: str) -> str:
-    """PSNR by level, and how far values are apart at most, over both photographs."""
+    """PSNR by severity, and how far values are apart at most, over both photographs."""
     of_name = [row for row in rows if row.corruption == name]
     cells = []
-    for level in LEVELS:
+    for severity in SEVERITIES:
         least = min(
             float(row.found or 0)
             for row in of_name
-            if (row.level, row.statistic) == (level, "psnr_db")
+            if (row.severity, row.statistic) == (severity, "psnr_db")
         )
         cells.append("identical" if math.isinf(least) else f"{least:.1f}")
     most = max(int(row.found or 0) for row in of_name if row.statistic == "most_levels")
@@ -172,7 +185,7 @@ def _alike_line(of: dict[str, Row]) -> str:
     low = band.statistic.split("_")[1]
     cells.append(f"{_distance(band):+z.2f} ± {_error(band):.2f} (from {low})")
     cells.append(f"{_p_value(of):.2g}")
-    return f"| `{first.corruption}` | {first.level} | {' | '.join(cells)} |"
+    return f"| `{first.corruption}` | {first.severity} | {' | '.join(cells)} |"
 
 
 def _cell(row: Row, factor: float) -> str:
@@ -208,15 +221,15 @@ PAGE = """\
 
 The authors of ImageNet-C published a program, `make_imagenet_c.py`. Three packages were made
 from it: imagecorruptions, imgcorr (imagecorruptions for a newer NumPy) and corrupt-tta. Here
-the corruptions of noctule, in published mode, stand beside them at every level, on two
+the corruptions of noctule, in released mode, stand beside them at every severity, on two
 photographs of 224 × 224 px. `make agreement` writes this page; `make test` repeats the
 comparison with fewer seeds. All figures are in [agreement.csv](agreement.csv).
 
-![The corruptions at five levels: a package's and noctule's](imagenet-c.png)
+![The corruptions at five severities: a package's and noctule's](imagenet-c.png)
 
-The picture shows the package's on the left and noctule's on the right. The package's frost is
+The image shows the package's on the left and noctule's on the right. The package's frost is
 left out, because it is made of photographs that may not be distributed, and noctule's is its
-own (corrected mode). The [corruptions of ImageNet-C-bar](imagenet-c-bar.png) have a picture of
+own (paper mode). The [corruptions of ImageNet-C-bar](imagenet-c-bar.png) have an image of
 their own.
 
 ## Which package stands for the program
@@ -229,10 +242,10 @@ listed.
 |---|---|---|
 {references}
 
-## Without chance: the same picture
+## Without chance: the same image
 
-PSNR in dB between the package's picture and ours, the smaller of two photographs. The last
-column says by how many of 255 levels a value differs at most, over all levels.
+PSNR in dB between the package's image and ours, the smaller of two photographs. The last
+column says by how many of 255 levels a value differs at most, over all severities.
 
 | corruption | 1 | 2 | 3 | 4 | 5 | apart |
 |---|---|---|---|---|---|---|
@@ -245,24 +258,24 @@ cut off to different sides. Values that all differ by one level have 48.1 dB.
 
 Each side corrupts both photographs with {seeds} seeds. Of the change (corrupted less clean),
 {statistics} statistics are taken and averaged over the photographs: its mean, mean absolute
-value, spread (standard deviation over the picture), red less blue, PSNR against the clean
+value, spread (standard deviation over the image), red less blue, PSNR against the clean
 photograph, share of the horizontal in its slopes, displacement to the right and down, and its
 power in eight octaves of spatial frequency. A cell gives the package's mean over the seeds,
 what ours has more, and the standard error of that. Changes are in levels of 255. The spectrum's
 column gives the octave that differs most for its standard error, in dB, and where it begins, in
-cycles per picture.
+cycles per image.
 
 p is the smallest of {tests} p-values: for every statistic, Welch's test of the means and the
 Kolmogorov–Smirnov test of the distributions; times {tests}, as Holm and Bonferroni say. With
 {conditions} lines, a p below {limit} would mean a difference. The smallest is {smallest}, which
 is {verdict} it.
 
-| corruption | level | mean | mean absolute | spread | PSNR | spectrum | p |
+| corruption | severity | mean | mean absolute | spread | PSNR | spectrum | p |
 |---|---|---|---|---|---|---|---|
 {alike}
 
 What the tests cannot tell: other sizes than 224 px, where the packages keep lengths in pixels
-and noctule scales them; and corrected mode, whose departures the docstrings name.
+and noctule scales them; and paper mode, whose departures the docstrings name.
 """
 
 

@@ -1,4 +1,4 @@
-"""Draws ImageNet-C at five levels beside another package's, and ImageNet-C-bar."""
+"""Draws ImageNet-C at five severities beside another package's, and ImageNet-C-bar."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from picture import draw_scene
+from image import draw_scene
 from PIL import Image
 
 from imagenet_c_agreement import NAMES
-from imagenet_c_peers import REFERENCES, Picture, call_reference
-from noctule.corruptions import CORRUPTIONS, LEVELS
+from imagenet_c_peers import REFERENCES, RgbArray, call_reference
+from noctule.corruptions import CORRUPTIONS, SEVERITIES
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
-from noctule.report.sheet import Tile, contact_sheet, level_tiles
+from noctule.report.sheet import Tile, contact_sheet, severity_tiles
 
 TILE_PX = 104  # the longest name fits
 BAR_TILE_PX = 158
@@ -23,7 +23,7 @@ IMAGE_ID = "noctule"
 LEFT_OUT = "frost"
 
 
-def write_pictures(folder: Path) -> None:
+def write_images(folder: Path) -> None:
     """Write imagenet-c.png and imagenet-c-bar.png."""
     # The packages' lengths are for this size.
     scene = np.asarray(draw_scene(REFERENCE_SIDE_PX))
@@ -33,43 +33,43 @@ def write_pictures(folder: Path) -> None:
     ]
     contact_sheet(rows).save(folder / "imagenet-c.png", optimize=True)
     bar = [c.name for c in CORRUPTIONS.values() if c.kernel.__module__.split(".")[-2] == BAR]
-    sheet = contact_sheet([_levels(name, scene) for name in bar])
+    sheet = contact_sheet([_severities(name, scene) for name in bar])
     sheet.save(folder / "imagenet-c-bar.png", optimize=True)
 
 
-def their_tiles(name: str, scene: Picture) -> list[Tile]:
-    """The package's picture at each level, or blanks where it may not be shown."""
+def their_tiles(name: str, scene: RgbArray) -> list[Tile]:
+    """The package's image at each severity, or blanks where it may not be shown."""
     tiles = []
-    for level in LEVELS:
+    for severity in SEVERITIES:
         if name == LEFT_OUT:
             tiles.append(Tile("not shown", _small(np.full_like(scene, 200))))
             continue
         reference, published = REFERENCES[name], CORRUPTIONS[name].published_name
-        picture = call_reference(reference, published, scene, level=level, seed=0)
-        tiles.append(Tile(f"{reference.package} {level}", _small(picture)))
+        image = call_reference(reference, published, scene, severity=severity, seed=0)
+        tiles.append(Tile(f"{reference.package} {severity}", _small(image)))
     return tiles
 
 
-def our_tiles(name: str, scene: Picture) -> list[Tile]:
-    """Ours at each level: published mode but for frost."""
-    corruption = CORRUPTIONS[name].in_mode("corrected" if name == LEFT_OUT else "published")
+def our_tiles(name: str, scene: RgbArray) -> list[Tile]:
+    """Ours at each severity: released mode but for frost."""
+    corruption = CORRUPTIONS[name].in_mode("paper" if name == LEFT_OUT else "released")
     batch = torch.from_numpy(scene.transpose(2, 0, 1).copy())[None]
     tiles = []
-    for level in LEVELS:
-        (picture,) = corruption(batch, ids=[IMAGE_ID], level=level)
-        tiles.append(Tile(f"noctule {level}", _small(picture.permute(1, 2, 0).numpy())))
+    for severity in SEVERITIES:
+        (image,) = corruption(batch, ids=[IMAGE_ID], severity=severity)
+        tiles.append(Tile(f"noctule {severity}", _small(image.permute(1, 2, 0).numpy())))
     return tiles
 
 
-def _levels(name: str, scene: Picture) -> list[Tile]:
+def _severities(name: str, scene: RgbArray) -> list[Tile]:
     clean = torch.from_numpy(scene.transpose(2, 0, 1).copy())
-    tiles = level_tiles(clean, CORRUPTIONS[name], image_id=IMAGE_ID, seed=0)
+    tiles = severity_tiles(clean, CORRUPTIONS[name], image_id=IMAGE_ID, seed=0)
     return [
-        Tile(tile.caption, _small(tile.picture.permute(1, 2, 0).numpy(), BAR_TILE_PX))
+        Tile(tile.caption, _small(tile.image.permute(1, 2, 0).numpy(), BAR_TILE_PX))
         for tile in tiles
     ]
 
 
-def _small(picture: Picture, side_px: int = TILE_PX) -> torch.Tensor:
-    small = Image.fromarray(picture).resize((side_px, side_px), Image.Resampling.BOX)
+def _small(pixels: RgbArray, side_px: int = TILE_PX) -> torch.Tensor:
+    small = Image.fromarray(pixels).resize((side_px, side_px), Image.Resampling.BOX)
     return torch.from_numpy(np.asarray(small).transpose(2, 0, 1).copy())

@@ -1,6 +1,6 @@
-"""Draws the picture in the README: a scene of our own, under every corruption.
+"""Draws the image in the README: a scene of our own, under every corruption.
 
-python docs/picture.py
+python docs/image.py
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ HERE = Path(__file__).parent
 def main() -> None:
     """Draw the scene and write docs/corruptions.png."""
     scene = torch.from_numpy(np.array(draw_scene(SIDE_PX))).permute(2, 0, 1).contiguous()
-    tiles = overview_tiles(scene, CORRUPTIONS.values(), image_id="noctule", seed=0, level=None)
+    tiles = overview_tiles(
+        scene, CORRUPTIONS.values(), image_id="noctule", seed=0, severity=None
+    )
     contact_sheet(grid(tiles, columns=8)).save(HERE / "corruptions.png", optimize=True)
 
 
@@ -36,9 +38,9 @@ def draw_scene(side_px: int) -> Image.Image:
     image = Image.fromarray(sky.astype(np.uint8))
     draw = ImageDraw.Draw(image)
     draw.ellipse(_box(side, 0.58, 0.12, 0.88, 0.42), fill=(255, 240, 200))
-    for level, color in ((0.66, (90, 80, 130)), (0.76, (50, 90, 80)), (0.87, (30, 55, 40))):
+    for severity, color in ((0.66, (90, 80, 130)), (0.76, (50, 90, 80)), (0.87, (30, 55, 40))):
         line = [
-            (x, side * (level + 0.05 * math.sin(6 * x / side + 20 * level)))
+            (x, side * (severity + 0.05 * math.sin(6 * x / side + 20 * severity)))
             for x in range(side)
         ]
         draw.polygon([*line, (side, side), (0, side)], fill=color)

@@ -1,4 +1,4 @@
-"""Pictures, and what else the tests of the corruptions share."""
+"""Images, and what else the tests of the corruptions share."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def pattern() -> Tensor:
     return torch.from_numpy(values.astype(np.uint8))
 
 
-def pictures(
+def sample_images(
     count: int, height: int, width: int, *, channels: int = 3, dtype: torch.dtype = torch.uint8
 ) -> Tensor:
-    """Different pictures: photographs, the pattern, noise, and a flat one with extremes.
+    """Different images: photographs, the pattern, noise, and a flat one with extremes.
 
     (count, channels, height, width); the photographs and the pattern are tiled, so that every
     size holds their texture. float32 is not a multiple of 1/255.
@@ -72,11 +72,11 @@ def pictures(
 
 
 def check_both_dtypes(
-    corruption: Corruption, images: Tensor, level: int, wanted: NDArray[np.float64]
+    corruption: Corruption, images: Tensor, severity: int, wanted: NDArray[np.float64]
 ) -> None:
     """Compare uint8 and float32 results with a reference in 0…255, not rounded."""
     ids = range(len(images))
-    rounded = corruption(images, ids=ids, level=level).numpy()
+    rounded = corruption(images, ids=ids, severity=severity).numpy()
     assert np.abs(rounded - wanted).max() <= 0.501
-    exact = corruption(images / 255, ids=ids, level=level).numpy() * 255
+    exact = corruption(images / 255, ids=ids, severity=severity).numpy() * 255
     assert np.abs(exact - wanted).max() <= 0.002

@@ -1,7 +1,7 @@
 """ImageNet-C beside other packages: the same in every pixel, or in distribution.
 
-The packages are those of imagenet_c_peers.py. Deterministic corruptions are compared picture by
-picture. Of stochastic ones, many seeds are drawn on both sides, statistics of the change
+The packages are those of imagenet_c_peers.py. Deterministic corruptions are compared image by
+image. Of stochastic ones, many seeds are drawn on both sides, statistics of the change
 (corrupted less clean, in [0, 1]) are taken of each, and their distributions are compared.
 """
 
@@ -16,10 +16,10 @@ from scipy import fft, stats
 from torch import Tensor
 
 from corruption_cases import CROPS, photograph
-from imagenet_c_peers import REFERENCES, Picture, Reference, call_reference
+from imagenet_c_peers import REFERENCES, Image, Reference, call_reference
 from noctule.compat import COMMON, VALIDATION
 from noctule.corruptions import CORRUPTIONS, Corruption
-from noctule.corruptions.draws import PerLevel
+from noctule.corruptions.draws import PerSeverity
 
 NAMES = (*COMMON, *VALIDATION)
 DETERMINISTIC = (
@@ -27,7 +27,7 @@ DETERMINISTIC = (
     "gaussian_blur", "saturate",
 )  # fmt: skip
 STOCHASTIC = tuple(name for name in NAMES if name not in DETERMINISTIC)
-# Spatial frequencies in cycles per picture: octaves up to the diagonal's end.
+# Spatial frequencies in cycles per image: octaves up to the diagonal's end.
 BAND_EDGES = (1, 2, 4, 8, 16, 32, 64, 112, 159)
 BANDS = tuple(f"power_{low}_db" for low in BAND_EDGES[:-1])
 STATISTICS = (
@@ -39,7 +39,7 @@ Sample = dict[str, Values]
 
 
 class Difference(NamedTuple):
-    """Two pictures of a deterministic corruption.
+    """Two images of a deterministic corruption.
 
     Attributes:
         psnr_db: of one against the other; infinite if they are the same.
@@ -73,35 +73,40 @@ class Comparison(NamedTuple):
 # ------------------------------------------------------------------------------------ two sides
 
 
-def clean_picture(crop: str) -> Picture:
+def clean_image(crop: str) -> Image:
     """uint8 (height, width, 3)."""
     return np.ascontiguousarray(photograph(crop).permute(1, 2, 0).numpy())
 
 
-def their_pictures(name: str, crop: str, *, level: int, seeds: Sequence[int]) -> Picture:
+def their_images(name: str, crop: str, *, severity: int, seeds: Sequence[int]) -> Image:
     """The reference's: uint8 (seeds, height, width, 3)."""
-    image, published = clean_picture(crop), CORRUPTIONS[name].published_name
+    image, published = clean_image(crop), CORRUPTIONS[name].published_name
     return np.stack(
-        [call_reference(REFERENCES[name], published, image, level=level, seed=s) for s in seeds]
+        [
+            call_reference(REFERENCES[name], published, image, severity=severity, seed=s)
+            for s in seeds
+        ]
     )
 
 
-def our_pictures(name: str, crop: str, *, level: int, seeds: Sequence[int]) -> Picture:
-    """Ours, in published mode: uint8 (seeds, height, width, 3)."""
-    return drawn(our_side(name), photograph(crop), level=level, seeds=seeds)
+def our_images(name: str, crop: str, *, severity: int, seeds: Sequence[int]) -> Image:
+    """Ours, in released mode: uint8 (seeds, height, width, 3)."""
+    return drawn(our_side(name), photograph(crop), severity=severity, seeds=seeds)
 
 
 def our_side(name: str) -> Corruption:
     """What is compared with the reference."""
-    return with_lengths_of(REFERENCES[name], CORRUPTIONS[name]).in_mode("published")
+    return with_lengths_of(REFERENCES[name], CORRUPTIONS[name]).in_mode("released")
 
 
 def drawn(
-    corruption: Corruption, image: Tensor, *, level: int, seeds: Sequence[int]
-) -> Picture:
+    corruption: Corruption, image: Tensor, *, severity: int, seeds: Sequence[int]
+) -> Image:
     """Versions of one image, uint8 (3, height, width): uint8 (seeds, height, width, 3)."""
     result = corruption(
-        image.expand(len(seeds), -1, -1, -1), ids=[f"seed {s}" for s in seeds], level=level
+        image.expand(len(seeds), -1, -1, -1),
+        ids=[f"seed {s}" for s in seeds],
+        severity=severity,
     )
     return np.ascontiguousarray(result.permute(0, 2, 3, 1).numpy())
 
@@ -114,7 +119,7 @@ def with_lengths_of(reference: Reference, corruption: Corruption) -> Corruption:
         {
             key: [value * reference.length_scale for value in draw.values]
             for key, draw in corruption.draws.items()
-            if isinstance(draw, PerLevel) and key.endswith("_px")
+            if isinstance(draw, PerSeverity) and key.endswith("_px")
         }
     )
 
@@ -122,8 +127,8 @@ def with_lengths_of(reference: Reference, corruption: Corruption) -> Corruption:
 # ----------------------------------------------------------------------------------- statistics
 
 
-def difference(theirs: Picture, ours: Picture) -> Difference:
-    """How far two pictures are apart."""
+def difference(theirs: Image, ours: Image) -> Difference:
+    """How far two images are apart."""
     levels = np.abs(ours.astype(np.int16) - theirs)
     mse = np.square(levels.astype(np.float64)).mean() / 255**2
     return Difference(
@@ -133,22 +138,22 @@ def difference(theirs: Picture, ours: Picture) -> Difference:
     )
 
 
-def measure(clean: Picture, corrupted: Picture) -> Sample:
+def measure(clean: Image, corrupted: Image) -> Sample:
     """`STATISTICS` of each of some corrupted versions, (count,) each.
 
     `slant` is the share of the horizontal in the squared differences between neighbours of the
-    change. `shift_..._px` is the displacement of the picture that explains the change best, to
+    change. `shift_..._px` is the displacement of the image that explains the change best, to
     first order. `power_k_db` is the power of the change, averaged over the channels, between k
-    cycles per picture and the next edge of `BAND_EDGES`: white noise of variance v has v. What
-    a gain of the picture explains is left out, since under fog it would drown the rest.
+    cycles per image and the next edge of `BAND_EDGES`: white noise of variance v has v. What
+    a gain of the image explains is left out, since under fog it would drown the rest.
     """
-    picture = clean.astype(np.float32) / 255
-    change = corrupted.astype(np.float32) / 255 - picture
+    image = clean.astype(np.float32) / 255
+    change = corrupted.astype(np.float32) / 255 - image
     means = change.mean(axis=(1, 2), dtype=np.float64)
     square = np.square(change).mean(axis=(1, 2, 3), dtype=np.float64)
     gray = change.mean(axis=3)
     across, down = (np.square(np.diff(gray, axis=axis)).mean(axis=(1, 2)) for axis in (2, 1))
-    right, lower = (_shift(gray, picture.mean(axis=2), axis) for axis in (1, 0))
+    right, lower = (_shift(gray, image.mean(axis=2), axis) for axis in (1, 0))
     return {
         "mean_change": means.mean(axis=1),
         "red_less_blue": means[:, 0] - means[:, 2],
@@ -158,22 +163,20 @@ def measure(clean: Picture, corrupted: Picture) -> Sample:
         "slant": (across / (across + down)).astype(np.float64),
         "shift_right_px": right,
         "shift_down_px": lower,
-        **_band_powers(_without_gain(gray, picture.mean(axis=2))),
+        **_band_powers(_without_gain(gray, image.mean(axis=2))),
     }
 
 
-def _shift(gray: NDArray[np.float32], picture: NDArray[np.float32], axis: int) -> Values:
-    """−Σ change · slope / Σ slope²: a picture moved by s changes by −s · slope."""
-    slope = np.gradient(picture, axis=axis)
+def _shift(gray: NDArray[np.float32], image: NDArray[np.float32], axis: int) -> Values:
+    """−Σ change · slope / Σ slope²: an image moved by s changes by −s · slope."""
+    slope = np.gradient(image, axis=axis)
     moved = -np.tensordot(gray, slope, axes=2) / np.square(slope).sum()
     return moved.astype(np.float64)
 
 
-def _without_gain(
-    gray: NDArray[np.float32], picture: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """The change less the multiple of the picture that explains most of it."""
-    centred = picture - picture.mean()
+def _without_gain(gray: NDArray[np.float32], image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The change less the multiple of the image that explains most of it."""
+    centred = image - image.mean()
     gain = np.tensordot(gray, centred, axes=2) / np.square(centred).sum()
     return gray - gain[:, None, None] * centred
 
@@ -190,18 +193,18 @@ def _band_powers(gray: NDArray[np.float32]) -> Sample:
 
 
 def sample(
-    side: Callable[..., Picture], name: str, *, level: int, seeds: Sequence[int]
+    side: Callable[..., Image], name: str, *, severity: int, seeds: Sequence[int]
 ) -> Sample:
     """Statistics of each seed of one side, averaged over the photographs.
 
     Args:
-        side: `their_pictures`, `our_pictures` or what takes their arguments.
+        side: `their_images`, `our_images` or what takes their arguments.
         name: of the corruption.
-        level: 1 to 5.
+        severity: 1 to 5.
         seeds: at least two.
     """
     samples = [
-        measure(clean_picture(crop), side(name, crop, level=level, seeds=seeds))
+        measure(clean_image(crop), side(name, crop, severity=severity, seeds=seeds))
         for crop in CROPS
     ]
     return {key: np.mean([one[key] for one in samples], axis=0) for key in STATISTICS}

@@ -25,7 +25,7 @@ from PIL import Image
 
 PACKAGES = ("imagecorruptions", "imgcorr", "corrupt_tta")
 FROST_TEXTURES_DRAWN = 5  # of six: what the authors' program draws among
-Picture = NDArray[np.uint8]
+RgbArray = NDArray[np.uint8]
 
 
 class Reference(NamedTuple):
@@ -63,7 +63,7 @@ REFERENCES = {
     ),
     "zoom_blur": Reference(
         "imgcorr",
-        "The authors' code; pictures enlarged by more than a pixel too much, which no factor "
+        "The authors' code; images enlarged by more than a pixel too much, which no factor "
         "does at 224 px, are cut off at one side and not at both.",
     ),
     "snow": Reference(
@@ -76,7 +76,7 @@ REFERENCES = {
         "The authors' code but for a sixth texture, whose draws are left out here. imgcorr "
         "enlarges the textures by a tenth.",
     ),
-    "fog": Reference("imgcorr", "The authors' code; corrupt-tta has one decay for all levels."),
+    "fog": Reference("imgcorr", "The authors' code; corrupt-tta has one decay for all."),
     "brightness_c": Reference("imgcorr", _HSV),
     "contrast_c": Reference("imgcorr", _SAME),
     "elastic_transform": Reference(
@@ -107,22 +107,22 @@ OTHER_WORK = {
 
 
 def call_reference(
-    reference: Reference, published_name: str, image: Picture, *, level: int, seed: int
-) -> Picture:
-    """The reference's picture of one seed.
+    reference: Reference, published_name: str, image: RgbArray, *, severity: int, seed: int
+) -> RgbArray:
+    """The reference's image of one seed.
 
     Args:
         reference: one of `REFERENCES`.
         published_name: of the corruption.
         image: uint8 (height, width, 3).
-        level: 1 to 5.
+        severity: 1 to 5.
         seed: of the random generators of NumPy and of Numba.
     """
     function = peer_functions(reference.package)[published_name]
     seed_generators(seed, frost=published_name == "frost")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        result = np.asarray(function(image, level))
+        result = np.asarray(function(image, severity))
     return (np.rint(result) if reference.rounded else result).astype(np.uint8)
 
 
@@ -151,8 +151,8 @@ def _numba_seeding() -> Callable[[int], None]:
 
 
 @functools.cache
-def peer_functions(package: str) -> dict[str, Callable[[Picture, int], Any]]:
-    """A package's functions by published name, from uint8 (height, width, 3) and a level.
+def peer_functions(package: str) -> dict[str, Callable[[RgbArray, int], Any]]:
+    """A package's functions by published name, from uint8 (height, width, 3) and a severity.
 
     Raises:
         ModuleNotFoundError: it is not installed.
@@ -164,8 +164,8 @@ def peer_functions(package: str) -> dict[str, Callable[[Picture, int], Any]]:
     return {name: _from_array(function) for name, function in functions.items()}
 
 
-def _from_array(function: Callable[[Image.Image, int], Any]) -> Callable[[Picture, int], Any]:
-    return lambda image, level: function(Image.fromarray(image), level)
+def _from_array(function: Callable[[Image.Image, int], Any]) -> Callable[[RgbArray, int], Any]:
+    return lambda image, severity: function(Image.fromarray(image), severity)
 
 
 @functools.cache  # what is adapted once must not be adapted again

@@ -1,4 +1,4 @@
-"""Small pictures and files for the tests of noctule.data."""
+"""Small images and files for the tests of noctule.data."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from PIL import Image
 
 
-def picture(width: int = 6, height: int = 4, seed: int = 0) -> Image.Image:
-    """An RGB picture of noise: no two of its rows, columns or channels are alike."""
+def noise_image(width: int = 6, height: int = 4, seed: int = 0) -> Image.Image:
+    """An RGB image of noise: no two of its rows, columns or channels are alike."""
     values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(values)
 
 
 def png_bytes(image: Image.Image) -> bytes:
-    """The picture as a PNG file."""
+    """The image as a PNG file."""
     stream = io.BytesIO()
     image.save(stream, "PNG")
     return stream.getvalue()

@@ -20,7 +20,7 @@ BENCHMARK = Benchmark.from_dict(
         "source": "tests",
         "metric": "relative_ce",
         "corruptions": ["hue", "blur"],
-        "levels": "full",
+        "severities": "full",
         "references": [
             {
                 "model": "ref",

@@ -17,11 +17,11 @@ SIDE_PX = 16
 
 def write_arrays(folder: Path, *, train: int = 64, test: int = 48) -> None:
     """train.npz and test.npz of photo-patches, 16 classes at 16 px."""
-    picture = Preprocessing(resize_px=(SIDE_PX, SIDE_PX)).picture
+    image = Preprocessing(resize_px=(SIDE_PX, SIDE_PX)).image
     for split, count in (("train", train), ("test", test)):
         dataset = open_dataset(f"photo-patches/{split}")
         images = np.stack(
-            [picture(dataset.read(i)).permute(1, 2, 0).numpy() for i in range(count)]
+            [image(dataset.read(i)).permute(1, 2, 0).numpy() for i in range(count)]
         )
         np.savez(folder / f"{split}.npz", images=images, labels=dataset.labels[:count])
 
@@ -37,7 +37,7 @@ def study_data(folder: Path) -> dict[str, Any]:
         "seeds": [0],
         "train": str(folder / "train.npz"),
         "test": str(folder / "test.npz"),
-        "pictures": {"side_px": SIDE_PX, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
+        "images": {"side_px": SIDE_PX, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
         "recipe": {
             "epochs": 2,
             "batch_size": 32,

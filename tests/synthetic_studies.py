@@ -58,7 +58,7 @@ def write_study(
         made.weights(member).parent.mkdir(parents=True)
         record = {
             "architecture": study.architecture, "class_names": list("abcd"),
-            "preprocessing": study.pictures.preprocessing().to_dict(), "member": str(member),
+            "preprocessing": study.images.preprocessing().to_dict(), "member": str(member),
             "study": dict(made.identity),
         }  # fmt: skip
         made.weights(member).write_bytes(trained_bytes(NETWORK, record))

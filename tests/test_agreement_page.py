@@ -13,9 +13,9 @@ import pytest
 from corruption_cases import CROPS
 from imagenet_c_agreement import DETERMINISTIC, NAMES, STATISTICS, STOCHASTIC, Difference
 from imagenet_c_peers import REFERENCES
-from noctule.corruptions import LEVELS
+from noctule.corruptions import SEVERITIES
 
-LIMIT = 0.01 / (len(STOCHASTIC) * len(LEVELS))
+LIMIT = 0.01 / (len(STOCHASTIC) * len(SEVERITIES))
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "agreement.md").read_text(encoding="utf-8")
 LINE = re.compile(r"^\| `(\w+)` \| (.*) \|$", re.M)
@@ -23,11 +23,11 @@ LINE = re.compile(r"^\| `(\w+)` \| (.*) \|$", re.M)
 
 @functools.cache
 def published_rows() -> dict[tuple[str, int], list[dict[str, str]]]:
-    """The lines of agreement.csv by corruption and level."""
+    """The lines of agreement.csv by corruption and severity."""
     rows: dict[tuple[str, int], list[dict[str, str]]] = {}
     with (DOCS / "agreement.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            rows.setdefault((row["corruption"], int(row["level"])), []).append(row)
+            rows.setdefault((row["corruption"], int(row["severity"])), []).append(row)
     return rows
 
 
@@ -38,7 +38,9 @@ def lines_after(heading: str) -> list[tuple[str, list[str]]]:
 
 
 def test_the_files_are_complete() -> None:
-    assert set(published_rows()) == {(name, level) for name in NAMES for level in LEVELS}
+    assert set(published_rows()) == {
+        (name, severity) for name in NAMES for severity in SEVERITIES
+    }
     for (name, _), rows in published_rows().items():
         expected = len(CROPS) * len(Difference._fields)
         assert len(rows) == (expected if name in DETERMINISTIC else len(STATISTICS))
@@ -55,11 +57,11 @@ def test_the_page_names_the_references() -> None:
         assert {row["package"] for row in published_rows()[name, 1]} == {package}
 
 
-def test_the_table_of_pictures_is_that_of_the_file() -> None:
+def test_the_table_of_images_is_that_of_the_file() -> None:
     table = lines_after("Without chance")
     assert [name for name, _ in table] == list(DETERMINISTIC)
     for name, (*cells, most) in table:
-        found = [published_rows()[name, level] for level in LEVELS]
+        found = [published_rows()[name, severity] for severity in SEVERITIES]
         for cell, rows in zip(cells, found, strict=True):
             least = min(float(r["found"]) for r in rows if r["statistic"] == "psnr_db")
             assert cell == ("identical" if least == float("inf") else f"{least:.1f}")
@@ -69,10 +71,10 @@ def test_the_table_of_pictures_is_that_of_the_file() -> None:
 
 def test_the_table_of_distributions_is_that_of_the_file() -> None:
     table = lines_after("With chance")
-    expected = [(name, str(level)) for name in STOCHASTIC for level in LEVELS]
+    expected = [(name, str(severity)) for name in STOCHASTIC for severity in SEVERITIES]
     assert [(name, cells[0]) for name, cells in table] == expected
-    for name, (level, *cells, spectrum, p_value) in table:
-        rows = {row["statistic"]: row for row in published_rows()[name, int(level)]}
+    for name, (severity, *cells, spectrum, p_value) in table:
+        rows = {row["statistic"]: row for row in published_rows()[name, int(severity)]}
         for key, cell in zip(SHOWN, cells, strict=True):
             numbers = [float(number) for number in re.findall(r"[-+]?[\d.]+", cell)]
             scale = 1 if key.endswith("_db") else 255

@@ -16,7 +16,7 @@ ROOMS = [
     "_version", "errors", "processes", "arguments", "input_files", "formulas", "config",
     "provenance", "sampling", "corruptions", "compat", "benchmarks", "data", "models",
     "outcomes", "store", "metrics", "scoring", "comparison", "execution", "loading",
-    "selfcheck", "starts", "evaluation", "frozen", "training", "study", "design", "report",
+    "selfcheck", "starts", "evaluation", "stored", "training", "study", "design", "report",
     "explore", "leaderboard", "cli", "__main__",
 ]  # fmt: skip
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

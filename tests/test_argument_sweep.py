@@ -19,7 +19,7 @@ IMAGES = torch.arange(2 * 3 * 32 * 32, dtype=torch.int32).remainder(251).to(torc
 IMAGES = IMAGES.reshape(2, 3, 32, 32)
 IMAGE = IMAGES[0].permute(1, 2, 0).numpy()
 QUICK = Benchmark(
-    name="quick", title="Quick", source="tests", corruptions=("shear",), levels=(1,)
+    name="quick", title="Quick", source="tests", corruptions=("shear",), severities=(1,)
 )
 
 
@@ -40,7 +40,7 @@ class Parameter(NamedTuple):
 
 
 def corrupted(**arguments: Any) -> list[Any]:
-    arguments = {"name": "gaussian", "ids": [0, 1], "level": 2} | arguments
+    arguments = {"name": "gaussian", "ids": [0, 1], "severity": 2} | arguments
     result: list[Any] = noctule.corrupt(IMAGES, **arguments).tolist()
     return result
 
@@ -61,10 +61,10 @@ def loaded(**arguments: Any) -> Any:
 
 PARAMETERS = [
     Parameter("seed", lambda v: corrupted(seed=v), 3, "whole"),
-    Parameter("level", lambda v: corrupted(level=v), 3, "whole"),
+    Parameter("severity", lambda v: corrupted(severity=v), 3, "whole"),
     Parameter("ids", lambda v: corrupted(ids=[v, 1]), 5, "ids"),
     Parameter("corruption", lambda v: corrupted(name=v), "shear", "text"),
-    Parameter("mode", lambda v: corrupted(mode=v), "published", "text"),
+    Parameter("mode", lambda v: corrupted(mode=v), "released", "text"),
     Parameter("severity", lambda v: compatible(severity=v), 3, "whole"),
     Parameter("corruption_number", lambda v: compatible(corruption_number=v), 2, "whole"),
     Parameter("corruption", lambda v: compatible(corruption_name=v), "fog", "text"),
@@ -171,14 +171,14 @@ def test_a_value_means_the_same_or_is_refused_by_name(parameter: Parameter) -> N
 
 
 @pytest.mark.parametrize("parameter", ["seed", "quality", "processes", "format", "out"])
-def test_freeze_refuses_by_name_before_it_writes(tmp_path: Path, parameter: str) -> None:
+def test_export_refuses_by_name_before_it_writes(tmp_path: Path, parameter: str) -> None:
     data = (IMAGES.permute(0, 2, 3, 1).numpy(), [0, 1])
     for value in (float("nan"), 1.5, 2.0, True, "3", b"x", [1], -1, 10**30, object()):
         if parameter == "out" and isinstance(value, str):
             continue
         given = {"out": tmp_path / "set", "processes": 1, "format": "webdataset"}
         with pytest.raises(noctule.InputError, match=parameter):
-            noctule.freeze(QUICK, data, **given | {parameter: value})
+            noctule.export(QUICK, data, **given | {parameter: value})
         assert not (tmp_path / "set").exists()
 
 
@@ -186,7 +186,7 @@ def test_freeze_refuses_by_name_before_it_writes(tmp_path: Path, parameter: str)
     "function",
     [
         noctule.load_benchmark, noctule.load_study, noctule.read_matrix, noctule.overlap_of,
-        noctule.open_frozen, noctule.verify, noctule.score_run, noctule.open_dataset,
+        noctule.open_stored, noctule.verify, noctule.score_run, noctule.open_dataset,
         noctule.RunStore.open, noctule.load_classifier, noctule.run_study,
         lambda v: noctule.compare(v, v),
     ],

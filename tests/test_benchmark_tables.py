@@ -1,4 +1,4 @@
-"""The values of the levels, typed from the authors' scripts for 224, 32 and 64 px."""
+"""The values of the severities, typed from the authors' scripts for 224, 32 and 64 px."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from noctule.benchmarks import Benchmark, Condition, load_benchmark
-from noctule.corruptions.draws import PerLevel
+from noctule.corruptions.draws import PerSeverity
 
 COLUMNS = {
     "gaussian_noise": ("sigma",),
@@ -33,7 +33,7 @@ COLUMNS = {
     "elastic_transform": ("alpha_px", "sigma_px", "affine_px"),
 }  # fmt: skip
 
-# One row per level; px are pixels of the dataset's own pictures.
+# One row per severity; px are pixels of the dataset's own images.
 IMAGENET = {
     "gaussian_noise": [0.08, 0.12, 0.18, 0.26, 0.38],
     "shot_noise": [60, 25, 12, 5, 3],
@@ -65,7 +65,7 @@ IMAGENET = {
     "saturate": [(0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2)],
     "jpeg_compression": [25, 18, 15, 10, 7],
     "pixelate_c": [0.6, 0.5, 0.4, 0.3, 0.25],
-    # "244 should have been 224", the script says: in mode "published" it is.
+    # "244 should have been 224", the script says: in mode "released" it is.
     "elastic_transform": [
         (224 * 2, 224 * 0.7, 224 * 0.1),
         (224 * 2, 224 * 0.08, 224 * 0.2),
@@ -162,13 +162,13 @@ CASES = [
 
 
 def values_of(benchmark: Benchmark, corruption: str) -> dict[str, list[float]]:
-    """The tables a corruption is applied with, lengths in pixels of the dataset's pictures."""
+    """The tables a corruption is applied with, lengths in pixels of the dataset's images."""
     draws = benchmark.bound[corruption].draws.items()
     scale = {key: benchmark.side_px / 224 if key.endswith("_px") else 1 for key, _ in draws}
     return {
         key: [value * scale[key] for value in draw.values]
         for key, draw in draws
-        if isinstance(draw, PerLevel)
+        if isinstance(draw, PerSeverity)
     }
 
 
@@ -187,13 +187,13 @@ def columns(corruption: str, rows: list[object]) -> dict[str, list[float]]:
 
 
 @pytest.mark.parametrize(("name", "corruption"), CASES)
-def test_levels_are_those_of_the_authors_scripts(name: str, corruption: str) -> None:
-    side_px, published = PUBLISHED[name]
+def test_severities_are_those_of_the_authors_scripts(name: str, corruption: str) -> None:
+    side_px, released = PUBLISHED[name]
     benchmark = load_benchmark(name)
     assert benchmark.side_px == side_px
     found, expected = (
         values_of(benchmark, corruption),
-        columns(corruption, published[corruption]),
+        columns(corruption, released[corruption]),
     )
     # cv2.resize(texture, fx=.2) at 32 px, .3 at 64 px, none at 224 px.
     if corruption == "frost":
@@ -223,27 +223,27 @@ def test_the_same_table_at_another_size_scales_lengths() -> None:
     """One white pixel blurred with CIFAR's 1 px at 32 px is blurred with 2 px at 64 px."""
     benchmark = load_benchmark("cifar10-c-extra")
     for side_px, sigma_px in ((32, 1.0), (64, 2.0)):
-        picture = torch.zeros(1, 3, side_px, side_px, dtype=torch.uint8)
-        picture[:, :, side_px // 2, side_px // 2] = 255
-        blurred = benchmark.corrupt(Condition("gaussian_blur", 5), picture, ids=[0], seed=0)
+        image = torch.zeros(1, 3, side_px, side_px, dtype=torch.uint8)
+        image[:, :, side_px // 2, side_px // 2] = 255
+        blurred = benchmark.corrupt(Condition("gaussian_blur", 5), image, ids=[0], seed=0)
         # The peak of a two-dimensional Gaussian of this width.
         peak = 255 / (2 * np.pi * sigma_px**2)
         assert int(blurred.max()) == pytest.approx(peak, abs=1.0)
 
 
-def test_published_mode_stores_as_jpeg_and_corrected_does_not() -> None:
-    picture = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)  # not JPEG-like at all
+def test_released_mode_stores_as_jpeg_and_corrected_does_not() -> None:
+    image = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)  # not JPEG-like at all
     condition = Condition("contrast_c", 1)
-    corrected, published = (
-        load_benchmark("imagenet-c").in_mode(mode) for mode in ("corrected", "published")
+    paper, released = (
+        load_benchmark("imagenet-c").in_mode(mode) for mode in ("paper", "released")
     )
     given = {"ids": [0], "seed": 0}
-    plain = corrected.corrupt(condition, picture, **given)
-    stored = published.corrupt(condition, picture, **given)
-    bare = published.bound["contrast_c"](picture, level=1, **given)
+    plain = paper.corrupt(condition, image, **given)
+    stored = released.corrupt(condition, image, **given)
+    bare = released.bound["contrast_c"](image, severity=1, **given)
     assert (plain.int() - bare.int()).abs().max() <= 1  # truncated, not rounded
     assert (stored.int() - bare.int()).abs().max() > 10
-    assert published.corrupt(Condition(), picture, **given) is picture  # clean ones are not
-    cifar = load_benchmark("cifar10-c").in_mode("published")
-    as_it_is = cifar.bound["contrast_c"](picture, level=1, **given)
-    assert cifar.corrupt(condition, picture, **given).equal(as_it_is)
+    assert released.corrupt(Condition(), image, **given) is image  # clean ones are not
+    cifar = load_benchmark("cifar10-c").in_mode("released")
+    as_it_is = cifar.bound["contrast_c"](image, severity=1, **given)
+    assert cifar.corrupt(condition, image, **given).equal(as_it_is)

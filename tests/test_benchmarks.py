@@ -91,7 +91,7 @@ def test_why_there_is_no_reference_says_where_it_applies_and_what_to_do(
         "this data is of unknown origin: pass --reference RUN"
     )
     assert "this data is c:" in why_no_reference(small(), "c")
-    assert "A lack shear@5, rain@5: pass" in why_no_reference(small(levels=[5]), "a")
+    assert "A lack shear@5, rain@5: pass" in why_no_reference(small(severities=[5]), "a")
 
 
 def test_a_shipped_reference_fits_the_benchmarks_it_covers(
@@ -101,8 +101,8 @@ def test_a_shipped_reference_fits_the_benchmarks_it_covers(
     reference = Reference(model="weak", domain="photos", source="s", errors=errors)
     write_reference(reference, tmp_path / "weak.toml")
     monkeypatch.setattr(references, "REFERENCES_FOLDER", tmp_path)
-    assert small(levels=[2]).reference_for("photos") == reference
-    assert small(levels=[2, 3]).reference_for("photos") is None
+    assert small(severities=[2]).reference_for("photos") == reference
+    assert small(severities=[2, 3]).reference_for("photos") is None
     assert small().reference_for("photos") is None
 
 
@@ -138,8 +138,8 @@ def test_conditions_are_named_and_parsed() -> None:
         Condition.parse("sheer@3")
 
 
-def test_levels_multiply_the_conditions() -> None:
-    benchmark = small(levels=[1, 4])
+def test_severities_multiply_the_conditions() -> None:
+    benchmark = small(severities=[1, 4])
     names = ["clean", "shear@1", "shear@4", "rain@1", "rain@4"]
     assert [str(one) for one in benchmark.conditions] == names
     assert [str(one) for one in benchmark.conditions_of_corruption("rain")] == names[3:]
@@ -153,23 +153,25 @@ def test_an_alias_becomes_the_proper_name_everywhere() -> None:
     assert benchmark.references[0].errors == {"clean": 0.1, "color_distortion": 0.2}
 
 
-@pytest.mark.parametrize("levels", ["full", [2, 5]])
-def test_a_benchmark_reads_back_as_it_was_written(levels: object, tmp_path: Path) -> None:
+@pytest.mark.parametrize("severities", ["full", [2, 5]])
+def test_a_benchmark_reads_back_as_it_was_written(severities: object, tmp_path: Path) -> None:
     conditions = (
-        ["shear", "rain"] if levels == "full" else ["shear@2", "shear@5", "rain@2", "rain@5"]
+        ["shear", "rain"]
+        if severities == "full"
+        else ["shear@2", "shear@5", "rain@2", "rain@5"]
     )
     errors = {"clean": 1 / 3, **dict.fromkeys(conditions, 0.7)}
     references = [
         {"model": "m", "domain": domain, "source": 'a "quoted" é', "errors": errors}
         for domain in ("one", "two")
     ]
-    benchmark = small(levels=levels, references=references)
+    benchmark = small(severities=severities, references=references)
     path = tmp_path / "b.toml"
     write_benchmark(benchmark, path)
     assert load_benchmark(path) == benchmark
     assert load_benchmark(str(path)) == benchmark
     assert Benchmark.from_dict(benchmark.to_dict()) == benchmark
-    assert benchmark.to_dict()["levels"] == levels
+    assert benchmark.to_dict()["severities"] == severities
     with pytest.raises(OutputError, match="No such file"):
         write_benchmark(benchmark, tmp_path / "absent" / "b.toml")
 
@@ -200,19 +202,19 @@ source = "s"
         (SMALL.replace('"small"', '""'), "name", "at least 1 character"),
         (SMALL.replace('source = "me"', ""), "source", "missing"),
         (SMALL + 'metric = "mce"', "metric", "'mean_error', not 'mce'"),
-        (SMALL + 'mode = "publish"', "mode", "'published', not 'publish'"),
+        (SMALL + 'mode = "publish"', "mode", "'released', not 'publish'"),
         (SMALL + "side_px = 8", "side_px", "greater than or equal to 16, not 8"),
         (SMALL + "stored_jpeg_quality = 0", "stored_jpeg_quality", "not 0"),
         (SMALL + "[tables.hue]\nturn = [1]", "tables.hue", "not among the corruptions"),
         (SMALL + "[tables.shear]\nturn = [1]", "tables.shear", "no parameter of it"),
-        (SMALL + "levels = []", "levels", "not a list of levels"),
-        (SMALL + 'levels = "all"', "levels", "'all' is not a list of levels"),
-        (SMALL + "levels = 3", "levels", "3 is not a list of levels"),
-        (SMALL + "levels = [0, 1]", "levels", "0 is not a level"),
-        (SMALL + "levels = [6]", "levels", "6 is not a level. Use"),
-        (SMALL + "levels = [1.0]", "levels", "1.0 is not a level"),
-        (SMALL + "levels = [true]", "levels", "True is not a level"),
-        (SMALL + "levels = [2, 2]", "levels", "level 2 is listed twice"),
+        (SMALL + "severities = []", "severities", "not a list of severities"),
+        (SMALL + 'severities = "all"', "severities", "'all' is not a list of severities"),
+        (SMALL + "severities = 3", "severities", "3 is not a list of severities"),
+        (SMALL + "severities = [0, 1]", "severities", "0 is not a severity"),
+        (SMALL + "severities = [6]", "severities", "6 is not a severity. Use"),
+        (SMALL + "severities = [1.0]", "severities", "1.0 is not a severity"),
+        (SMALL + "severities = [true]", "severities", "True is not a severity"),
+        (SMALL + "severities = [2, 2]", "severities", "severity 2 is listed twice"),
         (SMALL + REFERENCE, "references[0].errors", "'clean' is missing"),
         (
             SMALL + REFERENCE + "clean = 0.1\nshear = 0.2",
@@ -274,19 +276,19 @@ def test_a_missing_condition_in_a_shipped_file_is_found(tmp_path: Path) -> None:
     assert config.read_spec(path, Reference) == shipped[0]
 
 
-def test_a_shipped_reference_is_of_the_same_pictures(
+def test_a_shipped_reference_is_of_the_same_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     errors = {"clean": 0.1, "contrast_c": 0.2}
-    plain = {"name": "n", "title": "t", "source": "s", "levels": [1, 2, 3, 4, 5]}
+    plain = {"name": "n", "title": "t", "source": "s", "severities": [1, 2, 3, 4, 5]}
     benchmark = Benchmark.from_dict({**plain, "corruptions": ["contrast_c"]})
     reference = Reference(
-        model="weak", domain="photos", source="s", errors=errors, mode="corrected"
+        model="weak", domain="photos", source="s", errors=errors, mode="paper"
     )
     write_reference(reference, tmp_path / "weak.toml")
     monkeypatch.setattr(references, "REFERENCES_FOLDER", tmp_path)
     assert benchmark.reference_for("photos") == reference
-    assert benchmark.in_mode("published").reference_for("photos") is None
+    assert benchmark.in_mode("released").reference_for("photos") is None
     tables = {"contrast_c": {"factor": [0.9, 0.8, 0.7, 0.6, 0.5]}}
     other = Benchmark.from_dict({**benchmark.to_dict(), "tables": tables})
     assert other.reference_for("photos") is None

@@ -25,7 +25,7 @@ from noctule.models.classifier import set_channels_last
 
 CPU = torch.device("cpu")
 QUICK = Benchmark(
-    name="quick", title="Quick", source="tests", corruptions=("shear",), levels=(1,)
+    name="quick", title="Quick", source="tests", corruptions=("shear",), severities=(1,)
 )
 LENIENT = Settings(device="cpu", batch_size=8, self_check=False)
 DATA = (np.arange(12 * 16 * 16 * 3, dtype=np.uint8).reshape(12, 16, 16, 3), [0, 1, 2, 3] * 3)
@@ -119,7 +119,7 @@ def surroundings() -> dict[str, Any]:
 
 
 def prepared(module: nn.Module) -> nn.Module:
-    """With a mixture of modes, of frozen and other weights, and with gradients."""
+    """With a mixture of modes, of stored and other weights, and with gradients."""
     module.train()
     module.norm.eval()  # type: ignore[union-attr]
     module.conv.requires_grad_(False)  # type: ignore[union-attr]
@@ -291,8 +291,8 @@ def scripted() -> Any:
     return torch.jit.script(flat().train())
 
 
-def frozen() -> Any:
-    return torch.jit.freeze(torch.jit.script(flat().eval()))
+def stored() -> Any:
+    return torch.jit.export(torch.jit.script(flat().eval()))
 
 
 def traced() -> Any:
@@ -311,7 +311,7 @@ def quantised() -> Any:
 
 KINDS = {
     "view": View, "5-D": FiveDimensional, "extra state": lambda: Extra(*flat()),
-    "scripted": scripted, "frozen": frozen, "traced": traced, "exported": exported,
+    "scripted": scripted, "stored": stored, "traced": traced, "exported": exported,
     "quantised": quantised, "parallel": lambda: nn.DataParallel(flat()),
     "no parameters": lambda: nn.Sequential(nn.AdaptiveAvgPool2d((2, 2)), nn.Flatten()),
     "weight norm": lambda: nn.Sequential(
@@ -450,10 +450,10 @@ def test_no_public_function_changes_its_surroundings(tmp_path: Path) -> None:
         "evaluate": lambda: run(module, run_folder),
         "score_run": lambda: noctule.score_run(run_folder),
         "compare": lambda: noctule.compare(run_folder, run_folder),
-        "freeze": lambda: noctule.freeze(QUICK, DATA, set_folder, processes=2),
+        "export": lambda: noctule.export(QUICK, DATA, set_folder, processes=2),
         "verify": lambda: noctule.verify(set_folder),
-        "evaluate_frozen": lambda: noctule.evaluate_frozen(
-            module, set_folder, out=tmp_path / "frozen", settings=LENIENT
+        "evaluate_stored": lambda: noctule.evaluate_stored(
+            module, set_folder, out=tmp_path / "stored", settings=LENIENT
         ),
         "choose_exact": lambda: design.choose_exact(matrix, 1),
     }

@@ -13,9 +13,9 @@ from command_line import run
 from noctule.benchmarks import Benchmark
 from noctule.config import build_spec
 from noctule.errors import InputError
-from noctule.frozen.manifest import _Preprocessing
 from noctule.models import Preprocessing
 from noctule.store.identity import read_identity
+from noctule.stored.manifest import _Preprocessing
 from noctule.study.spec import Study
 from small_studies import study_data
 from stored_runs import stored_run
@@ -41,7 +41,7 @@ def test_sides_are_bounded(tmp_path: Path, side: int) -> None:
             stored | {"resize_px": side, "fill": None}, _Preprocessing, where="manifest.json"
         )
     with pytest.raises(InputError, match="8192"):
-        build_spec(study_data(tmp_path) | {"pictures": {"side_px": side}}, Study, where="a")
+        build_spec(study_data(tmp_path) | {"images": {"side_px": side}}, Study, where="a")
     benchmark = {
         "name": "a", "title": "a", "source": "a", "corruptions": ["shear"], "side_px": side,
     }  # fmt: skip
@@ -52,8 +52,8 @@ def test_sides_are_bounded(tmp_path: Path, side: int) -> None:
 def test_a_strip_is_not_resized_to_gigabytes() -> None:
     strip = Image.new("RGB", (5000, 1))
     with pytest.raises(InputError, match="would be resized to 20,000,000 × 4,000 px"):
-        Preprocessing(resize_px=4000).picture(strip)
-    assert Preprocessing(resize_px=4000, crop_px=(8, 8)).picture(strip).shape == (3, 8, 8)
+        Preprocessing(resize_px=4000).prepare(strip)
+    assert Preprocessing(resize_px=4000, crop_px=(8, 8)).prepare(strip).shape == (3, 8, 8)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_strip_is_not_resized_to_gigabytes() -> None:
         (("evaluate", "--crop", "1000000"), "from 1 to 8,192"),
         (("show", "--size-px", "100000"), "from 16 to 1,024"),
         (("show", "--serve", "--no-open", "--size-px", "100000"), "from 16 to 1,024"),
-        (("freeze", "cifar10-c", "photo-patches", "x", "--resize", "1000000"), "8,192"),
+        (("export", "cifar10-c", "photo-patches", "x", "--resize", "1000000"), "8,192"),
         (("study", "run", "--quick", "--side-px", "1000000000"), "8192"),
         (("study", "run", "--quick", "--epochs", "1" + "0" * 40), "2147483647"),
         (("report", "x", "--samples", "1000000000000"), "from 0 to 1,000"),

@@ -25,7 +25,7 @@ SIDE = 32
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three classes of 20 noisy pictures, told apart by their brightest channel."""
+    """Three classes of 20 noisy images, told apart by their brightest channel."""
     rng = np.random.default_rng(0)
     for label, name in enumerate(("blue", "green", "red")):
         (tmp_path / "photos" / name).mkdir(parents=True)
@@ -146,7 +146,7 @@ def test_a_reference_of_other_data_is_refused_before_the_run(
         (["metrics", "nowhere"], "nowhere"),
         (["show", "astronot"], "Did you mean 'astronaut'"),
         (["show", "-c", "sheer"], "Did you mean 'shear'"),
-        (["show", "-c", "shear", "--level", "6"], "level: 6 is out of range"),
+        (["show", "-c", "shear", "--severity", "6"], "severity: 6 is out of range"),
         (["show", "-c", "shear", "--size-px", "8"], "from 16 to 1,024"),
     ],
 )
@@ -183,7 +183,7 @@ def test_a_self_check_can_be_left_out(noctule_cli, folder, tmp_path) -> None:
 
 
 def test_a_corrupt_file_stops_or_is_skipped_and_counted(noctule_cli, folder, tmp_path) -> None:
-    (folder / "green" / "3.png").write_bytes(b"not a picture")
+    (folder / "green" / "3.png").write_bytes(b"not an image")
     out = tmp_path / "run"
     status, _, err = noctule_cli("evaluate", MODEL, folder, "--out", out)
     assert status == 2
@@ -209,8 +209,8 @@ def test_show_draws_what_corrupt_gives(noctule_cli, tmp_path, name) -> None:
     from noctule.data.photo_patches import photograph
     from noctule.models import Preprocessing
 
-    picture = Preprocessing(resize_px=64, crop_px=(64, 64)).picture(photograph("coffee"))
-    expected = noctule.corrupt(picture[None], "shear", ids=["coffee"], level=5)[0]
+    image = Preprocessing(resize_px=64, crop_px=(64, 64)).prepare(photograph("coffee"))
+    expected = noctule.corrupt(image[None], "shear", ids=["coffee"], severity=5)[0]
     row = 0 if name == "shear" else list(CORRUPTIONS).index("shear")
     top, left = 6 + row * 88 + 18, 6 + 5 * 70
     tile = sheet[top : top + 64, left : left + 64]
@@ -242,8 +242,8 @@ def test_local_weights_are_loaded_and_pickles_refused(noctule_cli, tmp_path) -> 
     assert "weights.pt" in err
 
 
-def test_a_benchmark_of_levels_in_both_modes(noctule_cli, folder, tmp_path) -> None:
-    runs = {mode: tmp_path / mode for mode in ("corrected", "published")}
+def test_a_benchmark_of_severities_in_both_modes(noctule_cli, folder, tmp_path) -> None:
+    runs = {mode: tmp_path / mode for mode in ("paper", "released")}
     for mode, out in runs.items():
         status, table, err = noctule_cli(
             "evaluate", MODEL, folder, "-b", "cifar10-c-extra", "--mode", mode, "--out", out
@@ -254,21 +254,17 @@ def test_a_benchmark_of_levels_in_both_modes(noctule_cli, folder, tmp_path) -> N
             table.split()
         )
     rows = {mode: noctule.RunStore.open(out).rows() for mode, out in runs.items()}
-    assert rows["corrected"].num_rows == rows["published"].num_rows
+    assert rows["paper"].num_rows == rows["released"].num_rows
     clean = {
         mode: table.filter(pc.equal(table["condition"], "clean"))
         for mode, table in rows.items()
     }
-    assert clean["corrected"].equals(clean["published"])
-    assert not rows["corrected"].equals(rows["published"])  # truncated, not rounded
-    status, table, err = noctule_cli(
-        "metrics", runs["corrected"], "--reference", runs["published"]
-    )
+    assert clean["paper"].equals(clean["released"])
+    assert not rows["paper"].equals(rows["released"])  # truncated, not rounded
+    status, table, err = noctule_cli("metrics", runs["paper"], "--reference", runs["released"])
     assert status == 2
     assert "another mode" in err
-    status, table, err = noctule_cli(
-        "metrics", runs["corrected"], "--reference", runs["corrected"]
-    )
+    status, table, err = noctule_cli("metrics", runs["paper"], "--reference", runs["paper"])
     assert status == 0, err
     assert all(name in table for name in ("mean error", "mCE", "relative"))
 
@@ -276,18 +272,18 @@ def test_a_benchmark_of_levels_in_both_modes(noctule_cli, folder, tmp_path) -> N
 def test_show_draws_a_benchmark_in_a_mode(noctule_cli, tmp_path) -> None:
     out = tmp_path / "sheet.png"
     status, _, err = noctule_cli(
-        "show", "coffee", "-b", "tiny-imagenet-c", "-c", "contrast_c", "--mode", "published",
+        "show", "coffee", "-b", "tiny-imagenet-c", "-c", "contrast_c", "--mode", "released",
         "--size-px", "64", "--out", out,
     )  # fmt: skip
     assert status == 0, err
     from noctule.data.photo_patches import photograph
     from noctule.models import Preprocessing
 
-    picture = Preprocessing(resize_px=64, crop_px=(64, 64)).picture(photograph("coffee"))
+    image = Preprocessing(resize_px=64, crop_px=(64, 64)).prepare(photograph("coffee"))
     (expected,) = noctule.corrupt(
-        picture[None], "contrast_c", ids=["coffee"], mode="published", factor=0.05
+        image[None], "contrast_c", ids=["coffee"], mode="released", factor=0.05
     )
-    # The released pictures are JPEG files of quality 85.
+    # The released images are JPEG files of quality 85.
     Image.fromarray(expected.permute(1, 2, 0).numpy()).save(tmp_path / "a.jpg", quality=85)
     tile = np.asarray(Image.open(out))[6 + 18 : 6 + 18 + 64, 6 + 5 * 70 : 6 + 5 * 70 + 64]
     assert np.array_equal(tile, np.asarray(Image.open(tmp_path / "a.jpg")))
@@ -304,8 +300,8 @@ def test_a_loop_of_links_is_refused_by_name(noctule_cli, tmp_path) -> None:
         ["report", tmp_path, "-o", loop / "a.html"],
         ["metrics", loop],
         ["verify", loop],
-        ["freeze", "imagenet-noc", "photo-patches", loop],
-        ["freeze", "imagenet-noc", loop, tmp_path / "set"],
+        ["export", "imagenet-noc", "photo-patches", loop],
+        ["export", "imagenet-noc", loop, tmp_path / "set"],
         ["study", "status", loop],
     ):
         status, _, err = noctule_cli(*arguments)

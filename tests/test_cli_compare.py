@@ -90,7 +90,7 @@ def test_fail_if_worse(noctule_cli: Any) -> None:
         (["a", "b", "--fail-if-worse", "nan"], "--fail-if-worse: nan"),
         (["a", "b", "--confidence", "1"], "confidence"),
         (["a", "b", "--resamples", "100"], "No such option"),
-        (["a", "b", "--by", "level"], "level"),
+        (["a", "b", "--by", "severity"], "severity"),
         (["a"], "Missing argument"),
     ],
 )

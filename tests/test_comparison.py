@@ -87,8 +87,8 @@ def test_the_other_way_round_is_the_negative(pair: tuple[Path, Path]) -> None:
         assert (one.p_value, one.points.low) == (other.p_value, -other.points.high)  # type: ignore[operator]
 
 
-def test_levels_are_one_test_or_one_each(tmp_path: Path) -> None:
-    spec = {"levels": [1, 5]}
+def test_severities_are_one_test_or_one_each(tmp_path: Path) -> None:
+    spec = {"severities": [1, 5]}
     one = {"clean": [0, 0, 0, 0], "shear@1": [0, 0, 0, 1], "shear@5": [1, 0, 0, 1]}
     other = {"clean": [0, 0, 0, 0], "shear@1": [1, 1, 1, 1], "shear@5": [1, 1, 1, 1]}
     runs = (
@@ -106,11 +106,11 @@ def test_levels_are_one_test_or_one_each(tmp_path: Path) -> None:
     assert not whole.mean_error.real
     assert (whole.mean_error.points.low, whole.mean_error.points.high) == (-100, 100)
     assert reasons_it_is_worse(whole, 0.5) == []
-    by_level = compare(*runs, by="condition").differences
-    assert [one.name for one in by_level] == ["shear@1", "shear@5"]
-    assert [one.p_value for one in by_level] == [0.25, 0.5]  # 3 and 2 images
+    by_severity = compare(*runs, by="condition").differences
+    assert [one.name for one in by_severity] == ["shear@1", "shear@5"]
+    assert [one.p_value for one in by_severity] == [0.25, 0.5]  # 3 and 2 images
     # Weights: 3 for the mean error, 1 each for clean and two severities.
-    assert [one.p_holm for one in by_level] == [0.75, 1.0]
+    assert [one.p_holm for one in by_severity] == [0.75, 1.0]
 
 
 def test_ce_is_that_of_scoring_for_both_models(pair: tuple[Path, Path], tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_only_what_both_runs_have_is_compared(pair: tuple[Path, Path], tmp_path:
 
 
 def test_without_clean_images_they_are_not_tested(tmp_path: Path) -> None:
-    data = {"frozen": {"clean": None}}
+    data = {"stored": {"clean": None}}
     runs = [stored_run(tmp_path / name, w, dataset=data) for name, w in (("a", A), ("b", B))]
     found = compare(*runs)
     assert found.clean is None
@@ -174,7 +174,7 @@ def test_without_clean_images_they_are_not_tested(tmp_path: Path) -> None:
     [
         ({"seed": 1}, "another seed"),
         ({"dataset": {"fingerprint": "g"}}, "other data"),
-        ({"spec": {"mode": "published"}}, "another mode"),
+        ({"spec": {"mode": "released"}}, "another mode"),
         ({"lost": [3, 7]}, "this run lacks 2 of the other's 120 images, first '00003'"),
         ({"finished": False}, "slices are missing"),
     ],
@@ -190,25 +190,32 @@ def test_runs_that_are_not_alike_are_refused(
         assert "reference" not in str(caught.value.remedy)
 
 
-def test_other_levels_or_tables_are_refused(pair: tuple[Path, Path], tmp_path: Path) -> None:
+def test_other_severities_or_tables_are_refused(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
     wrong = {key if key == "clean" else f"{key}@1": one for key, one in B.items()}
-    stored_run(tmp_path / "c", wrong, spec={"levels": [1]})
+    stored_run(tmp_path / "c", wrong, spec={"severities": [1]})
     with pytest.raises(InputError, match="no corruption under the same conditions"):
         compare(pair[0], tmp_path / "c")
     tables = {"contrast_c": {"factor": [0.9, 0.8, 0.7, 0.6, 0.5]}}
     runs = [
         stored_run(tmp_path / name, {"clean": [0], "contrast_c@1": [1]}, spec=spec)
-        for name, spec in (("d", {"levels": [1]}), ("e", {"levels": [1], "tables": tables}))
+        for name, spec in (
+            ("d", {"severities": [1]}),
+            ("e", {"severities": [1], "tables": tables}),
+        )
     ]
-    with pytest.raises(InputError, match="other levels"):
+    with pytest.raises(InputError, match="other severities"):
         compare(*runs)
 
 
 def test_tables_of_a_corruption_left_out_do_not_matter(tmp_path: Path) -> None:
     tables = {"contrast_c": {"factor": [0.9, 0.8, 0.7, 0.6, 0.5]}}
     both = {"clean": [0, 1], "shear@1": [1, 1], "contrast_c@1": [1, 1]}
-    a = stored_run(tmp_path / "a", both, spec={"levels": [1], "tables": tables})
-    b = stored_run(tmp_path / "b", {"clean": [0, 0], "shear@1": [1, 0]}, spec={"levels": [1]})
+    a = stored_run(tmp_path / "a", both, spec={"severities": [1], "tables": tables})
+    b = stored_run(
+        tmp_path / "b", {"clean": [0, 0], "shear@1": [1, 0]}, spec={"severities": [1]}
+    )
     found = compare(a, b)
     assert (found.left_out, found.differences[0].only_a_wrong) == (("contrast_c",), 1)
 
@@ -236,7 +243,7 @@ def test_a_damaged_record_is_refused(pair: tuple[Path, Path]) -> None:
 @pytest.mark.parametrize(
     ("settings", "where"),
     [
-        ({"by": "level"}, "by"),
+        ({"by": "severity"}, "by"),
         ({"confidence": 95}, "confidence"),
         ({"confidence": 0}, "confidence"),
         ({"confidence": float("nan")}, "confidence"),
@@ -398,7 +405,10 @@ def test_worse_is_what_is_shown_to_be_larger_than_allowed() -> None:
 
 def simulated(rng: np.random.Generator, images: int, rise: float) -> dict[str, list[int]]:
     """Outcomes of a model whose conditions share an image's luck in part."""
-    names = ["clean", *(f"{name}@{level}" for name in ("shear", "rain") for level in (1, 3, 5))]
+    names = [
+        "clean",
+        *(f"{name}@{severity}" for name in ("shear", "rain") for severity in (1, 3, 5)),
+    ]
     common = rng.random((images, 1)) < 0.2
     wrong = np.where(common, rng.random((images, 1)), rng.random((images, 7))) < 0.3 + rise
     return {
@@ -413,7 +423,7 @@ def test_equal_models_are_found_to_differ_at_most_as_often_as_promised(
     rng = np.random.default_rng(12)
     benchmark = Benchmark.from_dict(
         {"name": "b", "title": "t", "source": "s", "corruptions": ["shear", "rain"],
-         "levels": [1, 3, 5]}
+         "severities": [1, 3, 5]}
     )  # fmt: skip
     found = failed = 0
     for _ in range(300):

@@ -42,22 +42,22 @@ def test_every_name_and_number_gives_what_corrupt_gives(number: int) -> None:
     assert np.array_equal(result, corrupt(IMAGE.copy(), 2, name))
     if name == "contrast":  # by another way: no chance is in it
         batch = torch.from_numpy(IMAGE.transpose(2, 0, 1).copy())[None]
-        (expected,) = noctule.corrupt(batch, "contrast_c", level=2, mode="published")
+        (expected,) = noctule.corrupt(batch, "contrast_c", severity=2, mode="released")
         assert np.array_equal(result, expected.permute(1, 2, 0).numpy())
         assert np.array_equal(result, imgcorr.corrupt(IMAGE, 2, name))
 
 
-def test_chance_comes_from_the_picture_and_the_seed() -> None:
+def test_chance_comes_from_the_image_and_the_seed() -> None:
     first = corrupt(IMAGE, 3, "gaussian_noise")
-    other_picture = corrupt(255 - IMAGE, 3, "gaussian_noise")
+    other_image = corrupt(255 - IMAGE, 3, "gaussian_noise")
     other_seed = corrupt(IMAGE, 3, "gaussian_noise", seed=1)
-    inner = (first > 0) & (first < 255) & (other_picture > 0) & (other_picture < 255)
+    inner = (first > 0) & (first < 255) & (other_image > 0) & (other_image < 255)
     noise = first.astype(int) - IMAGE
-    assert (noise[inner] != (other_picture.astype(int) - (255 - IMAGE))[inner]).mean() > 0.9
+    assert (noise[inner] != (other_image.astype(int) - (255 - IMAGE))[inner]).mean() > 0.9
     assert (noise != other_seed.astype(int) - IMAGE).mean() > 0.9
 
 
-def test_grey_pictures_become_three_equal_channels() -> None:
+def test_grey_images_become_three_equal_channels() -> None:
     grey = IMAGE[:, :, 0]
     for given in (grey, grey[:, :, None]):
         result = corrupt(given, 2, "defocus_blur")
@@ -67,9 +67,9 @@ def test_grey_pictures_become_three_equal_channels() -> None:
 
 
 def test_views_and_read_only_arrays_are_taken_and_left_alone() -> None:
-    frozen = IMAGE.copy()
-    frozen.flags.writeable = False
-    assert np.array_equal(corrupt(frozen, 1, "fog"), corrupt(IMAGE, 1, "fog"))
+    stored = IMAGE.copy()
+    stored.flags.writeable = False
+    assert np.array_equal(corrupt(stored, 1, "fog"), corrupt(IMAGE, 1, "fog"))
     turned = IMAGE.transpose(1, 0, 2)
     before = turned.copy()
     assert corrupt(turned, 1, "snow").shape == turned.shape

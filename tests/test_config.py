@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError, field_validator
 
-from noctule.config import Refused, Spec, build_spec, parse_spec, read_spec, to_toml
+from noctule.config import Spec, SpecValueError, build_spec, parse_spec, read_spec, to_toml
 from noctule.errors import InputError
 
 
@@ -23,17 +23,17 @@ class Table(Spec):
     @classmethod
     def _some(cls, seats: int) -> int:
         if seats < 1:
-            raise Refused(f"{seats} seats", "Use 1 or more.")
+            raise SpecValueError(f"{seats} seats", "Use 1 or more.")
         return seats
 
 
-def test_a_file_becomes_a_frozen_spec(tmp_path: Path) -> None:
+def test_a_file_becomes_an_immutable_spec(tmp_path: Path) -> None:
     path = tmp_path / "table.toml"
     text = 'name = "é"\n[[legs]]\nlength_mm = 3\nnames = ["a"]\n'
     path.write_bytes(b"\xef\xbb\xbf" + text.encode())  # a byte order mark, as some editors add
     table = read_spec(path, Table)
     assert table == Table(name="é", legs=(Leg(length_mm=3.0, names=("a",)),))
-    with pytest.raises(ValidationError, match="frozen"):
+    with pytest.raises(ValidationError, match="stored"):
         table.name = "b"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from corruption_cases import coffee, pictures
+from corruption_cases import coffee, sample_images
 from noctule.corruptions import corrupt
 from noctule.sampling import content_ids
 
@@ -14,9 +14,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def test_one_image_at_a_time_gets_noise_of_its_own() -> None:
     """What a transform does: each image alone, without ids."""
-    images = pictures(4, 32, 32)
-    together = corrupt(images, "gaussian_noise", level=1)
-    alone = torch.cat([corrupt(image[None], "gaussian_noise", level=1) for image in images])
+    images = sample_images(4, 32, 32)
+    together = corrupt(images, "gaussian_noise", severity=1)
+    alone = torch.cat([corrupt(image[None], "gaussian_noise", severity=1) for image in images])
     assert alone.equal(together)
     noise = {
         (one.int() - image.int()).numpy().tobytes()
@@ -24,17 +24,17 @@ def test_one_image_at_a_time_gets_noise_of_its_own() -> None:
     }
     assert len(noise) == len(images)
     order = [2, 0, 3, 1]
-    assert corrupt(images[order], "gaussian_noise", level=1).equal(together[order])
-    assert not corrupt(images, "gaussian_noise", level=1, seed=1).equal(together)
+    assert corrupt(images[order], "gaussian_noise", severity=1).equal(together[order])
+    assert not corrupt(images, "gaussian_noise", severity=1, seed=1).equal(together)
     ids = content_ids(images)
-    assert corrupt(images, "gaussian_noise", level=1, ids=ids).equal(together)
+    assert corrupt(images, "gaussian_noise", severity=1, ids=ids).equal(together)
 
 
 def test_a_hash_by_hand() -> None:
     """16 × 16 px are 64 words; the factors are the words of two streams of 64-bit numbers."""
     from noctule.sampling import _HASH_BLOCK, Stream, image_keys, key_of
 
-    image = pictures(1, 16, 16)[:, :1]
+    image = sample_images(1, 16, 16)[:, :1]
     words = image.numpy().tobytes()
     first, second = Stream(image_keys(key_of("content"), range(2))).words(_HASH_BLOCK)
     found = ""
@@ -49,7 +49,7 @@ def test_a_hash_by_hand() -> None:
 
 def test_the_hash_is_the_same_everywhere() -> None:
     """In any layout, alignment and batch; and recorded, so that no version changes it."""
-    images = pictures(3, 33, 47)
+    images = sample_images(3, 33, 47)
     expected = content_ids(images)
     assert content_ids(images.contiguous(memory_format=torch.channels_last)) == expected
     assert content_ids(images.transpose(2, 3).contiguous().transpose(2, 3)) == expected
@@ -66,7 +66,7 @@ def test_the_hash_is_the_same_everywhere() -> None:
 
 @pytest.mark.parametrize("size", [(16, 16), (224, 224), (700, 400)], ids=str)
 def test_every_value_and_every_bit_counts(size: tuple[int, int]) -> None:
-    image = pictures(1, *size)
+    image = sample_images(1, *size)
     found = set(content_ids(image))
     values = image.numel()
     for place in {0, 1, 2, 3, values // 2, values - 1}:

@@ -18,7 +18,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from corruption_cases import each, pictures
+from corruption_cases import each, sample_images
 from noctule import CORRUPTIONS
 from noctule.corruptions import MODES, Corruption, Mode, corrupt
 
@@ -69,13 +69,13 @@ def test_nothing_is_of_the_default_dtype(c: Corruption) -> None:
     with default_dtype(torch.bfloat16), Default() as seen:
         for mode in MODES if c.has_modes and c.name != "frost" else MODES[:1]:
             for dtype in (torch.uint8, torch.float32):
-                c.in_mode(mode)(pictures(2, 32, 48, dtype=dtype), ids=[0, 1], seed=1)
+                c.in_mode(mode)(sample_images(2, 32, 48, dtype=dtype), ids=[0, 1], seed=1)
     assert not seen.found
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
 def test_images_are_the_same_whatever_the_default_dtype(dtype: torch.dtype) -> None:
-    images = pictures(1, 224, 288, dtype=torch.float32)
+    images = sample_images(1, 224, 288, dtype=torch.float32)
     names = ("thumbnail_resize", "elastic", "translation", "backlight", "checkerboard_cutout")
     for name in names:
         expected = corrupt(images, name, ids=[0])
@@ -105,12 +105,12 @@ def peak_mb() -> int:
 def test_a_strip_takes_memory_in_proportion_to_its_pixels(
     c: Corruption, shape: tuple[int, int]
 ) -> None:
-    image = pictures(1, *shape)
+    image = sample_images(1, *shape)
     for mode in MODES if c.name in {"elastic_transform", "perlin_noise"} else MODES[:1]:
-        c.in_mode(mode)(pictures(1, 32, 32), level=1)  # tables do not count
+        c.in_mode(mode)(sample_images(1, 32, 32), severity=1)  # tables do not count
         RESET.write_text("5")
         before = peak_mb()
-        c.in_mode(mode)(image, level=1)
+        c.in_mode(mode)(image, severity=1)
         assert peak_mb() - before < MOST_MB
 
 
@@ -128,8 +128,8 @@ def test_warnings_as_errors_break_nothing() -> None:
 import warnings, torch, noctule
 warnings.simplefilter("error")
 for name, corruption in noctule.CORRUPTIONS.items():
-    for mode in noctule.corruptions.MODES if name != "frost" else ["corrected"]:
-        corruption.in_mode(mode)(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), level=1)
+    for mode in noctule.corruptions.MODES if name != "frost" else ["paper"]:
+        corruption.in_mode(mode)(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), severity=1)
 """
     done = run(program)
     assert done.returncode == 0, done.stderr
@@ -141,7 +141,7 @@ def test_import_works_without_fork_and_without_the_codecs_of_torchvision() -> No
 import os, torch, torchvision.io
 del os.register_at_fork, torchvision.io.encode_jpeg, torchvision.io.decode_jpeg
 import noctule
-noctule.corrupt(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), "jpeg_compression", level=1)
+noctule.corrupt(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), "jpeg_compression", severity=1)
 """
     done = run(program)
     assert done.returncode == 0, done.stderr
@@ -152,7 +152,7 @@ noctule.corrupt(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), "jpeg_compression"
 
 def test_a_rounding_excess_is_clamped() -> None:
     """1.0000001 is one float32 step above white; −1e-7 is what a subtraction leaves."""
-    images = pictures(2, 32, 32, dtype=torch.float32)
+    images = sample_images(2, 32, 32, dtype=torch.float32)
     images[:, :, :4] = 1.0
     images[:, :, 4:8] = 0.0
     expected = corrupt(images, "shear", ids=[0, 1])

@@ -1,6 +1,6 @@
-"""Pictures made by the published code, value by value.
+"""Images made by the released code, value by value.
 
-The reference holds every 37th value of each picture; see reference/make_golden_samples.py.
+The reference holds every 37th value of each image; see reference/make_golden_samples.py.
 """
 
 from __future__ import annotations
@@ -57,18 +57,18 @@ def load() -> dict[str, np.ndarray]:
 
 
 SAMPLES = load()
-PICTURES = [name for name in SAMPLES if not name.endswith("/input")]
+KEYS = [name for name in SAMPLES if not name.endswith("/input")]
 
 
-def parsed(picture: str) -> tuple[torch.Tensor, str, dict[str, float | str]]:
+def parsed(key: str) -> tuple[torch.Tensor, str, dict[str, float | str]]:
     """The input, the corruption and its parameters from "INPUT/NAME/PARAMETERS"."""
-    source, name, numbers = picture.split("/")
+    source, name, numbers = key.split("/")
     values = [n if n.isalpha() else float(n) for n in numbers.split(",")]
     return INPUTS[source](), name, dict(zip(PARAMETERS[name], values, strict=True))
 
 
-def sampled(picture: torch.Tensor) -> np.ndarray:
-    return picture.flatten()[::STEP].numpy().astype(int)
+def sampled(image: torch.Tensor) -> np.ndarray:
+    return image.flatten()[::STEP].numpy().astype(int)
 
 
 @pytest.mark.parametrize("name", INPUTS)
@@ -77,27 +77,27 @@ def test_the_inputs_are_those_of_the_reference(name: str) -> None:
 
 
 def test_the_reference_is_complete() -> None:
-    assert len(PICTURES) == 2 * 32
-    assert {picture.split("/")[1] for picture in PICTURES} == set(PARAMETERS)
+    assert len(KEYS) == 2 * 32
+    assert {key.split("/")[1] for key in KEYS} == set(PARAMETERS)
     assert {len(values) for values in SAMPLES.values()} == {-(-3 * 224 * 224 // STEP)}
 
 
-@pytest.mark.parametrize("picture", PICTURES)
-def test_equals_the_published_picture(picture: str) -> None:
-    image, name, given = parsed(picture)
+@pytest.mark.parametrize("key", KEYS)
+def test_equals_the_published_image(key: str) -> None:
+    image, name, given = parsed(key)
     result = sampled(corrupt(image[None], name, **given)[0])
-    distance = np.abs(result - SAMPLES[picture])
+    distance = np.abs(result - SAMPLES[key])
     levels, share = TOLERANCES[name]
     assert (distance > levels).mean() <= share, f"by up to {distance.max()} levels"
-    # The reference can tell: this is not the picture before.
+    # The reference can tell: this is not the image before.
     assert np.abs(result - sampled(image)).mean() > 0.1
 
 
-@pytest.mark.parametrize("picture", [p for p in PICTURES if "/hue/" not in p])
-def test_float32_gives_the_same_picture(picture: str) -> None:
+@pytest.mark.parametrize("key", [k for k in KEYS if "/hue/" not in k])
+def test_float32_gives_the_same_image(key: str) -> None:
     """In all but rounding: gray_scale does not round the luma in between."""
-    image, name, given = parsed(picture)
+    image, name, given = parsed(key)
     result = corrupt(image[None] / 255, name, **given)[0] * 255
-    distance = np.abs(result.flatten()[::STEP].numpy() - SAMPLES[picture])
+    distance = np.abs(result.flatten()[::STEP].numpy() - SAMPLES[key])
     levels, share = TOLERANCES[name]
     assert (distance > levels + 1.01).mean() <= share

@@ -1,4 +1,4 @@
-"""Images, names, levels and ids that are refused; and the registry itself."""
+"""Images, names, severities and ids that are refused; and the registry itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import noctule
-from corruption_cases import each, pictures
+from corruption_cases import each, sample_images
 from noctule.corruptions import CORRUPTIONS, Corruption, corrupt
 from noctule.corruptions.draws import Uniform
 from noctule.corruptions.registry import Registry
@@ -62,12 +62,12 @@ def test_one_bad_value_is_enough() -> None:
 @pytest.mark.parametrize("name", sorted(COLOR_ONLY))
 def test_color_corruptions_need_color(name: str) -> None:
     with pytest.raises(InputError, match=r"needs 3 channels, the images have 1") as refused:
-        corrupt(pictures(1, 32, 32, channels=1), name)
+        corrupt(sample_images(1, 32, 32, channels=1), name)
     assert name in str(refused.value)
 
 
 def test_unknown_names_suggest_the_nearest() -> None:
-    images = pictures(1, 32, 32)
+    images = sample_images(1, 32, 32)
     with pytest.raises(InputError, match="shear"):
         corrupt(images, "sheer")
     with pytest.raises(InputError, match="gaussian"):
@@ -75,18 +75,18 @@ def test_unknown_names_suggest_the_nearest() -> None:
     assert "sheer" not in CORRUPTIONS
 
 
-@pytest.mark.parametrize("level", [0, 6, -1, 2.5, "3"])
+@pytest.mark.parametrize("severity", [0, 6, -1, 2.5, "3"])
 @each
-def test_unknown_levels_are_refused(c: Corruption, level: int) -> None:
+def test_unknown_severities_are_refused(c: Corruption, severity: int) -> None:
     with pytest.raises(InputError, match=r"1 \(mild\) to 5"):
-        c(pictures(1, 32, 32), level=level)
+        c(sample_images(1, 32, 32), severity=severity)
 
 
 @each
 def test_ids_are_counted(c: Corruption) -> None:
     for ids in ([], [1], [1, 2, 3], torch.arange(3)):
         with pytest.raises(InputError, match=f"{len(ids)} ids for 2 images"):
-            c(pictures(2, 32, 32), ids=ids)
+            c(sample_images(2, 32, 32), ids=ids)
 
 
 # ------------------------------------------------------------------------------- the registry

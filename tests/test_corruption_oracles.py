@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from corruption_cases import coffee, pattern, pictures
-from noctule.corruptions import CORRUPTIONS, LEVELS
-from noctule.corruptions.draws import Choice, Field, Integer, PerLevel, Uniform
+from corruption_cases import coffee, pattern, sample_images
+from noctule.corruptions import CORRUPTIONS, SEVERITIES
+from noctule.corruptions.draws import Choice, Integer, NoiseField, PerSeverity, Uniform
 from noctule.sampling import Stream
 from oracles import kernels, shapes
 from oracles.oracle import Oracle
@@ -65,19 +65,21 @@ def of_image(parameters: dict[str, torch.Tensor | Stream], image: int) -> dict[s
     }
 
 
-def compare(name: str, images: torch.Tensor, *, seed: int, level: int | None = None) -> None:
+def compare(name: str, images: torch.Tensor, *, seed: int, severity: int | None = None) -> None:
     """Compare a batch of uint8 images, and the same images as float32, with the oracle."""
     oracle, corruption = ORACLES[name], CORRUPTIONS[name]
     ids = [f"{name}/{number}" for number in range(len(images))]
-    parameters = corruption.sample(ids, seed=seed, level=level)
+    parameters = corruption.sample(ids, seed=seed, severity=severity)
     expected = np.stack(
         [
-            oracle.picture(image.to(torch.int64).numpy(), **of_image(parameters, number))
+            oracle.image(image.to(torch.int64).numpy(), **of_image(parameters, number))
             for number, image in enumerate(images)
         ]
     )
     for given, levels in ((images, oracle.uint8), (images / 255, oracle.float32)):
-        result = corruption(given, ids=ids, seed=seed, level=level).to(torch.float64).numpy()
+        result = (
+            corruption(given, ids=ids, seed=seed, severity=severity).to(torch.float64).numpy()
+        )
         if given.dtype == torch.float32:
             result *= 255
         distance = np.abs(result - expected)
@@ -95,39 +97,39 @@ def test_at_the_published_size(name: str) -> None:
 @pytest.mark.parametrize("size", [(32, 32), (48, 80), (97, 61), (330, 301), (16, 16)])
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_at_other_sizes(name: str, size: tuple[int, int]) -> None:
-    compare(name, pictures(8 if max(size) < 100 else 2, *size), seed=1)
+    compare(name, sample_images(8 if max(size) < 100 else 2, *size), seed=1)
 
 
 @pytest.mark.parametrize("name", [n for n, c in CORRUPTIONS.items() if c.channels is None])
 def test_grey_images(name: str) -> None:
-    compare(name, pictures(4, 48, 80, channels=1), seed=2)
+    compare(name, sample_images(4, 48, 80, channels=1), seed=2)
 
 
-@pytest.mark.parametrize("level", [1, 5])
+@pytest.mark.parametrize("severity", [1, 5])
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_at_levels(name: str, level: int) -> None:
-    compare(name, pictures(6, 48, 80), seed=3, level=level)
+def test_at_severities(name: str, severity: int) -> None:
+    compare(name, sample_images(6, 48, 80), seed=3, severity=severity)
 
 
 # ------------------------------------------------------------------------------- the parameters
 
 
 def slow_draw(
-    draw: Uniform | Integer | PerLevel | Choice | Field,
+    draw: Uniform | Integer | PerSeverity | Choice | NoiseField,
     words: tuple[int, int],
-    level: int | None,
+    severity: int | None,
 ) -> Any:
     """One parameter from its two random words, in Python's exact integers and float64."""
     part, sign = words[0] >> 8, 1 - 2 * (words[1] & 1)
-    if isinstance(draw, Field):
+    if isinstance(draw, NoiseField):
         return WordStream(words)
     if isinstance(draw, Choice):
         return part * len(draw.options) // 2**24
-    if isinstance(draw, PerLevel):
-        return draw.values[part * 5 // 2**24 if level is None else level - 1]
+    if isinstance(draw, PerSeverity):
+        return draw.values[part * 5 // 2**24 if severity is None else severity - 1]
     whole = 2**24
-    if draw.graded and level is not None:
-        part, whole = part + (level - 1) * 2**24, 5 * 2**24
+    if draw.graded and severity is not None:
+        part, whole = part + (severity - 1) * 2**24, 5 * 2**24
     if isinstance(draw, Uniform):
         return (draw.low + (draw.high - draw.low) * (part / whole)) * (
             sign if draw.signed else 1
@@ -138,18 +140,18 @@ def slow_draw(
     return value * (sign if draw.signed else 1)
 
 
-@pytest.mark.parametrize("level", [None, *LEVELS])
+@pytest.mark.parametrize("severity", [None, *SEVERITIES])
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_parameters_are_functions_of_seed_name_and_id(name: str, level: int | None) -> None:
-    """The documented derivation: the same picture on every machine, today and later."""
+def test_parameters_are_functions_of_seed_name_and_id(name: str, severity: int | None) -> None:
+    """The documented derivation: the same image on every machine, today and later."""
     corruption, ids = CORRUPTIONS[name], ["cat/1.png", 4711, "été", *range(8)]
-    drawn = corruption.sample(ids, seed=11, level=level)
+    drawn = corruption.sample(ids, seed=11, severity=severity)
     assert list(drawn) == list(corruption.draws)
     for number, image_id in enumerate(ids):
         one = of_image(drawn, number)
         for key, draw in corruption.draws.items():
             # The tables of a corruption share one lot.
             words = image_words(
-                11, name, "level" if isinstance(draw, PerLevel) else key, image_id
+                11, name, "severity" if isinstance(draw, PerSeverity) else key, image_id
             )
-            assert one[key] == slow_draw(draw, words, level), (key, image_id)
+            assert one[key] == slow_draw(draw, words, severity), (key, image_id)

@@ -1,4 +1,4 @@
-"""What is drawn for each image: ranges, levels, signs; and what may be given instead."""
+"""What is drawn for each image: ranges, severities, signs; and what may be given instead."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy import stats
 
-from corruption_cases import each, pictures
-from noctule.corruptions import CORRUPTIONS, LEVELS, Corruption, corrupt
-from noctule.corruptions.draws import Choice, Field, Integer, PerLevel, Uniform
+from corruption_cases import each, sample_images
+from noctule.corruptions import CORRUPTIONS, SEVERITIES, Corruption, corrupt
+from noctule.corruptions.draws import Choice, Integer, NoiseField, PerSeverity, Uniform
 from noctule.errors import InputError
 from noctule.sampling import Stream
 
@@ -55,15 +55,15 @@ PUBLISHED = {
     "uniform": {"amplitude": (REAL, 0.06, 0.20)},
 }
 
-# A level says nothing about these.
+# A severity says nothing about these.
 UNGRADED = {"gray", "top_fraction", "left_fraction", "split_px", "side", "axis", "channel"}
 
 
 def test_the_registry_holds_what_was_published() -> None:
     drawn = {
-        name: [key for key, draw in c.draws.items() if not isinstance(draw, Field)]
+        name: [key for key, draw in c.draws.items() if not isinstance(draw, NoiseField)]
         for name, c in CORRUPTIONS.items()
-        if not any(isinstance(draw, PerLevel) for draw in c.draws.values())
+        if not any(isinstance(draw, PerSeverity) for draw in c.draws.values())
     }
     assert drawn == {name: list(ranges) for name, ranges in PUBLISHED.items()}
 
@@ -73,9 +73,12 @@ MANY = 4000
 
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, dict[int | None, dict[str, torch.Tensor | Stream]]]:
-    """Parameters of many images, for every corruption, at every level and without one."""
+    """Parameters of many images, for every corruption, at every severity and without one."""
     return {
-        name: {level: c.sample(range(MANY), level=level) for level in (None, *LEVELS)}
+        name: {
+            severity: c.sample(range(MANY), severity=severity)
+            for severity in (None, *SEVERITIES)
+        }
         for name, c in CORRUPTIONS.items()
     }
 
@@ -117,36 +120,38 @@ def test_the_published_range(
 
 
 @pytest.mark.parametrize(("name", "key", "kind", "low", "high"), RANGES)
-def test_levels_are_fifths_of_the_range(
+def test_severities_are_fifths_of_the_range(
     drawn: Drawn, name: str, key: str, kind: str, low: float, high: float
 ) -> None:
-    at_level = {level: drawn[name][level][key] for level in LEVELS}
+    at_severity = {severity: drawn[name][severity][key] for severity in SEVERITIES}
     if key in UNGRADED:
         full = drawn[name][None][key]
         assert isinstance(full, torch.Tensor)
-        assert all(full.equal(values) for values in at_level.values())
+        assert all(full.equal(values) for values in at_severity.values())
         return
-    numbers = {level: magnitudes(values, kind) for level, values in at_level.items()}
+    numbers = {severity: magnitudes(values, kind) for severity, values in at_severity.items()}
     fifth = (high - low + (1 if kind.endswith(WHOLE) else 0)) / 5
-    for level, values in numbers.items():
-        step = 5 - level if name == "quantization" else level - 1  # fewer steps are harder
+    for severity, values in numbers.items():
+        step = (
+            5 - severity if name == "quantization" else severity - 1
+        )  # fewer steps are harder
         start, stop = low + step * fifth, low + (step + 1) * fifth
         if kind.endswith(WHOLE):  # values on the border of two fifths belong to both
             assert (values.min(), values.max()) == (np.floor(start), np.ceil(stop) - 1)
         else:
             assert start - 1e-9 <= values.min() < start + 0.01 * fifth
             assert stop - 0.01 * fifth < values.max() <= stop + 1e-9
-    # A different fifth of the images for each level, together: the full range.
-    pooled = np.concatenate([values[level - 1 :: 5] for level, values in numbers.items()])
+    # A different fifth of the images for each severity, together: the full range.
+    pooled = np.concatenate([values[severity - 1 :: 5] for severity, values in numbers.items()])
     assert_uniform(pooled, kind, low, high)
 
 
 @each
-def test_levels_share_their_noise(c: Corruption, drawn: Drawn) -> None:
-    """The same words at every level: same sign, and the same order among images."""
+def test_severities_share_their_noise(c: Corruption, drawn: Drawn) -> None:
+    """The same words at every severity: same sign, and the same order among images."""
     for key, draw in c.draws.items():
-        first, *others = (drawn[c.name][level][key] for level in (None, *LEVELS))
-        if isinstance(draw, Field):
+        first, *others = (drawn[c.name][severity][key] for severity in (None, *SEVERITIES))
+        if isinstance(draw, NoiseField):
             assert isinstance(first, Stream)
             assert all(isinstance(o, Stream) and o.keys.equal(first.keys) for o in others)
         elif isinstance(draw, Uniform | Integer) and draw.signed:
@@ -159,8 +164,10 @@ def test_levels_share_their_noise(c: Corruption, drawn: Drawn) -> None:
 @each
 def test_draws_are_independent_of_each_other(c: Corruption, drawn: Drawn) -> None:
     values = drawn[c.name][None]
-    plain = [key for key, draw in c.draws.items() if not isinstance(draw, PerLevel | Field)]
-    tables = [key for key, draw in c.draws.items() if isinstance(draw, PerLevel)]
+    plain = [
+        key for key, draw in c.draws.items() if not isinstance(draw, PerSeverity | NoiseField)
+    ]
+    tables = [key for key, draw in c.draws.items() if isinstance(draw, PerSeverity)]
     # The tables of a corruption share one lot: the first that varies stands for all.
     varying = [key for key in tables if len(set(c.draws[key].values)) > 1]
     numbers = [values[key].numpy().astype(float) for key in (*plain, *varying[:1])]
@@ -175,7 +182,7 @@ def test_draws_are_independent_of_each_other(c: Corruption, drawn: Drawn) -> Non
 
 @each
 def test_given_parameters_replace_drawn_ones(c: Corruption) -> None:
-    images = pictures(4, 48, 80)
+    images = sample_images(4, 48, 80)
     drawn = c.sample(range(4), seed=3)
     expected = c(images, ids=range(4), seed=3)
     plain = {key: v for key, v in drawn.items() if isinstance(v, torch.Tensor)}
@@ -183,14 +190,14 @@ def test_given_parameters_replace_drawn_ones(c: Corruption) -> None:
     assert c.apply(images, **drawn).equal(expected)
     single = {key: v[0].item() for key, v in plain.items()}
     assert c(images, ids=range(4), seed=3, **single)[0].equal(expected[0])
-    if not any(isinstance(draw, Field) for draw in c.draws.values()):
+    if not any(isinstance(draw, NoiseField) for draw in c.draws.values()):
         assert c(images, ids=range(4), seed=4, **plain).equal(
             expected
         )  # then nothing is left to draw
 
 
 def test_options_have_names() -> None:
-    images = pictures(2, 48, 80)
+    images = sample_images(2, 48, 80)
     for c in CORRUPTIONS.values():
         for key, draw in c.draws.items():
             if isinstance(draw, Choice):
@@ -200,14 +207,14 @@ def test_options_have_names() -> None:
 
 @each
 def test_unknown_parameters_are_refused(c: Corruption) -> None:
-    images = pictures(2, 32, 32)
-    known = next(key for key, draw in c.draws.items() if not isinstance(draw, Field))
+    images = sample_images(2, 32, 32)
+    known = next(key for key, draw in c.draws.items() if not isinstance(draw, NoiseField))
     with pytest.raises(InputError, match=known):
         c(images, **{known[:-1]: 1})
     with pytest.raises(InputError, match="2 images"):
         c(images, **{known: torch.ones(3)})
     for key, draw in c.draws.items():
-        if isinstance(draw, Field):
+        if isinstance(draw, NoiseField):
             with pytest.raises(InputError):
                 c(images, **{key: 1})
         if isinstance(draw, Choice):
@@ -228,15 +235,17 @@ TABLES = [
     pytest.param(c, key, id=f"{name}-{key}")
     for name, c in CORRUPTIONS.items()
     for key, draw in c.draws.items()
-    if isinstance(draw, PerLevel)
+    if isinstance(draw, PerSeverity)
 ]
 
 
 @pytest.mark.parametrize(("c", "key"), TABLES)
-def test_a_level_takes_its_value_from_the_table(c: Corruption, key: str) -> None:
+def test_a_severity_takes_its_value_from_the_table(c: Corruption, key: str) -> None:
     values = c.draws[key].values
-    for level in LEVELS:
-        assert c.sample(range(50), level=level)[key].unique().tolist() == [values[level - 1]]
+    for severity in SEVERITIES:
+        assert c.sample(range(50), severity=severity)[key].unique().tolist() == [
+            values[severity - 1]
+        ]
     lots = c.sample(range(MANY))[key]
     assert set(lots.tolist()) == set(values)
     for value in set(values):
@@ -248,7 +257,7 @@ def test_a_level_takes_its_value_from_the_table(c: Corruption, key: str) -> None
 @pytest.mark.parametrize(("c", "key"), TABLES)
 def test_the_limits_of_a_table_can_be_set_and_not_more(c: Corruption, key: str) -> None:
     """What a user may set works: nothing leaves the image, and images stay on their own."""
-    images = pictures(3, 48, 80)
+    images = sample_images(3, 48, 80)
     low, high = c.draws[key].limits
     highest = min(high, max(4 * value for value in c.draws[key].values))
     for value in (low, highest):
@@ -262,11 +271,11 @@ def test_the_limits_of_a_table_can_be_set_and_not_more(c: Corruption, key: str) 
 
 
 @pytest.mark.parametrize(("c", "key"), TABLES)
-def test_another_table_replaces_the_values_of_the_levels(c: Corruption, key: str) -> None:
+def test_another_table_replaces_the_values_of_the_severities(c: Corruption, key: str) -> None:
     values = c.draws[key].values[::-1]
     turned = c.with_tables({key: values})
-    assert turned.sample([0], level=1)[key].item() == values[0]
-    assert c.sample([0], level=1)[key].item() == values[-1]
+    assert turned.sample([0], severity=1)[key].item() == values[0]
+    assert c.sample([0], severity=1)[key].item() == values[-1]
     with pytest.raises(InputError, match=rf"{c.name}\.{key}: has 4 values"):
         c.with_tables({key: values[:4]})
     below = c.draws[key].limits[0] - 1
@@ -283,7 +292,7 @@ def test_values_without_meaning_are_refused(
     for value in BEYOND[kind]:
         if value not in meaningful:
             with pytest.raises(InputError, match=rf"{name}\.{key}"):
-                corrupt(pictures(2, 32, 32), name, **{key: value})
+                corrupt(sample_images(2, 32, 32), name, **{key: value})
 
 
 @pytest.mark.parametrize(("name", "key", "kind", "low", "high"), RANGES)
@@ -291,7 +300,7 @@ def test_values_beyond_the_published_range_may_be_set(
     name: str, key: str, kind: str, low: float, high: float
 ) -> None:
     """Nothing leaves the image, and images stay on their own."""
-    images = pictures(3, 48, 80)
+    images = sample_images(3, 48, 80)
     milder = low if key in FROM_ZERO or low in (0, 1) else 1
     for value in (milder, high if key in FROM_ZERO else 1 if kind.endswith(REAL) else 300):
         result = corrupt(images, name, ids=range(3), **{key: value})
@@ -305,4 +314,4 @@ def test_no_stamps_are_refused_by_the_kernel_too(name: str) -> None:
     c = CORRUPTIONS[name]
     drawn = c.sample(range(2)) | {"count": torch.tensor([3, 0])}
     with pytest.raises(InputError, match="count is 0"):
-        c.apply(pictures(2, 32, 32), **drawn)
+        c.apply(sample_images(2, 32, 32), **drawn)

@@ -32,12 +32,12 @@ def test_lengths_scale_with_the_side(side_px: int) -> None:
     assert int((covered[0, 0] == 255).sum()) == (side_px // 2) ** 2
 
 
-@pytest.mark.parametrize("level", [1, 3, 5])
-def test_spatter_covers_as_much_at_every_size(level: int) -> None:
+@pytest.mark.parametrize("severity", [1, 3, 5])
+def test_spatter_covers_as_much_at_every_size(severity: int) -> None:
     shares = []
     for side_px in (112, 224, 448):
         images = torch.full((8, 3, side_px, side_px), 128, dtype=torch.uint8)
-        spattered = corrupt(images, "spatter", ids=range(len(images)), level=level)
+        spattered = corrupt(images, "spatter", ids=range(len(images)), severity=severity)
         shares.append((spattered != 128).any(dim=1).double().mean().item())
-    # Drops cover 1 to 20 % of a picture; with unscaled noise nothing or all at twice the side.
+    # Drops cover 1 to 20 % of an image; with unscaled noise nothing or all at twice the side.
     assert max(shares) < 2.5 * min(shares), shares

@@ -1,8 +1,8 @@
-"""The distribution of each corruption's effect against that of the published code.
+"""The distribution of each corruption's effect against that of the released code.
 
 The reference (reference/noc_reference_stats.json) gives, for each corruption and each of two
 224 × 224 crops, mean, standard deviation and five quantiles of several measures over 200 draws
-of the published code. Ours are taken over DRAWS draws with a fixed seed, as uint8.
+of the released code. Ours are taken over DRAWS draws with a fixed seed, as uint8.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BATCH = 10
 MEASURES = (
     "mean_abs_change", "mean_change", "psnr_db", "change_red", "change_green", "change_blue",
 )  # fmt: skip
-# Taken on float pictures: rounding to bytes moves it where all pixels change a little.
+# Taken on float images: rounding to bytes moves it where all pixels change a little.
 COUNT_CHANGED = {
     "artifacts", "vertical_artifacts", "rhombus", "arlequin", "circle", "rain", "obstruction",
     "border", "salt_pepper",
@@ -44,7 +44,7 @@ ROUNDED = {"quantization", "pixelate", "contrast", "gray_scale", "thumbnail_resi
 ROUNDING, ROUNDING_DB = 0.001, 0.05
 DECIMALS, DECIMALS_DB = 6e-6, 6e-6
 # Pillow rounds to whole levels after each of four passes, which adds .00006 to the mean, a
-# seventieth of a level; ours rounds once and adds nothing.
+# seventieth of a severity; ours rounds once and adds nothing.
 BIAS = {"thumbnail_resize": 0.0001}
 Sample = dict[str, NDArray[np.float64]]
 
@@ -54,7 +54,7 @@ def measures_of(name: str) -> tuple[str, ...]:
 
 
 def measure(image: torch.Tensor, corrupted: torch.Tensor) -> Sample:
-    """The reference's measures of each corrupted picture, in [0, 1] units."""
+    """The reference's measures of each corrupted image, in [0, 1] units."""
     change = (corrupted.to(torch.float32) - image) / 255
     flat = change.flatten(2)
     red, green, blue = flat.mean(dim=2).T.to(torch.float64).numpy()
@@ -181,7 +181,7 @@ def test_the_quantile_test_has_the_right_size_and_power() -> None:
 
 
 def noise_of(name: str, **given: float) -> NDArray[np.float64]:
-    """What is added to mid-gray float32 pictures: (images, 3, 64, 64)."""
+    """What is added to mid-gray float32 images: (images, 3, 64, 64)."""
     gray = torch.full((20, 3, 64, 64), 0.5)
     return (CORRUPTIONS[name](gray, ids=range(20), **given) - gray).to(torch.float64).numpy()
 
@@ -227,10 +227,11 @@ def test_salt_and_pepper_falls_on_each_element_alike(amount: float) -> None:
         assert stats.binomtest(both, hit[:, lag:].size, amount**2).pvalue > 1e-4, lag
 
 
-def test_specks_of_a_mild_level_are_among_those_of_a_severe_one() -> None:
+def test_specks_of_a_mild_severity_are_among_those_of_a_severe_one() -> None:
     images = coffee().expand(4, -1, -1, -1)
     mild, severe = (
-        CORRUPTIONS["salt_pepper"](images, ids=range(4), level=level) for level in (1, 5)
+        CORRUPTIONS["salt_pepper"](images, ids=range(4), severity=severity)
+        for severity in (1, 5)
     )
     kept = mild != images
     assert mild[kept].equal(severe[kept])

@@ -49,16 +49,16 @@ def test_layouts_and_types(images, expected):
     assert dataset.domain is None
 
 
-def test_half_precision_of_every_level():
+def test_half_precision_of_every_gray_level():
     levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
     dataset = open_dataset(((levels / 255).astype(np.float16), [0]))
     np.testing.assert_array_equal(pixels_of(dataset), levels)
 
 
-def test_bfloat16_of_every_level():
-    levels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16)
-    dataset = open_dataset(((levels / 255).bfloat16(), [0]))
-    np.testing.assert_array_equal(pixels_of(dataset), levels)
+def test_bfloat16_of_every_gray_level():
+    severities = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16)
+    dataset = open_dataset(((severities / 255).bfloat16(), [0]))
+    np.testing.assert_array_equal(pixels_of(dataset), severities)
 
 
 def test_a_rounding_beyond_white_or_black_is_no_other_scale():
@@ -223,10 +223,8 @@ def test_pickled_code_is_never_run(tmp_path, kind):
 
 
 def test_keys_that_say_nothing(tmp_path):
-    np.savez(tmp_path / "set.npz", pictures=PIXELS, labels=LABELS)
-    with pytest.raises(
-        InputError, match=r"among: pictures, labels. Name them .*x_test and y_t"
-    ):
+    np.savez(tmp_path / "set.npz", images=PIXELS, labels=LABELS)
+    with pytest.raises(InputError, match=r"among: images, labels. Name them .*x_test and y_t"):
         open_dataset(tmp_path / "set.npz")
 
 

@@ -18,7 +18,7 @@ from noctule.data import decode
 from noctule.data.decode import background_colour, decode_file
 from noctule.data.files import is_image_name
 from noctule.errors import InputError, UnreadableImageError
-from photos import picture, png_bytes, write
+from photos import noise_image, png_bytes, write
 
 
 def decoded(tmp_path: Path, image: Image.Image, name: str, **options: object) -> Image.Image:
@@ -46,23 +46,23 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
 @pytest.mark.parametrize("suffix", ["png", "bmp", "ppm", "tiff", "webp"])
 def test_rgb_is_exact(tmp_path, suffix):
     options = {"lossless": True} if suffix == "webp" else {}
-    image = decoded(tmp_path, picture(), f"a.{suffix}", **options)
-    assert (image.mode, image.tobytes()) == ("RGB", picture().tobytes())
+    image = decoded(tmp_path, noise_image(), f"a.{suffix}", **options)
+    assert (image.mode, image.tobytes()) == ("RGB", noise_image().tobytes())
 
 
 def test_jpeg_equals_pillows_decoder(tmp_path):
-    image = decoded(tmp_path, picture(40, 30), "a.jpg", quality=90)
+    image = decoded(tmp_path, noise_image(40, 30), "a.jpg", quality=90)
     with Image.open(tmp_path / "a.jpg") as expected:
         assert image.tobytes() == expected.convert("RGB").tobytes()
 
 
 def test_the_content_counts_not_the_ending(tmp_path):
-    image = decode_file(write(tmp_path / "a.JPEG", png_bytes(picture())), "a")
-    assert image.tobytes() == picture().tobytes()
+    image = decode_file(write(tmp_path / "a.JPEG", png_bytes(noise_image())), "a")
+    assert image.tobytes() == noise_image().tobytes()
 
 
 def test_grey_stays_grey(tmp_path):
-    grey = picture().convert("L")
+    grey = noise_image().convert("L")
     image = decoded(tmp_path, grey, "a.png")
     assert (image.mode, image.tobytes()) == ("L", grey.tobytes())
 
@@ -130,7 +130,7 @@ def over(colour: np.ndarray, opacity: np.ndarray, background: np.ndarray | int) 
 ])  # fmt: skip
 def test_transparent_images_are_composited(tmp_path, mode, suffix, background):
     opacity = np.arange(24, dtype=np.uint8).reshape(4, 6) * 11
-    image = picture(6, 4).convert(mode)
+    image = noise_image(6, 4).convert(mode)
     image.putalpha(Image.fromarray(opacity))
     # WebP drops the colour of what cannot be seen at all, unless it is told to keep it.
     options = {"lossless": True, "exact": True} if suffix == "webp" else {}
@@ -164,10 +164,10 @@ def test_one_colour_of_a_png_may_be_transparent(tmp_path, image, key):
 
 
 def test_an_opaque_alpha_channel_changes_nothing(tmp_path):
-    solid = picture().copy()
+    solid = noise_image().copy()
     solid.putalpha(255)
     out = decoded(tmp_path, solid, "a.png")
-    assert (out.mode, out.tobytes()) == ("RGB", picture().tobytes())
+    assert (out.mode, out.tobytes()) == ("RGB", noise_image().tobytes())
     assert "composited" not in out.info
 
 
@@ -185,10 +185,10 @@ def test_a_png_with_a_large_profile_or_text_is_read(tmp_path, kind):
         if kind == "profile"
         else png_chunk(b"zTXt", b"Comment\0\0" + large)
     )
-    whole = png_bytes(picture())
+    whole = png_bytes(noise_image())
     place = whole.index(b"IEND") - 4 if kind == "behind" else 33  # 33: behind IHDR
     file = write(tmp_path / "a.png", whole[:place] + chunk + whole[place:])
-    assert decode_file(file, "a").tobytes() == picture().tobytes()
+    assert decode_file(file, "a").tobytes() == noise_image().tobytes()
 
 
 @pytest.mark.parametrize("suffix", ["jfif", "avif", "jp2", "gif"])
@@ -216,7 +216,7 @@ def webp_header(kind: bytes, width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("kind", [b"VP8 ", b"VP8L", b"VP8X"])
 def test_a_webp_bomb_is_refused_before_pillow_sees_it(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(Image, "open", None)  # it allocates the picture as it opens
+    monkeypatch.setattr(Image, "open", None)  # it allocates the image as it opens
     file = write(tmp_path / "a.webp", webp_header(kind, 11_000, 11_000))
     assert "34 bytes for 121,000,000 pixels, a decompression bomb" in refused(file)
     with pytest.raises(UnreadableImageError, match="more than 67,108,864 pixels"):
@@ -224,7 +224,7 @@ def test_a_webp_bomb_is_refused_before_pillow_sees_it(tmp_path, monkeypatch, kin
 
 
 def test_cmyk_as_torchvisions_loader_sees_it(tmp_path):
-    out = decoded(tmp_path, picture(16, 16).convert("CMYK"), "a.jpg", quality=95)
+    out = decoded(tmp_path, noise_image(16, 16).convert("CMYK"), "a.jpg", quality=95)
     with Image.open(tmp_path / "a.jpg") as stored:
         assert stored.mode == "CMYK"
         assert (out.mode, out.tobytes()) == ("RGB", stored.convert("RGB").tobytes())
@@ -235,7 +235,7 @@ def test_cmyk_as_torchvisions_loader_sees_it(tmp_path):
 def test_exif_orientation_as_pillows_own_function(tmp_path, orientation, suffix):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    out = decoded(tmp_path, picture(), f"a.{suffix}", exif=exif)
+    out = decoded(tmp_path, noise_image(), f"a.{suffix}", exif=exif)
     with Image.open(tmp_path / f"a.{suffix}") as stored:
         expected = ImageOps.exif_transpose(stored)
     assert (out.size, out.tobytes()) == (expected.size, expected.tobytes())
@@ -244,22 +244,22 @@ def test_exif_orientation_as_pillows_own_function(tmp_path, orientation, suffix)
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\x08\0\0\0\xff\xff"])
 def test_broken_metadata_is_no_reason_to_refuse(tmp_path, exif):
-    out = decoded(tmp_path, picture(), "a.png", exif=exif)
-    assert out.tobytes() == picture().tobytes()
+    out = decoded(tmp_path, noise_image(), "a.png", exif=exif)
+    assert out.tobytes() == noise_image().tobytes()
 
 
 def test_first_frame_of_an_animation(tmp_path):
-    frames = [picture(seed=1).quantize(16), picture(seed=2).quantize(16)]
+    frames = [noise_image(seed=1).quantize(16), noise_image(seed=2).quantize(16)]
     out = decoded(tmp_path, frames[0], "a.gif", save_all=True, append_images=frames[1:])
     assert out.tobytes() == frames[0].convert("RGB").tobytes()
 
 
 def test_one_pixel(tmp_path):
-    assert decoded(tmp_path, picture(1, 1), "a.png").size == (1, 1)
+    assert decoded(tmp_path, noise_image(1, 1), "a.png").size == (1, 1)
 
 
 def test_result_outlives_and_ignores_the_file(tmp_path):
-    out = decoded(tmp_path, picture(), "a.png")
+    out = decoded(tmp_path, noise_image(), "a.png")
     (tmp_path / "a.png").unlink()
     out.putpixel((0, 0), (1, 2, 3))
     assert pickle.loads(pickle.dumps(out)).getpixel((0, 0)) == (1, 2, 3)
@@ -268,17 +268,17 @@ def test_result_outlives_and_ignores_the_file(tmp_path):
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM"])
 def test_truncated(tmp_path, format_name):
     stream = io.BytesIO()
-    picture(64, 64).save(stream, format_name)
+    noise_image(64, 64).save(stream, format_name)
     whole = stream.getvalue()
     for share in (0.02, 0.3, 0.6, 0.95):
         assert refused(write(tmp_path / "a.png", whole[: int(len(whole) * share)]))
 
 
-def test_flipped_bytes_give_a_picture_or_our_error(tmp_path):
+def test_flipped_bytes_give_a_image_or_our_error(tmp_path):
     """Damage anywhere in a PNG or JPEG never escapes as another kind of error."""
     for format_name in ("PNG", "JPEG"):
         stream = io.BytesIO()
-        picture(16, 16).save(stream, format_name)
+        noise_image(16, 16).save(stream, format_name)
         whole = stream.getvalue()
         for place in range(0, len(whole), 5):
             damaged = whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
@@ -342,7 +342,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, side):
 def test_large_but_allowed(tmp_path, monkeypatch):
     # Pillow warns at half of its own limit; a warning would be an error in this test.
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
-    assert decoded(tmp_path, picture(6, 5), "a.png").size == (6, 5)
+    assert decoded(tmp_path, noise_image(6, 5), "a.png").size == (6, 5)
     monkeypatch.setattr(decode, "LARGEST_PX", 29)
     assert "more than 29 pixels" in refused(tmp_path / "a.png")
 

@@ -151,7 +151,7 @@ def test_imagenet_by_wordnet_ids(tmp_path):
 @pytest.mark.parametrize(
     "labels",
     [
-        [3, 970],  # a known image contradicts: another task on the same pictures
+        [3, 970],  # a known image contradicts: another task on the same images
         [1, 7],  # no label as high as a thousand classes would give
         [0, 1000],  # a class too many
     ],

@@ -17,7 +17,7 @@ from noctule.data.files import FileDataset
 from noctule.errors import InputError, NoctuleWarning, UnreadableImageError
 from noctule.loading import in_order, load_batches
 from noctule.models import Preprocessing
-from photos import picture, png_bytes, write
+from photos import noise_image, png_bytes, write
 
 ODD_NAMES = [
     "b/1.png", "b/10.PNG", "b/2.Jpg", "B/x.jpeg", "a/deep/z.tif", "a/deep-er/y.tiff",
@@ -52,14 +52,14 @@ def test_order_and_labels_are_imagefolders(tmp_path):
 
 
 def test_a_relative_folder_keeps_working(tmp_path, monkeypatch):
-    write(tmp_path / "set/cat/1.png", png_bytes(picture()))
+    write(tmp_path / "set/cat/1.png", png_bytes(noise_image()))
     monkeypatch.chdir(tmp_path / "set")
     dataset = open_dataset(".")
     assert dataset.name == "set"
     monkeypatch.chdir("/")
     copy = pickle.loads(pickle.dumps(dataset))
     assert copy.ids == ("cat/1.png",)
-    assert copy.read(0).tobytes() == picture().tobytes()
+    assert copy.read(0).tobytes() == noise_image().tobytes()
 
 
 def test_fingerprint_is_of_the_content_not_the_place(tmp_path):
@@ -276,7 +276,7 @@ def test_nothing_is_said_where_nothing_is_left_out(tmp_path):
 
 
 def test_a_background_is_asked_for_recorded_and_part_of_the_data(tmp_path):
-    clear = picture(4, 4).copy()
+    clear = noise_image(4, 4).copy()
     clear.putalpha(0)
     for name in ("cat/1.png", "dog/1.png"):
         write(tmp_path / name, png_bytes(clear))
@@ -296,10 +296,12 @@ def test_a_background_is_asked_for_recorded_and_part_of_the_data(tmp_path):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_transparency_is_said_once(tmp_path, workers):
-    clear = picture(4, 4).copy()
+    clear = noise_image(4, 4).copy()
     clear.putalpha(9)
     for index in range(6):
-        write(tmp_path / f"cat/{index}.png", png_bytes(clear if index % 2 else picture(4, 4)))
+        write(
+            tmp_path / f"cat/{index}.png", png_bytes(clear if index % 2 else noise_image(4, 4))
+        )
     dataset = open_dataset(tmp_path)
     with pytest.warns(NoctuleWarning, match="are shown on #ffffff") as caught:
         list(load_batches(dataset, Preprocessing(), in_order(dataset, 2), workers))
@@ -310,7 +312,7 @@ def test_ids_and_classes_are_the_same_on_disks_of_another_unicode_form(tmp_path)
     datasets = []
     for form in ("NFC", "NFD"):
         name = unicodedata.normalize(form, "Käfer/ä.png")
-        write(tmp_path / form / name, png_bytes(picture(4, 4)))
+        write(tmp_path / form / name, png_bytes(noise_image(4, 4)))
         datasets.append(open_dataset(tmp_path / form))
     first, second = datasets
     assert first.ids == second.ids == ("Käfer/ä.png",)

@@ -14,7 +14,7 @@ from torchvision import datasets
 from noctule.data import open_dataset
 from noctule.data.torchvision_sets import _SETS, torchvision_names
 from noctule.errors import InputError
-from photos import picture, png_bytes, write
+from photos import noise_image, png_bytes, write
 
 DIGITS = np.random.default_rng(0).integers(0, 256, (4, 28, 28), dtype=np.uint8)
 
@@ -76,7 +76,7 @@ def test_channels_first_set(tmp_path, monkeypatch):
 def textures(tmp_path):
     lines = ["knitted/knitted_2.jpg", "banded/banded_1.jpg", "banded/banded_3.jpg"]
     for number, line in enumerate(lines):
-        write(tmp_path / "dtd/dtd/images" / line, png_bytes(picture(seed=number)))
+        write(tmp_path / "dtd/dtd/images" / line, png_bytes(noise_image(seed=number)))
     write(tmp_path / "dtd/dtd/labels/test1.txt", "\n".join(lines).encode())
     return tmp_path
 

@@ -401,7 +401,11 @@ def test_a_choice_becomes_a_benchmark_file(tmp_path) -> None:
     loaded = load_benchmark(tmp_path / "mine.toml")
     assert loaded == benchmark
     assert isinstance(loaded, Benchmark)
-    assert (loaded.name, loaded.corruptions, loaded.levels) == ("mine", ("hue", "rain"), None)
+    assert (loaded.name, loaded.corruptions, loaded.severities) == (
+        "mine",
+        ("hue", "rain"),
+        None,
+    )
     assert loaded.source == (
         "Designed by noctule from overlap.csv: 2 corruptions, every overlap below 0.3, exact "
         "method; coverage 0.833 of 3 candidates. Left out, their overlap is not defined: blur "

@@ -1,9 +1,9 @@
 """What a GPU gives is what the CPU gives; these tests are skipped where there is no GPU.
 
-The random numbers are equal to the bit. A picture's values may differ where a device rounds a
+The random numbers are equal to the bit. An image's values may differ where a device rounds a
 sum, a quotient or a power otherwise: by one level of 255, or where the last bit decides between
 two sides (a threshold, a nearest neighbour) by more, in few places. On an H100 with torch 2.11
-all but five corruptions of uint8 pictures were equal to the bit: caustic_refraction (0.013 % of
+all but five corruptions of uint8 images were equal to the bit: caustic_refraction (0.013 % of
 the values differed, 0.0013 % by more than a level), zoom_blur, sparkles, inverse_sparkles and
 brownish_noise (less, and by one level).
 """
@@ -17,8 +17,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from corruption_cases import both_dtypes, each, pictures
-from noctule.corruptions import CORRUPTIONS, LEVELS, MODES, Corruption, Mode
+from corruption_cases import both_dtypes, each, sample_images
+from noctule.corruptions import CORRUPTIONS, MODES, SEVERITIES, Corruption, Mode
 from noctule.evaluation import Settings, evaluate
 from noctule.sampling import Stream, image_keys, key_of
 
@@ -51,8 +51,10 @@ def test_streams_are_equal() -> None:
 
 @each
 def test_parameters_are_equal(c: Corruption) -> None:
-    for level in (None, *LEVELS):
-        here, there = (c.sample(IDS, level=level, device=device) for device in ("cpu", GPU))
+    for severity in (None, *SEVERITIES):
+        here, there = (
+            c.sample(IDS, severity=severity, device=device) for device in ("cpu", GPU)
+        )
         for name, mine in here.items():
             its = there[name]
             if isinstance(mine, Stream):
@@ -60,32 +62,32 @@ def test_parameters_are_equal(c: Corruption) -> None:
             assert isinstance(its, Tensor)
             assert its.device.type == GPU
             assert its.dtype == mine.dtype
-            assert its.cpu().equal(mine), (name, level)
+            assert its.cpu().equal(mine), (name, severity)
 
 
 @modes
 @both_dtypes
 @each
-def test_pictures_are_nearly_equal(c: Corruption, dtype: torch.dtype, mode: Mode) -> None:
+def test_images_are_nearly_equal(c: Corruption, dtype: torch.dtype, mode: Mode) -> None:
     moded = c.in_mode(mode)
     for height, width in ((32, 32), (97, 61), (224, 224)):
-        images = pictures(5, height, width, dtype=dtype)
+        images = sample_images(5, height, width, dtype=dtype)
         on_gpu = images.to(GPU)
-        for level in (None, 1, 3, 5):
-            here = moded(images, ids=IDS, level=level)
-            there = moded(on_gpu, ids=IDS, level=level)
+        for severity in (None, 1, 3, 5):
+            here = moded(images, ids=IDS, severity=severity)
+            there = moded(on_gpu, ids=IDS, severity=severity)
             assert there.device.type == GPU
             assert there.dtype == dtype
             rounded, decided = shares(there, here)
-            assert rounded <= ROUNDED, (height, level, rounded, decided)
-            assert decided <= DECIDED, (height, level, rounded, decided)
+            assert rounded <= ROUNDED, (height, severity, rounded, decided)
+            assert decided <= DECIDED, (height, severity, rounded, decided)
         assert on_gpu.cpu().equal(images)
 
 
 @both_dtypes
 @each
 def test_batch_blind(c: Corruption, dtype: torch.dtype) -> None:
-    images = pictures(5, 97, 61, dtype=dtype).to(GPU)
+    images = sample_images(5, 97, 61, dtype=dtype).to(GPU)
     together = c(images, ids=IDS)
     assert c(images, ids=IDS).equal(together)  # and deterministic
     for number in range(len(IDS)):
@@ -95,8 +97,8 @@ def test_batch_blind(c: Corruption, dtype: torch.dtype) -> None:
 
 @each
 def test_tf32_is_not_used(c: Corruption, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Users switch it on for their networks; pictures must not know."""
-    images = pictures(2, 224, 224, dtype=torch.float32).to(GPU)
+    """Users switch it on for their networks; images must not know."""
+    images = sample_images(2, 224, 224, dtype=torch.float32).to(GPU)
     expected = c(images, ids=IDS[:2])
     monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
@@ -123,7 +125,7 @@ def test_an_evaluation(tmp_path: Path) -> None:
 
 def test_a_large_batch() -> None:
     """More values than one piece holds."""
-    images = pictures(5, 224, 224).repeat(30, 1, 1, 1)
+    images = sample_images(5, 224, 224).repeat(30, 1, 1, 1)
     ids = range(len(images))
     for name in ("gaussian_noise", "zoom_blur", "spatter"):
         there = CORRUPTIONS[name](images.to(GPU), ids=ids)

@@ -65,16 +65,16 @@ def slow_rows(dataset: Dataset, benchmark: Benchmark, seed: int = 0) -> list[dic
     rows = []
     for condition in benchmark.conditions:
         for index, image_id in enumerate(dataset.ids):
-            picture = torch.from_numpy(np.array(dataset.read(index))).permute(2, 0, 1)[None]
+            image = torch.from_numpy(np.array(dataset.read(index))).permute(2, 0, 1)[None]
             if condition.corruption:
-                picture = noctule.corrupt(
-                    picture,
+                image = noctule.corrupt(
+                    image,
                     condition.corruption,
                     ids=[image_id],
                     seed=seed,
-                    level=condition.level,
+                    severity=condition.severity,
                 )
-            logits = 10 * (picture[0].numpy().astype(np.float64) / 255).mean(axis=(1, 2))
+            logits = 10 * (image[0].numpy().astype(np.float64) / 255).mean(axis=(1, 2))
             label = int(dataset.labels[index])
             odds = np.exp(logits - logits.max())
             share = odds / odds.sum()
@@ -161,7 +161,7 @@ def test_skipped_images_are_named_and_not_counted(tmp_path: Path) -> None:
     assert scores.clean.num_images == 298
 
 
-def test_pictures_of_different_sizes_are_refused(tmp_path: Path) -> None:
+def test_images_of_different_sizes_are_refused(tmp_path: Path) -> None:
     class Uneven(Stripes):
         def read(self, index: int) -> Image.Image:
             return super().read(index).resize((SIDE + index, SIDE))
@@ -243,7 +243,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_run_goes_on(tmp_path: Path) -> None:
 
 
 def test_scores_of_a_trained_classifier_make_sense(tmp_path: Path) -> None:
-    """The shipped pair on every 8th test picture: clean errors ordered, CE defined."""
+    """The shipped pair on every 8th test image: clean errors ordered, CE defined."""
     run, scores = evaluate("photo-patches", "photo-patches", out=tmp_path / "run")
     assert scores.clean.error.value is not None
     assert scores.clean.error.value < 0.1
@@ -256,7 +256,7 @@ def test_scores_of_a_trained_classifier_make_sense(tmp_path: Path) -> None:
 
 
 class Uneven(Stripes):
-    """The last picture is wider than the others."""
+    """The last image is wider than the others."""
 
     def read(self, index: int) -> Image.Image:
         image = super().read(index)

@@ -21,26 +21,30 @@ import noctule
 from command_line import run
 from noctule.benchmarks import Benchmark
 from noctule.cli.page import scene_of, start_of
-from noctule.corruptions import CORRUPTIONS, LEVELS
+from noctule.corruptions import CORRUPTIONS, SEVERITIES
 from noctule.data.photo_patches import photograph
-from noctule.explore import Predictor, Scene, application, photographs, server
-from noctule.explore.predictions import opinion_of
-from photos import picture, png_bytes
+from noctule.explore import Predictor, ViewerConfig, application, photographs, server
+from noctule.explore.predictions import prediction_pair
+from photos import noise_image, png_bytes
 
 PORT = 8321
 HOME = f"http://127.0.0.1:{PORT}"
-WISH = {"photo": "cat", "corruption": "shear", "level": "3", "seed": "7"}
+WISH = {"photo": "cat", "corruption": "shear", "severity": "3", "seed": "7"}
 ALL = Benchmark(
-    name="all", title="All", source="noctule", corruptions=tuple(CORRUPTIONS), levels=LEVELS
+    name="all",
+    title="All",
+    source="noctule",
+    corruptions=tuple(CORRUPTIONS),
+    severities=SEVERITIES,
 )
 
 
-def client_of(scene: Scene) -> TestClient:
-    start = start_of(scene, "cat", None, None, 0)
-    return TestClient(application(scene, start, PORT), HOME, raise_server_exceptions=False)
+def client_of(viewer: ViewerConfig) -> TestClient:
+    start = start_of(viewer, "cat", None, None, 0)
+    return TestClient(application(viewer, start, PORT), HOME, raise_server_exceptions=False)
 
 
-def scene(name: str | None = None, **options: Any) -> Scene:
+def viewer(name: str | None = None, **options: Any) -> ViewerConfig:
     benchmark = ALL if name is None else noctule.load_benchmark(name)
     options = {"model": None, "size_px": 64, "device": "cpu", **options}
     return scene_of(benchmark, name, options.pop("given", None), **options)
@@ -49,23 +53,23 @@ def scene(name: str | None = None, **options: Any) -> Scene:
 @pytest.fixture(scope="module")
 def plain() -> TestClient:
     """A page without a model."""
-    return client_of(scene())
+    return client_of(viewer())
 
 
 @pytest.fixture(scope="module")
 def with_model() -> TestClient:
     """A page with the shipped classifier."""
-    return client_of(scene(model="photo-patches", size_px=None))
+    return client_of(viewer(model="photo-patches", size_px=None))
 
 
 @pytest.fixture(scope="module")
 def imagenet_c() -> TestClient:
     """A page of one benchmark's corruptions."""
-    return client_of(scene("imagenet-c"))
+    return client_of(viewer("imagenet-c"))
 
 
 def pixels(address: str) -> torch.Tensor:
-    """The picture in a data: address, uint8 (channels, height, width)."""
+    """The image in a data: address, uint8 (channels, height, width)."""
     kind, _, data = address.partition(",")
     assert kind == "data:image/png;base64"
     with Image.open(io.BytesIO(base64.b64decode(data))) as image:
@@ -81,27 +85,27 @@ def error(response: Any, status: int = 400) -> str:
 
 def square(photo: str, side_px: int = 64) -> torch.Tensor:
     prepare = noctule.Preprocessing(resize_px=side_px, crop_px=(side_px, side_px))
-    return prepare.picture(photograph(photo))[None]
+    return prepare.prepare(photograph(photo))[None]
 
 
-@pytest.mark.parametrize("level", ["full", "1", "5"])
-@pytest.mark.parametrize("mode", ["corrected", "published"])
-def test_the_picture_is_that_of_corrupt(plain, level, mode) -> None:
-    wish = {**WISH, "corruption": "contrast_c", "level": level, "mode": mode}
-    answer = plain.get("/answer", params=wish).json()
-    number = None if level == "full" else int(level)
+@pytest.mark.parametrize("severity", ["full", "1", "5"])
+@pytest.mark.parametrize("mode", ["paper", "released"])
+def test_the_image_is_that_of_corrupt(plain, severity, mode) -> None:
+    request = {**WISH, "corruption": "contrast_c", "severity": severity, "mode": mode}
+    answer = plain.get("/answer", params=request).json()
+    number = None if severity == "full" else int(severity)
     expected = noctule.corrupt(
-        square("cat"), "contrast_c", ids=["cat"], seed=7, level=number, mode=mode
+        square("cat"), "contrast_c", ids=["cat"], seed=7, severity=number, mode=mode
     )
-    assert torch.equal(pixels(answer["corrupted"]["picture"]), expected[0])
-    assert torch.equal(pixels(answer["clean"]["picture"]), square("cat")[0])
+    assert torch.equal(pixels(answer["corrupted"]["image"]), expected[0])
+    assert torch.equal(pixels(answer["clean"]["image"]), square("cat")[0])
 
 
-def test_a_benchmarks_pictures_pass_through_its_jpeg_files(imagenet_c) -> None:
-    wish = {**WISH, "corruption": "fog", "mode": "published"}
-    shown = pixels(imagenet_c.get("/answer", params=wish).json()["corrupted"]["picture"])
+def test_a_benchmarks_images_pass_through_its_jpeg_files(imagenet_c) -> None:
+    request = {**WISH, "corruption": "fog", "mode": "released"}
+    shown = pixels(imagenet_c.get("/answer", params=request).json()["corrupted"]["image"])
     bare = noctule.corrupt(
-        square("cat"), "fog", ids=["cat"], seed=7, level=3, mode="published"
+        square("cat"), "fog", ids=["cat"], seed=7, severity=3, mode="released"
     )[0]
     stream = io.BytesIO()
     Image.fromarray(bare.permute(1, 2, 0).numpy()).save(stream, "JPEG", quality=85)
@@ -114,10 +118,10 @@ def test_a_benchmarks_pictures_pass_through_its_jpeg_files(imagenet_c) -> None:
 def test_the_answers_are_the_models_softmax(with_model) -> None:
     answer = with_model.get("/answer", params=WISH).json()
     model = noctule.load_classifier("photo-patches")
-    clean = model.preprocessing.picture(photograph("cat"))[None]
-    corrupted = noctule.corrupt(clean, "shear", ids=["cat"], seed=7, level=3)
+    clean = model.preprocessing.prepare(photograph("cat"))[None]
+    corrupted = noctule.corrupt(clean, "shear", ids=["cat"], seed=7, severity=3)
     for name, batch in (("clean", clean), ("corrupted", corrupted)):
-        assert torch.equal(pixels(answer[name]["picture"]), batch[0])
+        assert torch.equal(pixels(answer[name]["image"]), batch[0])
         scaled = (batch.double() / 255 - 0.5) / 0.25
         with torch.inference_mode():
             logits = model.module(scaled.float())[0].double().numpy()
@@ -134,7 +138,7 @@ def test_what_changed_in_words() -> None:
     # Ranks before: a b c d e f, after: b c d e f a; by hand.
     before = torch.tensor([0.5, 0.2, 0.1, 0.1, 0.0999, 0.0001])
     after = torch.tensor([0.0, 0.6, 0.2, 0.1, 0.06, 0.04])
-    said = opinion_of(before, after, tuple("abcdef"))
+    said = prediction_pair(before, after, tuple("abcdef"))
     assert said.change == (
         "The first answer changes from a (50.0 %) to b (60.0 %); a is now 6th with 0.0 %."
     )
@@ -148,7 +152,7 @@ def test_what_changed_in_words() -> None:
         "up from 2nd, 20.0 %", "up from 3rd, 10.0 %", "up from 4th, 10.0 %",
         "up from 5th, 10.0 %", "up from 6th, < 0.1 %",
     ]  # fmt: skip
-    stays = opinion_of(before, before, None)
+    stays = prediction_pair(before, before, None)
     assert stays.change == "The first answer stays class 0: 50.0 % clean, 50.0 % corrupted."
     assert stays.corrupted[0].note == "still 1st, 50.0 %"
     assert not any(guess.has_moved for guess in stays.clean + stays.corrupted)
@@ -178,17 +182,17 @@ class Spoiled(torch.nn.Module):
 )
 def test_a_spoiled_model_is_reported(result, message) -> None:
     predictor = Predictor(noctule.load_classifier(Spoiled(result)), torch.device("cpu"))
-    pictures = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
+    images = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
     with pytest.raises(noctule.InputError, match=message):
-        predictor.probabilities(pictures)
+        predictor.probabilities(images)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"level": "9"}, "there is no level '9'"),
-        ({"level": "0"}, "there is no level '0'"),
-        ({"level": "３"}, "there is no level"),
+        ({"severity": "9"}, "there is no severity '9'"),
+        ({"severity": "0"}, "there is no severity '0'"),
+        ({"severity": "３"}, "there is no severity"),
         ({"seed": "-1"}, "the seed is '-1'"),
         ({"seed": "x"}, "the seed is 'x'"),
         ({"seed": "1_0"}, "the seed is '1_0'"),
@@ -203,8 +207,8 @@ def test_a_spoiled_model_is_reported(result, message) -> None:
     ],
 )
 def test_wrong_parameters_are_refused(plain, changes, message) -> None:
-    wish = {key: value for key, value in {**WISH, **changes}.items() if value is not None}
-    assert message in error(plain.get("/answer", params=wish))
+    request = {key: value for key, value in {**WISH, **changes}.items() if value is not None}
+    assert message in error(plain.get("/answer", params=request))
 
 
 def test_a_benchmark_offers_its_own_corruptions_only(imagenet_c) -> None:
@@ -232,7 +236,7 @@ HOSTILE = {
     "text": (b"hello", "not an image in a known format"),
     "svg": (b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "not an image"),
     "html": (b"<!doctype html><script>alert(1)</script>", "not an image"),
-    "truncated": (png_bytes(picture(60, 60))[:3000], "damaged"),
+    "truncated": (png_bytes(noise_image(60, 60))[:3000], "damaged"),
     "header of 2e9 px": (png_of(50_000, 40_000, filled=False), "more than 67,108,864 pixels"),
     "bomb": (png_of(9_000, 8_000, filled=True), "more than 67,108,864 pixels"),
 }
@@ -253,8 +257,8 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def odd_files() -> dict[str, tuple[bytes, Image.Image]]:
-    """Files that need a decision, and the picture they hold."""
-    scene = picture(80, 64)
+    """Files that need a decision, and the image they hold."""
+    viewer = noise_image(80, 64)
     deep = Image.fromarray(np.arange(64 * 64, dtype=np.uint16).reshape(64, 64) * 16)
     shallow = np.rint(np.asarray(deep) / 257).astype(np.uint8)
     turned = Image.Exif()
@@ -276,8 +280,8 @@ def odd_files() -> dict[str, tuple[bytes, Image.Image]]:
         "cmyk": (saved(cmyk, "TIFF"), cmyk.convert("RGB")),
         "16-bit": (saved(deep, "PNG"), Image.fromarray(shallow).convert("RGB")),
         "turned": (
-            saved(scene, "PNG", exif=turned),
-            scene.transpose(Image.Transpose.ROTATE_270),
+            saved(viewer, "PNG", exif=turned),
+            viewer.transpose(Image.Transpose.ROTATE_270),
         ),
     }
 
@@ -291,27 +295,27 @@ def test_odd_files_are_shown_as_the_house_reads_them(plain, name) -> None:
     assert added["id"] == hashlib.sha256(data).hexdigest()[:16]
     shown = plain.get("/answer", params={**WISH, "photo": added["key"]}).json()
     prepare = noctule.Preprocessing(resize_px=64, crop_px=(64, 64))
-    expected = prepare.picture(image)
-    assert torch.equal(pixels(shown["clean"]["picture"]), expected)
-    corrupted = noctule.corrupt(expected[None], "shear", ids=[added["id"]], seed=7, level=3)
-    assert torch.equal(pixels(shown["corrupted"]["picture"]), corrupted[0])
+    expected = prepare.prepare(image)
+    assert torch.equal(pixels(shown["clean"]["image"]), expected)
+    corrupted = noctule.corrupt(expected[None], "shear", ids=[added["id"]], seed=7, severity=3)
+    assert torch.equal(pixels(shown["corrupted"]["image"]), corrupted[0])
 
 
 def test_only_the_last_uploads_are_kept_and_no_metadata(plain) -> None:
     secret = b"a secret place"
-    first = saved(picture(20, 20, seed=99), "JPEG", comment=secret)
+    first = saved(noise_image(20, 20, seed=99), "JPEG", comment=secret)
     assert secret in first
     key = plain.post("/photographs", content=first).json()["key"]
     answer = plain.get("/answer", params={**WISH, "photo": key})
-    assert secret not in base64.b64decode(answer.json()["clean"]["picture"].partition(",")[2])
+    assert secret not in base64.b64decode(answer.json()["clean"]["image"].partition(",")[2])
     for seed in range(photographs.KEPT_UPLOADS):
         assert plain.get("/answer", params={**WISH, "photo": key}).status_code == 200
-        plain.post("/photographs", content=png_bytes(picture(20, 20, seed=seed)))
+        plain.post("/photographs", content=png_bytes(noise_image(20, 20, seed=seed)))
     assert "the last 8 are kept" in error(plain.get("/answer", params={**WISH, "photo": key}))
 
 
 def test_an_upload_is_bounded_with_and_without_a_declared_length(plain, monkeypatch) -> None:
-    data = png_bytes(picture(20, 20))
+    data = png_bytes(noise_image(20, 20))
     monkeypatch.setattr(server, "LARGEST_UPLOAD_BYTES", len(data) - 1)
     assert "larger than" in error(plain.post("/photographs", content=data), 413)
 
@@ -343,7 +347,7 @@ def test_an_upload_is_bounded_with_and_without_a_declared_length(plain, monkeypa
     ],
 )
 def test_only_this_page_may_ask(plain, headers, is_served) -> None:
-    post = plain.post("/photographs", content=png_bytes(picture(20, 20)), headers=headers)
+    post = plain.post("/photographs", content=png_bytes(noise_image(20, 20)), headers=headers)
     get = plain.get("/answer", params=WISH, headers=headers)
     assert (post.status_code, get.status_code) == ((201, 200) if is_served else (403, 403))
 
@@ -412,14 +416,14 @@ def test_exhausted_memory_is_answered_as_such(plain, monkeypatch) -> None:
     monkeypatch.setattr(server, "answer", exhausted)
     assert "the memory is exhausted" in error(plain.get("/answer", params=WISH), 500)
     monkeypatch.setattr("noctule.data.decode.Image.open", exhausted)
-    said = error(plain.post("/photographs", content=png_bytes(picture(20, 20))))
+    said = error(plain.post("/photographs", content=png_bytes(noise_image(20, 20))))
     assert "the memory is exhausted" in said
 
 
 def test_hostile_names_stay_text(tmp_path) -> None:
     name = "<img src=x onerror=alert(1)>'\"; rm -rf $(x).png"
-    given = (str(tmp_path / name), name, picture(40, 40))
-    client = client_of(scene(given=given))
+    given = (str(tmp_path / name), name, noise_image(40, 40))
+    client = client_of(viewer(given=given))
     html = client.get("/").text
     assert "<img src=x" not in html
     assert "&lt;img src=x onerror=alert(1)&gt;" in html
@@ -428,23 +432,23 @@ def test_hostile_names_stay_text(tmp_path) -> None:
 
 
 CASES = {
-    "all": (None, {}, {"corruption": "snow", "mode": "published"}),
-    "model": (None, {"model": "photo-patches", "size_px": None}, {"level": "full"}),
-    "benchmark": ("imagenet-c", {}, {"corruption": "fog", "mode": "published"}),
-    "tables": ("cifar10-c", {}, {"corruption": "frost", "level": "full"}),
+    "all": (None, {}, {"corruption": "snow", "mode": "released"}),
+    "model": (None, {"model": "photo-patches", "size_px": None}, {"severity": "full"}),
+    "benchmark": ("imagenet-c", {}, {"corruption": "fog", "mode": "released"}),
+    "tables": ("cifar10-c", {}, {"corruption": "frost", "severity": "full"}),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_lines_shown_give_the_picture_shown(name, tmp_path, monkeypatch, capsys) -> None:
+def test_the_lines_shown_give_the_image_shown(name, tmp_path, monkeypatch, capsys) -> None:
     benchmark, options, changes = CASES[name]
-    client = client_of(scene(benchmark, **options))
+    client = client_of(viewer(benchmark, **options))
     file = tmp_path / "a photo.png"
-    file.write_bytes(png_bytes(picture(90, 80)))
+    file.write_bytes(png_bytes(noise_image(90, 80)))
     key = client.post("/photographs", content=file.read_bytes()).json()["key"]
     for photo in ("coffee", key):
         answer = client.get("/answer", params={**WISH, **changes, "photo": photo}).json()
-        shown = pixels(answer["corrupted"]["picture"])
+        shown = pixels(answer["corrupted"]["image"])
         names: dict[str, Any] = {}
         exec(answer["python"].replace("YOUR-PHOTO", str(file)), names)
         assert torch.equal(names["corrupted"][0], shown)
@@ -471,7 +475,7 @@ def test_the_lines_shown_give_the_picture_shown(name, tmp_path, monkeypatch, cap
         (["--serve", "--model", "photo-patchs"], "Did you mean 'photo-patches'"),
         (["--serve", "--benchmark", "imagenet-d"], "unknown benchmark 'imagenet-d'"),
         (["astronot", "--serve"], "Did you mean 'astronaut'"),
-        (["--serve", "--size-px", "64", "--level", "6"], "there is no level '6'"),
+        (["--serve", "--size-px", "64", "--severity", "6"], "there is no severity '6'"),
         (["--serve", "--size-px", "64", "--seed", "-1"], "the seed is '-1'"),
         (["--serve", "--size-px", "8"], "--size-px: 8 is out of range"),
         (["--serve", "--size-px", "99999"], "--size-px: 99999 is out of range"),

@@ -19,7 +19,7 @@ import pytest
 
 from noctule.cli.page import scene_of, start_of
 from noctule.explore import connections, listen, run_server, server, server_of
-from photos import picture, png_bytes
+from photos import noise_image, png_bytes
 from test_explore_answers import ALL
 
 MEGABYTE = 1_000_000
@@ -28,9 +28,9 @@ MEGABYTE = 1_000_000
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     """A page without a model."""
-    scene = scene_of(ALL, None, None, model=None, size_px=32, device="cpu")
+    viewer = scene_of(ALL, None, None, model=None, size_px=32, device="cpu")
     listening = listen(0)
-    serving = server_of(scene, start_of(scene, "cat", "hue", 3, 0), listening)
+    serving = server_of(viewer, start_of(viewer, "cat", "hue", 3, 0), listening)
     thread = threading.Thread(target=run_server, args=(serving, listening))
     port = listening.getsockname()[1]
     thread.start()
@@ -169,7 +169,7 @@ def status_of(one: socket.socket) -> bytes:
 
 
 def upload(port: int) -> int:
-    data = png_bytes(picture(20, 20))
+    data = png_bytes(noise_image(20, 20))
     request = urllib.request.Request(f"http://127.0.0.1:{port}/photographs", data)
     try:
         with urllib.request.urlopen(request, timeout=20) as response:

@@ -165,14 +165,14 @@ def test_clipped_zoom_as_scipy(dtype: torch.dtype, factor: float) -> None:
     values = some(torch.float32, 2, 1, 40, 61).to(dtype)
     result = clipped_zoom(values, factor)
     assert result.dtype == dtype
-    for plane, picture in zip(values[:, 0].numpy(), result[:, 0].numpy(), strict=True):
+    for plane, image in zip(values[:, 0].numpy(), result[:, 0].numpy(), strict=True):
         crop = [-int(-side // factor) for side in plane.shape]
         top, left = (40 - crop[0]) // 2, (61 - crop[1]) // 2
         middle = plane[top : top + crop[0], left : left + crop[1]].astype(float)
         large = ndimage.zoom(middle, factor, order=1)
         top, left = (large.shape[0] - 40) // 2, (large.shape[1] - 61) // 2
         expected = large[top : top + 40, left : left + 61]
-        assert np.abs(picture - expected).max() < (2e-3 if dtype == torch.float32 else 1e-10)
+        assert np.abs(image - expected).max() < (2e-3 if dtype == torch.float32 else 1e-10)
     cropped = values[:, :, (40 - crop[0]) // 2 :, (61 - crop[1]) // 2 :][
         ..., : crop[0], : crop[1]
     ]

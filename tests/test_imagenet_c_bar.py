@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-from corruption_cases import coffee, pattern, pictures
+from corruption_cases import coffee, pattern, sample_images
 from noctule.corruptions import CORRUPTIONS, corrupt
 from noctule.corruptions.imagenet_c_bar.perlin import _lattice
 from noctule.sampling import Stream
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 # Severities of ImageNet-C-bar, and of CIFAR-10-C-bar where it has the corruption, as released;
 # and the parameters that the released code makes of one, in levels of 255 and for 224 px.
-SEVERITIES = {
+STRENGTHS = {
     "caustic_refraction": (2.35, 3.2, 4.9, 6.6, 9.15),
     "inverse_sparkles": (1, 2, 4, 9, 10),
     "sparkles": (1, 2, 3, 5, 6),
@@ -35,7 +35,7 @@ SEVERITIES = {
     "single_frequency_greyscale": (1, 1.5, 2, 4.5, 5),
     "brownish_noise": (1, 2, 3, 4, 5),
 }
-CIFAR_SEVERITIES = {
+CIFAR_STRENGTHS = {
     "blue_noise_sample": (0.7, 1.4, 2.1, 3.5, 4.2),
     "checkerboard_cutout": (1, 2, 3, 4, 5),
     "inverse_sparkles": (1, 1.5, 2.5, 4.5, 5),
@@ -59,28 +59,28 @@ CONVERSIONS: dict[str, Callable[[float], dict[str, float]]] = {
 }
 
 
-@pytest.mark.parametrize("name", SEVERITIES)
+@pytest.mark.parametrize("name", STRENGTHS)
 def test_the_tables_are_the_published_severities(name: str) -> None:
-    for level, severity in enumerate(SEVERITIES[name], 1):
-        drawn = CORRUPTIONS[name].sample(["x"], level=level)
-        for key, value in CONVERSIONS[name](severity).items():
+    for severity, strength in enumerate(STRENGTHS[name], 1):
+        drawn = CORRUPTIONS[name].sample(["x"], severity=severity)
+        for key, value in CONVERSIONS[name](strength).items():
             given = drawn[key]
             assert isinstance(given, torch.Tensor)
             assert given.item() == pytest.approx(value, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", CIFAR_SEVERITIES)
+@pytest.mark.parametrize("name", CIFAR_STRENGTHS)
 def test_cifar_tables_work(name: str) -> None:
     """At 32 px, against the oracle; lengths are given for 224 px in these tables too."""
     tables: dict[str, list[float]] = {}
-    for severity in CIFAR_SEVERITIES[name]:
-        for key, value in CONVERSIONS[name](severity).items():
+    for strength in CIFAR_STRENGTHS[name]:
+        for key, value in CONVERSIONS[name](strength).items():
             tables.setdefault(key, []).append(value)
-    corruption, images = CORRUPTIONS[name].with_tables(tables), pictures(5, 32, 32)
-    for level in range(1, 6):
-        drawn = corruption.sample(range(5), level=level)
-        result = corruption(images, ids=range(5), level=level).to(torch.float64).numpy()
-        expected = expected_pictures(name, images, drawn)
+    corruption, images = CORRUPTIONS[name].with_tables(tables), sample_images(5, 32, 32)
+    for severity in range(1, 6):
+        drawn = corruption.sample(range(5), severity=severity)
+        result = corruption(images, ids=range(5), severity=severity).to(torch.float64).numpy()
+        expected = expected_images(name, images, drawn)
         assert (np.abs(result - expected) <= 0.52).mean() > 0.9995
 
 
@@ -91,7 +91,7 @@ QUIRKS = MIRRORED | {"caustic_refraction"}
 UNTRUNCATED = {"blue_noise_sample", "checkerboard_cutout"}  # all their values are whole
 
 
-def expected_pictures(
+def expected_images(
     name: str, images: torch.Tensor, drawn: dict[str, Any], **mode: bool
 ) -> NDArray[np.float64]:
     function = functools.partial(getattr(slow, name), **mode)
@@ -112,22 +112,22 @@ def expected_pictures(
 
 
 @pytest.mark.parametrize("size", ["32", "224"])
-@pytest.mark.parametrize("name", SEVERITIES)
-def test_the_published_mode(name: str, size: str) -> None:
+@pytest.mark.parametrize("name", STRENGTHS)
+def test_the_released_mode(name: str, size: str) -> None:
     """Truncated where the released code truncates, and with its quirks."""
-    images = pictures(6, 32, 32) if size == "32" else torch.stack([coffee(), pattern()])
-    corruption = CORRUPTIONS[name].in_mode("published")
+    images = sample_images(6, 32, 32) if size == "32" else torch.stack([coffee(), pattern()])
+    corruption = CORRUPTIONS[name].in_mode("released")
     drawn = corruption.sample(range(len(images)))
-    mode = {"published": True} if name in QUIRKS else {}
-    expected = expected_pictures(name, images, drawn, **mode)
+    mode = {"released": True} if name in QUIRKS else {}
+    expected = expected_images(name, images, drawn, **mode)
     result = corruption.apply(images, **drawn).to(torch.float64).numpy()
     distance = np.abs(result - np.floor(expected + 1e-9))
     assert (distance > 0).mean() < 0.0005, distance.max()
     as_float = corruption.apply(images / 255, **drawn).to(torch.float64).numpy() * 255
     assert (np.abs(as_float - expected) > 0.02).mean() < 0.0005  # which is not truncated
     # The modes can be told apart.
-    corrected = CORRUPTIONS[name].apply(images, **drawn).to(torch.float64).numpy()
-    change = corrected - result
+    paper = CORRUPTIONS[name].apply(images, **drawn).to(torch.float64).numpy()
+    change = paper - result
     if name == "checkerboard_cutout":
         assert not CORRUPTIONS[name].has_modes
     elif name in QUIRKS:
@@ -138,13 +138,13 @@ def test_the_published_mode(name: str, size: str) -> None:
 
 
 def test_published_water_has_a_dead_zone_and_an_edge() -> None:
-    """A picture of its own columns shows by how much each pixel moves."""
+    """An image of its own columns shows by how much each pixel moves."""
     ramp = (torch.arange(224) / 255).expand(1, 3, 224, 224).contiguous()
     given = {"lens_px": 100.0, "lighting": 0.0, "time": 1.3, "wave_px": 224.0}
     column = np.arange(224.0)
     inside = (slice(5, -5), slice(5, -5))  # further from the border than what follows
     move = {}
-    for mode in ("corrected", "published"):
+    for mode in ("paper", "released"):
         seen = (
             corrupt(ramp, "caustic_refraction", ids=range(len(ramp)), mode=mode, **given)[0, 0]
             .double()
@@ -152,18 +152,18 @@ def test_published_water_has_a_dead_zone_and_an_edge() -> None:
         )
         move[mode] = np.abs(seen * 255 - column)[inside]
     # 100 px · sin(2.56° − asin(sin 2.56° / 4)) = 3.35 px, and its part along the rows.
-    still = move["published"] < 1e-3
+    still = move["released"] < 1e-3
     assert 0.02 < still.mean() < 0.9
-    assert move["corrected"][still].max() == pytest.approx(3.35, abs=0.2)
-    assert (move["corrected"][still] > 0.5).mean() > 0.1
-    assert np.abs(move["corrected"] - move["published"])[~still].max() < 0.01
+    assert move["paper"][still].max() == pytest.approx(3.35, abs=0.2)
+    assert (move["paper"][still] > 0.5).mean() > 0.1
+    assert np.abs(move["paper"] - move["released"])[~still].max() < 0.01
 
 
 # ---------------------------------------------------------------------------------- the noise
 
 
-def noise_of(name: str, count: int, *, mode: Any = "corrected", **given: float) -> Any:
-    """What is added to mid-gray float32 pictures, in units of the parameter."""
+def noise_of(name: str, count: int, *, mode: Any = "paper", **given: float) -> Any:
+    """What is added to mid-gray float32 images, in units of the parameter."""
     gray = torch.full((count, 3, 64, 64), 0.5)
     amplitude = next(iter(given.values()))
     changed = corrupt(gray, name, ids=range(count), mode=mode, **given)
@@ -177,7 +177,7 @@ def power_by_radius(noise: NDArray[np.float64]) -> tuple[NDArray[np.float64], An
     return np.hypot(frequency[:, None], frequency), power
 
 
-@pytest.mark.parametrize("mode", ["corrected", "published"])
+@pytest.mark.parametrize("mode", ["paper", "released"])
 def test_brownish_noise(mode: str) -> None:
     noise = noise_of("brownish_noise", 200, mode=mode, sigma=0.02)
     assert noise.std(axis=(2, 3)) == pytest.approx(np.ones((200, 3)), abs=2e-3)
@@ -219,7 +219,7 @@ def test_the_share_of_black_is_that_of_a_normal_distribution(threshold: float) -
 
 
 def test_blue_noise_is_blue() -> None:
-    spectrum = np.abs(np.fft.fft2(blue_masks("corrected") * 2)) ** 2
+    spectrum = np.abs(np.fft.fft2(blue_masks("paper") * 2)) ** 2
     # A threshold at 0 maps a correlation c to 2 / π · asin(c): this undoes it.
     correlation = np.sin(np.pi / 2 * np.fft.ifft2(spectrum.mean(axis=0)).real / 64**2)
     frequency = np.fft.fftfreq(64) * 64
@@ -235,7 +235,7 @@ def test_phases_used_twice_couple_opposite_pixels() -> None:
     """Turned about the corner, the published noise is itself times cos(2π (y + x) / side)."""
     y, x = np.mgrid[:64, :64]
     expected = 2 / np.pi * np.arcsin(np.cos(2 * np.pi * (y + x) / 64))
-    for mode, size in (("corrected", 0.0), ("published", 1.0)):
+    for mode, size in (("paper", 0.0), ("released", 1.0)):
         mask = blue_masks(mode) * 2
         turned = np.roll(mask[:, ::-1, ::-1], (1, 1), axis=(1, 2))
         found = (mask * turned).mean(axis=0)
@@ -273,10 +273,10 @@ SCALED = {
 
 @pytest.mark.parametrize("name", SCALED)
 def test_lengths_scale_with_the_side(name: str) -> None:
-    """Every second pixel of a picture of twice the size shows the same."""
+    """Every second pixel of an image of twice the size shows the same."""
     small, large = (torch.full((4, 3, side, side), 0.5) for side in (224, 448))
-    seen = corrupt(large, name, ids=range(len(large)), level=3)[:, :, ::2, ::2]
-    distance = (seen - corrupt(small, name, ids=range(len(small)), level=3)).abs()
+    seen = corrupt(large, name, ids=range(len(large)), severity=3)[:, :, ::2, ::2]
+    distance = (seen - corrupt(small, name, ids=range(len(small)), severity=3)).abs()
     # But for the ties of rings, of which some are narrower than a pixel, and of squares.
     assert float((distance > SCALED[name]).float().mean()) < 1e-3
 
@@ -346,7 +346,7 @@ def test_sparkles_are_white_inside_and_fade_with_the_square_outside() -> None:
     ],
 )
 def test_extreme_values_work(name: str, given: dict[str, float]) -> None:
-    for images in (pictures(3, 48, 80), pictures(3, 33, 32, dtype=torch.float32)):
+    for images in (sample_images(3, 48, 80), sample_images(3, 33, 32, dtype=torch.float32)):
         result = corrupt(images, name, ids=range(len(images)), **given)
         assert result.shape == images.shape
         assert result.to(torch.float32).isfinite().all()

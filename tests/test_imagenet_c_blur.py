@@ -1,4 +1,4 @@
-"""The blurs of ImageNet-C: published mode, other datasets' tables, and values by hand."""
+"""The blurs of ImageNet-C: released mode, other datasets' tables, and values by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from corruption_cases import both_dtypes, coffee, pictures
+from corruption_cases import both_dtypes, coffee, sample_images
 from noctule import corrupt
 from noctule.corruptions import CORRUPTIONS
 from noctule.corruptions.imagenet_c.blur import scaled, zoom_factors
@@ -29,7 +29,7 @@ from oracles.threefry import WordStream
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 BLURS = ["defocus_blur", "gaussian_blur", "glass_blur", "zoom_blur"]
-# The tables for 32 px and for 64 px, from the released code; lengths in pixels of the picture.
+# The tables for 32 px and for 64 px, from the released code; lengths in pixels of the image.
 CIFAR = {
     "defocus_blur": {"radius_px": [0.3, 0.4, 0.5, 1, 1.5],
                      "edge_sigma": [0.4, 0.5, 0.6, 0.2, 0.1]},
@@ -57,23 +57,23 @@ def of_224_px(tables: dict[str, list[float]], side_px: int) -> dict[str, list[fl
 def expected(
     name: str, image: torch.Tensor, parameters: dict[str, Any], number: int
 ) -> NDArray[np.float64]:
-    """What the slow form gives for one of the pictures."""
+    """What the slow form gives for one of the images."""
     drawn = {
         key: WordStream(tuple(word % 2**32 for word in value.keys[number].tolist()))
         if isinstance(value, Stream)
         else value[number].item()
         for key, value in parameters.items()
     }
-    picture = image.to(torch.int64).numpy()
-    return ORACLES[name].picture(picture, published=True, **drawn)
+    pixels = image.to(torch.int64).numpy()
+    return ORACLES[name].image(pixels, released=True, **drawn)
 
 
-def compare_published(
-    name: str, images: torch.Tensor, level: int, tables: dict[str, list[float]] | None = None
+def compare_released(
+    name: str, images: torch.Tensor, severity: int, tables: dict[str, list[float]] | None = None
 ) -> None:
-    corruption = CORRUPTIONS[name].in_mode("published").with_tables(tables or {})
-    parameters = corruption.sample(range(len(images)), level=level)
-    result = corruption(images, ids=range(len(images)), level=level).numpy()
+    corruption = CORRUPTIONS[name].in_mode("released").with_tables(tables or {})
+    parameters = corruption.sample(range(len(images)), severity=severity)
+    result = corruption(images, ids=range(len(images)), severity=severity).numpy()
     for number, image in enumerate(images):
         off = np.abs(result[number] - truncated(expected(name, image, parameters, number)))
         # Where the last bits decide what is truncated.
@@ -81,33 +81,33 @@ def compare_published(
         assert off.max() <= 1
 
 
-@pytest.mark.parametrize("level", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("name", BLURS)
-def test_published_mode_at_the_published_size(name: str, level: int) -> None:
-    compare_published(name, coffee()[None], level)
+def test_released_mode_at_the_published_size(name: str, severity: int) -> None:
+    compare_released(name, coffee()[None], severity)
 
 
 @pytest.mark.parametrize("size", [(32, 48), (97, 61), (16, 16)])
 @pytest.mark.parametrize("name", BLURS)
-def test_published_mode_at_other_sizes(name: str, size: tuple[int, int]) -> None:
-    for level in (1, 5):
-        compare_published(name, pictures(3, *size), level)
+def test_released_mode_at_other_sizes(name: str, size: tuple[int, int]) -> None:
+    for severity in (1, 5):
+        compare_released(name, sample_images(3, *size), severity)
 
 
-@pytest.mark.parametrize("level", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("name", BLURS)
-def test_the_tables_of_smaller_datasets(name: str, level: int) -> None:
+def test_the_tables_of_smaller_datasets(name: str, severity: int) -> None:
     for side_px, tables in ((32, CIFAR[name]), (64, TINY[name])):
-        images = pictures(3, side_px, side_px)
-        compare_published(name, images, level, of_224_px(tables, side_px))
+        images = sample_images(3, side_px, side_px)
+        compare_released(name, images, severity, of_224_px(tables, side_px))
 
 
 @pytest.mark.parametrize("name", ["defocus_blur", "gaussian_blur", "zoom_blur"])
-def test_published_mode_does_not_truncate_float32(name: str) -> None:
-    images = pictures(2, 97, 61)
-    corruption = CORRUPTIONS[name].in_mode("published")
-    result = corruption(images / 255, ids=range(len(images)), level=5) * 255
-    parameters = corruption.sample(range(2), level=5)
+def test_released_mode_does_not_truncate_float32(name: str) -> None:
+    images = sample_images(2, 97, 61)
+    corruption = CORRUPTIONS[name].in_mode("released")
+    result = corruption(images / 255, ids=range(len(images)), severity=5) * 255
+    parameters = corruption.sample(range(2), severity=5)
     for number, image in enumerate(images):
         off = np.abs(result[number].numpy() - expected(name, image, parameters, number))
         assert off.max() < 0.002
@@ -124,7 +124,7 @@ def test_lengths_given_as_multiples_come_back_exactly() -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "share"),
+    ("severity", "share"),
     [
         (3, 0.0),
         # The outermost row of the disc of radius 8 has 1 pixel, the next one 7. Reflection at
@@ -142,14 +142,17 @@ def test_lengths_given_as_multiples_come_back_exactly() -> None:
         ),
     ],
 )
-def test_large_published_discs_brighten(level: int, share: float) -> None:
+def test_large_published_discs_brighten(severity: int, share: float) -> None:
     flat = torch.full((1, 1, 224, 224), 100 / 255)
     assert (
-        corrupt(flat, "defocus_blur", ids=range(len(flat)), level=level).sub(flat).abs().max()
+        corrupt(flat, "defocus_blur", ids=range(len(flat)), severity=severity)
+        .sub(flat)
+        .abs()
+        .max()
         < 1e-6
     )
     brighter = (
-        corrupt(flat, "defocus_blur", ids=range(len(flat)), level=level, mode="published")
+        corrupt(flat, "defocus_blur", ids=range(len(flat)), severity=severity, mode="released")
         / flat
     )
     assert brighter.sub(1 + share).abs().max() < 1e-5
@@ -167,11 +170,11 @@ def test_a_small_disc_by_hand() -> None:
     assert result.equal(cross)
 
 
-def test_large_discs_on_large_pictures() -> None:
+def test_large_discs_on_large_images() -> None:
     """A radius of 130 px, where rows of the disc leave 16 bits."""
-    image = pictures(1, 520, 530, channels=1)
+    image = sample_images(1, 520, 530, channels=1)
     image[:, :, :300] = 255
-    exact = ORACLES["defocus_blur"].picture(image[0].numpy(), radius_px=56.0, edge_sigma=0.5)
+    exact = ORACLES["defocus_blur"].image(image[0].numpy(), radius_px=56.0, edge_sigma=0.5)
     for given, scale in ((image, 1), (image / 255, 255)):
         result = (
             corrupt(
@@ -206,15 +209,15 @@ def test_zoom_factors_are_those_of_the_released_ranges(
     assert zoom_factors(largest, step) == released
 
 
-def test_published_mode_counts_the_picture_twice() -> None:
-    image = pictures(1, 64, 64)
+def test_released_mode_counts_the_image_twice() -> None:
+    image = sample_images(1, 64, 64)
     layers = [
         corrupt(image / 255, "zoom_blur", ids=range(len(image)), largest=z, step=0.5)
         for z in (1.0, 1.5)
     ]
     assert layers[0].equal(image / 255)
     twice = corrupt(
-        image / 255, "zoom_blur", ids=range(len(image)), largest=1.5, step=0.5, mode="published"
+        image / 255, "zoom_blur", ids=range(len(image)), largest=1.5, step=0.5, mode="released"
     )
     # The second one is the mean of two layers.
     assert (twice - (layers[0] + 2 * layers[1]) / 3).abs().max() < 1e-6
@@ -236,7 +239,7 @@ def test_a_line_by_hand() -> None:
 @both_dtypes
 def test_lines_all_at_once_as_one_by_one(dtype: torch.dtype) -> None:
     """As GPUs and CPUs do it: equal to the bit."""
-    images = pictures(5, 48, 80, dtype=dtype)
+    images = sample_images(5, 48, 80, dtype=dtype)
     weights = line_weights(10.0, 8.0)
     rows, columns = line_places(len(weights), torch.tensor([0.0, 33.0, -41.0, -95.0, 170.0]))
     together = _along_all(images, rows, columns, weights)
@@ -245,7 +248,7 @@ def test_lines_all_at_once_as_one_by_one(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize(("side_px", "pixels"), [(224, 21), (448, 41), (32, 3), (16, 3)])
-def test_the_line_grows_with_the_picture(side_px: int, pixels: int) -> None:
+def test_the_line_grows_with_the_image(side_px: int, pixels: int) -> None:
     image = torch.zeros(1, 1, side_px, side_px)
     image[0, 0, 5, -1] = 1
     blurred = corrupt(
@@ -321,13 +324,13 @@ def test_published_copies_drift() -> None:
 
 
 def test_what_is_too_near_the_border_stays() -> None:
-    image = pictures(1, 32, 32)
-    # Without a blur, as at the first level for 32 px; the reach is 2 px.
+    image = sample_images(1, 32, 32)
+    # Without a blur, as at the first severity for 32 px; the reach is 2 px.
     settings = {"sigma_px": 0.05, "reach_px": 14.0, "iterations": 1}
     swapped = corrupt(image, "glass_blur", ids=range(len(image)), **settings)
     assert swapped.flatten(2).sort().values.equal(image.flatten(2).sort().values)
     assert not swapped.equal(image)
-    copied = corrupt(image, "glass_blur", ids=range(len(image)), mode="published", **settings)
+    copied = corrupt(image, "glass_blur", ids=range(len(image)), mode="released", **settings)
     frame = torch.ones(32, 32, dtype=torch.bool)
     frame[3:31, 3:31] = False  # all but those from reach + 1 to 32 − reach
     assert copied[..., frame].equal(image[..., frame])

@@ -1,4 +1,4 @@
-"""ImageNet-C's colours and codecs: released behaviour, and the other datasets' tables."""
+"""ImageNet-C's colours and codecs: released_code behaviour, and the other datasets' tables."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import color
 
-from corruption_cases import both_dtypes, check_both_dtypes, coffee, pictures
-from noctule.corruptions import CORRUPTIONS, LEVELS
+from corruption_cases import both_dtypes, check_both_dtypes, coffee, sample_images
+from noctule.corruptions import CORRUPTIONS, SEVERITIES
 from noctule.corruptions.codec import LONGEST_PX, through_jpeg
 from noctule.corruptions.imagenet_c import digital
 from noctule.errors import InputError
@@ -56,15 +56,15 @@ each_table = pytest.mark.parametrize(
 )
 
 
-def at_levels(name: str, dataset: int) -> list[dict[str, float]]:
-    """The parameters of each level."""
+def at_severities(name: str, dataset: int) -> list[dict[str, float]]:
+    """The parameters of each severity."""
     tables = {key: values[dataset] for key, values in TABLES[name].items()}
-    return [{key: row[level - 1] for key, row in tables.items()} for level in LEVELS]
+    return [{key: row[severity - 1] for key, row in tables.items()} for severity in SEVERITIES]
 
 
 def cases(side: int) -> torch.Tensor:
-    """Pictures, a ramp of grays, and colours that are nearly gray or nearly black."""
-    images = pictures(5, side, side)
+    """Images, a ramp of grays, and colours that are nearly gray or nearly black."""
+    images = sample_images(5, side, side)
     ramp = (torch.arange(side * side) % 256).to(torch.uint8).view(1, 1, side, side)
     near = (images[1:2] % 3) + ramp.clamp(max=253)
     return torch.cat([images, ramp.expand(1, 3, -1, -1), near, images[1:2] % 4])
@@ -72,8 +72,8 @@ def cases(side: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_the_table_for_224_px(name: str) -> None:
-    for level, values in zip(LEVELS, at_levels(name, 0), strict=True):
-        drawn = CORRUPTIONS[name].sample([0], level=level)
+    for severity, values in zip(SEVERITIES, at_severities(name, 0), strict=True):
+        drawn = CORRUPTIONS[name].sample([0], severity=severity)
         assert {key: value.item() for key, value in drawn.items()} == values  # type: ignore[union-attr]
 
 
@@ -83,18 +83,18 @@ def test_the_tables_of_all_datasets(name: str, dataset: int) -> None:
     corruption = CORRUPTIONS[name].with_tables(
         {key: values[dataset] for key, values in TABLES[name].items()}
     )
-    for level, values in zip(LEVELS, at_levels(name, dataset), strict=True):
+    for severity, values in zip(SEVERITIES, at_severities(name, dataset), strict=True):
         wanted = np.stack(
-            [ORACLES[name].picture(image.to(torch.int64).numpy(), **values) for image in images]
+            [ORACLES[name].image(image.to(torch.int64).numpy(), **values) for image in images]
         )
-        check_both_dtypes(corruption, images, level, wanted)
+        check_both_dtypes(corruption, images, severity, wanted)
 
 
-# ------------------------------------------------------------------------------- published mode
+# ------------------------------------------------------------------------------- released mode
 
 
-def released(name: str, image: NDArray[np.uint8], **values: Any) -> NDArray[np.uint8]:
-    """What the released code does to one picture (height, width, 3): in float64, truncated."""
+def released_code(name: str, image: NDArray[np.uint8], **values: Any) -> NDArray[np.uint8]:
+    """What the released code does to one image (height, width, 3): in float64, truncated."""
     pixels = image / 255.0
     if name == "contrast_c":
         mean = pixels.mean(axis=(0, 1), keepdims=True)
@@ -112,48 +112,48 @@ def released(name: str, image: NDArray[np.uint8], **values: Any) -> NDArray[np.u
 
 @pytest.mark.parametrize("dataset", range(3))
 @pytest.mark.parametrize("name", ["brightness_c", "contrast_c", "saturate"])
-def test_published_mode_truncates_as_the_released_code(name: str, dataset: int) -> None:
+def test_released_mode_truncates_as_the_released_code(name: str, dataset: int) -> None:
     """Whole results of contrast, which float64 may miss by its last bit, may be higher."""
     images = cases(SIDES[dataset])
     corruption = CORRUPTIONS[name]
-    published = corruption.in_mode("published")
-    for values in at_levels(name, dataset):
-        result = published(images, **values).numpy()
+    released = corruption.in_mode("released")
+    for values in at_severities(name, dataset):
+        result = released(images, **values).numpy()
         theirs = np.stack(
-            [released(name, image.permute(1, 2, 0).numpy(), **values) for image in images]
+            [released_code(name, image.permute(1, 2, 0).numpy(), **values) for image in images]
         ).transpose(0, 3, 1, 2)
         higher = result.astype(int) - theirs
         assert set(np.unique(higher)) <= ({0, 1} if name == "contrast_c" else {0})
         wanted = np.stack(
-            [ORACLES[name].picture(image.to(torch.int64).numpy(), **values) for image in images]
+            [ORACLES[name].image(image.to(torch.int64).numpy(), **values) for image in images]
         )
         assert (np.abs(wanted - wanted.round())[higher == 1] < 1e-4).all()
         if name == "contrast_c":
             assert (result == np.floor(wanted + 1e-4)).mean() > 0.9999
         exact = images / 255
-        assert published(exact, **values).equal(
+        assert released(exact, **values).equal(
             corruption(exact, ids=range(len(exact)), **values)
         )
 
 
 @pytest.mark.parametrize("name", ["brightness_c", "saturate"])
-def test_published_mode_is_the_released_code_on_all_colours(name: str) -> None:
+def test_released_mode_is_the_released_code_on_all_colours(name: str) -> None:
     """Every third level of each channel: ties, grays, black and white, all six sectors."""
     levels = torch.arange(0, 256, 3, dtype=torch.uint8)
     colors = torch.stack(torch.meshgrid(levels, levels, levels, indexing="ij"))
     image = colors.view(3, len(levels), -1)
-    for values in at_levels(name, 0):
-        (result,) = CORRUPTIONS[name].in_mode("published")(image[None], **values)
-        theirs = released(name, image.permute(1, 2, 0).numpy(), **values)
+    for values in at_severities(name, 0):
+        (result,) = CORRUPTIONS[name].in_mode("released")(image[None], **values)
+        theirs = released_code(name, image.permute(1, 2, 0).numpy(), **values)
         assert np.array_equal(result.permute(1, 2, 0).numpy(), theirs)
 
 
 def test_published_brightness_of_one_channel_is_that_of_gray() -> None:
     grey = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
-    for values in at_levels("brightness_c", 0):
-        published = CORRUPTIONS["brightness_c"].in_mode("published")
-        color_ = published(grey.expand(-1, 3, -1, -1), **values)
-        assert published(grey, **values).expand(-1, 3, -1, -1).equal(color_)
+    for values in at_severities("brightness_c", 0):
+        released = CORRUPTIONS["brightness_c"].in_mode("released")
+        color_ = released(grey.expand(-1, 3, -1, -1), **values)
+        assert released(grey, **values).expand(-1, 3, -1, -1).equal(color_)
 
 
 def test_jpeg_has_no_modes() -> None:
@@ -192,57 +192,57 @@ def test_nearly_black_float32_does_not_overflow(value: float) -> None:
 
 
 def with_pillow(image: torch.Tensor, share: float, back: Image.Resampling) -> torch.Tensor:
-    """All channels together, as released."""
+    """All channels together, as released_code."""
     height, width = image.shape[1:]
-    picture = Image.fromarray(image.permute(1, 2, 0).numpy().copy())
+    pillow_image = Image.fromarray(image.permute(1, 2, 0).numpy().copy())
     small = (int(width * share), int(height * share))
-    result = picture.resize(small, Image.Resampling.BOX).resize((width, height), back)
+    result = pillow_image.resize(small, Image.Resampling.BOX).resize((width, height), back)
     return torch.from_numpy(np.asarray(result).transpose(2, 0, 1).copy())
 
 
 @pytest.mark.parametrize("dataset", range(3))
 def test_pixelate_is_within_a_level_of_pillow(dataset: int) -> None:
-    """And the same in published mode; a later port's enlarging by NEAREST is no different."""
+    """And the same in released mode; a later port's enlarging by NEAREST is no different."""
     side, corruption = SIDES[dataset], CORRUPTIONS["pixelate_c"]
-    images = pictures(5, side, side)
-    for values in at_levels("pixelate_c", dataset):
+    images = sample_images(5, side, side)
+    for values in at_severities("pixelate_c", dataset):
         for back in (Image.Resampling.BOX, Image.Resampling.NEAREST):
             theirs = torch.stack([with_pillow(i, values["share"], back) for i in images])
-            assert corruption.in_mode("published")(
+            assert corruption.in_mode("released")(
                 images, ids=range(len(images)), **values
             ).equal(theirs)
             result = corruption(images, ids=range(len(images)), **values)
             assert (result.to(torch.int16) - theirs).abs().max() <= 1
         exact = images / 255
-        assert corruption.in_mode("published")(exact, **values).equal(
+        assert corruption.in_mode("released")(exact, **values).equal(
             corruption(exact, ids=range(len(exact)), **values)
         )
 
 
 @pytest.mark.parametrize("size", [(97, 61), (48, 80), (17, 31)])
 def test_published_pixelate_is_pillows_at_any_size(size: tuple[int, int]) -> None:
-    images, published = pictures(5, *size), CORRUPTIONS["pixelate_c"].in_mode("published")
+    images, released = sample_images(5, *size), CORRUPTIONS["pixelate_c"].in_mode("released")
     shares = [0.95, 0.6, 0.5, 0.3, 0.25]
-    result = published(
+    result = released(
         images, ids=range(len(images)), share=torch.tensor(shares, dtype=torch.float64)
     )
     for image, share, found in zip(images, shares, result, strict=True):
         assert found.equal(with_pillow(image, share, Image.Resampling.BOX))
-    grey = published(images[:, :1], share=torch.tensor(shares, dtype=torch.float64))
+    grey = released(images[:, :1], share=torch.tensor(shares, dtype=torch.float64))
     assert grey.equal(result[:, :1])
 
 
 @pytest.mark.parametrize("share", [0.05, 0.07, 0.1])
 def test_pixelate_with_large_blocks(share: float) -> None:
     """Of more pixels than 16 bits hold the sum of: 128 white ones."""
-    image = pictures(1, 48, 80).clamp(min=200)
-    wanted = ORACLES["pixelate_c"].picture(image[0].to(torch.int64).numpy(), share=share)
+    image = sample_images(1, 48, 80).clamp(min=200)
+    wanted = ORACLES["pixelate_c"].image(image[0].to(torch.int64).numpy(), share=share)
     result = CORRUPTIONS["pixelate_c"](image, share=share)[0].numpy()
     assert np.abs(result - wanted).max() <= 0.501
 
 
 def test_pixelate_to_one_pixel_and_to_all() -> None:
-    images = pictures(5, 48, 80)
+    images = sample_images(5, 48, 80)
     mean = images.double().mean(dim=(2, 3), keepdim=True)
     flat = CORRUPTIONS["pixelate_c"](images, share=0.0)
     assert (flat - mean).abs().max() <= 0.501
@@ -255,11 +255,11 @@ def test_pixelate_to_one_pixel_and_to_all() -> None:
 @pytest.mark.parametrize("size", [(64, 96), (81, 48), (48, 81)], ids=["none", "down", "across"])
 def test_published_pixelate_in_threads(size: tuple[int, int], threads: int) -> None:
     """Where centres are on the border of two blocks in neither direction, or in one."""
-    images, published = pictures(2, *size), CORRUPTIONS["pixelate_c"].in_mode("published")
+    images, released = sample_images(2, *size), CORRUPTIONS["pixelate_c"].in_mode("released")
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        result = published(images, ids=range(len(images)), share=0.3)
+        result = released(images, ids=range(len(images)), share=0.3)
     finally:
         torch.set_num_threads(before)
     for image, found in zip(images, result, strict=True):
@@ -271,7 +271,7 @@ def test_pixelate_a_few_images_at_a_time(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seven images are fewer than are done at once; two at a time leave one for the end."""
-    images, corruption = pictures(7, 64, 96, dtype=dtype), CORRUPTIONS["pixelate_c"]
+    images, corruption = sample_images(7, 64, 96, dtype=dtype), CORRUPTIONS["pixelate_c"]
     together = corruption(images, ids=range(len(images)), share=0.3)
     for values in (2 * images[0].numel(), 1):
         monkeypatch.setattr(digital, "PIXELATED_AT_ONCE", values)
@@ -296,7 +296,7 @@ def test_jpeg_is_pillows_to_the_bit(channels: int, threads: int) -> None:
     torch.set_num_threads(threads)
     try:
         for size in ((16, 16), (17, 33), (48, 80), (97, 61)):
-            images = pictures(7, *size, channels=channels)
+            images = sample_images(7, *size, channels=channels)
             qualities = [1, 7, 25, 50, 85, 95, 100]
             kept = images.clone()
             result = through_jpeg(images, qualities)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from corruption_cases import coffee, pattern, pictures
+from corruption_cases import coffee, pattern, sample_images
 from imagenet_c_peers import peer_functions
 from noctule.corruptions import CORRUPTIONS, corrupt
 from noctule.corruptions.imagenet_c.elastic import (
@@ -41,14 +41,14 @@ def psnr_db(one: NDArray[Any], other: NDArray[Any]) -> float:
     return float(10 * np.log10(1 / np.square(one - other).mean()))
 
 
-@pytest.mark.parametrize("level", [1, 2, 3, 4, 5])
-def test_it_is_the_released_code(level: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """corrupt-tta has the original with 224 instead of 244, as the corrected mode."""
+@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
+def test_it_is_the_released_code(severity: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """corrupt-tta has the original with 224 instead of 244, as the paper mode."""
     peer_functions("corrupt_tta")
     code = sys.modules["corrupt_tta.corruptions"]
     images = torch.stack([coffee(), pattern()]) / 255
-    ours = ELASTIC(images, ids=[0, 1], level=level)
-    drawn = ELASTIC.sample([0, 1], level=level)
+    ours = ELASTIC(images, ids=[0, 1], severity=severity)
+    drawn = ELASTIC.sample([0, 1], severity=severity)
     for number in (0, 1):
         one = of_image(drawn, number)
         zeros = np.zeros((3, 224, 224))
@@ -64,52 +64,52 @@ def test_it_is_the_released_code(level: int, monkeypatch: pytest.MonkeyPatch) ->
 
         with monkeypatch.context() as patch:
             patch.setattr(np.random, "uniform", uniform)
-            picture = (images[number] * 255).round().permute(1, 2, 0).numpy().astype(np.uint8)
-            theirs = code.elastic_transform(picture, level).transpose(2, 0, 1) / 255
+            image = (images[number] * 255).round().permute(1, 2, 0).numpy().astype(np.uint8)
+            theirs = code.elastic_transform(image, severity).transpose(2, 0, 1) / 255
         assert psnr_db(ours[number].double().numpy(), theirs) > 40
 
 
 def test_published_lengths_are_those_of_244_px() -> None:
-    images = pictures(5, 48, 48, dtype=torch.float32)
+    images = sample_images(5, 48, 48, dtype=torch.float32)
     longer = {
         name: tuple(244 / 224 * value for value in draw.values)
         for name, draw in ELASTIC.draws.items()
         if name.endswith("_px")
     }
-    published = ELASTIC.in_mode("published")(images, ids=range(len(images)))
+    released = ELASTIC.in_mode("released")(images, ids=range(len(images)))
     assert torch.allclose(
-        published, ELASTIC.with_tables(longer)(images, ids=range(len(images))), atol=1e-4
+        released, ELASTIC.with_tables(longer)(images, ids=range(len(images))), atol=1e-4
     )
-    assert not torch.allclose(published, ELASTIC(images, ids=range(len(images))), atol=1e-2)
+    assert not torch.allclose(released, ELASTIC(images, ids=range(len(images))), atol=1e-2)
 
 
 @pytest.mark.parametrize(("side", "tables"), [(32, CIFAR), (64, TINY)])
 def test_the_programs_for_32_and_64_px_are_right(side: int, tables: Any) -> None:
     elastic = ELASTIC.with_tables(tables)
-    images = pictures(5, side, side, dtype=torch.float32)
-    for level in (1, 2, 3, 4, 5):
-        result = elastic(images, ids=range(len(images)), level=level)
-        assert elastic.in_mode("published")(images, ids=range(len(images)), level=level).equal(
-            result
-        )
+    images = sample_images(5, side, side, dtype=torch.float32)
+    for severity in (1, 2, 3, 4, 5):
+        result = elastic(images, ids=range(len(images)), severity=severity)
+        assert elastic.in_mode("released")(
+            images, ids=range(len(images)), severity=severity
+        ).equal(result)
         assert ((result - images).abs().mean(dim=(1, 2, 3))[:4] > 0.001).all()
 
 
 def test_published_cuts_off() -> None:
-    images = pictures(4, 64, 64)
+    images = sample_images(4, 64, 64)
     exact = ELASTIC(images / 255, ids=range(len(images))).double() * 255
-    cut = ELASTIC.in_mode("published")(images, ids=range(len(images))).double()
+    cut = ELASTIC.in_mode("released")(images, ids=range(len(images))).double()
     assert (cut != exact.floor()).double().mean() < 0.01  # where the last bit decides
     assert (cut - exact.floor()).abs().max() <= 1
 
 
 @pytest.mark.parametrize("size", [(60, 96), (96, 60)])
-def test_published_confuses_the_sides_of_oblong_pictures(size: tuple[int, int]) -> None:
+def test_published_confuses_the_sides_of_oblong_images(size: tuple[int, int]) -> None:
     """The points lie about (x, y) = (height / 2, width / 2)."""
-    images = pictures(3, *size, dtype=torch.float32)
+    images = sample_images(3, *size, dtype=torch.float32)
     fixed: dict[str, Any] = {"alpha_px": 0.0, "affine_px": 20.0}
     result = corrupt(
-        images, "elastic_transform", ids=range(len(images)), mode="published", **fixed
+        images, "elastic_transform", ids=range(len(images)), mode="released", **fixed
     )
     drawn = ELASTIC.sample(range(3))
     half = 60 // 3
@@ -128,14 +128,14 @@ def test_published_confuses_the_sides_of_oblong_pictures(size: tuple[int, int]) 
 
 
 def test_nothing_moves_without_lengths() -> None:
-    images = pictures(3, 48, 80)
+    images = sample_images(3, 48, 80)
     still: dict[str, Any] = {"alpha_px": 0.0, "sigma_px": 0.0, "affine_px": 0.0}
     assert corrupt(images, "elastic_transform", ids=range(len(images)), **still).equal(images)
 
 
 @pytest.mark.parametrize("affine_px", [500.0, 1e4])
 def test_points_may_move_far(affine_px: float) -> None:
-    images = pictures(50, 32, 32, dtype=torch.float32)
+    images = sample_images(50, 32, 32, dtype=torch.float32)
     result = corrupt(images, "elastic_transform", ids=range(len(images)), affine_px=affine_px)
     assert result.isfinite().all()
     assert result.min() >= 0
@@ -160,13 +160,14 @@ def test_coarse_noise_makes_the_same_field(length: int, sigma: float) -> None:
     assert cells.shape[1] < length / 1.9  # which is what it is for
 
 
-@pytest.mark.parametrize(("level", "sigma", "alpha"), [(2, 8.96, 224.0), (3, 1.12, 5.6)])
-def test_the_spread_of_the_displacement(level: int, sigma: float, alpha: float) -> None:
+@pytest.mark.parametrize(("severity", "sigma", "alpha"), [(2, 8.96, 224.0), (3, 1.12, 5.6)])
+def test_the_spread_of_the_displacement(severity: int, sigma: float, alpha: float) -> None:
     """A ramp shows it, with the standard deviation of filtered noise of variance 1/3."""
     ramp = (torch.arange(112) / 112).expand(300, 1, 112, 112).contiguous()
     fixed: dict[str, Any] = {"affine_px": 0.0}
     shift = (
-        corrupt(ramp, "elastic_transform", ids=range(len(ramp)), level=level, **fixed) - ramp
+        corrupt(ramp, "elastic_transform", ids=range(len(ramp)), severity=severity, **fixed)
+        - ramp
     ) * 112
     middle = shift[:, 0, 36:76, 36:76]
     one = np.eye(112)[56]

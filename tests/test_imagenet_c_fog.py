@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from corruption_cases import pictures
+from corruption_cases import sample_images
 from imagenet_c_peers import peer_functions
 from noctule.corruptions import CORRUPTIONS, corrupt
 from oracles.imagenet_c_weather import diamond_square, fog, steps_of
@@ -22,20 +22,20 @@ CIFAR = {"intensity": (0.2, 0.5, 0.75, 1, 1.5), "wibble_decay": (3, 3, 2.5, 2, 1
 
 
 def test_published_cuts_off() -> None:
-    images = pictures(3, 48, 80)
-    published = FOG.in_mode("published")(images, ids=range(len(images)), level=3).numpy()
-    drawn = FOG.sample(range(3), level=3)
+    images = sample_images(3, 48, 80)
+    released = FOG.in_mode("released")(images, ids=range(len(images)), severity=3).numpy()
+    drawn = FOG.sample(range(3), severity=3)
     exact = np.stack(
         [fog(x.numpy().astype(int), **of_image(drawn, n)) for n, x in enumerate(images)]
     )
     # Where the exact value is whole, the last bit decides.
-    assert (published != np.floor(exact)).mean() < 0.001
-    assert np.abs(published - np.floor(exact)).max() <= 1
+    assert (released != np.floor(exact)).mean() < 0.001
+    assert np.abs(released - np.floor(exact)).max() <= 1
 
 
 def test_published_float32_is_not_cut_off() -> None:
-    images = pictures(3, 48, 80, dtype=torch.float32)
-    assert FOG.in_mode("published")(images, ids=range(len(images))).equal(
+    images = sample_images(3, 48, 80, dtype=torch.float32)
+    assert FOG.in_mode("released")(images, ids=range(len(images))).equal(
         FOG(images, ids=range(len(images)))
     )
 
@@ -59,20 +59,26 @@ def test_black_stays_black() -> None:
 
 
 def test_no_intensity_changes_nothing() -> None:
-    images = pictures(3, 32, 32)
+    images = sample_images(3, 32, 32)
     assert corrupt(images, "fog", ids=range(len(images)), intensity=0.0).equal(images)
 
 
-@pytest.mark.parametrize("level", [1, 5])
-def test_the_tables_of_cifar(level: int) -> None:
+@pytest.mark.parametrize("severity", [1, 5])
+def test_the_tables_of_cifar(severity: int) -> None:
     cifar = FOG.with_tables(CIFAR)
-    images = pictures(5, 32, 32)
-    change = (cifar(images, ids=range(len(images)), level=level).double() - images).abs().mean()
-    harder = (FOG(images, ids=range(len(images)), level=level).double() - images).abs().mean()
+    images = sample_images(5, 32, 32)
+    change = (
+        (cifar(images, ids=range(len(images)), severity=severity).double() - images)
+        .abs()
+        .mean()
+    )
+    harder = (
+        (FOG(images, ids=range(len(images)), severity=severity).double() - images).abs().mean()
+    )
     assert 0 < change < harder
 
 
-def released() -> ModuleType:
+def released_code() -> ModuleType:
     peer_functions("imgcorr")
     return sys.modules["imgcorr.corruptions"]
 
@@ -86,7 +92,7 @@ def features(maps: NDArray[np.float64]) -> NDArray[np.float64]:
 @pytest.mark.parametrize("decay", [1.4, 2.0, 3.0])
 def test_maps_are_distributed_as_the_released_codes(decay: float) -> None:
     count, side = 400, 64
-    plasma_fractal = released().plasma_fractal
+    plasma_fractal = released_code().plasma_fractal
     np.random.seed(0)
     theirs = features(np.stack([plasma_fractal(side, decay) for _ in range(count)]))
     white = torch.ones(count, 1, side, side)
@@ -115,6 +121,6 @@ def test_the_slow_form_is_the_released_algorithm(monkeypatch: pytest.MonkeyPatch
         return high * chances[first : drawn[0]].reshape(shape)
 
     monkeypatch.setattr(np.random, "uniform", uniform)
-    theirs = released().plasma_fractal(side, decay)
+    theirs = released_code().plasma_fractal(side, decay)
     assert drawn == [side**2]
     assert diamond_square(side, decay, plasma) == pytest.approx(theirs, abs=1e-9)

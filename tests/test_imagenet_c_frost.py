@@ -14,7 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from corruption_cases import pictures
+from corruption_cases import sample_images
 from noctule.corruptions import CORRUPTIONS, corrupt, textures
 from noctule.corruptions.imagenet_c import frost as frost_file
 from noctule.corruptions.imagenet_c.ice import QUANTILES, SHEETS, ice
@@ -58,13 +58,15 @@ def released(image: NDArray[np.uint8], share: float, scale: float, drawn: Any) -
     return np.clip(share * image + drawn["frost_share"] * window, 0, 255)
 
 
-@pytest.mark.parametrize(("side", "scale", "level"), [(224, 1, 3), (32, 0.2, 5), (64, 0.3, 1)])
-def test_published_is_the_released_programs(side: int, scale: float, level: int) -> None:
+@pytest.mark.parametrize(
+    ("side", "scale", "severity"), [(224, 1, 3), (32, 0.2, 5), (64, 0.3, 1)]
+)
+def test_published_is_the_released_programs(side: int, scale: float, severity: int) -> None:
     texture_scale = scale * 224 / side
-    frost = FROST_C.with_tables({"texture_scale": (texture_scale,) * 5}).in_mode("published")
-    images = pictures(12, side, side)
-    result = frost(images, ids=range(12), level=level).numpy()
-    drawn = frost.sample(range(len(images)), level=level)
+    frost = FROST_C.with_tables({"texture_scale": (texture_scale,) * 5}).in_mode("released")
+    images = sample_images(12, side, side)
+    result = frost(images, ids=range(12), severity=severity).numpy()
+    drawn = frost.sample(range(len(images)), severity=severity)
     assert len({of_image(drawn, n)["place"].whole(0, 0, 4) for n in range(len(images))}) == 5
     for number, image in enumerate(images.numpy()):
         one = of_image(drawn, number)
@@ -84,16 +86,16 @@ def test_published_never_draws_the_sixth(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(frost_file, "load_texture", loaded)
     black = torch.zeros(200, 3, 16, 16, dtype=torch.uint8)
-    FROST_C.in_mode("published")(black, ids=range(200))
+    FROST_C.in_mode("released")(black, ids=range(200))
     counts = {texture.name: seen.count(texture.name) for texture in FROST}
     assert counts.pop("frost6.jpg") == 0
     assert min(counts.values()) > 20  # 40 ± 6
 
 
 @pytest.mark.parametrize("size", [(300, 1000), (1000, 300), (700, 700)])
-def test_published_covers_large_pictures(size: tuple[int, int]) -> None:
+def test_published_covers_large_images(size: tuple[int, int]) -> None:
     black = torch.zeros(8, 3, *size, dtype=torch.uint8)
-    result = FROST_C.in_mode("published")(black, ids=range(len(black)), frost_share=1.0)
+    result = FROST_C.in_mode("released")(black, ids=range(len(black)), frost_share=1.0)
     assert (result.double().mean(dim=(1, 2, 3)) > 60).all()  # as dark as the darkest is bright
 
 
@@ -113,27 +115,27 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 
 @pytest.mark.usefixtures("nowhere")
 def test_without_photographs_there_is_frost() -> None:
-    assert not FROST_C(pictures(2, 32, 32)).equal(pictures(2, 32, 32))
+    assert not FROST_C(sample_images(2, 32, 32)).equal(sample_images(2, 32, 32))
 
 
 @pytest.mark.usefixtures("nowhere")
 def test_without_photographs_published_names_the_remedies() -> None:
     with pytest.raises(InputError, match=r"frost[1-5].*is nowhere.*no_such_package") as caught:
-        FROST_C.in_mode("published")(pictures(2, 32, 32))
-    for part in ("NOCTULE_TEXTURES", "pip install --no-deps imagecorruptions", "corrected"):
+        FROST_C.in_mode("released")(sample_images(2, 32, 32))
+    for part in ("NOCTULE_TEXTURES", "pip install --no-deps imagecorruptions", "paper"):
         assert part in str(caught.value)
 
 
 def test_a_folder_of_ones_own(nowhere: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    images = pictures(5, 32, 32)
+    images = sample_images(5, 32, 32)
     nowhere.setenv(textures.ENVIRONMENT, str(tmp_path))
     with pytest.raises(InputError, match="cannot read it: No such file"):
-        FROST_C.in_mode("published")(images, ids=range(len(images)))
+        FROST_C.in_mode("released")(images, ids=range(len(images)))
     for texture in FROST:
         shutil.copy(folder_of_photographs() / texture.name, tmp_path)
-    found = FROST_C.in_mode("published")(images, ids=range(len(images)))
+    found = FROST_C.in_mode("released")(images, ids=range(len(images)))
     nowhere.undo()
-    assert FROST_C.in_mode("published")(images, ids=range(len(images))).equal(found)
+    assert FROST_C.in_mode("released")(images, ids=range(len(images))).equal(found)
 
 
 def test_another_file_is_refused(nowhere: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -141,7 +143,7 @@ def test_another_file_is_refused(nowhere: pytest.MonkeyPatch, tmp_path: Path) ->
         (tmp_path / texture.name).write_bytes(b"frost")
     nowhere.setenv(textures.ENVIRONMENT, str(tmp_path))
     with pytest.raises(InputError, match=r"frost\d.* is not the frost\d.*SHA-256") as caught:
-        FROST_C.in_mode("published")(pictures(1, 32, 32))
+        FROST_C.in_mode("released")(sample_images(1, 32, 32))
     assert str(tmp_path) in str(caught.value)
 
 
@@ -204,7 +206,7 @@ def test_sheets_differ_and_cannot_be_written_to() -> None:
         ice(1)[0, 0] = 0
 
 
-def test_the_frost_of_black_pictures_is_all_six_sheets() -> None:
+def test_the_frost_of_black_images_is_all_six_sheets() -> None:
     black = torch.zeros(300, 3, 224, 224, dtype=torch.uint8)
     colors = (
         corrupt(black, "frost", ids=range(len(black)), frost_share=1.0)
@@ -222,9 +224,9 @@ def test_the_frost_of_black_pictures_is_all_six_sheets() -> None:
 
 
 @pytest.mark.parametrize("scale", [0.05, 0.3, 4.0])
-@pytest.mark.parametrize("mode", ["corrected", "published"])
+@pytest.mark.parametrize("mode", ["paper", "released"])
 def test_the_scales_one_may_set(mode: Any, scale: float) -> None:
-    images = pictures(4, 48, 80)
+    images = sample_images(4, 48, 80)
     result = corrupt(images, "frost", ids=range(len(images)), mode=mode, texture_scale=scale)
     assert not result.equal(images)
     one = corrupt(images[2:3], "frost", ids=[2], mode=mode, texture_scale=scale)
@@ -245,17 +247,17 @@ def test_a_shrunk_texture_is_rougher() -> None:
 
 
 def test_the_tables_of_cifar() -> None:
-    images = pictures(5, 32, 32)
+    images = sample_images(5, 32, 32)
     cifar = FROST_C.with_tables(CIFAR)
     change = [
-        (cifar(images, ids=range(len(images)), level=k).double() - images).abs().mean()
+        (cifar(images, ids=range(len(images)), severity=k).double() - images).abs().mean()
         for k in (1, 3)
     ]
     assert 5 < change[0] < change[1]
 
 
 def test_on_one_channel_it_is_the_luma() -> None:
-    grey = pictures(4, 48, 48, channels=1, dtype=torch.float32)
+    grey = sample_images(4, 48, 48, channels=1, dtype=torch.float32)
     colored = corrupt(
         grey.expand(-1, 3, -1, -1),
         "frost",

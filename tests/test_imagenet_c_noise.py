@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-from corruption_cases import check_both_dtypes, pictures
-from noctule.corruptions import CORRUPTIONS, LEVELS
+from corruption_cases import check_both_dtypes, sample_images
+from noctule.corruptions import CORRUPTIONS, SEVERITIES
 from noctule.corruptions.imagenet_c.noise import BIN_BITS, _poisson_tables
 from oracles.imagenet_c_noise import ORACLES
 from oracles.threefry import WordStream
@@ -48,13 +48,13 @@ each_table = pytest.mark.parametrize(
 
 
 def expected(name: str, images: torch.Tensor, **parameters: Any) -> NDArray[np.float64]:
-    """The oracle's pictures, ids being positions, not yet rounded."""
+    """The oracle's images, ids being positions, not yet rounded."""
     keys = CORRUPTIONS[name].sample(range(len(images)))["noise"].keys
     words = [WordStream(tuple(word % 2**32 for word in key)) for key in keys.tolist()]
-    picture = ORACLES[name].picture
+    oracle = ORACLES[name].image
     return np.stack(
         [
-            picture(image.to(torch.int64).numpy(), noise=noise, **parameters)
+            oracle(image.to(torch.int64).numpy(), noise=noise, **parameters)
             for image, noise in zip(images, words, strict=True)
         ]
     )
@@ -63,44 +63,44 @@ def expected(name: str, images: torch.Tensor, **parameters: Any) -> NDArray[np.f
 @pytest.mark.parametrize("name", [name for name, _ in TABLES])
 def test_the_table_for_224_px(name: str) -> None:
     ((key, tables),) = [(k, t) for (n, k), t in TABLES.items() if n == name]
-    for level, value in zip(LEVELS, tables[0], strict=True):
-        assert CORRUPTIONS[name].sample([0], level=level)[key].tolist() == [value]
+    for severity, value in zip(SEVERITIES, tables[0], strict=True):
+        assert CORRUPTIONS[name].sample([0], severity=severity)[key].tolist() == [value]
 
 
 @each_table
 def test_the_tables_of_all_datasets(name: str, key: str, values: tuple[float, ...]) -> None:
-    images, corruption = pictures(5, 32, 32), CORRUPTIONS[name].with_tables({key: values})
-    for level, value in zip(LEVELS, values, strict=True):
+    images, corruption = sample_images(5, 32, 32), CORRUPTIONS[name].with_tables({key: values})
+    for severity, value in zip(SEVERITIES, values, strict=True):
         wanted = expected(name, images, **{key: value})
-        check_both_dtypes(corruption, images, level, wanted)
+        check_both_dtypes(corruption, images, severity, wanted)
 
 
 @each_table
-def test_published_mode_truncates_bytes(name: str, key: str, values: tuple[float, ...]) -> None:
-    images, corruption = pictures(5, 32, 32), CORRUPTIONS[name].with_tables({key: values})
-    published = corruption.in_mode("published")
+def test_released_mode_truncates_bytes(name: str, key: str, values: tuple[float, ...]) -> None:
+    images, corruption = sample_images(5, 32, 32), CORRUPTIONS[name].with_tables({key: values})
+    released = corruption.in_mode("released")
     assert corruption.has_modes == (name in TRUNCATED)
-    for level, value in zip(LEVELS, values, strict=True):
+    for severity, value in zip(SEVERITIES, values, strict=True):
         wanted = expected(name, images, **{key: value})
-        result = published(images, ids=range(len(images)), level=level).numpy()
+        result = released(images, ids=range(len(images)), severity=severity).numpy()
         # Photons make whole levels, which float64 may miss by its last bit.
         near = np.floor(wanted + (1e-4 if name == "shot_noise" else 0))
         assert (result == near).mean() > 0.9999
         assert np.abs(result - near).max() <= 1
         exact = images / 255
-        assert published(exact, ids=range(len(exact)), level=level).equal(
-            corruption(exact, ids=range(len(exact)), level=level)
+        assert released(exact, ids=range(len(exact)), severity=severity).equal(
+            corruption(exact, ids=range(len(exact)), severity=severity)
         )
 
 
 # -------------------------------------------------------------------------------- distributions
 
 
-def drawn(name: str, level: int, value: int, side: int = 224, **modes: Any) -> NDArray[Any]:
-    """The results of a flat picture: uint8 (150,528,) at 224 px."""
-    corruption = CORRUPTIONS[name].in_mode(modes.get("mode", "corrected"))
+def drawn(name: str, severity: int, value: int, side: int = 224, **modes: Any) -> NDArray[Any]:
+    """The results of a flat image: uint8 (150,528,) at 224 px."""
+    corruption = CORRUPTIONS[name].in_mode(modes.get("mode", "paper"))
     flat = torch.full((1, 3, side, side), value, dtype=torch.uint8)
-    return corruption(flat, ids=[f"{value}"], level=level).flatten().numpy()
+    return corruption(flat, ids=[f"{value}"], severity=severity).flatten().numpy()
 
 
 def assert_counts(results: NDArray[Any], chances: NDArray[np.float64]) -> None:
@@ -120,64 +120,64 @@ def chances_of(cdf: Any, ends: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.diff(at_most, prepend=0.0)
 
 
-@pytest.mark.parametrize("mode", ["corrected", "published"])
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("mode", ["paper", "released"])
+@pytest.mark.parametrize("severity", SEVERITIES)
 @pytest.mark.parametrize("value", [1, 90, 255])
-def test_distribution_of_normal_noise(level: int, value: int, mode: str) -> None:
+def test_distribution_of_normal_noise(severity: int, value: int, mode: str) -> None:
     # Rounded, 7 is what lies from 6.5 to 7.5; truncated, from 7 to 8; 0 is also what is below.
-    ends = np.arange(256) + (0.5 if mode == "corrected" else 1.0)
-    if mode == "published":
+    ends = np.arange(256) + (0.5 if mode == "paper" else 1.0)
+    if mode == "released":
         ends[254] = 255.0
     for name in ("gaussian_noise", "speckle_noise"):
         ((_, tables),) = [(n, t) for n, t in TABLES.items() if n[0] == name]
-        spread = tables[0][level - 1] * (255 if name == "gaussian_noise" else value)
-        results = drawn(name, level, value, mode=mode)
+        spread = tables[0][severity - 1] * (255 if name == "gaussian_noise" else value)
+        results = drawn(name, severity, value, mode=mode)
         assert_counts(results, chances_of(stats.norm(value, spread).cdf, ends))
 
 
 def test_whole_levels_of_photons_are_not_truncated() -> None:
     """Nor would float64: 255 · 7 / 7 is 255, but 7 times 255 / 7 is less in float32."""
-    images, published = pictures(5, 32, 32), CORRUPTIONS["shot_noise"].in_mode("published")
+    images, released = sample_images(5, 32, 32), CORRUPTIONS["shot_noise"].in_mode("released")
     for photons in (7, 14, 1001):
         counts = set(
-            published(images, ids=range(len(images)), photons=photons).unique().tolist()
+            released(images, ids=range(len(images)), photons=photons).unique().tolist()
         )
         assert 255 in counts
         assert counts <= {k * 255 // photons for k in range(photons + 1)}
 
 
-@pytest.mark.parametrize("mode", ["corrected", "published"])
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("mode", ["paper", "released"])
+@pytest.mark.parametrize("severity", SEVERITIES)
 @pytest.mark.parametrize("value", [1, 90, 255])
-def test_distribution_of_shot_noise(level: int, value: int, mode: str) -> None:
-    photons = TABLES["shot_noise", "photons"][0][level - 1]
+def test_distribution_of_shot_noise(severity: int, value: int, mode: str) -> None:
+    photons = TABLES["shot_noise", "photons"][0][severity - 1]
     # In whole numbers, so that truncation and ties (half to even) are exact.
     shown = [
-        round(k * 255 / photons) if mode == "corrected" else k * 255 // photons
+        round(k * 255 / photons) if mode == "paper" else k * 255 // photons
         for k in range(photons + 1)
     ]
     poisson = stats.poisson(photons * value / 255)
     chances = np.zeros(256)
     chances[shown] = np.append(poisson.pmf(np.arange(photons)), poisson.sf(photons - 1))
-    results = drawn("shot_noise", level, value, mode=mode)
+    results = drawn("shot_noise", severity, value, mode=mode)
     assert_counts(results, chances)
     assert set(results) <= set(shown)
 
 
-@pytest.mark.parametrize("level", LEVELS)
-def test_impulses_are_black_and_white_alike(level: int) -> None:
-    amount = TABLES["impulse_noise", "amount"][0][level - 1]
-    results = drawn("impulse_noise", level, 90)
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_impulses_are_black_and_white_alike(severity: int) -> None:
+    amount = TABLES["impulse_noise", "amount"][0][severity - 1]
+    results = drawn("impulse_noise", severity, 90)
     for shade in (0, 255):
         specks = int((results == shade).sum())
         assert stats.binomtest(specks, len(results), amount / 2).pvalue > 1e-5
     assert set(results) == {0, 90, 255}
 
 
-def test_specks_of_a_mild_level_are_among_those_of_a_severe_one() -> None:
+def test_specks_of_a_mild_severity_are_among_those_of_a_severe_one() -> None:
     milder = None
-    for level in LEVELS:
-        specks = drawn("impulse_noise", level, 90).astype(int)
+    for severity in SEVERITIES:
+        specks = drawn("impulse_noise", severity, 90).astype(int)
         if milder is not None:
             assert (specks[milder != 90] == milder[milder != 90]).all()
         milder = specks
@@ -222,7 +222,7 @@ def test_the_poisson_tables_hold_the_inverse_distribution(photons: int) -> None:
 
 
 def test_the_ends_of_what_may_be_set() -> None:
-    images = pictures(5, 48, 80)
+    images = sample_images(5, 48, 80)
     for dtype in (torch.uint8, torch.float32):
         given = images if dtype == torch.uint8 else images / 255
         white = given.max().item()

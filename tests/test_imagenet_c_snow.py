@@ -1,4 +1,4 @@
-"""The snow of ImageNet-C: published mode, other datasets' tables, and values by hand."""
+"""The snow of ImageNet-C: released mode, other datasets' tables, and values by hand."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from corruption_cases import coffee, pictures
+from corruption_cases import coffee, sample_images
 from noctule import corrupt
 from noctule.corruptions import CORRUPTIONS
 from noctule.sampling import Stream
 from oracles.imagenet_c_blur import ORACLES, truncated
 from oracles.threefry import WordStream
 
-# The table for 32 px, from the released code; lengths in pixels of the picture.
+# The table for 32 px, from the released code; lengths in pixels of the image.
 CIFAR = {
     "mean": [0.1, 0.1, 0.15, 0.25, 0.3],
     "deviation": [0.2, 0.2, 0.3, 0.3, 0.3],
@@ -28,12 +28,12 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 NO_FLAKES = {"mean": -10.0, "deviation": 0.0}
 
 
-def compare_published(
-    images: torch.Tensor, level: int, tables: dict[str, list[float]] | None = None
+def compare_released(
+    images: torch.Tensor, severity: int, tables: dict[str, list[float]] | None = None
 ) -> None:
-    corruption = CORRUPTIONS["snow"].in_mode("published").with_tables(tables or {})
-    parameters = corruption.sample(range(len(images)), level=level)
-    result = corruption(images, ids=range(len(images)), level=level).numpy()
+    corruption = CORRUPTIONS["snow"].in_mode("released").with_tables(tables or {})
+    parameters = corruption.sample(range(len(images)), severity=severity)
+    result = corruption(images, ids=range(len(images)), severity=severity).numpy()
     for number, image in enumerate(images):
         drawn = {
             key: WordStream(tuple(word % 2**32 for word in value.keys[number].tolist()))
@@ -41,47 +41,47 @@ def compare_published(
             else value[number].item()
             for key, value in parameters.items()
         }
-        picture = image.to(torch.int64).numpy()
-        exact = ORACLES["snow"].picture(picture, published=True, **drawn)
+        pixels = image.to(torch.int64).numpy()
+        exact = ORACLES["snow"].image(pixels, released=True, **drawn)
         off = np.abs(result[number] - truncated(exact))
         assert (off > 0).mean() < 0.005  # where the last bits decide what is truncated
         assert off.max() <= 2  # two layers, rounded
 
 
-@pytest.mark.parametrize("level", [1, 2, 3, 4, 5])
-def test_published_mode_at_the_published_size(level: int) -> None:
-    compare_published(coffee()[None], level)
+@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
+def test_released_mode_at_the_published_size(severity: int) -> None:
+    compare_released(coffee()[None], severity)
 
 
 @pytest.mark.parametrize("size", [(32, 48), (97, 61), (16, 16), (330, 301)])
-def test_published_mode_at_other_sizes(size: tuple[int, int]) -> None:
-    for level in (1, 5):
-        compare_published(pictures(2, *size), level)
+def test_released_mode_at_other_sizes(size: tuple[int, int]) -> None:
+    for severity in (1, 5):
+        compare_released(sample_images(2, *size), severity)
 
 
-@pytest.mark.parametrize("level", [1, 2, 3, 4, 5])
-def test_the_tables_for_32_px(level: int) -> None:
+@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
+def test_the_tables_for_32_px(severity: int) -> None:
     tables = {
         name: [value * 7 for value in values] if name.endswith("_px") else values
         for name, values in CIFAR.items()
     }
-    compare_published(pictures(3, 32, 32), level, tables)
+    compare_released(sample_images(3, 32, 32), severity, tables)
 
 
-@pytest.mark.parametrize("mode", ["corrected", "published"])
-def test_without_flakes_the_picture_is_bleached(mode: str) -> None:
+@pytest.mark.parametrize("mode", ["paper", "released"])
+def test_without_flakes_the_image_is_bleached(mode: str) -> None:
     """Grey is .299 · 200 + .587 · 100 + .114 · 50 = 124.2, and 1.5 · grey + 127.5 is 313.8."""
     image = (
         torch.tensor([200, 100, 50], dtype=torch.uint8).view(1, 3, 1, 1).expand(-1, -1, 16, 16)
     )
     result = corrupt(image, "snow", ids=range(len(image)), mode=mode, kept=0.75, **NO_FLAKES)
     # .75 · 200 + .25 · 313.8 = 228.45, and so on.
-    assert result[0, :, 0, 0].tolist() == [228, 153, 115 if mode == "published" else 116]
+    assert result[0, :, 0, 0].tolist() == [228, 153, 115 if mode == "released" else 116]
 
 
 def test_the_layer_is_added_upside_down_too() -> None:
     black = torch.zeros(1, 1, 64, 80)
-    snow = corrupt(black, "snow", ids=range(len(black)), level=1, kept=1.0)
+    snow = corrupt(black, "snow", ids=range(len(black)), severity=1, kept=1.0)
     assert snow.max() > 0.3
     assert snow.equal(snow.flip(2, 3))
 
@@ -104,12 +104,12 @@ def test_flakes_are_threshold_to_one_and_as_many_as_the_noise_has() -> None:
 def test_streaks_fall() -> None:
     """The change along the columns is smaller than across, at a tilt of 0."""
     black = torch.zeros(4, 1, 128, 128)
-    snow = corrupt(black, "snow", ids=range(len(black)), level=5, tilt_deg=0.0)
+    snow = corrupt(black, "snow", ids=range(len(black)), severity=5, tilt_deg=0.0)
     down, across = (snow.diff(dim=dim).abs().mean().item() for dim in (2, 3))
     assert down < 0.3 * across
     # A positive tilt leans to the right: what is above is further to the right.
     for tilt in (-45.0, 45.0):
-        snow = corrupt(black, "snow", ids=range(len(black)), level=5, tilt_deg=tilt)
+        snow = corrupt(black, "snow", ids=range(len(black)), severity=5, tilt_deg=tilt)
         below, above = snow[..., 5:, 5:-5], snow[..., :-5, :]
         with_it, against = above[..., 10:], above[..., :-10]
         if tilt < 0:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage, stats
 
-from corruption_cases import coffee, pictures
+from corruption_cases import coffee, sample_images
 from imagenet_c_peers import peer_functions
 from noctule.corruptions import CORRUPTIONS, corrupt
 from noctule.corruptions.imagenet_c import spatter as stages
@@ -194,12 +194,12 @@ def filters_of(code: ModuleType, liquid: WordStream) -> Callable[..., NDArray[An
     return gaussian
 
 
-@pytest.mark.parametrize("level", [1, 2, 3, 4, 5])
-def test_published_is_the_released_code(level: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
+def test_published_is_the_released_code(severity: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given the same smoothed noise, at most a thousandth is off by more than a level."""
     images = torch.stack([coffee()] * 3)
-    ours = SPATTER.in_mode("published")(images, ids=range(len(images)), level=level)
-    drawn = SPATTER.sample(range(3), level=level)
+    ours = SPATTER.in_mode("released")(images, ids=range(len(images)), severity=severity)
+    drawn = SPATTER.sample(range(3), severity=severity)
     code = released()
     for number in range(3):
         gaussian = filters_of(code, of_image(drawn, number)["liquid"])
@@ -208,44 +208,44 @@ def test_published_is_the_released_code(level: int, monkeypatch: pytest.MonkeyPa
             warnings.simplefilter("ignore")
             patch.setattr(np.random, "normal", noise)
             patch.setattr(code, "gaussian", gaussian)
-            picture = Image.fromarray(coffee().permute(1, 2, 0).numpy())
-            theirs = np.uint8(code.spatter(picture, level)).transpose(2, 0, 1)
+            image = Image.fromarray(coffee().permute(1, 2, 0).numpy())
+            theirs = np.uint8(code.spatter(image, severity)).transpose(2, 0, 1)
         distance = np.abs(ours[number].numpy().astype(int) - theirs)
         assert (distance > 1).mean() < 0.001
         assert (distance > 0).mean() < 0.01
 
 
-@pytest.mark.parametrize("mode", ["corrected", "published"])
+@pytest.mark.parametrize("mode", ["paper", "released"])
 def test_deep_water(mode: Any) -> None:
     """Deeper than 1: the released code's bytes begin again at 0, which makes edges."""
-    images = pictures(4, 48, 64, dtype=torch.float32)
+    images = sample_images(4, 48, 64, dtype=torch.float32)
     fixed = {"mean": 0.95, "spread_px": 0.6 * 224 / 48, "sigma_px": 9.0, "threshold": 0.9,
              "mud": 0, "intensity": 0.8}  # fmt: skip
-    result = corrupt(images, "spatter", ids=range(len(images)), level=1, mode=mode, **fixed)
-    drawn = SPATTER.sample(range(4), level=1)
+    result = corrupt(images, "spatter", ids=range(len(images)), severity=1, mode=mode, **fixed)
+    drawn = SPATTER.sample(range(4), severity=1)
     for number, image in enumerate(images.double().numpy()):
         liquid = of_image(drawn, number)["liquid"]
         depth = 0.95 + 0.6 * exact.smooth_noise(liquid, 48, 64, 9 * 48 / 224)
         assert depth.max() > 1.01
-        shine = slow.shine(np.where(depth < 0.9, 0, depth), wraps=mode == "published")
+        shine = slow.shine(np.where(depth < 0.9, 0, depth), wraps=mode == "released")
         color = np.array([175, 238, 238])[:, None, None] / 255
         expected = np.clip(image + 0.8 * shine * color, 0, 1)
         assert (np.abs(result[number].numpy() - expected) > 1e-3).mean() < 0.005
 
 
 def test_published_cuts_off() -> None:
-    images = pictures(3, 48, 80)
+    images = sample_images(3, 48, 80)
     rounded, cut = (
-        SPATTER.in_mode(mode)(images, level=4).to(torch.int16)
-        for mode in ("corrected", "published")
+        SPATTER.in_mode(mode)(images, severity=4).to(torch.int16)
+        for mode in ("paper", "released")
     )
     assert sorted((rounded - cut).unique().tolist()) == [0, 1]
-    as_float = SPATTER.in_mode("published")(images / 255, ids=range(len(images)), level=4)
-    assert as_float.equal(SPATTER(images / 255, ids=range(len(images)), level=4))
+    as_float = SPATTER.in_mode("released")(images / 255, ids=range(len(images)), severity=4)
+    assert as_float.equal(SPATTER(images / 255, ids=range(len(images)), severity=4))
 
 
 def test_without_liquid_nothing_changes() -> None:
-    images = pictures(3, 32, 48)
+    images = sample_images(3, 32, 48)
     for mud in (0, 1):
         assert corrupt(
             images, "spatter", ids=range(len(images)), mud=mud, intensity=1.0, threshold=50.0
@@ -254,7 +254,7 @@ def test_without_liquid_nothing_changes() -> None:
             images,
             "spatter",
             ids=range(len(images)),
-            mode="published",
+            mode="released",
             mud=mud,
             mean=0.0,
             spread_px=0.0,
@@ -278,10 +278,10 @@ def test_mud_is_brown_and_water_turquoise() -> None:
     assert grey[0, 0, 30, 30].item() == round(0.2989 * 63 + 0.587 * 42 + 0.114 * 20)
 
 
-@pytest.mark.parametrize("level", [1, 2, 3, 4, 5])
-def test_the_tables_of_cifar(level: int) -> None:
-    images = pictures(5, 32, 32)
-    result = SPATTER.with_tables(CIFAR)(images, level=level)
+@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
+def test_the_tables_of_cifar(severity: int) -> None:
+    images = sample_images(5, 32, 32)
+    result = SPATTER.with_tables(CIFAR)(images, severity=severity)
     share = (result != images).any(dim=1).double().mean(dim=(1, 2))
     assert (share > 0).sum() >= 4
     assert share.max() < 0.6

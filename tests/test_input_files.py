@@ -18,13 +18,13 @@ from noctule.corruptions import textures
 from noctule.data import open_dataset
 from noctule.data.arrays import load_npy
 from noctule.errors import InputError
-from noctule.frozen.manifest import read_manifest
-from noctule.frozen.sums import hash_file
 from noctule.models.trained import training_record
 from noctule.models.weights_file import read_state_dict
 from noctule.store.disk import read_records
 from noctule.store.identity import read_identity
 from noctule.store.slices import checked_bytes
+from noctule.stored.manifest import read_manifest
+from noctule.stored.sums import hash_file
 from noctule.study.folder import StudyFolder
 from noctule.study.matrix import read_matrix
 

@@ -38,7 +38,7 @@ from noctule.benchmarks import load_benchmark
 from noctule.data import open_dataset
 from noctule.leaderboard import check_submission, prepare_submission
 from noctule.leaderboard.architecture import architecture_lines
-from noctule.leaderboard.lines import Line
+from noctule.leaderboard.lines import CheckItem
 from noctule.leaderboard.rows import labels_sha256
 from noctule.leaderboard.submission import read_submission
 from noctule.leaderboard.tracks import load_tracks
@@ -216,10 +216,10 @@ FORGED: dict[str, tuple[Any, set[str]]] = {
     "data": (
         forge_record("dataset", "fingerprint", value="0" * 64), {"fingerprint of the data"}),
     "data by another name": (
-        forge_record("dataset", "frozen", value={"live_fingerprint": "f" * 64}),
+        forge_record("dataset", "stored", value={"live_fingerprint": "f" * 64}),
         {"fingerprint of the data"}),
-    "pictures stored with loss": (
-        forge_record("dataset", "frozen", value={"layout": "noctule"}), {"pictures"}),
+    "images stored with loss": (
+        forge_record("dataset", "stored", value={"layout": "noctule"}), {"images"}),
     "classes of the model": (
         forge_record("model", "num_classes", value=1000), {"classes of the model"}),
     "architecture that the run notes": (
@@ -229,8 +229,8 @@ FORGED: dict[str, tuple[Any, set[str]]] = {
     "no tables": (forge_record("benchmark", "tables", value=None), {"benchmark"}),
     "domain": (forge_record("dataset", "domain", value="mine"), {"domain of the data"}),
     "classes": (forge_record("dataset", "num_classes", value=17), {"number of classes"}),
-    "levels": (forge_record("benchmark", "levels", value=[1]), {"benchmark"}),
-    "mode": (forge_record("benchmark", "mode", value="published"), {"benchmark"}),
+    "severities": (forge_record("benchmark", "severities", value=[1]), {"benchmark"}),
+    "mode": (forge_record("benchmark", "mode", value="released"), {"benchmark"}),
     "tables": (
         forge_record("benchmark", "tables", value={"rain": {"share": [0, 0, 0, 0, 0]}}),
         {"benchmark"}),
@@ -347,7 +347,7 @@ def test_the_tracks_of_photo_patches_are_of_its_data() -> None:
         assert track.load_benchmark().mode == track.mode
 
 
-def architecture_line(claimed: str, module: torch.nn.Module, classes: int) -> Line:
+def architecture_line(claimed: str, module: torch.nn.Module, classes: int) -> CheckItem:
     start = {"architecture_fingerprint": architecture_fingerprint(module)}
     model = {"architecture": "?", "preprocessing": {"crop_px": [224, 224]}}
     return architecture_lines(claimed, None, [start], model, classes)[0]
@@ -472,7 +472,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "link to a file": (link_in("run/provenance.jsonl"), "provenance.jsonl: is a link"),
     "link to rows": (link_in("run/rows/000000.parquet"), "000000.parquet: is a link"),
     "link to a folder": (link_in("run/rows"), "rows: is a link"),
-    "picture": (extra("logo.svg"), "logo.svg: does not belong"),
+    "image": (extra("logo.svg"), "logo.svg: does not belong"),
     "page": (extra("run/index.html"), "index.html: does not belong"),
     "script": (extra("run/rows/setup.py"), "setup.py: does not belong"),
     "folder": (extra("more/x"), "more: does not belong"),
@@ -490,8 +490,8 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "deep JSON": (deep_json, "is not a run's record"),
     "slices of nothing": (forge_record("slice_size", value=0), "slice_size"),
     "endless images": (forge_record("dataset", "num_images", value=10**30), "num_images"),
-    "endless levels": (forge_record("benchmark", "levels", value=[1] * 6), "levels"),
-    "no model's name": (forge_record("model", value={}), "run.json: .*'name'"),
+    "endless severities": (forge_record("benchmark", "severities", value=[1] * 6),
+    "severities"), "no model's name": (forge_record("model", value={}), "run.json: .*'name'"),
     "NaN": (forge_record("model", "x", value=math.nan), "run.json: .*NaN"),
     "a number beyond floats": (replaced("run/run.json", '"made up"', "1e999"), "1e999"),
     "nested tables": (
@@ -500,9 +500,9 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda one: (one / "run/provenance.jsonl").write_text(
             json.dumps({"argv": nested(600)})
         ), "provenance.jsonl: .*more than 32 tables"),
-    "frozen is null": (forge_record("dataset", "frozen", value=None), "frozen is not a table"),
-    "frozen is a list": (forge_record("dataset", "frozen", value=[1]), "frozen is not a table"),
-    "frozen is text": (forge_record("dataset", "frozen", value="x"), "frozen is not a table"),
+    "stored is null": (forge_record("dataset", "stored", value=None), "stored is not a table"),
+    "stored is a list": (forge_record("dataset", "stored", value=[1]), "stored is not a table"),
+    "stored is text": (forge_record("dataset", "stored", value="x"), "stored is not a table"),
     "nested claims": (
         replaced("submission.toml", "[claimed]", f"x = {'[' * 5000}{']' * 5000}\n[claimed]"),
         "submission.toml: is nested too deeply"),

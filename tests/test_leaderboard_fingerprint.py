@@ -13,11 +13,11 @@ import noctule
 from noctule.benchmarks import Benchmark
 from noctule.data import open_dataset
 from noctule.evaluation import Settings
-from noctule.frozen import evaluate_frozen, freeze
 from noctule.models.fingerprint import architecture_fingerprint
+from noctule.stored import evaluate_stored, export
 
 BENCHMARK = Benchmark(
-    name="one", title="One", source="a test", corruptions=("hue",), levels=(1,)
+    name="one", title="One", source="a test", corruptions=("hue",), severities=(1,)
 )
 
 
@@ -44,7 +44,7 @@ def test_the_fingerprint_is_of_the_shapes() -> None:
     assert first["shapes_sha256"] != second["shapes_sha256"]
 
 
-def test_live_and_frozen_runs_note_it(tmp_path: Path) -> None:
+def test_live_and_stored_runs_note_it(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 255, (8, 32, 32, 3), dtype=np.uint8)
     np.savez(tmp_path / "data.npz", images=images, labels=np.arange(8) % 2)
     settings = Settings(self_check=False, device="cpu")
@@ -52,11 +52,11 @@ def test_live_and_frozen_runs_note_it(tmp_path: Path) -> None:
         network(), str(tmp_path / "data.npz"), BENCHMARK, out=tmp_path / "live",
         settings=settings,
     )  # fmt: skip
-    freeze(BENCHMARK, open_dataset(str(tmp_path / "data.npz")), tmp_path / "set", processes=1)
-    frozen = evaluate_frozen(
-        network(), tmp_path / "set", out=tmp_path / "frozen", settings=settings
+    export(BENCHMARK, open_dataset(str(tmp_path / "data.npz")), tmp_path / "set", processes=1)
+    stored = evaluate_stored(
+        network(), tmp_path / "set", out=tmp_path / "stored", settings=settings
     )
-    for run in (live.run, frozen.run):
+    for run in (live.run, stored.run):
         assert [one["architecture_fingerprint"] for one in run.starts()] == [
             architecture_fingerprint(network())
         ]

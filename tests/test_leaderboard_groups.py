@@ -24,7 +24,7 @@ from noctule.leaderboard.tracks import load_track
 from noctule.metrics import Estimate
 from noctule.models.fingerprint import architecture_fingerprint
 
-FROZEN = {"layout": "imagenet-c", "encoder": {"name": "jpeg", "quality": 85}}
+STORED = {"layout": "imagenet-c", "encoder": {"name": "jpeg", "quality": 85}}
 
 
 @pytest.fixture(scope="module")
@@ -75,36 +75,36 @@ def test_copies_of_imagenet_are_ranked_together_in_tracks_and_not_as_runs(
 
 
 def test_a_submission_is_ranked_by_its_tracks_fingerprint(entry: Entry) -> None:
-    other = with_data(entry, frozen={"live_fingerprint": "f" * 64})
+    other = with_data(entry, stored={"live_fingerprint": "f" * 64})
     assert sizes(entry, other) == [2]
     # The same data as a plain run has, by its own fingerprint.
     assert sizes(entry, replace(entry, track=None)) == [2]
 
 
-def pictures(entry: Entry, track: str, **data: Any) -> tuple[str, str]:
+def images(entry: Entry, track: str, **data: Any) -> tuple[str, str]:
     chosen = load_track(track)
     lines = settings_lines(with_data(entry, **data).identity, chosen.load_benchmark(), chosen)
-    line = next(one for one in lines if one.name == "pictures")
+    line = next(one for one in lines if one.name == "images")
     return line.state, line.detail
 
 
-def test_pictures_stored_with_loss_are_no_live_ones(entry: Entry) -> None:
-    same = {**FROZEN, "live_fingerprint": "a" * 64}
+def test_images_stored_with_loss_are_no_live_ones(entry: Entry) -> None:
+    same = {**STORED, "live_fingerprint": "a" * 64}
     for track in ("imagenet-noc-open", "imagenet-c-open"):
-        assert pictures(entry, track)[0] == "holds"
-        assert pictures(entry, track, frozen=same)[0] == "holds"
-    state, told = pictures(entry, "imagenet-noc-open", frozen=FROZEN)
+        assert images(entry, track)[0] == "holds"
+        assert images(entry, track, stored=same)[0] == "holds"
+    state, told = images(entry, "imagenet-noc-open", stored=STORED)
     assert state == "does not hold"
-    state, told = pictures(entry, "imagenet-c-open", frozen=FROZEN)
+    state, told = images(entry, "imagenet-c-open", stored=STORED)
     assert state == "cannot be verified"
     assert 'layout "imagenet-c", encoder {"name": "jpeg", "quality": 85}' in told
-    null = pictures(entry, "imagenet-noc-open", frozen={**FROZEN, "live_fingerprint": None})
+    null = images(entry, "imagenet-noc-open", stored={**STORED, "live_fingerprint": None})
     assert null[0] == "does not hold"
 
 
-def test_a_models_page_says_which_pictures_it_saw(entry: Entry) -> None:
-    frozen = with_data(entry, frozen=FROZEN)
-    html = model_page(frozen, grouped([frozen], ())[0], "Site")
+def test_a_models_page_says_which_images_it_saw(entry: Entry) -> None:
+    stored = with_data(entry, stored=STORED)
+    html = model_page(stored, grouped([stored], ())[0], "Site")
     assert "stored on disk, layout &#34;imagenet-c&#34;" in html
     assert "stored on disk" not in model_page(entry, grouped([entry], ())[0], "Site")
 

@@ -211,7 +211,7 @@ def test_other_data_seeds_and_benchmarks_are_never_ranked_together(
     assert sum("(1,024 images, seed 1, data" in one for one in headings) == 1
 
 
-def test_landmarks_join_runs_on_the_same_pictures_only(sources: dict[str, Path]) -> None:
+def test_landmarks_join_runs_on_the_same_images_only(sources: dict[str, Path]) -> None:
     from dataclasses import replace
 
     entry = read_entry(sources["run"], training_data="unknown", resamples=0)

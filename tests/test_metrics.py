@@ -19,8 +19,8 @@ from noctule.sampling import resample_counts
 Ranks = Mapping[str, Sequence[int] | NDArray[np.int64]]
 
 
-def benchmark(*corruptions: str, levels: object = "full") -> Benchmark:
-    plain = {"name": "b", "title": "t", "source": "s", "levels": levels}
+def benchmark(*corruptions: str, severities: object = "full") -> Benchmark:
+    plain = {"name": "b", "title": "t", "source": "s", "severities": severities}
     return Benchmark.from_dict({**plain, "corruptions": list(corruptions)})
 
 
@@ -77,20 +77,21 @@ def test_scores_by_hand() -> None:
     assert scores.no_reference_reason is None
 
 
-def test_the_error_of_a_corruption_is_the_mean_over_its_levels() -> None:
+def test_the_error_of_a_corruption_is_the_mean_over_its_severities() -> None:
     ranks = {"clean": [1, 1], "shear@2": [1, 2], "shear@5": [2, 2]}  # 0, 1/2, 1
     errors = {"clean": 0.1, "shear@2": 0.3, "shear@5": 0.5}
     reference = published(**errors)
-    scores = score(rows_of(ranks), benchmark("shear", levels=[2, 5]), reference=reference)
+    scores = score(rows_of(ranks), benchmark("shear", severities=[2, 5]), reference=reference)
     (shear,) = scores.corruptions
     assert shear.error.value == 0.75
     # 100 · (1/2 + 1) / (.3 + .5), a ratio of sums.
     assert shear.ce.value == pytest.approx(187.5)
-    # 100 · (.75 − 0) / (.4 − .1); a mean of the levels' ratios would be 100 · (2.5 + 2.5) / 2.
+    # 100 · (.75 − 0) / (.4 − .1); a mean of the severities' ratios would be 100 · (2.5 + 2.5)
+    # / 2.
     assert shear.relative_ce.value == pytest.approx(250.0)
     errors["shear@5"] = 0.7
     again = score(
-        rows_of(ranks), benchmark("shear", levels=[2, 5]), reference=published(**errors)
+        rows_of(ranks), benchmark("shear", severities=[2, 5]), reference=published(**errors)
     )
     # 100 · .75 / (.5 − .1); a mean of ratios would be 100 · (.5 / .2 + 1 / .6) / 2 = 208.33.
     assert again.corruptions[0].relative_ce.value == pytest.approx(187.5)
@@ -156,14 +157,14 @@ def test_a_mean_that_is_undefined_names_the_corruptions_even_if_it_is_all_of_the
     )
 
 
-def test_a_mean_over_the_five_levels_serves_as_their_reference() -> None:
-    levels = {f"shear@{level}": [1, 2] for level in range(1, 6)}
+def test_a_mean_over_the_five_severities_serves_as_their_reference() -> None:
+    severities = {f"shear@{severity}": [1, 2] for severity in range(1, 6)}
     reference = published(clean=0.1, shear=0.4)
-    rows = rows_of({"clean": [1, 1], **levels})
-    scores = score(rows, benchmark("shear", levels=[1, 2, 3, 4, 5]), reference=reference)
+    rows = rows_of({"clean": [1, 1], **severities})
+    scores = score(rows, benchmark("shear", severities=[1, 2, 3, 4, 5]), reference=reference)
     assert scores.mce.value == pytest.approx(125.0)  # 100 · .5 / .4
     with pytest.raises(InputError, match=r"lack shear@1, shear@2$"):
-        score(rows, benchmark("shear", levels=[1, 2]), reference=reference)
+        score(rows, benchmark("shear", severities=[1, 2]), reference=reference)
 
 
 # Calibration
@@ -453,12 +454,12 @@ def test_ce_is_undefined_where_the_reference_does_not_rise(error: float) -> None
 
 
 def test_rounding_is_not_a_rise() -> None:
-    # The mean of .1 at three levels is .10000000000000002, so the rise would be 1.4e-17.
+    # The mean of .1 at three severities is .10000000000000002, so the rise would be 1.4e-17.
     names = ["shear@1", "shear@2", "shear@3"]
     errors = {"clean": 0.1, **dict.fromkeys(names, 0.1)}
     rows = rows_of({"clean": [1, 1], **{name: [2, 2] for name in names}})
     reference = published(**errors)
-    scores = score(rows, benchmark("shear", levels=[1, 2, 3]), reference=reference)
+    scores = score(rows, benchmark("shear", severities=[1, 2, 3]), reference=reference)
     assert scores.relative_mce.value is None
 
 

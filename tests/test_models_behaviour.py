@@ -286,7 +286,7 @@ def test_a_name_can_be_given(tmp_path: Path, benchmark: Path) -> None:
 
 
 def test_a_set_is_exported_with_a_models_preparation() -> None:
-    from noctule.cli.freeze import _preprocessing
+    from noctule.cli.export import _preprocessing
 
     expected = load_classifier("photo-patches").preprocessing
     assert _preprocessing(None, None, "photo-patches") == expected

@@ -28,7 +28,7 @@ def photo(width: int, height: int, mode: str = "RGB") -> Image.Image:
 
 
 def prepared(preprocessing: Preprocessing, image: Image.Image) -> torch.Tensor:
-    return preprocessing.normalise(preprocessing.picture(image)[None])[0]
+    return preprocessing.normalise(preprocessing.prepare(image)[None])[0]
 
 
 def torchvision_entries() -> dict[str, Any]:
@@ -122,29 +122,29 @@ def test_what_timm_has_and_we_have_not_is_refused(change: dict[str, Any], says: 
 
 def test_the_default_changes_nothing() -> None:
     image = photo(13, 7)
-    picture = Preprocessing().picture(image)
-    assert picture.dtype == torch.uint8
-    assert np.array_equal(picture.permute(1, 2, 0).numpy(), np.asarray(image))
-    normalised = Preprocessing().normalise(picture[None])
-    assert torch.equal(normalised[0], picture.to(torch.float32) / 255)
+    tensor = Preprocessing().prepare(image)
+    assert tensor.dtype == torch.uint8
+    assert np.array_equal(tensor.permute(1, 2, 0).numpy(), np.asarray(image))
+    normalised = Preprocessing().normalise(tensor[None])
+    assert torch.equal(normalised[0], tensor.to(torch.float32) / 255)
 
 
 def test_grey_and_colour_are_converted_to_what_the_model_takes() -> None:
     grey = photo(20, 20, "L")
     assert torch.equal(
-        Preprocessing().picture(grey), Preprocessing().picture(grey.convert("RGB"))
+        Preprocessing().prepare(grey), Preprocessing().image(grey.convert("RGB"))
     )
     to_grey = Preprocessing(mode="L", mean=(0.5,), std=(0.5,))
-    assert to_grey.picture(photo(20, 10)).shape == (1, 10, 20)
-    assert np.array_equal(to_grey.picture(grey)[0].numpy(), np.asarray(grey))
+    assert to_grey.prepare(photo(20, 10)).shape == (1, 10, 20)
+    assert np.array_equal(to_grey.prepare(grey)[0].numpy(), np.asarray(grey))
 
 
 def test_normalise_takes_bytes_and_fractions_alike_and_keeps_its_input() -> None:
     preprocessing = Preprocessing(mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0))
-    picture = preprocessing.picture(photo(9, 9))[None]
-    fractions = picture.to(torch.float32) / 255
+    image = preprocessing.prepare(photo(9, 9))[None]
+    fractions = image.to(torch.float32) / 255
     kept = fractions.clone()
-    assert torch.equal(preprocessing.normalise(picture), preprocessing.normalise(fractions))
+    assert torch.equal(preprocessing.normalise(image), preprocessing.normalise(fractions))
     assert torch.equal(fractions, kept)
     # By hand: channel 1 of a pixel with value 51 is (51/255 − 0.2) / 0.25 = 0.
     pixel = torch.full((1, 3, 1, 1), 51, dtype=torch.uint8)
@@ -154,24 +154,24 @@ def test_normalise_takes_bytes_and_fractions_alike_and_keeps_its_input() -> None
 
 
 def test_padding_takes_the_fill() -> None:
-    picture = Preprocessing(crop_px=(4, 6), fill=(1, 2, 3)).picture(
+    image = Preprocessing(crop_px=(4, 6), fill=(1, 2, 3)).prepare(
         Image.new("RGB", (2, 2), "white")
     )
-    assert picture[:, 1:3, 2:4].eq(255).all()
-    assert picture[:, 0].unique(dim=1).flatten().tolist() == [1, 2, 3]
+    assert image[:, 1:3, 2:4].eq(255).all()
+    assert image[:, 0].unique(dim=1).flatten().tolist() == [1, 2, 3]
 
 
 def test_a_huge_strip_is_cropped_while_it_is_resized(monkeypatch: pytest.MonkeyPatch) -> None:
     preprocessing = Preprocessing(resize_px=64, crop_px=(56, 56), interpolation="bicubic")
     strips = [photo(7, 200), photo(301, 5), photo(60, 60)]
-    whole = [preprocessing.picture(strip) for strip in strips]
+    whole = [preprocessing.prepare(strip) for strip in strips]
     monkeypatch.setattr(preprocessing_module, "_MAX_RESIZED_PIXELS", 0)
     for strip, expected in zip(strips, whole, strict=True):
-        difference = preprocessing.picture(strip).int() - expected.int()
+        difference = preprocessing.prepare(strip).int() - expected.int()
         assert difference.abs().max() <= 1
     monkeypatch.undo()
     # Resized as a whole this would be 256 × 12,800,000 pixels.
-    assert Preprocessing(resize_px=256, crop_px=(224, 224)).picture(photo(50_000, 1)).shape == (
+    assert Preprocessing(resize_px=256, crop_px=(224, 224)).prepare(photo(50_000, 1)).shape == (
         3,
         224,
         224,

@@ -53,7 +53,7 @@ def test_every_name_gives_as_many_logits_as_asked_for(
         ("photo-patchs", "unknown architecture 'photo-patchs'"),
         ("torchvision:resnet19", "Nearest: resnet1"),
         ("timm:resnet19", "Nearest: resnet1"),
-        ("torchvision:vit_b_16", "cannot be built for these pictures"),
+        ("torchvision:vit_b_16", "cannot be built for these images"),
         ("test_models_untrained:absent", "has no 'absent'"),
     ],
 )

@@ -42,7 +42,7 @@ def test_a_run_from_data_to_report(
             path = folder / "data" / name / f"{odd}{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (32, 32), (200 * label, 9, 9 * number)).save(path)
-    spec = Benchmark(name="b", title="b", source="x", corruptions=("shear",), levels=(1,))
+    spec = Benchmark(name="b", title="b", source="x", corruptions=("shear",), severities=(1,))
     settings = noctule.Settings(device="cpu", workers=0, self_check=False)
     out = folder / f"run{odd}"
     found = noctule.evaluate(Red(), folder / "data", spec, out=out, settings=settings)

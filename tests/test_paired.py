@@ -38,7 +38,7 @@ def differences_of(
     return paired_differences(a, b, groups)
 
 
-def one_level(only_a: int, only_b: int, images: int) -> PairedDifference:
+def one_severity(only_a: int, only_b: int, images: int) -> PairedDifference:
     """One condition, with so many images that one model alone gets wrong."""
     a, b = (np.zeros(images, dtype=bool) for _ in range(2))
     a[:only_a], b[only_a : only_a + only_b] = True, True
@@ -51,7 +51,7 @@ def one_level(only_a: int, only_b: int, images: int) -> PairedDifference:
 @pytest.mark.parametrize(
     "counts", [(0, 0), (0, 1), (3, 3), (3, 4), (0, 9), (12, 31), (31, 12), (900, 1004)]
 )
-def test_one_level_is_the_exact_mcnemar_test(counts: tuple[int, int]) -> None:
+def test_one_severity_is_the_exact_mcnemar_test(counts: tuple[int, int]) -> None:
     only_a, only_b = counts
     ours = mcnemar_p(only_a, only_b)
     table = [[50, only_b], [only_a, 20]]
@@ -164,19 +164,19 @@ def test_differences_by_hand() -> None:
 
 
 def test_without_a_differing_image_nothing_is_said() -> None:
-    same = one_level(0, 0, 50)
+    same = one_severity(0, 0, 50)
     assert (same.p_value, same.real, same.points.value) == (1.0, False, 0.0)
     assert (same.detectable_points, same.images_needed) == (None, None)
 
 
-def test_levels_that_cancel_are_outcomes_that_differ() -> None:
+def test_severities_that_cancel_are_outcomes_that_differ() -> None:
     a, b = matrix({"x@1": [1], "x@2": [0]}), matrix({"x@1": [0], "x@2": [1]})
     (one,) = differences_of(a, b, {"x": ["x@1", "x@2"]})
     assert (one.only_a_wrong, one.only_b_wrong, one.p_value) == (1, 1, 1.0)
 
 
 def test_what_could_be_told_by_hand() -> None:
-    one = one_level(10, 16, 400)
+    one = one_severity(10, 16, 400)
     # z = 1.959964 and .841621; s = √(26/400) = .254951, z² = 3.841459. With s √n = 5.099020:
     # (√(9.993896² + 3.841459²) + 4.291442) / 400 = .037496.
     assert one.detectable_points == pytest.approx(3.7496, abs=1e-4)
@@ -201,14 +201,14 @@ def test_what_could_be_told_by_hand() -> None:
 
 
 def test_a_real_difference_needs_no_more_images_and_equal_errors_none() -> None:
-    real = one_level(1, 30, 400)
+    real = one_severity(1, 30, 400)
     assert (real.real, real.detectable_points, real.images_needed) == (True, None, None)
-    equal = one_level(8, 8, 400)
+    equal = one_severity(8, 8, 400)
     assert equal.images_needed is None
     assert equal.detectable_points == pytest.approx(
         100 * (math.hypot(1.959964 * 4, 3.841459) + 0.841621 * 4) / 400, rel=1e-6
     )
-    assert one_level(1, 2, 3).detectable_points is None  # 100 · 2.8 / √3 is above 100
+    assert one_severity(1, 2, 3).detectable_points is None  # 100 · 2.8 / √3 is above 100
 
 
 # Intervals
@@ -235,7 +235,7 @@ def test_interval_and_exact_test_agree_on_0() -> None:
         for only_a in range(min(images, total) // 2 + 1):
             if total > images:
                 continue
-            one = one_level(only_a, total - only_a, images)
+            one = one_severity(only_a, total - only_a, images)
             low, high = one.points.low, one.points.high
             assert low is not None
             assert high is not None
@@ -302,20 +302,23 @@ def correlated(
     return np.where(shares, common, own) < np.asarray(chances)
 
 
-@pytest.mark.parametrize("levels", [1, 5])
-def test_models_that_are_alike_are_rarely_told_apart(levels: int) -> None:
+@pytest.mark.parametrize("severities", [1, 5])
+def test_models_that_are_alike_are_rarely_told_apart(severities: int) -> None:
     rng = np.random.default_rng(6)
     data_sets, images, corruptions = 500, 150, 4
-    groups = {f"c{c}": [f"c{c}@{level}" for level in range(levels)] for c in range(corruptions)}
+    groups = {
+        f"c{c}": [f"c{c}@{severity}" for severity in range(severities)]
+        for c in range(corruptions)
+    }
     names = [name for group in groups.values() for name in group]
-    chances = np.tile(np.linspace(0.2, 0.6, levels), corruptions)
+    chances = np.tile(np.linspace(0.2, 0.6, severities), corruptions)
     single = family = 0
     for _ in range(data_sets):
         # All conditions share much of an image's luck with a model, and the models agree on
         # half of the images.
         wrong_a, wrong_b = (correlated(rng, images, chances, share=0.8) for _ in range(2))
-        alike = rng.random(images) < 0.5
-        wrong_b[alike] = wrong_a[alike]
+        group_equal = rng.random(images) < 0.5
+        wrong_b[group_equal] = wrong_a[group_equal]
         a, b = (matrix(dict(zip(names, one.T, strict=True))) for one in (wrong_a, wrong_b))
         found = differences_of(a, b, groups)
         single += sum(one.p_value < 0.05 for one in found)
@@ -372,9 +375,9 @@ def test_equal_errors_clustered_in_another_way_are_rarely_told_apart(
 @pytest.mark.parametrize("several", [False, True])
 def test_the_advised_number_of_images_gives_80_percent_power(several: bool) -> None:
     rng = np.random.default_rng(9)
-    levels = 3 if several else 1
-    names = [f"x@{level}" for level in range(levels)]
-    a, b = (np.zeros((300, levels), dtype=bool) for _ in range(2))
+    severities = 3 if several else 1
+    names = [f"x@{severity}" for severity in range(severities)]
+    a, b = (np.zeros((300, severities), dtype=bool) for _ in range(2))
     a[:20, 0], b[20:52, 0] = True, True
     a[60:70, :], b[70:83, :] = True, True
     one, two = (matrix(dict(zip(names, wrong.T, strict=True))) for wrong in (a, b))
@@ -385,7 +388,7 @@ def test_the_advised_number_of_images_gives_80_percent_power(several: bool) -> N
     for _ in range(1000):
         drawn = rng.choice(sums, size=pilot.images_needed)
         if several:
-            found.append(p_of(drawn / levels) < 0.05)
+            found.append(p_of(drawn / severities) < 0.05)
         else:
             found.append(mcnemar_p(int((drawn < 0).sum()), int((drawn > 0).sum())) < 0.05)
     # The standard error of 80 % of 1000 is 1.3 points; rounding up may add 2.
@@ -393,7 +396,7 @@ def test_the_advised_number_of_images_gives_80_percent_power(several: bool) -> N
 
 
 def test_the_least_difference_that_can_be_told_is_told_with_80_percent_power() -> None:
-    pilot = one_level(60, 60, 2000)
+    pilot = one_severity(60, 60, 2000)
     assert pilot.detectable_points is not None
     ratio = pilot.detectable_points / 100 / 0.06  # of 6 % of the images that differ
     chances = [0.06 * (1 + ratio) / 2, 0.06 * (1 - ratio) / 2, 0.94]

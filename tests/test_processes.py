@@ -70,7 +70,7 @@ def same(these: list[Batch], those: list[Batch]) -> bool:
     return all(
         a.ids == b.ids
         and torch.equal(a.labels, b.labels)
-        and torch.equal(a.pictures, b.pictures)
+        and torch.equal(a.images, b.images)
         and a.unreadable == b.unreadable
         for a, b in zip(these, those, strict=True)
     )

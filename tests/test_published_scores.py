@@ -39,8 +39,8 @@ PRINTED = {
     if one.benchmark == "imagenet-c"
 }
 
-# RobustBench, model_info/imagenet/corruptions/unaggregated_results_2d.csv: accuracies at levels
-# 1 to 5 on 5,000 images, here in units of 1e-4.
+# RobustBench, model_info/imagenet/corruptions/unaggregated_results_2d.csv: accuracies at
+# severities 1 to 5 on 5,000 images, here in units of 1e-4.
 NOISYMIX = """6946 6530 5690 4590 2760  6872 6376 5588 4222 3080  6658 6166 5714 4416 2832
 6380 5848 4716 3758 2680  6170 5126 2944 2498 2014  7050 6500 5494 4054 3048
 6004 5280 4906 4174 3396  6376 4614 4868 3742 2884  6870 5814 4858 4718 4004
@@ -63,10 +63,10 @@ def alexnet() -> Reference:
 
 
 def reference_errors() -> np.ndarray:
-    """(15 corruptions, 5 levels), fractions."""
+    """(15 corruptions, 5 severities), fractions."""
     errors = alexnet().errors
     return np.array(
-        [[errors[f"{name}@{level}"] for level in range(1, 6)] for name in CORRUPTIONS]
+        [[errors[f"{name}@{severity}"] for severity in range(1, 6)] for name in CORRUPTIONS]
     )
 
 
@@ -77,7 +77,7 @@ def mean_corruption_error(errors: np.ndarray) -> float:
     return float(np.mean([corruption_error(error, ref) for error, ref in pairs]))
 
 
-def test_the_levels_of_alexnet_give_its_published_means() -> None:
+def test_the_severities_of_alexnet_give_its_published_means() -> None:
     np.testing.assert_allclose(100 * reference_errors().mean(axis=1), ALEXNET_MEANS, atol=0.006)
     errors = alexnet().errors
     assert errors["clean"] == 0.435
@@ -105,8 +105,10 @@ def test_printed_mces_follow_from_printed_ces(name: str) -> None:
 def rows_of(accuracies: np.ndarray) -> pa.Table:
     """Outcome rows with these accuracies, (15, 5) in units of 1e-4, on 5,000 images."""
     conditions = {"clean": 7714}
-    for name, levels in zip(CORRUPTIONS, accuracies.tolist(), strict=True):
-        conditions |= {f"{name}@{level}": value for level, value in enumerate(levels, 1)}
+    for name, severities in zip(CORRUPTIONS, accuracies.tolist(), strict=True):
+        conditions |= {
+            f"{name}@{severity}": value for severity, value in enumerate(severities, 1)
+        }
     ids = np.arange(IMAGES).astype(str)
     rank = [np.where(np.arange(IMAGES) < right // 2, 1, 9) for right in conditions.values()]
     return pa.table(

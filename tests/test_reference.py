@@ -15,13 +15,17 @@ from noctule.models import load_classifier
 PHOTO_PATCHES = "photo-patches/test"
 
 
-@pytest.mark.parametrize("levels", [None, (1, 5)])
+@pytest.mark.parametrize("severities", [None, (1, 5)])
 def test_reference_errors_can_be_measured_again(
-    tmp_path: Path, levels: tuple[int, ...] | None
+    tmp_path: Path, severities: tuple[int, ...] | None
 ) -> None:
     corruptions = ("shear", "rain", "gaussian", "fog", "spatter", "plasma_noise")
     benchmark = Benchmark(
-        name="some", title="Some", source="tests", corruptions=corruptions, levels=levels
+        name="some",
+        title="Some",
+        source="tests",
+        corruptions=corruptions,
+        severities=severities,
     )
     reference = benchmark.reference_for(PHOTO_PATCHES)
     assert reference is not None
@@ -36,14 +40,14 @@ def test_reference_errors_can_be_measured_again(
         assert error == pytest.approx(reference.errors[condition], abs=3 / 1024), condition
 
 
-def test_the_reference_covers_every_corruption_and_every_level() -> None:
-    for levels in (None, (1, 2, 3, 4, 5)):
+def test_the_reference_covers_every_corruption_and_every_severity() -> None:
+    for severities in (None, (1, 2, 3, 4, 5)):
         benchmark = Benchmark(
             name="all",
             title="All",
             source="tests",
             corruptions=tuple(CORRUPTIONS),
-            levels=levels,
+            severities=severities,
         )
         assert benchmark.reference_for(PHOTO_PATCHES) is not None
 

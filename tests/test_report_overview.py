@@ -190,7 +190,7 @@ def test_a_logarithmic_axis_has_a_length() -> None:
     assert '"domain": [0.1, 100]' in json.dumps(shares.paper_spec())
 
 
-def test_only_the_same_pictures_are_ranked_together(tmp_path: Path) -> None:
+def test_only_the_same_images_are_ranked_together(tmp_path: Path) -> None:
     same = runs_of(tmp_path, 0, 1)
     more = load_benchmark("imagenet-noc")
     names = tuple(map(str, more.conditions))
@@ -202,7 +202,7 @@ def test_only_the_same_pictures_are_ranked_together(tmp_path: Path) -> None:
         ),
         write_run(
             tmp_path / "mode", predictions=predictions(0), labels=LABELS,
-            benchmark=BENCHMARK.in_mode("published"),
+            benchmark=BENCHMARK.in_mode("released"),
         ),
         write_run(
             tmp_path / "benchmark", labels=LABELS, benchmark=more,

@@ -34,25 +34,27 @@ from noctule.store import RunStore
 from report_runs import BENCHMARK, write_run
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\u202egnp.exe"
-LEVELS = Benchmark.from_dict({**BENCHMARK.to_dict(), "levels": [1, 3], "references": []})
+SEVERITIES = Benchmark.from_dict(
+    {**BENCHMARK.to_dict(), "severities": [1, 3], "references": []}
+)
 
 
 class Seen(torch.nn.Module):
-    """Keeps every picture it is shown, and answers by its mean colour."""
+    """Keeps every image it is shown, and answers by its mean colour."""
 
     def __init__(self) -> None:
         super().__init__()
         self.shown: list[torch.Tensor] = []
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        self.shown += list(pictures)
-        mean = pictures.mean(dim=(2, 3))
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.shown += list(images)
+        mean = images.mean(dim=(2, 3))
         return torch.cat([mean, mean[:, :1] * 0.9], dim=1)
 
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Seen, Path]:
-    """A run of twelve pictures from a folder, the model that saw them, and the folder."""
+    """A run of twelve images from a folder, the model that saw them, and the folder."""
     folder = tmp_path_factory.mktemp("live")
     patches = open_dataset("photo-patches")
     for index in range(0, 1024, 86):
@@ -73,12 +75,16 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Seen, Path]:
     )
     settings = EvaluationSettings(seed=5, device="cpu", workers=0, self_check=False)
     store = run_benchmark(
-        prepared, open_dataset(folder / "data"), LEVELS, out=folder / "run", settings=settings
+        prepared,
+        open_dataset(folder / "data"),
+        SEVERITIES,
+        out=folder / "run",
+        settings=settings,
     )
     return store.folder, seen, folder / "data"
 
 
-def test_the_pictures_are_those_the_model_saw(live: tuple[Path, Seen, Path]) -> None:
+def test_the_images_are_those_the_model_saw(live: tuple[Path, Seen, Path]) -> None:
     folder, seen, _ = live
     (run,) = open_runs([folder])
     outcomes = outcomes_of(run)
@@ -96,7 +102,7 @@ def test_the_pictures_are_those_the_model_saw(live: tuple[Path, Seen, Path]) -> 
             assert head == "data:image/png;base64"
             image = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
             pixels = torch.from_numpy(image.transpose(2, 0, 1).copy()).float() / 255
-            # Which of the pictures the model was shown it is, to the last bit.
+            # Which of the images the model was shown it is, to the last bit.
             assert any(torch.equal(pixels, shown) for shown in seen.shown)
         assert strip.failures == sum(
             row["prediction"] != row["label"]
@@ -126,7 +132,7 @@ def test_changed_data_are_not_shown(live: tuple[Path, Seen, Path], tmp_path: Pat
         html = page_of(folder, tmp_path / "c.html")
     finally:
         data.with_name("moved").rename(data)
-    assert "There are no pictures: " in html
+    assert "There are no images: " in html
     assert "data:image/png" not in html
 
 
@@ -143,9 +149,9 @@ PREDICTIONS = {
     [
         ({}, None, "does not record where its data are"),
         ({}, {"data": None}, "were in memory"),
-        ({"frozen": {"clean": "folder"}}, {"data": None}, "frozen set"),
+        ({"stored": {"clean": "folder"}}, {"data": None}, "stored set"),
         ({}, {"data": {"spec": "/no/such/place"}}, "no such file or folder|there is no"),
-        ({}, {"data": {"spec": 5}}, "There are no pictures: "),
+        ({}, {"data": {"spec": 5}}, "There are no images: "),
         ({}, {"data": {"spec": "photo-patches"}}, "have changed since"),
         ({}, {"data": ["spec"], "class_names": {"a": 1}, "argv": "noctule"}, "in memory"),
     ],
@@ -164,7 +170,7 @@ def test_without_the_data_the_page_says_why(
 def test_a_damaged_record_of_starts_does_no_harm(tmp_path: Path) -> None:
     run = write_run(tmp_path / "m", predictions=PREDICTIONS, labels=LABELS)
     (run / "provenance.jsonl").write_bytes(b"[]\n3\n\xff\xfe\n")
-    assert "There are no pictures" in page_of(run, tmp_path / "page.html")
+    assert "There are no images" in page_of(run, tmp_path / "page.html")
 
 
 def test_hostile_names_do_nothing(browser: Browser, tmp_path: Path) -> None:
@@ -198,7 +204,7 @@ def test_classes_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert dict(facts(run))["Seed"] == "0"
 
 
-def test_a_page_with_levels_and_pictures(
+def test_a_page_with_severities_and_images(
     browser: Browser,
     live: tuple[Path, Seen, Path],
     tmp_path: Path,

@@ -258,7 +258,7 @@ IMPOSSIBLE: dict[str, Callable[[Path], None]] = {
     "slice size": record("slice_size", value=10),
     "images": record("dataset", "num_images", value=299),
     "resize": record("model", "preprocessing", "resize_px", value=10**6),
-    "levels": record("benchmark", "levels", value=[1]),
+    "severities": record("benchmark", "severities", value=[1]),
     "corruptions": record("benchmark", "corruptions", value=["shear"]),
 }
 DAMAGES: dict[str, Callable[[Path], None]] = IMPOSSIBLE | {

@@ -17,7 +17,7 @@ from noctule.store import RunStore, writing
 from test_evaluation import LENIENT, QUICK, ChannelMeans, Stripes
 
 
-def pictures(folder: Path, count: int = 300) -> Path:
+def images(folder: Path, count: int = 300) -> Path:
     """Uncompressed images, all of one size in bytes."""
     for k in range(count):
         path = folder / "rgb"[k % 3] / f"{k:04}.bmp"
@@ -44,7 +44,7 @@ def started(data: Path, out: Path) -> RunStore:
 
 
 def test_replaced_images_are_not_mixed_with_those_evaluated_before(tmp_path: Path) -> None:
-    data = pictures(tmp_path / "data")
+    data = images(tmp_path / "data")
     run = started(data, tmp_path / "run")
     finished = run.slice_path(0).read_bytes()
     for path in data.rglob("*.bmp"):
@@ -55,7 +55,7 @@ def test_replaced_images_are_not_mixed_with_those_evaluated_before(tmp_path: Pat
 
 
 def test_a_single_replaced_image_of_a_finished_run_is_named(tmp_path: Path) -> None:
-    data = pictures(tmp_path / "data", 30)
+    data = images(tmp_path / "data", 30)
     run = evaluate(ChannelMeans(), data, QUICK, out=tmp_path / "run", settings=LENIENT).run
     replace(data / "g" / "0004.bmp")
     with pytest.raises(InputError, match=r"1 of 30 images.*first 'g/0004.bmp'"):
@@ -68,7 +68,7 @@ def test_a_single_replaced_image_of_a_finished_run_is_named(tmp_path: Path) -> N
 def test_runs_on_other_pixels_of_the_same_names_and_sizes_are_not_compared(
     tmp_path: Path,
 ) -> None:
-    data = pictures(tmp_path / "data", 30)
+    data = images(tmp_path / "data", 30)
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder in folders:
         evaluate(ChannelMeans(), data, QUICK, out=folder, settings=LENIENT)

@@ -17,7 +17,7 @@ from noctule.metrics.corruption_errors import CorruptionErrors, ErrorTable, corr
 from noctule.scoring import check_reference, published_reference
 from noctule.store import RunIdentity, RunStore
 
-PLAIN = {"name": "n", "title": "t", "source": "s", "levels": [1, 2, 3, 4, 5]}
+PLAIN = {"name": "n", "title": "t", "source": "s", "severities": [1, 2, 3, 4, 5]}
 TABLES = {"contrast_c": {"factor": [0.9, 0.8, 0.7, 0.6, 0.5]}}
 
 
@@ -28,10 +28,10 @@ def run(**benchmark: Any) -> RunStore:
     return RunStore(Path("run"), identity)
 
 
-def test_the_same_pictures_are_comparable() -> None:
+def test_the_same_images_are_comparable() -> None:
     check_reference(run(), run())
-    check_reference(run(mode="published"), run(mode="published"))
-    check_reference(run(), run(stored_jpeg_quality=85))  # which says nothing when corrected
+    check_reference(run(mode="released"), run(mode="released"))
+    check_reference(run(), run(stored_jpeg_quality=85))  # which says nothing in paper mode
     check_reference(run(tables=TABLES), run(tables=TABLES, name="m"))
     more = {"gaussian_blur": {"sigma_px": [1, 2, 3, 4, 5]}}
     both = ["contrast_c", "gaussian_blur"]
@@ -41,50 +41,50 @@ def test_the_same_pictures_are_comparable() -> None:
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"mode": "published"}, "another mode"),
-        ({"tables": TABLES}, "other levels"),
-        ({"levels": [1]}, "lacks contrast_c@2"),
+        ({"mode": "released"}, "another mode"),
+        ({"tables": TABLES}, "other severities"),
+        ({"severities": [1]}, "lacks contrast_c@2"),
     ],
 )
-def test_other_pictures_are_refused(changes: dict[str, Any], what: str) -> None:
+def test_other_images_are_refused(changes: dict[str, Any], what: str) -> None:
     with pytest.raises(InputError, match=what):
         check_reference(run(), run(**changes))
 
 
-def test_what_published_pictures_were_stored_as_counts() -> None:
-    stored = run(mode="published", stored_jpeg_quality=85)
+def test_what_published_images_were_stored_as_counts() -> None:
+    stored = run(mode="released", stored_jpeg_quality=85)
     with pytest.raises(InputError, match=r"published, as JPEG 85\) than run \(published\)"):
-        check_reference(run(mode="published"), stored)
+        check_reference(run(mode="released"), stored)
     scaled = {"gaussian_blur": {"sigma_px": [1, 2, 3, 4, 5]}}
     ours = run(corruptions=["gaussian_blur"], tables=scaled)
     theirs = run(corruptions=["gaussian_blur"], tables=scaled, side_px=32)
-    with pytest.raises(InputError, match="other levels"):
+    with pytest.raises(InputError, match="other severities"):
         check_reference(ours, theirs)
 
 
-def frozen(fingerprint: str, live: str | None) -> RunStore:
-    """A run on a frozen set of other files, which may be known to be those of the live data."""
+def stored(fingerprint: str, live: str | None) -> RunStore:
+    """A run on a stored set of other files, which may be known to be those of the live data."""
     of = {} if live is None else {"live_fingerprint": live}
-    data = {"fingerprint": fingerprint, "num_images": 3, "frozen": {"layout": "folders", **of}}
-    return RunStore(Path("frozen"), replace(run().identity, dataset=data))
+    data = {"fingerprint": fingerprint, "num_images": 3, "stored": {"layout": "folders", **of}}
+    return RunStore(Path("stored"), replace(run().identity, dataset=data))
 
 
-def test_a_run_on_a_frozen_set_of_the_same_pictures_is_comparable() -> None:
-    check_reference(run(), frozen("png", "f"))
-    check_reference(frozen("png", "f"), run())
-    check_reference(frozen("png", "f"), frozen("npy", "f"))
-    check_reference(frozen("jpeg", None), frozen("jpeg", None))
-    seeded = frozen("png", "f")
+def test_a_run_on_a_stored_set_of_the_same_images_is_comparable() -> None:
+    check_reference(run(), stored("png", "f"))
+    check_reference(stored("png", "f"), run())
+    check_reference(stored("png", "f"), stored("npy", "f"))
+    check_reference(stored("jpeg", None), stored("jpeg", None))
+    seeded = stored("png", "f")
     with pytest.raises(InputError, match="another seed"):
         check_reference(run(), replace(seeded, identity=replace(seeded.identity, seed=1)))
 
 
-def test_a_run_on_a_frozen_set_of_other_pictures_is_refused_with_the_reason() -> None:
-    for other in (frozen("jpeg", None), frozen("png", "g")):
+def test_a_run_on_a_stored_set_of_other_images_is_refused_with_the_reason() -> None:
+    for other in (stored("jpeg", None), stored("png", "g")):
         with pytest.raises(InputError, match=r"other data.* stored them without loss, of the"):
             check_reference(run(), other)
     with pytest.raises(InputError, match=r"other data.* with the same seed\.$"):
-        check_reference(frozen("png", "f"), frozen("jpeg", None))
+        check_reference(stored("png", "f"), stored("jpeg", None))
 
 
 def test_other_data_and_seeds_are_refused() -> None:
@@ -98,7 +98,7 @@ def test_other_data_and_seeds_are_refused() -> None:
 
 
 def test_a_reference_says_what_makes_it_less_than_comparable() -> None:
-    errors = {"clean": 0.4, **{f"contrast_c@{level}": 0.5 for level in range(1, 6)}}
+    errors = {"clean": 0.4, **{f"contrast_c@{severity}": 0.5 for severity in range(1, 6)}}
     published = {"model": "AlexNet", "domain": "imagenet-1k-val", "source": "a paper"}
     spec = {"references": [{**published, "errors": errors}]}
 
@@ -111,12 +111,12 @@ def test_a_reference_says_what_makes_it_less_than_comparable() -> None:
 
     exact = "AlexNet (a paper), whose errors are taken as exact"
     assert name(50_000) == exact
-    assert name(50_000, mode="published", stored_jpeg_quality=85) == exact
+    assert name(50_000, mode="released", stored_jpeg_quality=85) == exact
     assert name(40) == (
         f"{exact}; they are of all 50,000 validation images while this run has 40"
     )
     assert name(50_000, stored_jpeg_quality=85).endswith(
-        "the released files hold images of mode published, this run's are of mode corrected"
+        "the released files hold images of mode released, this run's are of mode paper"
     )
 
 

@@ -20,17 +20,17 @@ import noctule
 from noctule.benchmarks import Benchmark
 from noctule.data import open_dataset
 from noctule.evaluation import Settings, evaluate
-from noctule.frozen import evaluate_frozen, freeze
 from noctule.models import load_classifier
 from noctule.models.classifier import make_classifier
 from noctule.selfcheck import check_classes, check_run
 from noctule.selfcheck.renaming import EAGER, _best
 from noctule.selfcheck.sample import Viewer
 from noctule.selfcheck.variants import Comparison, compare, variants_of
+from noctule.stored import evaluate_stored, export
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.int64]]
 QUICK = Benchmark(
-    name="quick", title="Quick", source="tests", corruptions=("shear",), levels=(1,)
+    name="quick", title="Quick", source="tests", corruptions=("shear",), severities=(1,)
 )
 ALONE = Settings(device="cpu", workers=0)
 
@@ -423,15 +423,15 @@ def test_batches_are_those_of_the_evaluation(images: int, batch_size: int) -> No
 
 def test_stored_images_are_looked_at_too(tmp_path: Path) -> None:
     images, labels = shades(4, 10)
-    freeze(QUICK, (images, labels), tmp_path / "right", processes=1)
-    freeze(QUICK, (images, np.array([1, 0, 2, 3])[labels]), tmp_path / "wrong", processes=1)
-    found = evaluate_frozen(Red(4), tmp_path / "right", out=tmp_path / "a", settings=ALONE)
+    export(QUICK, (images, labels), tmp_path / "right", processes=1)
+    export(QUICK, (images, np.array([1, 0, 2, 3])[labels]), tmp_path / "wrong", processes=1)
+    found = evaluate_stored(Red(4), tmp_path / "right", out=tmp_path / "a", settings=ALONE)
     assert found.scores.clean.error.value == 0.0
     with pytest.raises(noctule.InputError, match=r"50\.0 % on 40 images, and 100\.0 % if"):
-        evaluate_frozen(Red(4), tmp_path / "wrong", out=tmp_path / "b", settings=ALONE)
+        evaluate_stored(Red(4), tmp_path / "wrong", out=tmp_path / "b", settings=ALONE)
     unchecked = Settings(device="cpu", workers=0, self_check=False)
     with pytest.raises(noctule.InputError, match="has 3 classes, the data 4"):
-        evaluate_frozen(Red(3), tmp_path / "right", out=tmp_path / "c", settings=unchecked)
+        evaluate_stored(Red(3), tmp_path / "right", out=tmp_path / "c", settings=unchecked)
 
 
 # Simulations; benchmarks/self_check.py is longer

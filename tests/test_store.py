@@ -24,7 +24,7 @@ CONDITIONS = ["clean", "shear", "rain"]
 
 
 def identity(**changes: Any) -> RunIdentity:
-    benchmark = {"name": "small", "corruptions": ["shear", "rain"], "levels": "full"}
+    benchmark = {"name": "small", "corruptions": ["shear", "rain"], "severities": "full"}
     data = {"name": "d", "domain": None, "fingerprint": "f", "num_images": 7, "num_classes": 4}
     plain = RunIdentity(
         model={"name": "m", "crop_px": (224, 224)},
@@ -74,8 +74,8 @@ def test_an_identity_counts_slices_images_and_conditions() -> None:
     assert one.num_slices == 3
     assert [list(one.images_of(i)) for i in range(3)] == [[0, 1, 2], [3, 4, 5], [6]]
     assert one.conditions == ("clean", "shear", "rain")
-    at_levels = identity(benchmark={**one.benchmark, "levels": [2, 5]})
-    assert at_levels.conditions == ("clean", "shear@2", "shear@5", "rain@2", "rain@5")
+    at_severities = identity(benchmark={**one.benchmark, "severities": [2, 5]})
+    assert at_severities.conditions == ("clean", "shear@2", "shear@5", "rain@2", "rain@5")
 
 
 def test_the_digest_depends_on_every_key_and_on_no_order() -> None:
@@ -339,9 +339,9 @@ def test_rows_without_their_record_are_not_taken_for_a_fresh_start(tmp_path: Pat
         RunStore.create_or_resume(tmp_path, identity())
 
 
-def with_frozen(value: object) -> dict[str, object]:
+def with_stored(value: object) -> dict[str, object]:
     record = identity().to_dict()
-    return {**record, "dataset": {**record["dataset"], "frozen": value}}
+    return {**record, "dataset": {**record["dataset"], "stored": value}}
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def with_frozen(value: object) -> dict[str, object]:
         (json.dumps({**identity().to_dict(), "model": []}), "not a run's record"),
         (json.dumps({**identity().to_dict(), "dataset": []}), "not a run's record"),
         *(
-            (json.dumps(with_frozen(one)), "dataset.frozen is not a table")
+            (json.dumps(with_stored(one)), "dataset.stored is not a table")
             for one in (None, [1], "x", 3)
         ),
     ],
@@ -455,7 +455,7 @@ def test_a_folder_that_may_not_be_written_is_an_output_error(
         (("seed",), 10**4200), (("seed",), 2.0), (("batch_size",), None),
         (("model", "preprocessing"), {"resize_px": 10**6}), (("precision",), "float8"),
         (("model", "preprocessing"), {"crop_px": [224, 10**6]}), (("model", "name"), 3),
-        (("benchmark", "levels"), [1, 10**9]), (("benchmark", "corruptions"), [["rain"]]),
+        (("benchmark", "severities"), [1, 10**9]), (("benchmark", "corruptions"), [["rain"]]),
         (("benchmark", "corruptions"), ["rain"] * 10**4), (("dataset", "domain"), {}),
     ],
 )  # fmt: skip

@@ -131,8 +131,8 @@ def test_a_row_without_variation_is_correlated_with_no_row_that_varies(method: M
     # Two such rows are alike. k-means leaves the two together at k = 3; by distance c is as
     # near to them as they are to each other, and 1, 0, 0 are not enough.
     matrix = matrix_of([[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 1]])
-    alike = Families((0, 0, 1, 2), 1.0), Families((0, 1, 2, 3), None)
-    assert method(matrix) == alike[METHODS.index(method)]
+    group_equal = Families((0, 0, 1, 2), 1.0), Families((0, 1, 2, 3), None)
+    assert method(matrix) == group_equal[METHODS.index(method)]
 
 
 def test_scores_and_not_negative_overlap_make_families() -> None:

@@ -226,7 +226,7 @@ def test_accuracies_of_one_seed_are_those_of_score() -> None:
             "confidence": np.full(100, 0.5, dtype=np.float32),
         }
     )
-    plain = {"name": "b", "title": "t", "source": "s", "levels": "full"}
+    plain = {"name": "b", "title": "t", "source": "s", "severities": "full"}
     scores = score(table, Benchmark.from_dict({**plain, "corruptions": ["shear"]}), seed=2)
     rows = accuracies(cross, seed=2)[2:]
     for row, expected in zip(rows, (scores.clean, *scores.conditions), strict=True):

@@ -31,11 +31,11 @@ from noctule.store import RunStore
 from noctule.study import run as study_run
 from noctule.study.folder import StudyFolder
 from noctule.study.results import cross_evaluation, overlap_of
-from noctule.study.run import Where, prepare_study, run_prepared, run_study, work_left
+from noctule.study.run import ExecutionConfig, prepare_study, run_prepared, run_study, work_left
 from noctule.study.spec import Member, Study
 from small_studies import small_study, write_arrays
 
-ONE = Where(devices=("cpu",), processes=1)
+ONE = ExecutionConfig(devices=("cpu",), processes=1)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def arrays(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(study: Study, out: Path, where: Where = ONE) -> StudyFolder:
+def run(study: Study, out: Path, where: ExecutionConfig = ONE) -> StudyFolder:
     return run_study(study, out=out, where=where, trust=True)
 
 
@@ -91,10 +91,10 @@ def test_the_rows_are_those_of_the_weights(done: StudyFolder, arrays: Path) -> N
     for place, name in enumerate((CLEAN, "gaussian", "border")):
         right = []
         for index in order:
-            picture = given.preprocessing.picture(dataset.read(index))[None]
+            image = given.preprocessing.prepare(dataset.read(index))[None]
             if name != CLEAN:
-                picture = corrupt(picture, name, ids=[dataset.ids[index]], seed=0)
-            logits = given.module(given.preprocessing.normalise(picture))
+                image = corrupt(image, name, ids=[dataset.ids[index]], seed=0)
+            logits = given.module(given.preprocessing.normalise(image))
             right.append(int(logits.argmax()) == dataset.labels[index])
         assert cross.correct[0, 1, :, place].tolist() == right
 
@@ -102,9 +102,13 @@ def test_the_rows_are_those_of_the_weights(done: StudyFolder, arrays: Path) -> N
 def test_processes_and_groups_do_not_change_the_weights(
     done: StudyFolder, arrays: Path, tmp_path: Path
 ) -> None:
-    two = run(small_study(arrays), tmp_path / "two", Where(("cpu",), processes=2, workers=1))
+    two = run(
+        small_study(arrays), tmp_path / "two", ExecutionConfig(("cpu",), processes=2, workers=1)
+    )
     assert weights_of(two) == weights_of(done)
-    alone = run(small_study(arrays), tmp_path / "alone", Where(("cpu",), 1, models_at_once=1))
+    alone = run(
+        small_study(arrays), tmp_path / "alone", ExecutionConfig(("cpu",), 1, models_at_once=1)
+    )
     assert weights_of(alone) == weights_of(done)
 
 
@@ -121,12 +125,12 @@ def test_a_network_does_not_depend_on_the_other_candidates_or_seeds(
 
 def test_a_study_can_be_shared_out(done: StudyFolder, arrays: Path, tmp_path: Path) -> None:
     study = small_study(arrays)
-    first = run(study, tmp_path / "s", Where(("cpu",), 1, only=("border-seed0",)))
+    first = run(study, tmp_path / "s", ExecutionConfig(("cpu",), 1, only=("border-seed0",)))
     assert [one.state for one in first.status()] == ["waiting", "waiting", "measured"]
     with pytest.raises(InputError, match=r"2 of 3 networks are not trained.*'standard-seed0'"):
         cross_evaluation(first)
     with pytest.raises(InputError, match=r"unknown network 'bordr-seed0'.*'border-seed0'"):
-        run(study, tmp_path / "s", Where(("cpu",), 1, only=("bordr-seed0",)))
+        run(study, tmp_path / "s", ExecutionConfig(("cpu",), 1, only=("bordr-seed0",)))
     assert weights_of(run(study, tmp_path / "s")) == weights_of(done)
 
 
@@ -159,15 +163,15 @@ def test_a_resumed_network_goes_on_from_its_checkpoint(
         assert names == [".lock", "weights.safetensors"]
 
 
-def test_networks_of_every_seed_are_shown_the_same_test_pictures(
+def test_networks_of_every_seed_are_shown_the_same_test_images(
     arrays: Path, tmp_path: Path
 ) -> None:
     study = small_study(arrays, seeds=[5], candidates=["gaussian", "hue"])
     folder = run(study, tmp_path / "s")
     given = load_classifier(str(folder.weights(Member("gaussian", 5))))
     dataset = open_dataset(arrays / "test.npz")
-    pictures = torch.stack([given.preprocessing.picture(dataset.read(i)) for i in range(48)])
-    noisy = corrupt(pictures, "gaussian", ids=dataset.ids, seed=0)
+    images = torch.stack([given.preprocessing.prepare(dataset.read(i)) for i in range(48)])
+    noisy = corrupt(images, "gaussian", ids=dataset.ids, seed=0)
     right = given.module(given.preprocessing.normalise(noisy)).argmax(dim=1).numpy()
     right = (right == dataset.labels)[np.argsort(dataset.ids)]
     assert cross_evaluation(folder).correct[0, 1, :, 1].tolist() == right.tolist()
@@ -215,7 +219,7 @@ def test_weights_of_another_network_are_refused(done: StudyFolder, tmp_path: Pat
 
 
 class Exploding(torch.nn.Linear):
-    """Diverges wherever a picture has a grey frame, as `border` gives it one."""
+    """Diverges wherever an image has a grey frame, as `border` gives it one."""
 
     def __init__(self) -> None:
         super().__init__(3 * 16 * 16, 16)
@@ -234,11 +238,11 @@ def test_a_network_that_diverges_is_named_when_the_others_are_done(
         arrays,
         architecture="test_study_run:Exploding",
         candidates=["border", "gaussian", "hue"],
-        pictures={"side_px": 16},
+        images={"side_px": 16},
     )
     for _ in range(2):  # and again
         with pytest.raises(InputError, match="the loss of border-seed0 is not finite; the oth"):
-            run(study, tmp_path / "s", Where(("cpu",), processes))
+            run(study, tmp_path / "s", ExecutionConfig(("cpu",), processes))
         states = {
             str(one.member): one.state for one in StudyFolder.open(tmp_path / "s").status()
         }
@@ -281,9 +285,9 @@ def test_a_torn_image_is_found_before_training(arrays: Path, tmp_path: Path) -> 
 def test_processes_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study_run, "usable_cores", lambda: 7)
     cpu, gpus = [torch.device("cpu")], [torch.device("cuda", 0), torch.device("cuda", 1)]
-    assert study_run._processes(Where(), cpu) == 7
-    assert study_run._processes(Where(), gpus) == 2
-    assert study_run._processes(Where(processes=3), cpu) == 3
+    assert study_run._processes(ExecutionConfig(), cpu) == 7
+    assert study_run._processes(ExecutionConfig(), gpus) == 2
+    assert study_run._processes(ExecutionConfig(processes=3), cpu) == 3
 
 
 @pytest.mark.slow
@@ -396,20 +400,20 @@ def test_data_that_cannot_be_used_is_refused_before_training(
         ({"architecture": "torchvision:resnet19"}, "Nearest: resnet1"),
         ({"architecture": "resnet18"}, "unknown architecture 'resnet18'"),
         ({"architecture": "test_study_run:nothing"}, "has no 'nothing'"),
-        ({"architecture": "test_study_run:frozen"}, "this network has nothing to train"),
-        ({"architecture": "test_study_run:narrow"}, r"it returned \(2, 3\) for two pictures"),
+        ({"architecture": "test_study_run:stored"}, "this network has nothing to train"),
+        ({"architecture": "test_study_run:narrow"}, r"it returned \(2, 3\) for two images"),
         (
             {"architecture": "test_study_run:square"},
-            "it fails on a picture in training: RuntimeError",
+            "it fails on an image in training: RuntimeError",
         ),
-        ({"architecture": "test_study_run:two_headed"}, "tuple for two pictures in training"),
-        ({"architecture": "test_study_run:two_faced"}, "tuple for two pictures in evaluation"),
+        ({"architecture": "test_study_run:two_headed"}, "tuple for two images in training"),
+        ({"architecture": "test_study_run:two_faced"}, "tuple for two images in evaluation"),
         ({"architecture": "test_study_run:lazy"}, "does not exist yet: the layer is lazy"),
         ({"architecture": "test_study_run:meta"}, "is on the meta device and has no value"),
         ({"architecture": "test_study_run:always_the_same"}, "returns the same network"),
         ({"architecture": "test_study_run:unseeded"}, "do not come from PyTorch's generator"),
         ({"architecture": "test_study_run:leaving"}, "the function raised SystemExit: 3"),
-        ({"pictures": {"side_px": 8}}, "pictures.side_px: should be greater than"),
+        ({"images": {"side_px": 8}}, "images.side_px: should be greater than"),
     ]
     for changes, message in cases:
         with pytest.raises(NoctuleError, match=message):
@@ -422,15 +426,15 @@ def test_data_that_cannot_be_used_is_refused_before_training(
 def test_impossible_settings_are_refused(arrays: Path, tmp_path: Path) -> None:
     study = small_study(arrays)
     for where, message in (
-        (Where(("cpu",), processes=0), "--processes: 0 is out of range"),
-        (Where(("cpu",), models_at_once=0), "--models-at-once: 0 is out of range"),
-        (Where(("gpu7",)), "no device 'gpu7'"),
+        (ExecutionConfig(("cpu",), processes=0), "--processes: 0 is out of range"),
+        (ExecutionConfig(("cpu",), models_at_once=0), "--models-at-once: 0 is out of range"),
+        (ExecutionConfig(("gpu7",)), "no device 'gpu7'"),
     ):
         with pytest.raises(InputError, match=message):
             run(study, tmp_path / "s", where)
 
 
-def frozen() -> Any:
+def stored() -> Any:
     return load_classifier("photo-patches").module
 
 

@@ -33,9 +33,9 @@ def test_the_seeds_recipe_is_there_to_the_letter() -> None:
     assert study.architecture == "torchvision:resnet18"
     assert study.candidates == CANDIDATES
     assert len(CANDIDATES) == 23
-    pictures = study.pictures.preprocessing()
-    assert pictures.resize_px == (224, 224)
-    assert (pictures.mean, pictures.std) == ((0, 0, 0), (1, 1, 1))
+    images = study.images.preprocessing()
+    assert images.resize_px == (224, 224)
+    assert (images.mean, images.std) == ((0, 0, 0), (1, 1, 1))
     recipe = study.recipe
     assert (recipe.epochs, recipe.batch_size, recipe.flip, recipe.shift_px) == (
         40,
@@ -81,8 +81,8 @@ def test_members_are_named_by_candidate_and_seed(tmp_path: Path) -> None:
         ({"seeds": []}, "seeds: [] are not distinct"),
         ({"seeds": [1, 1]}, "seeds: [1, 1] are not distinct"),
         ({"seed": 1}, "unknown key 'seed'. Did you mean 'seeds'"),
-        ({"pictures": {"side": 64}}, "unknown key 'side'. Did you mean 'side_px'"),
-        ({"pictures": {"side_px": 64, "std": [1.0, 0.0, 1.0]}}, "pictures.std[1]"),
+        ({"images": {"side": 64}}, "unknown key 'side'. Did you mean 'side_px'"),
+        ({"images": {"side_px": 64, "std": [1.0, 0.0, 1.0]}}, "images.std[1]"),
         ({"precision": "float16"}, "precision: should be 'auto', 'float32' or 'bfloat16'"),
         ({"threads": 0}, "threads: should be greater than or equal to 1"),
     ],

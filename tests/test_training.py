@@ -28,7 +28,13 @@ from noctule.training.checkpoint import (
 from noctule.training.initial import initialised
 from noctule.training.recipe import AdamW, OneCycleSchedule, Recipe, Sgd
 from noctule.training.stream import draw_epoch, moved
-from noctule.training.trainer import Course, Trainee, enrol, steps_per_epoch, train
+from noctule.training.trainer import (
+    TrainingConfig,
+    TrainingRun,
+    init_run,
+    steps_per_epoch,
+    train,
+)
 
 SIDE_PX = 16
 PREPROCESSING = Preprocessing(
@@ -75,25 +81,27 @@ class Viewing(nn.Module):
 
 
 def test_a_users_network_trains_in_the_layout_it_has(few: Dataset) -> None:
-    trainee = enrol("own", (None,), Viewing, course(few, channels_last=False))
-    assert not train([trainee], course(few, channels_last=False))
-    assert len(trainee.losses) == recipe().epochs
+    run = init_run("own", (None,), Viewing, config(few, channels_last=False))
+    assert not train([run], config(few, channels_last=False))
+    assert len(run.losses) == recipe().epochs
 
 
-def course(dataset: Dataset, **changes: Any) -> Course:
+def config(dataset: Dataset, **changes: Any) -> TrainingConfig:
     given = {"recipe": recipe()} | changes
-    return Course(dataset=dataset, preprocessing=PREPROCESSING, **given)
+    return TrainingConfig(dataset=dataset, preprocessing=PREPROCESSING, **given)
 
 
-def enrolled(name: str, over: Course, architecture: str = "photo-patches") -> Trainee:
+def initialized(
+    name: str, over: TrainingConfig, architecture: str = "photo-patches"
+) -> TrainingRun:
     views = VIEWS[name]
-    return enrol(name, views, lambda: build_untrained(architecture, 16, SIDE_PX), over)
+    return init_run(name, views, lambda: build_untrained(architecture, 16, SIDE_PX), over)
 
 
-def trained(names: list[str], over: Course) -> dict[str, tuple[list[float], str]]:
-    trainees = [enrolled(name, over) for name in names]
-    train(trainees, over)
-    return {one.name: (one.losses, weights_sha256(one.module.state_dict())) for one in trainees}
+def trained(names: list[str], over: TrainingConfig) -> dict[str, tuple[list[float], str]]:
+    runs = [initialized(name, over) for name in names]
+    train(runs, over)
+    return {one.name: (one.losses, weights_sha256(one.module.state_dict())) for one in runs}
 
 
 class Dropping(torch.nn.Module):
@@ -112,17 +120,17 @@ class Dropping(torch.nn.Module):
 
 
 def test_a_short_training_learns_and_repeats_itself(few: Dataset) -> None:
-    over = course(few, recipe=recipe(epochs=5))
+    over = config(few, recipe=recipe(epochs=5))
     (losses, weights) = trained(["shear"], over)["shear"]
     assert len(losses) == 5
     assert losses[-1] < 0.9 * losses[0]
     assert trained(["shear"], over)["shear"] == (losses, weights)
-    other = course(few, recipe=recipe(epochs=5), seed=1)
+    other = config(few, recipe=recipe(epochs=5), seed=1)
     assert trained(["shear"], other)["shear"][0] != losses
 
 
 def test_a_network_does_not_know_who_trains_beside_it(few: Dataset) -> None:
-    over = course(few)
+    over = config(few)
     together = trained(list(VIEWS), over)
     assert len({weights for _, weights in together.values()}) == 3
     for name, alone in ((name, trained([name], over)[name]) for name in VIEWS):
@@ -131,17 +139,17 @@ def test_a_network_does_not_know_who_trains_beside_it(few: Dataset) -> None:
 
 
 def test_the_number_of_decoding_processes_does_not_matter(few: Dataset) -> None:
-    over = course(few, recipe=recipe(epochs=1))
-    with_workers = course(few, recipe=recipe(epochs=1), workers=2)
+    over = config(few, recipe=recipe(epochs=1))
+    with_workers = config(few, recipe=recipe(epochs=1), workers=2)
     assert trained(["shear"], over) == trained(["shear"], with_workers)
 
 
 def test_dropout_does_not_depend_on_the_networks_beside_it(few: Dataset) -> None:
-    over = course(few)
+    over = config(few)
 
     def train_dropping(beside: list[str]) -> str:
-        one = enrol("dropping", (None, None), Dropping, over)
-        train([*(enrolled(name, over) for name in beside), one], over)
+        one = init_run("dropping", (None, None), Dropping, over)
+        train([*(initialized(name, over) for name in beside), one], over)
         return weights_sha256(one.module.state_dict())
 
     assert train_dropping([]) == train_dropping(["shear"])
@@ -151,22 +159,22 @@ def test_dropout_does_not_depend_on_the_networks_beside_it(few: Dataset) -> None
 def test_an_interrupted_training_gives_the_same_weights(
     few: Dataset, tmp_path: Path, optimiser: AdamW | Sgd
 ) -> None:
-    over = course(few, recipe=recipe(optimiser=optimiser, epochs=4))
+    over = config(few, recipe=recipe(optimiser=optimiser, epochs=4))
     expected = trained(["shear"], over)["shear"]
 
     class Killed(Exception):
         pass
 
-    def keep(trainee: Trainee) -> None:
-        save_checkpoint(tmp_path, trainee, "shear")
-        if len(trainee.losses) == 2:
+    def keep(run: TrainingRun) -> None:
+        save_checkpoint(tmp_path, run, "shear")
+        if len(run.losses) == 2:
             raise Killed
 
     with pytest.raises(Killed):
-        train([enrolled("shear", over)], over, after_epoch=keep)
+        train([initialized("shear", over)], over, after_epoch=keep)
     assert epochs_kept(tmp_path) == 2
     assert [path.name for path in checkpoints(tmp_path)] == ["epoch-0002.pt"]
-    resumed = enrolled("shear", over)
+    resumed = initialized("shear", over)
     load_checkpoint(tmp_path, resumed, "shear")
     assert len(resumed.losses) == 2
     steps: list[int] = []
@@ -176,29 +184,29 @@ def test_an_interrupted_training_gives_the_same_weights(
 
 
 def test_networks_at_different_epochs_go_on_together(few: Dataset, tmp_path: Path) -> None:
-    over = course(few)
+    over = config(few)
     expected = trained(["standard", "shear"], over)
-    ahead = enrolled("shear", course(few))
+    ahead = initialized("shear", config(few))
     one_epoch = []
 
     class Stop(Exception):
         pass
 
-    def stop(trainee: Trainee) -> None:
-        one_epoch.append(trainee)
+    def stop(run: TrainingRun) -> None:
+        one_epoch.append(run)
         raise Stop
 
     with pytest.raises(Stop):
         train([ahead], over, after_epoch=stop)
-    behind = enrolled("standard", over)
+    behind = initialized("standard", over)
     train([behind, ahead], over)
     for one in (behind, ahead):
         assert (one.losses, weights_sha256(one.module.state_dict())) == expected[one.name]
 
 
 def test_a_damaged_checkpoint_is_named(few: Dataset, tmp_path: Path) -> None:
-    over = course(few)
-    save_checkpoint(tmp_path, enrolled("shear", over), "shear")
+    over = config(few)
+    save_checkpoint(tmp_path, initialized("shear", over), "shear")
     (path,) = checkpoints(tmp_path)
     whole = path.read_bytes()
     odd = []
@@ -209,16 +217,16 @@ def test_a_damaged_checkpoint_is_named(few: Dataset, tmp_path: Path) -> None:
     for damage in (b"", whole[: len(whole) // 2], b"nonsense" * 100, *odd):
         path.write_bytes(damage)
         with pytest.raises(InputError, match=r"epoch-0000\.pt: is damaged.*Delete it"):
-            load_checkpoint(tmp_path, enrolled("shear", over), "shear")
+            load_checkpoint(tmp_path, initialized("shear", over), "shear")
 
 
 def test_no_flipped_bit_of_a_checkpoint_goes_unseen(few: Dataset, tmp_path: Path) -> None:
-    over = course(few)
-    trainee = enrolled("shear", over)
-    save_checkpoint(tmp_path, trainee, "shear")
+    over = config(few)
+    run = initialized("shear", over)
+    save_checkpoint(tmp_path, run, "shear")
     (path,) = checkpoints(tmp_path)
     whole = path.read_bytes()
-    tables = [one for one in trainee.module.state_dict().values() if one.ndim == 2]
+    tables = [one for one in run.module.state_dict().values() if one.ndim == 2]
     largest = max(tables, key=torch.Tensor.numel).numpy().tobytes()
     first = whole.index(largest)  # stored as they are, without compression
     for place in (first, first + len(largest) // 2, first + len(largest) - 1):
@@ -226,10 +234,10 @@ def test_no_flipped_bit_of_a_checkpoint_goes_unseen(few: Dataset, tmp_path: Path
         data[place] ^= 1
         path.write_bytes(data)
         with pytest.raises(InputError, match="another SHA-256 hash"):
-            load_checkpoint(tmp_path, enrolled("shear", over), "shear")
+            load_checkpoint(tmp_path, initialized("shear", over), "shear")
     path.write_bytes(whole)
     with pytest.raises(InputError, match="written for another network"):
-        load_checkpoint(tmp_path, enrolled("shear", over), "rain")
+        load_checkpoint(tmp_path, initialized("shear", over), "rain")
 
 
 def test_checkpoints_are_ordered_by_their_number(tmp_path: Path) -> None:
@@ -239,16 +247,16 @@ def test_checkpoints_are_ordered_by_their_number(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_another_network_is_refused(few: Dataset, tmp_path: Path) -> None:
-    over = course(few)
-    save_checkpoint(tmp_path, enrolled("shear", over), "shear")
-    other = enrol("other", (None, None), Dropping, over)
+    over = config(few)
+    save_checkpoint(tmp_path, initialized("shear", over), "shear")
+    other = init_run("other", (None, None), Dropping, over)
     with pytest.raises(InputError, match="is damaged, or of another network"):
         load_checkpoint(tmp_path, other, "shear")
 
 
 def test_a_checkpoint_that_cannot_be_written_says_so(few: Dataset, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
-        save_checkpoint(tmp_path / "absent", enrolled("shear", course(few)), "shear")
+        save_checkpoint(tmp_path / "absent", initialized("shear", config(few)), "shear")
 
 
 class Listening(torch.nn.Module):
@@ -266,17 +274,17 @@ class Listening(torch.nn.Module):
 
 def test_every_view_is_what_its_corruption_makes_of_it(few: Dataset) -> None:
     """Two epochs of a network that only listens, against moves and corruptions by hand."""
-    over = course(few, recipe=recipe(epochs=2, shift_px=2, batch_size=16), seed=3)
-    trainee = enrol("rain", (None, "rain"), Listening, over)
-    assert isinstance(trainee.module, Listening)
-    train([trainee], over)
-    seen = trainee.module.seen
+    over = config(few, recipe=recipe(epochs=2, shift_px=2, batch_size=16), seed=3)
+    run = init_run("rain", (None, "rain"), Listening, over)
+    assert isinstance(run.module, Listening)
+    train([run], over)
+    seen = run.module.seen
     assert len(seen) == 2 * (64 // 8)
     assert all(len(batch) == 16 for batch in seen)
-    pictures = torch.stack([PREPROCESSING.picture(few.read(i)) for i in range(64)])
+    images = torch.stack([PREPROCESSING.prepare(few.read(i)) for i in range(64)])
     for number in range(2):
         epoch = draw_epoch(over.recipe, 3, number, few.ids, views=2)
-        first, second = (moved(pictures, moves) for moves in epoch.moves)
+        first, second = (moved(images, augmentations) for augmentations in epoch.augmentations)
         assert not torch.equal(first, second)
         ids = [f"epoch {number}/{image_id}" for image_id in few.ids]
         rainy = corrupt(second, "rain", ids=ids, seed=3)
@@ -287,11 +295,11 @@ def test_every_view_is_what_its_corruption_makes_of_it(few: Dataset) -> None:
 
 
 def test_networks_train_in_training_mode(few: Dataset) -> None:
-    over = course(few, recipe=recipe(epochs=1))
-    trainee = enrolled("standard", over)
-    (norm,) = [part for name, part in trainee.module.named_modules() if name == "stem.1"]
+    over = config(few, recipe=recipe(epochs=1))
+    run = initialized("standard", over)
+    (norm,) = [part for name, part in run.module.named_modules() if name == "stem.1"]
     assert isinstance(norm, torch.nn.BatchNorm2d)
-    train([trainee], over)
+    train([run], over)
     assert norm.num_batches_tracked is not None
     assert int(norm.num_batches_tracked) == 4  # 64 images in batches of 16, shown twice
     assert norm.running_mean is not None
@@ -307,8 +315,8 @@ def test_dropout_is_drawn_anew_in_every_step_and_epoch(few: Dataset) -> None:
             masks.append(ones)
             return super().forward(images)
 
-    over = course(few, recipe=recipe(epochs=2))
-    train([enrol("masked", (None, None), Masked, over)], over)
+    over = config(few, recipe=recipe(epochs=2))
+    train([init_run("masked", (None, None), Masked, over)], over)
     assert len(masks) == 8
     assert len({tuple(mask.tolist()) for mask in masks}) == 8
 
@@ -324,21 +332,21 @@ def test_a_loss_by_hand_with_smoothed_labels(few: Dataset) -> None:
             logits[:, 0] = 1.0
             return logits + 0 * self.weight
 
-    over = course(few, recipe=recipe(epochs=1, batch_size=128, label_smoothing=0.1))
-    trainee = enrol("sure", (None, None), Sure, over)
-    train([trainee], over)
+    over = config(few, recipe=recipe(epochs=1, batch_size=128, label_smoothing=0.1))
+    run = init_run("sure", (None, None), Sure, over)
+    train([run], over)
     # log of the sum of exponentials: log(e + 15). A label weighs 0.9 + 0.1/16, every other
     # class 0.1/16; the logit of class 0 is 1, and 4 of 64 labels are class 0.
     own = (4 / 64) * 0.9 + 0.1 / 16
-    assert trainee.losses == pytest.approx([math.log(math.e + 15) - own], rel=1e-6)
+    assert run.losses == pytest.approx([math.log(math.e + 15) - own], rel=1e-6)
 
 
 def test_a_network_is_enrolled_with_its_recipe_and_seed(few: Dataset) -> None:
-    xavier = course(few, recipe=recipe(initial_weights="xavier"))
-    network = enrolled("standard", xavier).module
+    xavier = config(few, recipe=recipe(initial_weights="xavier"))
+    network = initialized("standard", xavier).module
     assert network.head.bias.unique().tolist() == pytest.approx([0.01])
     digests = {
-        weights_sha256(enrolled("standard", course(few, seed=seed)).module.state_dict())
+        weights_sha256(initialized("standard", config(few, seed=seed)).module.state_dict())
         for seed in (0, 1)
     }
     assert len(digests) == 2
@@ -359,24 +367,24 @@ def test_compiled_networks_are_saved_like_others(
         return lambda images: calls.append(len(images)) or module(images)
 
     monkeypatch.setattr(torch, "compile", counting)
-    plain = trained(["shear"], course(few, recipe=recipe(epochs=1)))
+    plain = trained(["shear"], config(few, recipe=recipe(epochs=1)))
     assert not calls
-    assert trained(["shear"], course(few, recipe=recipe(epochs=1), compiled=True)) == plain
+    assert trained(["shear"], config(few, recipe=recipe(epochs=1), compiled=True)) == plain
     assert calls == [32] * 4
 
 
 def test_the_learning_rate_follows_the_schedule(few: Dataset) -> None:
     rates: list[float] = []
-    over = course(few, recipe=recipe(epochs=2, batch_size=64))
-    trainee = enrolled("standard", over)
-    step = trainee.optimiser.step
+    over = config(few, recipe=recipe(epochs=2, batch_size=64))
+    run = initialized("standard", over)
+    step = run.optimiser.step
 
     def spied(*args: Any) -> Any:
-        rates.append(trainee.optimiser.param_groups[0]["lr"])
+        rates.append(run.optimiser.param_groups[0]["lr"])
         return step(*args)
 
-    trainee.optimiser.step = spied  # type: ignore[method-assign]
-    train([trainee], over)
+    run.optimiser.step = spied  # type: ignore[method-assign]
+    train([run], over)
     # 32 images a batch make 2 steps an epoch; the middle of step k is at (k + ½) / 4 of the
     # whole. One cycle: up to 0.003 at 0.2, down to 0 at 1.
     expected = [
@@ -390,9 +398,9 @@ def test_a_network_that_diverges_does_not_stop_the_others(few: Dataset) -> None:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return super().forward(images) * float("inf")
 
-    over = course(few)
-    exploding = enrol("exploding", (None, None), Exploding, over)
-    good, kept = enrolled("shear", over), []
+    over = config(few)
+    exploding = init_run("exploding", (None, None), Exploding, over)
+    good, kept = initialized("shear", over), []
     diverged = train([exploding, good], over, after_epoch=lambda one: kept.append(one.name))
     assert diverged == [exploding]
     assert kept == ["shear"] * 3
@@ -410,16 +418,16 @@ def test_an_unreadable_image_stops_with_its_name(few: Dataset) -> None:
 
     torn = Torn.__new__(Torn)
     torn.__dict__ = dict(few.__dict__)
-    over = course(torn)
-    trainee = enrolled("shear", over)
+    over = config(torn)
+    run = initialized("shear", over)
     with pytest.raises(InputError, match=f"cannot read the image '{few.ids[5]}': torn"):
-        train([trainee], over)
+        train([run], over)
 
 
 def test_pytorchs_generator_is_left_as_it_was(few: Dataset) -> None:
     before = torch.random.get_rng_state()
-    over = course(few, recipe=recipe(epochs=1))
-    train([enrol("dropping", (None, None), Dropping, over)], over)
+    over = config(few, recipe=recipe(epochs=1))
+    train([init_run("dropping", (None, None), Dropping, over)], over)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -427,14 +435,14 @@ def test_too_few_images_for_a_batch_are_refused(few: Dataset) -> None:
     assert steps_per_epoch(64, recipe(batch_size=64), views=2) == 2
     with pytest.raises(InputError, match="64 images, each shown 2 times, do not fill a batch"):
         steps_per_epoch(64, recipe(batch_size=130), views=2)
-    with pytest.raises(InputError, match="33 pictures are no whole number of images"):
+    with pytest.raises(InputError, match="33 images are no whole number of images"):
         steps_per_epoch(64, recipe(batch_size=33), views=2)
 
 
 def test_bfloat16_trains_too(few: Dataset) -> None:
-    low = course(few, precision="bfloat16")
+    low = config(few, precision="bfloat16")
     losses, weights = trained(["shear"], low)["shear"]
-    full, full_weights = trained(["shear"], course(few))["shear"]
+    full, full_weights = trained(["shear"], config(few))["shear"]
     assert weights != full_weights
     assert losses == pytest.approx(full, rel=0.1)
 
@@ -469,17 +477,17 @@ def test_the_xavier_rule_has_the_published_spread() -> None:
 
 
 def test_accuracy_by_hand() -> None:
-    # The logits are the mean of each channel; picture i is brightest in channel i mod 3.
-    pictures = np.zeros((300, 16, 16, 3), np.uint8)
+    # The logits are the mean of each channel; image i is brightest in channel i mod 3.
+    pixels = np.zeros((300, 16, 16, 3), np.uint8)
     labels = np.arange(300) % 3
-    pictures[np.arange(300), :, :, labels] = 255
+    pixels[np.arange(300), :, :, labels] = 255
     labels[:30] = (labels[:30] + 1) % 3
 
     class Brightest(torch.nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return images.mean(dim=(2, 3))
 
-    dataset = open_dataset((pictures, labels))
+    dataset = open_dataset((pixels, labels))
     assert photo_patches.accuracy(Brightest(), dataset, Preprocessing()) == 270 / 300
 
 

@@ -15,7 +15,7 @@ from noctule.training.recipe import (
     Recipe,
     StepSchedule,
 )
-from noctule.training.stream import Moves, draw_epoch, moved
+from noctule.training.stream import Augmentations, draw_epoch, moved
 
 TEXT = """
 epochs = 40
@@ -127,15 +127,15 @@ def test_what_is_wrong_with_a_recipe_is_named(old: str, new: str, message: str) 
 def test_an_epoch_is_a_permutation_with_fair_flips_and_shifts() -> None:
     draws = draw_epoch(RECIPE, 0, 0, IDS, views=2)
     assert draws.order.sort().values.tolist() == list(range(5000))
-    for moves in draws.moves:
+    for augmentations in draws.augmentations:
         # Five standard deviations of a fair coin's 5000 throws: 5 · √(0.25/5000) = 0.035.
-        assert abs(moves.flip.double().mean() - 0.5) < 0.035
-        for shift in (moves.down_px, moves.right_px):
+        assert abs(augmentations.flip.double().mean() - 0.5) < 0.035
+        for shift in (augmentations.down_px, augmentations.right_px):
             assert shift.unique().tolist() == list(range(-4, 5))
             # The variance of −4..4 is 20/3: 5 · √(20/3/5000) = 0.18.
             assert abs(shift.double().mean()) < 0.18
-        assert abs(np.corrcoef(moves.down_px, moves.right_px)[0, 1]) < 0.07
-    first, second = draws.moves
+        assert abs(np.corrcoef(augmentations.down_px, augmentations.right_px)[0, 1]) < 0.07
+    first, second = draws.augmentations
     # Five standard deviations of a correlation of nothing with nothing: 5 / √5000 = 0.07.
     for one, other in zip(first, second, strict=True):
         assert abs(np.corrcoef(one, other)[0, 1]) < 0.07
@@ -146,9 +146,9 @@ def test_draws_are_keyed_by_seed_epoch_and_image() -> None:
     for seed, number in ((1, 0), (0, 1)):
         other = draw_epoch(RECIPE, seed, number, IDS, views=2)
         assert not torch.equal(draws.order, other.order)
-        assert not torch.equal(draws.moves[0].flip, other.moves[0].flip)
+        assert not torch.equal(draws.augmentations[0].flip, other.augmentations[0].flip)
     some = draw_epoch(RECIPE, 0, 0, IDS[100:200], views=1)
-    assert torch.equal(some.moves[0].down_px, draws.moves[0].down_px[100:200])
+    assert torch.equal(some.augmentations[0].down_px, draws.augmentations[0].down_px[100:200])
 
 
 def test_an_incomplete_last_batch_is_left_out() -> None:
@@ -163,13 +163,13 @@ def test_an_incomplete_last_batch_is_left_out() -> None:
 def test_moves_shift_with_reflected_edges_and_flip(
     flip: int, down_px: int, right_px: int
 ) -> None:
-    pictures = torch.arange(2 * 3 * 8 * 10).reshape(2, 3, 8, 10).to(torch.uint8)
-    moves = Moves(
+    images = torch.arange(2 * 3 * 8 * 10).reshape(2, 3, 8, 10).to(torch.uint8)
+    augmentations = Augmentations(
         torch.tensor([0, flip]), torch.tensor([0, down_px]), torch.tensor([0, right_px])
     )
-    still, given = moved(pictures, moves)
-    assert torch.equal(still, pictures[0])
-    padded = np.pad(pictures[1].numpy(), ((0, 0), (4, 4), (4, 4)), mode="reflect")
+    still, given = moved(images, augmentations)
+    assert torch.equal(still, images[0])
+    padded = np.pad(images[1].numpy(), ((0, 0), (4, 4), (4, 4)), mode="reflect")
     expected = padded[:, 4 - down_px : 12 - down_px, 4 - right_px : 14 - right_px]
     expected = expected[:, :, ::-1] if flip else expected
     assert np.array_equal(given.numpy(), expected)

@@ -15,7 +15,7 @@ from command_line import run as run_command
 from noctule.config import to_toml
 from noctule.errors import InputError
 from noctule.study.folder import StudyFolder, study_identity
-from noctule.study.run import Where, run_study
+from noctule.study.run import ExecutionConfig, run_study
 from noctule.study.spec import Study
 from small_studies import small_study, study_data, write_arrays
 from stored_runs import stored_run
@@ -27,7 +27,7 @@ Path("imported").touch()
 def build(num_classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, num_classes))
 """
-ONE = Where(devices=("cpu",), processes=1)
+ONE = ExecutionConfig(devices=("cpu",), processes=1)
 Run = Callable[..., tuple[object, str, str]]
 
 
@@ -48,12 +48,12 @@ def arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def foreign_study(arrays: Path, **changes: object) -> Study:
-    pictures = {"side_px": 16}
-    return small_study(arrays, architecture="strangers_net:build", pictures=pictures, **changes)
+    images = {"side_px": 16}
+    return small_study(arrays, architecture="strangers_net:build", images=images, **changes)
 
 
 def test_a_study_that_names_code_runs_it_only_if_trusted(arrays: Path, command: Run) -> None:
-    changes = {"architecture": "strangers_net:build", "pictures": {"side_px": 16}}
+    changes = {"architecture": "strangers_net:build", "images": {"side_px": 16}}
     (arrays / "a.toml").write_text(to_toml({**study_data(arrays), **changes}))
     with pytest.raises(InputError, match=r"'strangers_net:build'.*--trust"):
         run_study(foreign_study(arrays), out=arrays / "s", where=ONE)

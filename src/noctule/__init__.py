@@ -5,7 +5,7 @@
 ['arlequin', 'artifacts', 'backlight']
 
 `corrupt` and `CORRUPTIONS` make corrupted images, `evaluate` scores a classifier on a
-benchmark, `freeze` writes one to disk and `evaluate_frozen` reads it, `score_run` scores a
+benchmark, `export` writes one to disk and `evaluate_stored` reads it, `score_run` scores a
 stored run again; `run_study` trains a network per corruption, `overlap_of` says how much they
 overlap, and `noctule.design` makes benchmarks from that. Everything is imported on first use.
 """
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from noctule.corruptions import CORRUPTIONS, Corruption, corrupt, corruption
     from noctule.data import Dataset, open_dataset
     from noctule.evaluation import Evaluation, Settings, evaluate
-    from noctule.frozen import evaluate_frozen, freeze, open_frozen, verify
     from noctule.metrics import Estimate, Scores
     from noctule.models import Classifier, Preprocessing, load_classifier
     from noctule.scoring import score_run
     from noctule.store import RunStore
+    from noctule.stored import evaluate_stored, export, open_stored, verify
     from noctule.study.matrix import OverlapMatrix, read_matrix
     from noctule.study.results import overlap_of
     from noctule.study.run import run_study
@@ -46,7 +46,7 @@ _HOMES = {
     "corruptions": ("CORRUPTIONS", "Corruption", "corrupt", "corruption"),
     "data": ("Dataset", "open_dataset"),
     "evaluation": ("Evaluation", "Settings", "evaluate"),
-    "frozen": ("evaluate_frozen", "freeze", "open_frozen", "verify"),
+    "stored": ("evaluate_stored", "export", "open_stored", "verify"),
     "metrics": ("Estimate", "Scores"),
     "models": ("Classifier", "Preprocessing", "load_classifier"),
     "scoring": ("score_run",),
@@ -64,8 +64,8 @@ __all__ = [
     "NoctuleWarning", "OutputError",
     "OverlapMatrix", "Preprocessing", "Reference", "RunStore", "Scores", "Settings", "Study",
     "UnreadableImageError", "__version__", "compare", "corrupt", "corruption", "evaluate",
-    "evaluate_frozen", "freeze", "load_benchmark", "load_classifier", "load_study",
-    "open_dataset", "open_frozen", "overlap_of", "read_matrix", "run_study", "score_run",
+    "evaluate_stored", "export", "load_benchmark", "load_classifier", "load_study",
+    "open_dataset", "open_stored", "overlap_of", "read_matrix", "run_study", "score_run",
     "verify",
 ]  # fmt: skip
 

@@ -51,7 +51,7 @@ def compare(
         run_b: the run of the candidate.
         reference: a run on the same images that CE is relative to. By default the published
             reference errors, if they were measured on this data.
-        by: test corruptions, their levels together, or every condition.
+        by: test corruptions, their severities together, or every condition.
         confidence: Confidence of the intervals; p-values are held against 1 − confidence.
 
     Raises:
@@ -215,7 +215,7 @@ def _groups(benchmark: Benchmark, by: By) -> dict[str, list[str]]:
     }
     if by == "corruption":
         return groups
-    return {name: [name] for levels in groups.values() for name in levels}
+    return {name: [name] for severities in groups.values() for name in severities}
 
 
 def _shared(a: RunStore, b: RunStore) -> tuple[Benchmark, tuple[str, ...]]:

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from noctule.arguments import whole_number
-from noctule.corruptions import CORRUPTIONS, LEVELS, Corruption, Mode
-from noctule.corruptions.draws import PerLevel
+from noctule.corruptions import CORRUPTIONS, SEVERITIES, Corruption, Mode
+from noctule.corruptions.draws import PerSeverity
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.errors import InputError, unknown_name
 
@@ -60,14 +60,14 @@ def corrupt(
     corruption_number: int = -1,
     *,
     seed: int = 0,
-    mode: Mode = "published",
+    mode: Mode = "released",
 ) -> NDArray[np.uint8]:
     """Corrupt one image, with the signature of `imagecorruptions.corrupt`.
 
     Lengths are in pixels of the image, as in that package, and not scaled with its size as
     elsewhere in noctule (below 224 px up to what a corruption allows). Departures: random
     numbers come from the image's bytes and the seed and not from NumPy's global generator, so
-    that a picture is corrupted alike in every process; another seed (such as the number of the
+    that an image is corrupted alike in every process; another seed (such as the number of the
     epoch) gives another draw. What that package changed of the authors' code for ImageNet-C is
     as the authors have it: elastic has its affine part, textures of frost are not enlarged,
     and these two scale with the image.
@@ -78,7 +78,7 @@ def corrupt(
         corruption_name: one of `get_corruption_names("all")`.
         corruption_number: or else its place among them, from 0.
         seed: chooses the random numbers.
-        mode: "published", as that package, or "corrected"; see `noctule.corrupt`.
+        mode: "released", as that package, or "paper"; see `noctule.corrupt`.
 
     Returns:
         uint8 (height, width, 3).
@@ -91,12 +91,12 @@ def corrupt(
     [100, 100, 100]
     """
     name = _name(corruption_name, corruption_number)
-    severity = whole_number(severity, "severity", low=LEVELS[0], high=LEVELS[-1])
+    severity = whole_number(severity, "severity", low=SEVERITIES[0], high=SEVERITIES[-1])
     pixels = _as_rgb(image)
     digest = hashlib.blake2b(pixels.tobytes(), digest_size=8).hexdigest()
     batch = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None]
     corruption = _in_pixels(CORRUPTIONS[name].in_mode(mode), min(pixels.shape[:2]))
-    (result,) = corruption(batch, ids=[digest], seed=seed, level=severity)
+    (result,) = corruption(batch, ids=[digest], seed=seed, severity=severity)
     return np.ascontiguousarray(result.permute(1, 2, 0).numpy())
 
 
@@ -108,7 +108,7 @@ def _in_pixels(corruption: Corruption, side_px: int) -> Corruption:
     tables = {
         key: [min(value * scale, draw.highest) for value in draw.values]
         for key, draw in corruption.draws.items()
-        if isinstance(draw, PerLevel) and key.endswith("_px")
+        if isinstance(draw, PerSeverity) and key.endswith("_px")
     }
     return corruption.with_tables(tables)
 

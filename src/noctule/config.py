@@ -1,4 +1,4 @@
-"""Frozen specs and TOML: whatever is wrong with a file is one error with its file and key."""
+"""Stored specs and TOML: whatever is wrong with a file is one error with its file and key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_SHOWN = 200
 
 
 class Spec(BaseModel):
-    """Base of everything read from a TOML file: frozen, no unknown keys, no silent conversion.
+    """Base of everything read from a TOML file: stored, no unknown keys, no silent conversion.
 
     Sequences are declared as tuples; a TOML array is given to them as one.
     """
@@ -29,7 +29,7 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class Refused(ValueError):
+class SpecValueError(ValueError):
     """Raised by a validator of a `Spec`: the file and the key are added by the reader.
 
     Args:
@@ -43,7 +43,7 @@ class Refused(ValueError):
         super().__init__(what)
 
     @classmethod
-    def because(cls, error: InputError) -> Refused:
+    def because(cls, error: InputError) -> SpecValueError:
         """The same complaint, to be placed at the key under validation."""
         return cls(error.what, error.remedy)
 
@@ -121,9 +121,9 @@ def read_named(name_or_path: str | Path, folder: Path, spec: type[SpecT], kind: 
 def to_toml(data: Mapping[str, Any]) -> str:
     """TOML for strings, integers, floats, flat lists, tables and lists of tables.
 
-    >>> print(to_toml({"name": "a", "levels": [1, 2], "errors": {"shear@3": 0.5}}), end="")
+    >>> print(to_toml({"name": "a", "severities": [1, 2], "errors": {"shear@3": 0.5}}), end="")
     name = "a"
-    levels = [1, 2]
+    severities = [1, 2]
     <BLANKLINE>
     [errors]
     "shear@3" = 0.5
@@ -198,7 +198,7 @@ def _complaint(
     kind: str, message: str, value: object, context: Mapping[str, Any]
 ) -> _Complaint:
     cause = context.get("error")
-    if isinstance(cause, Refused):
+    if isinstance(cause, SpecValueError):
         return _Complaint(cause.what, cause.remedy)
     if kind == "missing":
         return _Complaint("this key is missing")

@@ -25,8 +25,8 @@ class NoctuleError(Exception):
         where: the file, key or argument it was found in.
         remedy: one sentence that says what to do.
 
-    >>> print(NoctuleError("severity is 9", where="--level", remedy="use 1 to 5"))
-    --level: severity is 9. use 1 to 5
+    >>> print(NoctuleError("severity is 9", where="--severity", remedy="use 1 to 5"))
+    --severity: severity is 9. use 1 to 5
     """
 
     def __init__(self, what: str, *, where: object = None, remedy: str | None = None) -> None:

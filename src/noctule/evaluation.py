@@ -132,7 +132,7 @@ def evaluate(
 
     Args:
         model: a name such as "torchvision:resnet50" (see `noctule list`), a module that takes
-            pictures in [0, 1], or a `Classifier`, which says its own preprocessing.
+            images in [0, 1], or a `Classifier`, which says its own preprocessing.
         data: a name, a folder, an array file, a `Dataset`, or a pair (images, labels).
         benchmark: a name, the path of a TOML file, or a `Benchmark`.
         name: What tables and the run folder call the model; by default its own name.
@@ -294,13 +294,13 @@ def workers_for(dataset: Dataset, workers: int | None) -> int:
 
 
 def _check_corruptions(classifier: Classifier, benchmark: Benchmark) -> None:
-    """Apply each to a few small pictures: what is missing shows now, not after hours."""
+    """Apply each to a few small images: what is missing shows now, not after hours."""
     channels = classifier.preprocessing.channels
     # So many that every texture of frost is drawn.
     shape = (TRIAL_IMAGES, channels, MIN_SIDE_PX, MIN_SIDE_PX)
-    pictures = torch.zeros(shape, dtype=torch.uint8)
+    images = torch.zeros(shape, dtype=torch.uint8)
     for condition in benchmark.conditions:
-        benchmark.corrupt(condition, pictures, ids=range(TRIAL_IMAGES), seed=0)
+        benchmark.corrupt(condition, images, ids=range(TRIAL_IMAGES), seed=0)
 
 
 class Loop:
@@ -400,7 +400,7 @@ class Loop:
         """Height and width of the first image that can be read, as the network sees it."""
         for index in range(min(TRIAL_IMAGES, len(self.dataset))):
             with suppress(UnreadableImageError):
-                shape = self.classifier.preprocessing.picture(self.dataset.read(index)).shape
+                shape = self.classifier.preprocessing.prepare(self.dataset.read(index)).shape
                 return int(shape[1]), int(shape[2])
         return None
 
@@ -453,7 +453,7 @@ class Loop:
     def _outcomes(self, batch: Batch) -> list[pa.Table]:
         if not batch.ids:
             return []
-        pictures = batch.pictures.to(self.device)
+        images = batch.images.to(self.device)
         return [
             outcome_table(
                 batch.ids,
@@ -461,7 +461,7 @@ class Loop:
                 batch.labels,
                 self.logits(
                     self.benchmark.corrupt(
-                        condition, pictures, ids=batch.ids, seed=self.identity.seed
+                        condition, images, ids=batch.ids, seed=self.identity.seed
                     )
                 ),
             )

@@ -10,5 +10,5 @@ FORMULAS = {
         "relative mCE = mean of relative CE_c"
     ),
 }
-"""By the names that a benchmark's `metric` may have. E_c is the mean error over the levels of
-corruption c, E_clean the error on uncorrupted images, ref the reference model."""
+"""By the names that a benchmark's `metric` may have. E_c is the mean error over the severities
+of corruption c, E_clean the error on uncorrupted images, ref the reference model."""

@@ -1,4 +1,4 @@
-"""Batches of decoded pictures, read by worker processes."""
+"""Batches of decoded images, read by worker processes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from noctule.processes import Alive, CannotStartError, Child, started
 
 
 class Batch(NamedTuple):
-    """Pictures as a corruption sees them, and the images that could not be read.
+    """Images as a corruption sees them, and the images that could not be read.
 
     Attributes:
         ids: of the images that could be read.
         labels: theirs, int64 (batch,).
-        pictures: theirs, uint8 (batch, channels, height, width).
+        images: theirs, uint8 (batch, channels, height, width).
         unreadable: (id, reason) of the others.
         hashes: `image_hash` of each image that could be read.
         has_composited: Whether some were transparent and have a background now.
@@ -36,7 +36,7 @@ class Batch(NamedTuple):
 
     ids: list[str]
     labels: Tensor
-    pictures: Tensor
+    images: Tensor
     unreadable: list[tuple[str, str]]
     hashes: list[str]
     has_composited: bool = False
@@ -74,8 +74,8 @@ def load_batches(
             _say_composited(dataset)
         if batch.ids:
             first = first or batch
-            if batch.pictures.shape[1:] != first.pictures.shape[1:]:
-                pairs = ((one.ids[0], one.pictures[0]) for one in (first, batch))
+            if batch.images.shape[1:] != first.images.shape[1:]:
+                pairs = ((one.ids[0], one.images[0]) for one in (first, batch))
                 raise _differing(dataset, *pairs)
         yield batch
 
@@ -136,25 +136,25 @@ def _send_batches(connection: Connection, job: _Job) -> None:
 
     for indices in job.plan:
         batch = read_batch(job.dataset, job.preprocessing, indices, on_image)
-        shape = tuple(batch.pictures.shape)
+        shape = tuple(batch.images.shape)
         rest = (batch.unreadable, batch.hashes, batch.has_composited)
         connection.send((batch.ids, batch.labels.numpy(), shape, *rest))
         if batch.ids:
-            connection.send_bytes(_bytes_of(batch.pictures))
+            connection.send_bytes(_bytes_of(batch.images))
 
 
 def _received(child: Child) -> Batch:
     while isinstance(message := child.receive(), Alive):
         pass
     ids, labels, shape, *rest = message
-    pictures = torch.empty(shape, dtype=torch.uint8)
+    images = torch.empty(shape, dtype=torch.uint8)
     if ids:
-        child.receive_into(_bytes_of(pictures))
-    return Batch(ids, torch.from_numpy(labels), pictures, *rest)
+        child.receive_into(_bytes_of(images))
+    return Batch(ids, torch.from_numpy(labels), images, *rest)
 
 
-def _bytes_of(pictures: Tensor) -> memoryview:
-    return pictures.numpy().reshape(-1).data
+def _bytes_of(images: Tensor) -> memoryview:
+    return images.numpy().reshape(-1).data
 
 
 def read_batch(
@@ -169,11 +169,11 @@ def read_batch(
     where the order of the images is known.
 
     Raises:
-        InputError: the pictures differ in size.
+        InputError: the images differ in size.
         MachineError: The memory is exhausted, or too many files are open: no image's fault.
     """
     ids: list[str] = []
-    pictures: list[Tensor] = []
+    images: list[Tensor] = []
     kept: list[int] = []
     hashes: list[str] = []
     unreadable: list[tuple[str, str]] = []
@@ -181,21 +181,21 @@ def read_batch(
     for index in indices:
         on_image()
         try:
-            image = dataset.read(index)
-            picture = preprocessing.picture(image)
+            decoded = dataset.read(index)
+            image = preprocessing.prepare(decoded)
         except UnreadableImageError as error:
             if cause := machine_error(error):
                 raise cause from error
             unreadable.append((dataset.ids[index], error.reason))
             continue
-        if pictures and picture.shape != pictures[0].shape:
-            raise _differing(dataset, (ids[0], pictures[0]), (dataset.ids[index], picture))
-        has_composited |= COMPOSITED in image.info
+        if images and image.shape != images[0].shape:
+            raise _differing(dataset, (ids[0], images[0]), (dataset.ids[index], image))
+        has_composited |= COMPOSITED in decoded.info
         ids.append(dataset.ids[index])
-        pictures.append(picture)
+        images.append(image)
         kept.append(index)
-        hashes.append(image_hash(image))
-    stacked = torch.stack(pictures) if pictures else torch.empty(0, dtype=torch.uint8)
+        hashes.append(image_hash(decoded))
+    stacked = torch.stack(images) if images else torch.empty(0, dtype=torch.uint8)
     return Batch(
         ids,
         torch.from_numpy(dataset.labels[np.asarray(kept, int)]),

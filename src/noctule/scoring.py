@@ -119,40 +119,40 @@ def _caveats(reference: Reference, benchmark: Benchmark, images: int) -> list[st
             f"{images:,}"
         )
     released = benchmark.stored_jpeg_quality is not None
-    if released and reference.mode is None and benchmark.mode != "published":
+    if released and reference.mode is None and benchmark.mode != "released":
         caveats.append(
-            "the released files hold images of mode published, this run's are of mode "
+            "the released files hold images of mode released, this run's are of mode "
             f"{benchmark.mode}"
         )
     return caveats
 
 
 def _mode(benchmark: Mapping[str, Any]) -> str:
-    """The mode, and the quality of the JPEG files that pictures pass through in it."""
-    mode = str(benchmark.get("mode", "corrected"))
+    """The mode, and the quality of the JPEG files that images pass through in it."""
+    mode = str(benchmark.get("mode", "paper"))
     quality = benchmark.get("stored_jpeg_quality")
-    return f"{mode}, as JPEG {quality}" if mode == "published" and quality else mode
+    return f"{mode}, as JPEG {quality}" if mode == "released" and quality else mode
 
 
 def _tables(benchmark: Mapping[str, Any], conditions: Sequence[str]) -> str:
-    """The tables of levels of the corruptions in these conditions."""
+    """The tables of severities of the corruptions in these conditions."""
     wanted = {condition.partition("@")[0] for condition in conditions}
     tables = {key: one for key, one in benchmark.get("tables", {}).items() if key in wanted}
     return f"{json.dumps(tables)} for {benchmark.get('side_px', 224)} px" if tables else "none"
 
 
 def _fingerprints(dataset: Mapping[str, Any]) -> set[str]:
-    """Of the pictures on disk and, if these are the same, of the data they were made from."""
-    live = dataset.get("frozen", {}).get("live_fingerprint")
+    """Of the images on disk and, if these are the same, of the data they were made from."""
+    live = dataset.get("stored", {}).get("live_fingerprint")
     return {dataset["fingerprint"], dataset["fingerprint"] if live is None else live}
 
 
 def _same_data(*datasets: Mapping[str, Any]) -> str:
     remedy = "Evaluate the reference model on the same data with the same seed."
-    frozen = ["frozen" in one for one in datasets]
-    if any(frozen) and not all(frozen):
+    stored = ["stored" in one for one in datasets]
+    if any(stored) and not all(stored):
         remedy += (
-            " Pictures of a frozen set are known to be those of live evaluation only where "
+            " Images of a stored set are known to be those of live evaluation only where "
             "noctule stored them without loss, of the same data, resized and cropped as the "
             "model does."
         )
@@ -162,14 +162,14 @@ def _same_data(*datasets: Mapping[str, Any]) -> str:
 def check_same_pixels(run: RunStore, reference: RunStore) -> None:
     """Refuse runs that were shown other images under the same ids.
 
-    Compared are the hashes of the decoded images; of stored pictures, only where both runs
+    Compared are the hashes of the decoded images; of stored images, only where both runs
     took them from such a set and prepare them alike.
 
     Raises:
         InputError: an image has other pixels in one of the runs.
     """
     kinds = [
-        (one.dataset.get("frozen"), "frozen" in one.dataset and one.model.get("preprocessing"))
+        (one.dataset.get("stored"), "stored" in one.dataset and one.model.get("preprocessing"))
         for one in (run.identity, reference.identity)
     ]
     if kinds[0] != kinds[1]:
@@ -204,8 +204,8 @@ def open_reference(reference: str | Path | RunStore, run: RunStore) -> RunStore:
 def check_reference(run: RunStore, reference: RunStore) -> None:
     """Refuse a reference run whose errors are not comparable.
 
-    A run on a frozen set counts as one on the data that the set was made from, if its record
-    says that live evaluation sees the same pictures (`live_fingerprint`).
+    A run on a stored set counts as one on the data that the set was made from, if its record
+    says that live evaluation sees the same images (`live_fingerprint`).
 
     Raises:
         InputError: other images, another seed, or conditions missing.
@@ -221,7 +221,10 @@ def check_reference(run: RunStore, reference: RunStore) -> None:
     for what, here, there in (
         ("another seed", ours.seed, theirs.seed),
         ("another mode", *(_mode(one.benchmark) for one in (ours, theirs))),
-        ("other levels", *(_tables(one.benchmark, ours.conditions) for one in (ours, theirs))),
+        (
+            "other severities",
+            *(_tables(one.benchmark, ours.conditions) for one in (ours, theirs)),
+        ),
     ):
         if here != there:
             raise InputError(

@@ -1,6 +1,6 @@
 """Slow forms of corruptions of ImageNet-C-bar, from their definitions.
 
-As in `kernels`. With `published`, they have the quirks of the released code but its truncation.
+As in `kernels`. With `released`, they have the quirks of the released code but its truncation.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, stats
 
-from oracles.kernels import Levels, Picture
+from oracles.kernels import Levels, Pixels
 from oracles.oracle import Oracle
 from oracles.threefry import WordStream
 
 Plane = NDArray[np.float64]
 
 
-def places(image: Picture) -> tuple[Plane, Plane]:
+def places(image: Pixels) -> tuple[Plane, Plane]:
     """Row and column of every pixel."""
     rows, columns = np.mgrid[: image.shape[1], : image.shape[2]].astype(float)
     return rows, columns
 
 
-def side_scale(image: Picture) -> float:
+def side_scale(image: Pixels) -> float:
     return min(image.shape[1:]) / 224
 
 
@@ -32,7 +32,7 @@ def side_scale(image: Picture) -> float:
 
 
 def single_frequency_greyscale(
-    image: Picture,
+    image: Pixels,
     *,
     amplitude: float,
     frequency: float,
@@ -48,7 +48,7 @@ def single_frequency_greyscale(
 
 
 def cocentric_sine_waves(
-    image: Picture,
+    image: Pixels,
     *,
     amplitude: float,
     center_row: float,
@@ -68,7 +68,7 @@ def cocentric_sine_waves(
 
 
 def plasma_noise(
-    image: Picture, *, alpha: float, time: float, bends: int, sharpness: float, scale_px: float
+    image: Pixels, *, alpha: float, time: float, bends: int, sharpness: float, scale_px: float
 ) -> Levels:
     rows, columns = (place / (scale_px * side_scale(image)) for place in places(image))
     place = columns + 1j * rows
@@ -86,46 +86,46 @@ def plasma_noise(
 
 
 def spectral_noise(
-    phase: Plane, amplitude: NDArray[np.float64], *, published: bool
+    phase: Plane, amplitude: NDArray[np.float64], *, released: bool
 ) -> NDArray[np.float64]:
     """The real part of a spectrum's transform, over its standard deviation.
 
     The published phases are symmetric about the middle of the array of the frequencies in
     ascending order, −n / 2 to n / 2 − 1: about −½ and not about 0.
     """
-    if published:
+    if released:
         half = np.fft.fftshift(phase)[:, : phase.shape[1] // 2]
         phase = np.fft.ifftshift(np.hstack([half, np.rot90(half, 2)]))
     noise = np.fft.ifft2(amplitude * np.exp(1j * phase)).real
     return noise / noise.std()
 
 
-def radius_of(image: Picture) -> Plane:
+def radius_of(image: Pixels) -> Plane:
     """Frequency in cycles per shorter side."""
     side = min(image.shape[1:])
     down, across = (np.fft.fftfreq(n) * side for n in image.shape[1:])
     return np.hypot(down[:, None], across)
 
 
-def phases_of(phases: WordStream, planes: int, image: Picture) -> NDArray[np.float64]:
+def phases_of(phases: WordStream, planes: int, image: Pixels) -> NDArray[np.float64]:
     shape = (planes, *image.shape[1:])
     return 2 * np.pi * phases.halves(math.prod(shape)).reshape(shape) / 65536
 
 
 def blue_noise_sample(
-    image: Picture, *, threshold: float, phases: WordStream, published: bool = False
+    image: Pixels, *, threshold: float, phases: WordStream, released: bool = False
 ) -> Levels:
     (phase,) = phases_of(phases, 1, image)
-    noise = spectral_noise(phase, radius_of(image), published=published)
+    noise = spectral_noise(phase, radius_of(image), released=released)
     return np.where(noise > threshold, image, 0).astype(float)
 
 
 def brownish_noise(
-    image: Picture, *, sigma: float, phases: WordStream, published: bool = False
+    image: Pixels, *, sigma: float, phases: WordStream, released: bool = False
 ) -> Levels:
     amplitude = 1 / (radius_of(image) ** 2 + 1)
     planes = [
-        spectral_noise(phase, amplitude, published=published)
+        spectral_noise(phase, amplitude, released=released)
         for phase in phases_of(phases, len(image), image)
     ]
     return np.clip(image + 255 * sigma * np.stack(planes), 0, 255)
@@ -134,7 +134,7 @@ def brownish_noise(
 # -------------------------------------------------------------------------------------- perlin
 
 
-def perlin_noise(image: Picture, *, alpha: float, lattice: WordStream) -> Levels:
+def perlin_noise(image: Pixels, *, alpha: float, lattice: WordStream) -> Levels:
     order = np.argsort([lattice.word(n) >> 8 for n in range(256)], kind="stable")
     corners = [
         [lattice.whole(n, -256, 255, lane=1, which=which) + 0.5 for which in (0, 1)]
@@ -166,7 +166,7 @@ def perlin(
 # ------------------------------------------------------------------------------------ sparkles
 
 
-def light(image: Picture, row: float, column: float, lengths: Plane, power: float) -> Plane:
+def light(image: Pixels, row: float, column: float, lengths: Plane, power: float) -> Plane:
     """Of a sparkle with rays of these lengths, in [0, 1]."""
     rows, columns = places(image)
     down, across = rows - row, columns - column
@@ -178,7 +178,7 @@ def light(image: Picture, row: float, column: float, lengths: Plane, power: floa
 
 
 def sparkles(
-    image: Picture, *, radius_px: float, places: WordStream, rays: WordStream
+    image: Pixels, *, radius_px: float, places: WordStream, rays: WordStream
 ) -> Levels:
     normal = stats.norm.ppf((rays.halves(5 * 200).reshape(5, 200) + 0.5) / 65536)
     result, mean = image.astype(float), radius_px * side_scale(image)
@@ -191,7 +191,7 @@ def sparkles(
 
 
 def inverse_sparkles(
-    image: Picture,
+    image: Pixels,
     *,
     exponent: float,
     center_row: float,
@@ -209,7 +209,7 @@ def inverse_sparkles(
 
 
 def checkerboard_cutout(
-    image: Picture, *, share: float, square_px: float, angle_deg: float, squares: WordStream
+    image: Pixels, *, share: float, square_px: float, angle_deg: float, squares: WordStream
 ) -> Levels:
     rows, columns = places(image)
     turned = (rows + 1j * columns) * np.exp(-1j * np.radians(angle_deg))
@@ -222,7 +222,7 @@ def checkerboard_cutout(
 # ------------------------------------------------------------------------------------ caustics
 
 
-def water(image: Picture, time: float, wave_px: float) -> Plane:
+def water(image: Pixels, time: float, wave_px: float) -> Plane:
     y, x = (
         2 * np.pi * np.mod(place / (wave_px * side_scale(image)), 1) - 250
         for place in places(image)
@@ -256,24 +256,24 @@ def bent_light(normal: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def caustic_refraction(
-    image: Picture,
+    image: Pixels,
     *,
     lens_px: float,
     lighting: float,
     time: float,
     wave_px: float,
-    published: bool = False,
+    released: bool = False,
 ) -> Levels:
     scale = side_scale(image)
-    slope_scale = 1 if published else scale
+    slope_scale = 1 if released else scale
     surface = ndimage.gaussian_filter(water(image, time, wave_px), sigma=slope_scale)
-    edge = np.pad(surface, 1, mode="constant" if published else "edge")
+    edge = np.pad(surface, 1, mode="constant" if released else "edge")
     by_row = (edge[2:, 1:-1] - edge[:-2, 1:-1]) * slope_scale
     by_column = (edge[1:-1, 2:] - edge[1:-1, :-2]) * slope_scale
     normal = np.stack([by_row, by_column, np.ones(by_row.shape)], axis=-1)
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     way = bent_light(normal)[..., :2]
-    if published:
+    if released:
         way[normal[..., 2] >= 0.999] = 0
     rows, columns = places(image)
     place = [rows + lens_px * scale * way[..., 0], columns + lens_px * scale * way[..., 1]]

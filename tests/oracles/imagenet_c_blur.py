@@ -1,6 +1,6 @@
 """Slow forms of the blurs and the snow of ImageNet-C, from their definitions.
 
-`published=True` adds what the released code does differently, but for the truncation of the
+`released=True` adds what the released code does differently, but for the truncation of the
 result to 8 bits.
 """
 
@@ -16,10 +16,10 @@ from oracles.oracle import Oracle
 from oracles.threefry import WordStream
 
 Levels = NDArray[np.float64]
-Picture = NDArray[np.int64]
+Pixels = NDArray[np.int64]
 
 
-def scaled(length_px: float, image: Levels | Picture) -> float:
+def scaled(length_px: float, image: Levels | Pixels) -> float:
     """A length given for 224 px."""
     return round(length_px * min(image.shape[1:]) / 224, 9)
 
@@ -32,7 +32,7 @@ def truncated(values: Levels) -> Levels:
 # --------------------------------------------------------------------------------- defocus_blur
 
 
-def disc_kernel(radius: float, sigma: float, *, published: bool) -> Levels:
+def disc_kernel(radius: float, sigma: float, *, released: bool) -> Levels:
     """A disc on a grid, softened by a Gaussian of 3 × 3 or 5 × 5 taps."""
     half, reach = (8, 1) if radius <= 8 else (int(radius), 2)
     line = np.arange(-half, half + 1)
@@ -40,14 +40,14 @@ def disc_kernel(radius: float, sigma: float, *, published: bool) -> Levels:
     soft = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     soft = np.outer(soft, soft) / soft.sum() ** 2
     # The released code reflects the grid about its outermost rows; else all around is 0.
-    wide = np.pad(disc, reach, mode="reflect") if published else np.pad(disc, 2 * reach)
+    wide = np.pad(disc, reach, mode="reflect") if released else np.pad(disc, 2 * reach)
     return signal.convolve2d(wide, soft, mode="valid") / disc.sum()
 
 
 def defocus_blur(
-    image: Picture, *, radius_px: float, edge_sigma: float, published: bool = False
+    image: Pixels, *, radius_px: float, edge_sigma: float, released: bool = False
 ) -> Levels:
-    kernel = disc_kernel(scaled(radius_px, image), edge_sigma, published=published)
+    kernel = disc_kernel(scaled(radius_px, image), edge_sigma, released=released)
     half = len(kernel) // 2
     rows, columns = (np.pad(np.arange(side), half, mode="reflect") for side in image.shape[1:])
     wide = image[:, rows][:, :, columns].astype(float)
@@ -58,32 +58,30 @@ def defocus_blur(
 # --------------------------------------------------------- gaussian_blur, glass_blur, zoom_blur
 
 
-def gaussian_blur(
-    image: Picture | Levels, *, sigma_px: float, published: bool = False
-) -> Levels:
+def gaussian_blur(image: Pixels | Levels, *, sigma_px: float, released: bool = False) -> Levels:
     sigma = scaled(sigma_px, image)
     return ndimage.gaussian_filter(image.astype(float), (0, sigma, sigma), mode="nearest")
 
 
 def glass_blur(
-    image: Picture,
+    image: Pixels,
     *,
     sigma_px: float,
     reach_px: float,
     iterations: int,
     moves: WordStream,
-    published: bool = False,
+    released: bool = False,
 ) -> Levels:
     _, height, width = image.shape
     reach, values = (
         max(1, round(scaled(reach_px, image))),
         gaussian_blur(image, sigma_px=sigma_px),
     )
-    if published:
+    if released:
         values = truncated(values)
-    side = 2 * reach if published else 2 * reach + 1
-    side = 2 * reach if published else 2 * reach + 1
-    sites = (released_order if published else turns)(reach, height, width)
+    side = 2 * reach if released else 2 * reach + 1
+    side = 2 * reach if released else 2 * reach + 1
+    sites = (released_order if released else turns)(reach, height, width)
     shown = list(range(height * width))
     drawn = moves.halves(iterations * height * width).reshape(iterations, height, width)
     for iteration in (drawn * side**2 // 65536).tolist():
@@ -91,7 +89,7 @@ def glass_blur(
             down, right = divmod(iteration[row][column], side)
             here = row * width + column
             there = (row + down - reach) * width + column + right - reach
-            if published:
+            if released:
                 shown[here] = shown[there]
             else:
                 shown[here], shown[there] = shown[there], shown[here]
@@ -129,10 +127,8 @@ def clipped_zoom(values: Levels, factor: float, size: tuple[int, int]) -> Levels
     return large[trim[0] : trim[0] + size[0], trim[1] : trim[1] + size[1]]
 
 
-def zoom_blur(
-    image: Picture, *, largest: float, step: float, published: bool = False
-) -> Levels:
-    layers = [image.astype(float)] * (2 if published else 1)
+def zoom_blur(image: Pixels, *, largest: float, step: float, released: bool = False) -> Levels:
+    layers = [image.astype(float)] * (2 if released else 1)
     for factor in np.arange(1, largest + step / 2, step)[1:]:
         size = image.shape[1], image.shape[2]
         planes = [clipped_zoom(plane.astype(float), float(factor), size) for plane in image]
@@ -144,7 +140,7 @@ def zoom_blur(
 
 
 def along_line(
-    planes: Levels | Picture, radius_px: float, sigma_px: float, angle_deg: float
+    planes: Levels | Pixels, radius_px: float, sigma_px: float, angle_deg: float
 ) -> Levels:
     """The mean of shifted copies, whose edges are repeated."""
     _, height, width = planes.shape
@@ -161,13 +157,13 @@ def along_line(
 
 
 def motion_blur(
-    image: Picture, *, radius_px: float, sigma_px: float, angle_deg: float
+    image: Pixels, *, radius_px: float, sigma_px: float, angle_deg: float
 ) -> Levels:
     return along_line(image, radius_px, sigma_px, angle_deg)
 
 
 def snow(
-    image: Picture,
+    image: Pixels,
     *,
     mean: float,
     deviation: float,
@@ -178,7 +174,7 @@ def snow(
     kept: float,
     tilt_deg: float,
     flakes: WordStream,
-    published: bool = False,
+    released: bool = False,
 ) -> Levels:
     size = image.shape[1], image.shape[2]
     factor = max(1.0, scaled(flake_px, image))
@@ -186,9 +182,9 @@ def snow(
     noise = stats.norm.ppf((flakes.halves(crop[0] * crop[1]) + 0.5) / 65536).reshape(crop)
     layer = clipped_zoom(mean + deviation * noise, factor, size)
     layer = 255 * np.clip(np.where(layer < threshold, 0, layer), 0, 1)
-    layer = np.floor(layer) if published else np.rint(layer)
+    layer = np.floor(layer) if released else np.rint(layer)
     layer = along_line(layer[None], radius_px, sigma_px, tilt_deg - 90)
-    if published:
+    if released:
         layer = np.rint(layer)
     red, green, blue = image if len(image) == 3 else image.repeat(3, axis=0)
     grey = 0.299 * red + 0.587 * green + 0.114 * blue

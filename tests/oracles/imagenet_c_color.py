@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image
 from skimage import color
 
-from oracles.kernels import Levels, Picture
+from oracles.kernels import Levels, Pixels
 from oracles.oracle import Oracle
 
 
-def brightness_c(image: Picture, *, change: float) -> Levels:
+def brightness_c(image: Pixels, *, change: float) -> Levels:
     if len(image) == 1:
         return np.minimum(image + 255 * change, 255)
     hsv = color.rgb2hsv(image / 255, channel_axis=0)
@@ -20,18 +20,18 @@ def brightness_c(image: Picture, *, change: float) -> Levels:
     return color.hsv2rgb(hsv, channel_axis=0) * 255
 
 
-def saturate(image: Picture, *, factor: float, added: float) -> Levels:
+def saturate(image: Pixels, *, factor: float, added: float) -> Levels:
     hsv = color.rgb2hsv(image / 255, channel_axis=0)
     hsv[1] = np.clip(hsv[1] * factor + added, 0, 1)
     return color.hsv2rgb(hsv, channel_axis=0) * 255
 
 
-def contrast_c(image: Picture, *, factor: float) -> Levels:
+def contrast_c(image: Pixels, *, factor: float) -> Levels:
     mean = image.mean(axis=(1, 2), keepdims=True)
     return mean + factor * (image - mean)
 
 
-def pixelate_c(image: Picture, *, share: float) -> Levels:
+def pixelate_c(image: Pixels, *, share: float) -> Levels:
     """The mean over the pixels whose centres are in the same cell of a coarser grid."""
     result = image.astype(float)
     for axis in (1, 2):
@@ -47,8 +47,8 @@ def pixelate_c(image: Picture, *, share: float) -> Levels:
     return result
 
 
-def jpeg_compression(image: Picture, *, quality: int) -> Levels:
-    """Grey pictures are saved as RGB, and converted back."""
+def jpeg_compression(image: Pixels, *, quality: int) -> Levels:
+    """Grey images are saved as RGB, and converted back."""
     pixels = np.broadcast_to(image, (3, *image.shape[1:])).astype(np.uint8)
     stream = io.BytesIO()
     Image.fromarray(pixels.transpose(1, 2, 0).copy()).save(stream, "JPEG", quality=quality)

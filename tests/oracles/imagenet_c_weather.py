@@ -10,7 +10,7 @@ from PIL import Image
 from scipy import ndimage
 
 from noctule.corruptions.imagenet_c.ice import ice
-from oracles.kernels import Levels, Picture
+from oracles.kernels import Levels, Pixels
 from oracles.oracle import Oracle
 from oracles.smooth_noise import smooth_noise
 from oracles.threefry import WordStream, threefry
@@ -61,7 +61,7 @@ def diamond_square(side: int, decay: float, plasma: WordStream) -> Plane:
     return (grid - grid.min()) / (grid.max() - grid.min())
 
 
-def fog(image: Picture, *, intensity: float, wibble_decay: float, plasma: WordStream) -> Levels:
+def fog(image: Pixels, *, intensity: float, wibble_decay: float, plasma: WordStream) -> Levels:
     _, height, width = image.shape
     side = 2 ** math.ceil(math.log2(max(height, width)))
     veil = diamond_square(side, wibble_decay, plasma)[:height, :width]
@@ -74,7 +74,7 @@ def fog(image: Picture, *, intensity: float, wibble_decay: float, plasma: WordSt
 
 
 def three_points(
-    image: Picture, reach: float, corners: WordStream
+    image: Pixels, reach: float, corners: WordStream
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Three points (x, y), and where they move to."""
     _, height, width = image.shape
@@ -106,7 +106,7 @@ def noise_of(height: int, width: int, sigma: float, stream: WordStream) -> NDArr
 
 
 def elastic_transform(
-    image: Picture,
+    image: Pixels,
     *,
     alpha_px: float,
     sigma_px: float,
@@ -139,7 +139,7 @@ def luma_if_grey(layer: Levels, channels: int) -> Levels:
     return layer if channels == 3 else np.tensordot([0.2989, 0.587, 0.114], layer, 1)[None]
 
 
-def window_of(sheet: Picture, corner: tuple[int, int], scale: float, image: Picture) -> Levels:
+def window_of(sheet: Pixels, corner: tuple[int, int], scale: float, image: Pixels) -> Levels:
     """A window of a repeating sheet that is enlarged without a seam."""
     places = [
         (np.arange(first, first + n) + 0.5) / scale - 0.5
@@ -153,7 +153,7 @@ def window_of(sheet: Picture, corner: tuple[int, int], scale: float, image: Pict
 
 
 def frost(
-    image: Picture,
+    image: Pixels,
     *,
     image_share: float,
     frost_share: float,
@@ -247,7 +247,7 @@ def shine(depth: Plane, *, wraps: bool = False) -> Plane:
 
 
 def spatter(
-    image: Picture,
+    image: Pixels,
     *,
     mean: float,
     spread_px: float,

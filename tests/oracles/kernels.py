@@ -1,8 +1,9 @@
-"""What each corruption does to one picture, in NumPy and Pillow, from its definition.
+"""What each corruption does to one image, in NumPy and Pillow, from its definition.
 
 Every function takes an int64 array (channels, height, width), 0 to 255, and the parameters that
-were drawn for this picture, and returns float64 in the same units, not yet rounded to whole
-levels unless the operation itself is 8-bit. Lengths given for 224 px are scaled with the image.
+were drawn for this image, and returns float64 in the same units, not yet rounded to whole
+severities unless the operation itself is 8-bit. Lengths given for 224 px are scaled with the
+image.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from scipy import ndimage, stats
 from oracles.threefry import WordStream
 
 Levels = NDArray[np.float64]
-Picture = NDArray[np.int64]
+Pixels = NDArray[np.int64]
 
 
-def scaled(length_px: float, image: Picture) -> int:
+def scaled(length_px: float, image: Pixels) -> int:
     """A length given for 224 px: rounded half to even, at least 1."""
     return max(1, round(length_px * min(image.shape[1:]) / 224))
 
 
-def with_pillow(image: Picture, change: Callable[[Image.Image], Image.Image]) -> Levels:
-    """Apply a change to each channel as a grey picture."""
+def with_pillow(image: Pixels, change: Callable[[Image.Image], Image.Image]) -> Levels:
+    """Apply a change to each channel as a grey image."""
     planes = [Image.fromarray(plane) for plane in image.astype(np.uint8)]
     return np.stack([np.asarray(change(plane)) for plane in planes]).astype(float)
 
@@ -35,18 +36,18 @@ def with_pillow(image: Picture, change: Callable[[Image.Image], Image.Image]) ->
 # --------------------------------------------------------------------------------------- noise
 
 
-def gaussian(image: Picture, *, sigma: float, noise: WordStream) -> Levels:
+def gaussian(image: Pixels, *, sigma: float, noise: WordStream) -> Levels:
     # The absolute value's quantile at the middle of each 16-bit interval.
     amount = stats.halfnorm.ppf((noise.halves(image.size) + 0.5) / 65536)
     return np.minimum(image + 255 * sigma * amount.reshape(image.shape), 255)
 
 
-def uniform(image: Picture, *, amplitude: float, noise: WordStream) -> Levels:
+def uniform(image: Pixels, *, amplitude: float, noise: WordStream) -> Levels:
     ramp = 2 * (noise.halves(image.size) + 0.5) / 65536 - 1
     return np.clip(image + 255 * amplitude * ramp.reshape(image.shape), 0, 255)
 
 
-def salt_pepper(image: Picture, *, amount: float, noise: WordStream) -> Levels:
+def salt_pepper(image: Pixels, *, amount: float, noise: WordStream) -> Levels:
     """Candidates at geometric gaps of density .032 or more; a share of them becomes specks."""
     result = image.astype(float).ravel()
     density, position, number = max(amount, 0.032), -1, 0
@@ -64,14 +65,14 @@ def salt_pepper(image: Picture, *, amount: float, noise: WordStream) -> Levels:
 # ---------------------------------------------------------------------------------------- blur
 
 
-def blur(image: Picture, *, weight: float) -> Levels:
+def blur(image: Pixels, *, weight: float) -> Levels:
     smooth = image.astype(float)
     for _ in range(max(1, round(5 * (min(image.shape[1:]) / 224) ** 2))):
         smooth = ndimage.uniform_filter(smooth, size=(1, 3, 3), mode="constant")
     return (1 - weight) * image + weight * smooth
 
 
-def thumbnail_resize(image: Picture, *, factor: float) -> Levels:
+def thumbnail_resize(image: Pixels, *, factor: float) -> Levels:
     height, width = image.shape[1:]
     small, full = (int(width / factor), int(height / factor)), (width, height)
     bilinear = Image.Resampling.BILINEAR
@@ -81,7 +82,7 @@ def thumbnail_resize(image: Picture, *, factor: float) -> Levels:
 # ------------------------------------------------------------------------------------ geometry
 
 
-def translation(image: Picture, *, dx_px: int, dy_px: int) -> Levels:
+def translation(image: Pixels, *, dx_px: int, dy_px: int) -> Levels:
     dx, dy = (scaled(abs(d), image) * (1 if d > 0 else -1) for d in (dx_px, dy_px))
     result = np.zeros(image.shape)
     _, height, width = image.shape
@@ -91,7 +92,7 @@ def translation(image: Picture, *, dx_px: int, dy_px: int) -> Levels:
     return result
 
 
-def affine(image: Picture, matrix: tuple[float, float, float, float]) -> Levels:
+def affine(image: Pixels, matrix: tuple[float, float, float, float]) -> Levels:
     """Read pixel p from center + matrix · (p − center); a Pillow pixel's centre is at +½."""
     height, width = image.shape[1:]
     a, b, d, e = matrix
@@ -105,16 +106,16 @@ def affine(image: Picture, matrix: tuple[float, float, float, float]) -> Levels:
     )
 
 
-def shear(image: Picture, *, angle_deg: int) -> Levels:
+def shear(image: Pixels, *, angle_deg: int) -> Levels:
     return affine(image, (1, math.tan(math.radians(angle_deg)), 0, 1))
 
 
-def rotation(image: Picture, *, angle_deg: int) -> Levels:
+def rotation(image: Pixels, *, angle_deg: int) -> Levels:
     cos, sin = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
     return affine(image, (cos, sin, -sin, cos))
 
 
-def elastic(image: Picture, *, cut_px: int, side: int) -> Levels:
+def elastic(image: Pixels, *, cut_px: int, side: int) -> Levels:
     height, width = image.shape[1:]
     cut = scaled(cut_px, image)
     kept = image[:, cut:] if side == 0 else image[:, :, cut:]
@@ -124,7 +125,7 @@ def elastic(image: Picture, *, cut_px: int, side: int) -> Levels:
 # --------------------------------------------------------------------------------------- color
 
 
-def backlight(image: Picture, *, change: float, split_px: int, axis: int) -> Levels:
+def backlight(image: Pixels, *, change: float, split_px: int, axis: int) -> Levels:
     _, height, width = image.shape
     offset = round(split_px * min(height, width) / 224)
     step = np.full(image.shape, -255 * change)
@@ -135,29 +136,29 @@ def backlight(image: Picture, *, change: float, split_px: int, axis: int) -> Lev
     return np.clip(image + step, 0, 255)
 
 
-def brightness(image: Picture, *, change: float) -> Levels:
+def brightness(image: Pixels, *, change: float) -> Levels:
     return np.clip(image + 255 * change, 0, 255)
 
 
-def contrast(image: Picture, *, weight: float) -> Levels:
+def contrast(image: Pixels, *, weight: float) -> Levels:
     return (1 - weight) * image + weight * image.mean()
 
 
-def color_distortion(image: Picture, *, change: float, channel: int) -> Levels:
+def color_distortion(image: Pixels, *, change: float, channel: int) -> Levels:
     result = image.astype(float)
     result[channel] = np.minimum(result[channel] + 255 * change, 255)
     return result
 
 
-def gray_scale(image: Picture, *, weight: float) -> Levels:
+def gray_scale(image: Pixels, *, weight: float) -> Levels:
     red, green, blue = image
     luma = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
     return weight * luma + (1 - weight) * image
 
 
-def hue(image: Picture, *, turn: float) -> Levels:
-    picture = Image.fromarray(image.astype(np.uint8).transpose(1, 2, 0).copy())
-    hue_, saturation, value = picture.convert("HSV").split()
+def hue(image: Pixels, *, turn: float) -> Levels:
+    pillow_image = Image.fromarray(image.astype(np.uint8).transpose(1, 2, 0).copy())
+    hue_, saturation, value = pillow_image.convert("HSV").split()
     turned = (np.asarray(hue_).astype(int) + math.trunc(255 * turn)) % 256
     back = Image.merge("HSV", [Image.fromarray(turned.astype(np.uint8)), saturation, value])
     return np.asarray(back.convert("RGB")).transpose(2, 0, 1).astype(float)
@@ -166,11 +167,11 @@ def hue(image: Picture, *, turn: float) -> Levels:
 # ------------------------------------------------------------------------------------- digital
 
 
-def quantization(image: Picture, *, steps: int) -> Levels:
+def quantization(image: Pixels, *, steps: int) -> Levels:
     return np.rint(steps * image / 255) * 255 / steps
 
 
-def pixelate(image: Picture, *, block_px: int) -> Levels:
+def pixelate(image: Pixels, *, block_px: int) -> Levels:
     """Blocks from the top left; shown in the middle, and the rest reflected."""
     channels, height, width = image.shape
     down, across = height // block_px, width // block_px

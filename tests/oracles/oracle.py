@@ -20,7 +20,7 @@ class Oracle:
             last bit of a coordinate decides.
     """
 
-    picture: Callable[..., NDArray[np.float64]]
+    image: Callable[..., NDArray[np.float64]]
     uint8: float = 0.501
     float32: float = 0.002
     ties: float = 0.0

@@ -1,4 +1,4 @@
-"""Shapes drawn on one picture, stamp by stamp and pixel by pixel; forms as in `kernels`."""
+"""Shapes drawn on one image, stamp by stamp and pixel by pixel; forms as in `kernels`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from oracles.kernels import Levels, Picture, scaled
+from oracles.kernels import Levels, Pixels, scaled
 from oracles.threefry import WordStream
 
 Offsets = list[tuple[int, int]]
 HALF_WIDTHS = (1, 3, 4, 5, 5, 6, 6, 6, 5, 5, 4, 3, 1)
 
 
-def margin_of(image: Picture) -> int:
+def margin_of(image: Pixels) -> int:
     return scaled(7, image)
 
 
@@ -31,7 +31,7 @@ def disc_offsets(margin: int) -> Offsets:
     return [(i, j) for i in span for j in span if math.hypot(i, j) <= margin - 0.8]
 
 
-def stamp_centers(image: Picture, count: int, stamps: WordStream) -> Iterable[tuple[int, int]]:
+def stamp_centers(image: Pixels, count: int, stamps: WordStream) -> Iterable[tuple[int, int]]:
     """I(7, H − 7) and I(7, W − 7) for each stamp."""
     _, height, width = image.shape
     margin = margin_of(image)
@@ -42,7 +42,7 @@ def stamp_centers(image: Picture, count: int, stamps: WordStream) -> Iterable[tu
         )
 
 
-def stamp(image: Picture, count: int, stamps: WordStream, offsets: Offsets) -> Levels:
+def stamp(image: Pixels, count: int, stamps: WordStream, offsets: Offsets) -> Levels:
     """Each stamp of its own gray, over the earlier ones."""
     result = image.astype(float)
     for number, (row, column) in enumerate(stamp_centers(image, count, stamps)):
@@ -51,15 +51,15 @@ def stamp(image: Picture, count: int, stamps: WordStream, offsets: Offsets) -> L
     return result
 
 
-def rhombus(image: Picture, *, count: int, stamps: WordStream) -> Levels:
+def rhombus(image: Pixels, *, count: int, stamps: WordStream) -> Levels:
     return stamp(image, count, stamps, rhombus_offsets(margin_of(image)))
 
 
-def circle(image: Picture, *, count: int, stamps: WordStream) -> Levels:
+def circle(image: Pixels, *, count: int, stamps: WordStream) -> Levels:
     return stamp(image, count, stamps, disc_offsets(margin_of(image)))
 
 
-def arlequin(image: Picture, *, count: int, color: WordStream, stamps: WordStream) -> Levels:
+def arlequin(image: Pixels, *, count: int, color: WordStream, stamps: WordStream) -> Levels:
     result = image.astype(float)
     shade = [255 * color.real(channel) for channel in range(3)]
     for row, column in stamp_centers(image, count, stamps):
@@ -68,7 +68,7 @@ def arlequin(image: Picture, *, count: int, color: WordStream, stamps: WordStrea
     return result
 
 
-def rain(image: Picture, *, count: int, stamps: WordStream) -> Levels:
+def rain(image: Pixels, *, count: int, stamps: WordStream) -> Levels:
     result = image / 255
     for row, column in stamp_centers(image, count, stamps):
         for i, j in disc_offsets(margin_of(image)):
@@ -77,7 +77,7 @@ def rain(image: Picture, *, count: int, stamps: WordStream) -> Levels:
 
 
 def obstruction(
-    image: Picture, *, side_px: int, top_fraction: float, left_fraction: float, gray: float
+    image: Pixels, *, side_px: int, top_fraction: float, left_fraction: float, gray: float
 ) -> Levels:
     _, height, width = image.shape
     side = scaled(side_px, image)
@@ -87,14 +87,14 @@ def obstruction(
     return result
 
 
-def border(image: Picture, *, thickness_px: int, gray: float) -> Levels:
+def border(image: Pixels, *, thickness_px: int, gray: float) -> Levels:
     t = scaled(thickness_px, image)
     result = np.full(image.shape, 255 * gray)
     result[:, t:-t, t:-t] = image[:, t:-t, t:-t]
     return result
 
 
-def draw_dashes(image: Picture, count: int, gray: float, stream: WordStream) -> Levels:
+def draw_dashes(image: Pixels, count: int, gray: float, stream: WordStream) -> Levels:
     """Horizontal dashes; at 224 px in the words of the definition, else drawn to scale."""
     _, height, width = image.shape
     scale = min(height, width) / 224
@@ -121,12 +121,10 @@ def draw_dashes(image: Picture, count: int, gray: float, stream: WordStream) -> 
     return result
 
 
-def artifacts(image: Picture, *, count: int, gray: float, dashes: WordStream) -> Levels:
+def artifacts(image: Pixels, *, count: int, gray: float, dashes: WordStream) -> Levels:
     return draw_dashes(image, count, gray, dashes)
 
 
-def vertical_artifacts(
-    image: Picture, *, count: int, gray: float, dashes: WordStream
-) -> Levels:
+def vertical_artifacts(image: Pixels, *, count: int, gray: float, dashes: WordStream) -> Levels:
     turned = artifacts(image.transpose(0, 2, 1), count=count, gray=gray, dashes=dashes)
     return turned.transpose(0, 2, 1)

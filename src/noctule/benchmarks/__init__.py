@@ -1,4 +1,4 @@
-"""A benchmark is a TOML file: conditions, levels, and reference errors with their source."""
+"""A benchmark is a TOML file: conditions, severities and reference errors with sources."""
 
 from noctule.benchmarks.conditions import CLEAN, Condition, conditions_of
 from noctule.benchmarks.files import (

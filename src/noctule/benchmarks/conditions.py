@@ -1,12 +1,12 @@
-"""A condition is one corruption at one level, or over its full range, or nothing at all."""
+"""A condition is one corruption at one severity, or over its full range, or nothing at all."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from noctule.config import Refused
-from noctule.corruptions import CORRUPTIONS, LEVELS
+from noctule.config import SpecValueError
+from noctule.corruptions import CORRUPTIONS, SEVERITIES
 from noctule.errors import InputError
 
 CLEAN = "clean"
@@ -14,45 +14,53 @@ CLEAN = "clean"
 
 @dataclass(frozen=True)
 class Condition:
-    """One corruption at one level or over its full range (level None), or clean (both None).
+    """One corruption at one severity or over its full range (severity None), or clean (both
+    None).
 
     >>> str(Condition("shear", 3)), str(Condition("shear")), str(Condition())
     ('shear@3', 'shear', 'clean')
     """
 
     corruption: str | None = None
-    level: int | None = None
+    severity: int | None = None
 
     def __str__(self) -> str:
         if self.corruption is None:
             return CLEAN
-        return self.corruption if self.level is None else f"{self.corruption}@{self.level}"
+        return (
+            self.corruption if self.severity is None else f"{self.corruption}@{self.severity}"
+        )
 
     @classmethod
     def parse(cls, text: str) -> Condition:
         """The condition with this name; an alias of a corruption becomes its proper name.
 
         Raises:
-            InputError: unknown corruption, or a level that is not 1 to 5.
+            InputError: unknown corruption, or a severity that is not 1 to 5.
         """
         if text == CLEAN:
             return cls()
-        name, at, level = text.partition("@")
-        if at and level not in {str(known) for known in LEVELS}:
-            raise InputError(f"condition '{text}' has level '{level}'", remedy="Use 1 to 5.")
-        return cls(CORRUPTIONS[name].name, int(level) if at else None)
+        name, at, severity = text.partition("@")
+        if at and severity not in {str(known) for known in SEVERITIES}:
+            raise InputError(
+                f"condition '{text}' has severity '{severity}'", remedy="Use 1 to 5."
+            )
+        return cls(CORRUPTIONS[name].name, int(severity) if at else None)
 
 
 def conditions_of(
-    corruptions: Iterable[str], levels: Sequence[int] | None
+    corruptions: Iterable[str], severities: Sequence[int] | None
 ) -> tuple[Condition, ...]:
-    """Clean, then each corruption at each level, or once over its full range.
+    """Clean, then each corruption at each severity, or once over its full range.
 
     >>> [str(condition) for condition in conditions_of(["shear", "rain"], [1, 5])]
     ['clean', 'shear@1', 'shear@5', 'rain@1', 'rain@5']
     """
-    at = (None,) if levels is None else tuple(levels)
-    return (Condition(), *(Condition(name, level) for name in corruptions for level in at))
+    at = (None,) if severities is None else tuple(severities)
+    return (
+        Condition(),
+        *(Condition(name, severity) for name in corruptions for severity in at),
+    )
 
 
 def proper_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -64,7 +72,7 @@ def proper_names(names: Sequence[str]) -> tuple[str, ...]:
     try:
         proper = tuple(CORRUPTIONS[name].name for name in names)
     except InputError as error:
-        raise Refused.because(error) from error
+        raise SpecValueError.because(error) from error
     refuse_duplicates("corruption", proper)
     return proper
 
@@ -73,4 +81,4 @@ def refuse_duplicates(kind: str, values: Sequence[object]) -> None:
     """For the validators of specs: nothing may be listed twice."""
     for index, value in enumerate(values):
         if value in values[:index]:
-            raise Refused(f"{kind} {value!r} is listed twice", "Remove one of the two.")
+            raise SpecValueError(f"{kind} {value!r} is listed twice", "Remove one of the two.")

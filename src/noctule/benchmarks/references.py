@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from noctule.benchmarks.conditions import CLEAN, Condition, refuse_duplicates
-from noctule.config import Refused, Spec, read_spec
-from noctule.corruptions import LEVELS, Mode
+from noctule.config import Spec, SpecValueError, read_spec
+from noctule.corruptions import SEVERITIES, Mode
 from noctule.errors import InputError
 
 REFERENCES_FOLDER = Path(__file__).parent / "references"
@@ -29,7 +29,7 @@ class Reference(Spec):
         domain: the dataset they were measured on; they mean nothing on another.
         source: where the numbers come from.
         errors: top-1 error as a fraction in [0, 1] by condition name; `clean` is required. The
-            error over a corruption's full range also stands for its five levels together,
+            error over a corruption's full range also stands for its five severities together,
             whose mean it is.
         mode: the mode they were measured in, where they apply to that one only.
     """
@@ -46,20 +46,20 @@ class Reference(Spec):
         names = {key: _condition_name(key) for key in errors}
         refuse_duplicates("condition", list(names.values()))
         if CLEAN not in errors:
-            raise Refused("the error on 'clean' is missing", "CE is relative to it.")
+            raise SpecValueError("the error on 'clean' is missing", "CE is relative to it.")
         return {names[key]: error for key, error in errors.items()}
 
     def errors_under(self, conditions: Sequence[Condition]) -> dict[str, float]:
         """The errors under those of the conditions that have one, by name.
 
-        Where only the mean over the five levels of a corruption is known, and all five are
+        Where only the mean over the five severities of a corruption is known, and all five are
         asked for, each gets the mean.
         """
         found: dict[str, float] = {}
         for one in conditions:
             if str(one) in self.errors:
                 found[str(one)] = self.errors[str(one)]
-            elif one.corruption in self.errors and _all_levels(one.corruption, conditions):
+            elif one.corruption in self.errors and _all_severities(one.corruption, conditions):
                 found[str(one)] = self.errors[one.corruption]
         return found
 
@@ -69,9 +69,9 @@ class Reference(Spec):
         return [str(condition) for condition in conditions if str(condition) not in known]
 
 
-def _all_levels(corruption: str | None, conditions: Sequence[Condition]) -> bool:
-    levels = {one.level for one in conditions if one.corruption == corruption}
-    return levels == set(LEVELS)
+def _all_severities(corruption: str | None, conditions: Sequence[Condition]) -> bool:
+    severities = {one.severity for one in conditions if one.corruption == corruption}
+    return severities == set(SEVERITIES)
 
 
 def shipped_references() -> tuple[Reference, ...]:
@@ -129,4 +129,4 @@ def _condition_name(text: str) -> str:
     try:
         return str(Condition.parse(text))
     except InputError as error:
-        raise Refused.because(error) from error
+        raise SpecValueError.because(error) from error

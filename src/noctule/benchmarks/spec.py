@@ -16,8 +16,8 @@ from noctule.benchmarks.conditions import (
     refuse_duplicates,
 )
 from noctule.benchmarks.references import Reference, Text, shipped_references
-from noctule.config import Refused, Spec, build_spec
-from noctule.corruptions import CORRUPTIONS, LEVELS, Corruption, Mode
+from noctule.config import Spec, SpecValueError, build_spec
+from noctule.corruptions import CORRUPTIONS, SEVERITIES, Corruption, Mode
 from noctule.corruptions.checks import MAX_SIDE_PX, MIN_SIDE_PX
 from noctule.corruptions.codec import through_jpeg
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
@@ -28,7 +28,7 @@ LATER_FIELDS = ("mode", "side_px", "tables", "stored_jpeg_quality")
 
 
 class Benchmark(Spec):
-    """A list of corruptions, at levels or over their full ranges, and how to score them.
+    """A list of corruptions, at severities or over their full ranges, and how to score them.
 
     Attributes:
         name: short name, as used on the command line.
@@ -37,13 +37,13 @@ class Benchmark(Spec):
         metric: the score its authors report: `relative_ce`, `ce` or `mean_error`, see
             `noctule.metrics`. All are computed where they are defined.
         corruptions: names of registered corruptions, in the order they are reported.
-        levels: the levels each corruption is applied at; None is its full range.
-        mode: "corrected" or "published", see `noctule.corruptions.Corruption`.
-        side_px: the side of the pictures that lengths in `tables` are for.
-        tables: the values of the five levels, by corruption and parameter, where they are not
-            those in the code; lengths (`*_px`) scale with the picture.
+        severities: the severities each corruption is applied at; None is its full range.
+        mode: "paper" or "released", see `noctule.corruptions.Corruption`.
+        side_px: the side of the images that lengths in `tables` are for.
+        tables: the values of the five severities, by corruption and parameter, where they are
+            not those in the code; lengths (`*_px`) scale with the image.
         stored_jpeg_quality: the quality of the JPEG files that the released dataset consists
-            of; in mode "published", corrupted pictures pass through such a file.
+            of; in mode "released", corrupted images pass through such a file.
         references: errors of reference models, each covering every condition.
     """
 
@@ -52,8 +52,8 @@ class Benchmark(Spec):
     source: Text
     metric: Metric = "relative_ce"
     corruptions: tuple[str, ...]
-    levels: tuple[int, ...] | None = None
-    mode: Mode = "corrected"
+    severities: tuple[int, ...] | None = None
+    mode: Mode = "paper"
     side_px: Annotated[int, Field(ge=MIN_SIDE_PX, le=MAX_SIDE_PX)] = REFERENCE_SIDE_PX
     tables: dict[str, dict[str, tuple[float, ...]]] = Field(default_factory=dict)
     stored_jpeg_quality: Annotated[int, Field(ge=1, le=100)] | None = None
@@ -63,28 +63,28 @@ class Benchmark(Spec):
     @classmethod
     def _known_corruptions(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if not names:
-            raise Refused("the list is empty", "Name at least one corruption.")
+            raise SpecValueError("the list is empty", "Name at least one corruption.")
         return proper_names(names)
 
-    @field_validator("levels", mode="before")
+    @field_validator("severities", mode="before")
     @classmethod
-    def _known_levels(cls, levels: object) -> object:
-        if levels is None or levels == "full":
+    def _known_severities(cls, severities: object) -> object:
+        if severities is None or severities == "full":
             return None
-        remedy = 'Use "full", or a list of levels from 1 to 5.'
-        if not isinstance(levels, tuple) or not levels:
-            raise Refused(f"{levels!r} is not a list of levels", remedy)
-        for level in levels:
-            if type(level) is not int or level not in LEVELS:
-                raise Refused(f"{level!r} is not a level", remedy)
-        refuse_duplicates("level", levels)
-        return levels
+        remedy = 'Use "full", or a list of severities from 1 to 5.'
+        if not isinstance(severities, tuple) or not severities:
+            raise SpecValueError(f"{severities!r} is not a list of severities", remedy)
+        for severity in severities:
+            if type(severity) is not int or severity not in SEVERITIES:
+                raise SpecValueError(f"{severity!r} is not a severity", remedy)
+        refuse_duplicates("severity", severities)
+        return severities
 
     @model_validator(mode="after")
     def _references_are_complete(self) -> Benchmark:
         for index, reference in enumerate(self.references):
             if missing := reference.lacks(self.conditions):
-                raise Refused(
+                raise SpecValueError(
                     f"references[{index}].errors: the errors of {reference.model} lack "
                     f"{', '.join(missing)}",
                     "Add them, or leave this reference out.",
@@ -95,14 +95,14 @@ class Benchmark(Spec):
     def _tables_fit(self) -> Benchmark:
         for name in self.tables:
             if name not in self.corruptions:
-                raise Refused(
+                raise SpecValueError(
                     f"tables.{name}: '{name}' is not among the corruptions",
                     "Use the names in `corruptions`.",
                 )
         try:
             _ = self.bound
         except InputError as error:
-            raise Refused(f"tables.{error.where}: {error.what}", error.remedy) from error
+            raise SpecValueError(f"tables.{error.where}: {error.what}", error.remedy) from error
         return self
 
     @functools.cached_property
@@ -125,55 +125,55 @@ class Benchmark(Spec):
     def corrupt(
         self,
         condition: Condition,
-        pictures: Tensor,
+        images: Tensor,
         *,
         ids: Sequence[str | int],
         seed: int,
     ) -> Tensor:
-        """Pictures under one of the benchmark's conditions, as live evaluation sees them.
+        """Images under one of the benchmark's conditions, as live evaluation sees them.
 
         Args:
             condition: clean, or one with a corruption of this benchmark.
-            pictures: uint8 (batch, channels, height, width); returned as they are if clean.
+            images: uint8 (batch, channels, height, width); returned as they are if clean.
             ids: what the images are called.
             seed: chooses the random numbers.
 
         Raises:
-            InputError: unsuitable pictures, or a texture that a corruption needs is missing.
+            InputError: unsuitable images, or a texture that a corruption needs is missing.
         """
         if condition.corruption is None:
-            return pictures
+            return images
         result = self.bound[condition.corruption](
-            pictures, ids=ids, seed=seed, level=condition.level
+            images, ids=ids, seed=seed, severity=condition.severity
         )
-        if self.mode == "published" and self.stored_jpeg_quality is not None:
+        if self.mode == "released" and self.stored_jpeg_quality is not None:
             return through_jpeg(result, [self.stored_jpeg_quality] * len(result))
         return result
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
         """Every condition to evaluate, clean first."""
-        return conditions_of(self.corruptions, self.levels)
+        return conditions_of(self.corruptions, self.severities)
 
     def conditions_of_corruption(self, corruption: str) -> tuple[Condition, ...]:
         """The conditions whose errors are averaged to the error of one corruption."""
-        return conditions_of([corruption], self.levels)[1:]
+        return conditions_of([corruption], self.severities)[1:]
 
     def reference_for(self, domain: str | None) -> Reference | None:
         """Reference errors that apply to data of this domain, or None.
 
         The benchmark's own come first, then those shipped with the package that cover every
-        condition, of its mode and of the levels in the code. Data of unknown origin (None) has
-        none.
+        condition, of its mode and of the severities in the code. Data of unknown origin (None)
+        has none.
         """
         fitting = (one for one in self.known_references() if one.domain == domain)
         return next((one for one in fitting if not one.lacks(self.conditions)), None)
 
     def known_references(self) -> tuple[Reference, ...]:
-        """Its own, and those shipped with the package that are of the same pictures."""
+        """Its own, and those shipped with the package that are of the same images."""
         shipped = () if self.tables else shipped_references()
-        alike = (one for one in shipped if one.mode in (None, self.mode))
-        return (*self.references, *alike)
+        group_equal = (one for one in shipped if one.mode in (None, self.mode))
+        return (*self.references, *group_equal)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with the keys of the TOML file; `from_dict` is the inverse."""
@@ -182,7 +182,7 @@ class Benchmark(Spec):
             field = type(self).model_fields[key]
             if data.get(key) == field.get_default(call_default_factory=True):
                 data.pop(key, None)
-        data["levels"] = "full" if self.levels is None else list(self.levels)
+        data["severities"] = "full" if self.severities is None else list(self.severities)
         return data
 
     @classmethod

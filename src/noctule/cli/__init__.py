@@ -5,7 +5,7 @@ from __future__ import annotations
 from noctule.cli import compare as _compare
 from noctule.cli import design as _design
 from noctule.cli import evaluate as _evaluate
-from noctule.cli import freeze as _freeze
+from noctule.cli import export as _export
 from noctule.cli import leaderboard as _leaderboard
 from noctule.cli import look as _look
 from noctule.cli import report as _report
@@ -13,6 +13,6 @@ from noctule.cli import study as _study
 from noctule.cli.app import app, main
 
 # Imported to register their commands.
-del _compare, _design, _evaluate, _freeze, _leaderboard, _look, _report, _study
+del _compare, _design, _evaluate, _export, _leaderboard, _look, _report, _study
 
 __all__ = ["app", "main"]

@@ -23,7 +23,7 @@ def compare(
     reference: ReferenceOption = None,
     by: Annotated[
         Literal["corruption", "condition"],
-        typer.Option(help="Test corruptions, their levels together, or every condition."),
+        typer.Option(help="Test corruptions, their severities together, or every condition."),
     ] = "corruption",
     fail_if_worse: Annotated[
         float | None,

@@ -15,9 +15,9 @@ from noctule.formulas import FORMULAS
 if TYPE_CHECKING:
     from noctule.benchmarks import Benchmark
     from noctule.data import Dataset
-    from noctule.frozen import FrozenSet
     from noctule.models import Classifier
     from noctule.store import RunStore
+    from noctule.stored import StoredSet
 
 Format = Literal["table", "csv", "json", "markdown", "latex"]
 FormatOption = Annotated[
@@ -29,8 +29,9 @@ ReferenceOption = Annotated[
 ]
 
 
-SCORES = "Scores, with E_c the mean error over the levels of a corruption:\n\n" + "\n\n".join(
-    FORMULAS.values()
+SCORES = (
+    "Scores, with E_c the mean error over the severities of a corruption:\n\n"
+    + "\n\n".join(FORMULAS.values())
 )
 
 
@@ -56,18 +57,18 @@ def evaluate(
             show_default="imagenet-noc",
         ),
     ] = None,
-    frozen: Annotated[
+    stored: Annotated[
         Path | None,
         typer.Option(
-            help="Corrupted pictures on disk: ImageNet-C, CIFAR-10-C, or a folder written by "
-            "noctule freeze. DATA is the clean images then, where the folder has none."
+            help="Corrupted images on disk: ImageNet-C, CIFAR-10-C, or a folder written by "
+            "noctule export. DATA is the clean images then, where the folder has none."
         ),
     ] = None,
     mode: Annotated[
-        Literal["corrected", "published"] | None,
+        Literal["paper", "released"] | None,
         typer.Option(
             help="What the paper says, or what the released code does, mistakes included; "
-            "by default what the benchmark says: corrected."
+            "by default what the benchmark says: paper."
         ),
     ] = None,
     out: Annotated[
@@ -99,7 +100,7 @@ def evaluate(
     seed: Annotated[
         int | None,
         typer.Option(
-            help="Chooses the corruptions' random numbers; of --frozen they are chosen.",
+            help="Chooses the corruptions' random numbers; of --stored they are chosen.",
             show_default="0",
         ),
     ] = None,
@@ -133,13 +134,13 @@ def evaluate(
     A run that was stopped goes on where it was when the same command is given again.
     """
     from noctule.evaluation import Settings, default_folder, identify, run_benchmark
-    from noctule.frozen import FrozenSet, identify_frozen, run_frozen
     from noctule.report.progress import progress_bar
     from noctule.scoring import open_reference, score_run
     from noctule.store import RunStore
+    from noctule.stored import StoredSet, identify_stored, run_stored
 
-    dataset, spec = _pictures(data, labels, background, benchmark, mode, frozen)
-    if isinstance(dataset, FrozenSet):
+    dataset, spec = _images(data, labels, background, benchmark, mode, stored)
+    if isinstance(dataset, StoredSet):
         _check_seed(seed, dataset)
     classifier = _with_preprocessing(
         _classifier(model, weights, weights_key, name), resize, crop, mean, std
@@ -153,16 +154,16 @@ def evaluate(
         on_unreadable=on_unreadable,
         self_check=self_check,
     )
-    if isinstance(dataset, FrozenSet):
-        identity = identify_frozen(classifier, dataset, settings)
+    if isinstance(dataset, StoredSet):
+        identity = identify_stored(classifier, dataset, settings)
     else:
         identity = identify(classifier, dataset, spec, settings)
     folder = out or default_folder(identity)
     other = open_reference(reference, RunStore(folder, identity)) if reference else None
     try:
         with progress_bar(f"{classifier.name} on {dataset.name}") as advance:
-            if isinstance(dataset, FrozenSet):
-                store = run_frozen(
+            if isinstance(dataset, StoredSet):
+                store = run_stored(
                     classifier, dataset, out=folder, settings=settings, progress=advance
                 )
             else:
@@ -200,24 +201,24 @@ def metrics(
     _print_scores(store, format, scores)
 
 
-def _pictures(
+def _images(
     data: str | None,
     labels: Path | None,
     background: str | None,
     benchmark: str | None,
-    mode: Literal["corrected", "published"] | None,
-    frozen: Path | None,
+    mode: Literal["paper", "released"] | None,
+    stored: Path | None,
 ) -> tuple[Dataset, Benchmark]:
     """What is evaluated, and under which conditions."""
     from noctule.benchmarks import load_benchmark
     from noctule.data import open_dataset
-    from noctule.frozen import open_frozen
+    from noctule.stored import open_stored
 
     spec = None
-    if frozen is None or benchmark is not None:
+    if stored is None or benchmark is not None:
         spec = load_benchmark("imagenet-noc" if benchmark is None else benchmark)
         spec = spec if mode is None else spec.in_mode(mode)
-    if frozen is None:
+    if stored is None:
         assert spec is not None
         name = "photo-patches" if data is None else data
         return open_dataset(name, labels_file=labels, background=background), spec
@@ -231,26 +232,26 @@ def _pictures(
     clean = (
         None if data is None else open_dataset(data, labels_file=labels, background=background)
     )
-    found = open_frozen(frozen, spec, clean)
+    found = open_stored(stored, spec, clean)
     if mode not in (None, found.benchmark.mode):
         raise InputError(
             f"is in mode '{found.benchmark.mode}', not '{mode}'",
-            where=frozen,
-            remedy="Leave --mode out, or freeze it in that mode.",
+            where=stored,
+            remedy="Leave --mode out, or export it in that mode.",
         )
     return found, found.benchmark
 
 
-def _check_seed(seed: int | None, frozen: FrozenSet) -> None:
-    """Refuse a seed that the pictures on disk were not made with."""
-    own = None if frozen.manifest is None else frozen.manifest.seed
+def _check_seed(seed: int | None, stored: StoredSet) -> None:
+    """Refuse a seed that the images on disk were not made with."""
+    own = None if stored.manifest is None else stored.manifest.seed
     if seed in (None, own):
         return
     made = "were published, with no seed" if own is None else f"were made with seed {own}"
     raise InputError(
-        f"the pictures of {frozen.name} {made}, not {seed}",
+        f"the images of {stored.name} {made}, not {seed}",
         where="--seed",
-        remedy="Leave --seed out, or freeze with that seed.",
+        remedy="Leave --seed out, or export with that seed.",
     )
 
 
@@ -307,7 +308,7 @@ def _print_scores(store: RunStore, format: Format, scores: Any) -> None:
 
     model, data = store.identity.model_title, store.identity.dataset["name"]
     title = f"{model} on {data}, {store.identity.benchmark['title']}"
-    if store.identity.benchmark.get("mode") == "published":
+    if store.identity.benchmark.get("mode") == "released":
         title += ", as published"
     if format == "table":
         echo(tables.score_table(scores, title), f"Rows and provenance: {store.folder}")

@@ -37,30 +37,30 @@ def show(
         typer.Option("--benchmark", "-b", help="A benchmark's corruptions, with its tables."),
     ] = None,
     mode: Annotated[
-        Literal["corrected", "published"] | None,
+        Literal["paper", "released"] | None,
         typer.Option(help="What the paper says, or what the released code does."),
     ] = None,
-    level: Annotated[
-        int | None, typer.Option(help="Only this level of all corruptions, 1 to 5.")
+    severity: Annotated[
+        int | None, typer.Option(help="Only this severity of all corruptions, 1 to 5.")
     ] = None,
     overview: Annotated[
-        bool, typer.Option(help="One picture of each corruption, over its full range.")
+        bool, typer.Option(help="One image of each corruption, over its full range.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Chooses the random numbers.")] = 0,
     size_px: Annotated[
         int | None,
-        typer.Option(help="Side of the pictures, without a model.", show_default="224"),
+        typer.Option(help="Side of the images, without a model.", show_default="224"),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
-            help="Pictures of the size that this model sees. With --serve, its answers too, "
+            help="Images of the size that this model sees. With --serve, its answers too, "
             "and photo-patches unless --size-px is given."
         ),
     ] = None,
     image_id: Annotated[
         str | None,
-        typer.Option("--id", help="The picture's id, on which its random numbers depend."),
+        typer.Option("--id", help="The image's id, on which its random numbers depend."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -81,9 +81,9 @@ def show(
         bool | None, typer.Option("--open/--no-open", help="Open the page in a browser.")
     ] = None,
 ) -> None:
-    """Draw a contact sheet: a photograph under one or all corruptions, over the levels.
+    """Draw a contact sheet: a photograph under one or all corruptions, over the severities.
 
-    With --serve, a page of this machine shows one picture at a time beside the original, with
+    With --serve, a page of this machine shows one image at a time beside the original, with
     a model's answers; photographs can be added there. Ctrl-C ends it.
     """
     if model is not None and size_px is not None:
@@ -96,7 +96,7 @@ def show(
         from noctule.cli.page import scene_of, serve_page, start_of
 
         found, image = _photograph(photo)
-        scene = scene_of(
+        viewer = scene_of(
             chosen,
             benchmark,
             (photo, found, image) if Path(photo).exists() else None,
@@ -104,14 +104,14 @@ def show(
             size_px=size_px,
             device=device,
         )
-        start = start_of(scene, photo, names[0], level, seed)
-        serve_page(scene, start, port, open_browser is not False)
+        start = start_of(viewer, photo, names[0], severity, seed)
+        serve_page(viewer, start, port, open_browser is not False)
         return
     _refuse({"--port": port, "--device": device, "--open/--no-open": open_browser}, "with")
     _refuse_to_replace(photo, out or Path("noctule.png"))
     found, image = _photograph(photo)
-    picture = _preprocessing(model, size_px).picture(image)
-    rows = _rows(picture, chosen, names, level, overview, image_id or found, seed)
+    shown = _preprocessing(model, size_px).prepare(image)
+    rows = _rows(shown, chosen, names, severity, overview, image_id or found, seed)
     _save(rows, out or Path("noctule.png"))
     what = names[0] if len(names) == 1 else f"{len(names)} corruptions"
     echo(f"{out or 'noctule.png'}: {image_id or found} under {what}")
@@ -138,11 +138,11 @@ def _preprocessing(model: str | None, size_px: int | None) -> Preprocessing:
 
 
 def _benchmark(
-    name: str, benchmark: str | None, mode: Literal["corrected", "published"] | None
+    name: str, benchmark: str | None, mode: Literal["paper", "released"] | None
 ) -> tuple[Benchmark, list[str]]:
     """The benchmark in the mode asked for, or one of all corruptions; and those to show."""
     from noctule.benchmarks import Benchmark, load_benchmark
-    from noctule.corruptions import CORRUPTIONS, LEVELS
+    from noctule.corruptions import CORRUPTIONS, SEVERITIES
 
     if benchmark is not None:
         known = load_benchmark(benchmark)
@@ -152,7 +152,7 @@ def _benchmark(
             title="All corruptions",
             source="noctule",
             corruptions=tuple(CORRUPTIONS),
-            levels=LEVELS,
+            severities=SEVERITIES,
         )
     if mode is not None:
         known = known.in_mode(mode)
@@ -173,10 +173,10 @@ def _refuse(options: Mapping[str, object], when: str) -> None:
 
 
 def _rows(
-    picture: Tensor,
+    image: Tensor,
     benchmark: Benchmark,
     names: Sequence[str],
-    level: int | None,
+    severity: int | None,
     overview: bool,
     image_id: str,
     seed: int,
@@ -184,11 +184,13 @@ def _rows(
     from noctule.report import sheet
 
     applied = [sheet.Applied(name, benchmark) for name in names]
-    if not overview and level is None:
+    if not overview and severity is None:
         return [
-            sheet.level_tiles(picture, one, image_id=image_id, seed=seed) for one in applied
+            sheet.severity_tiles(image, one, image_id=image_id, seed=seed) for one in applied
         ]
-    tiles = sheet.overview_tiles(picture, applied, image_id=image_id, seed=seed, level=level)
+    tiles = sheet.overview_tiles(
+        image, applied, image_id=image_id, seed=seed, severity=severity
+    )
     return sheet.grid(tiles, columns=5)
 
 

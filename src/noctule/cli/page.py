@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from noctule.benchmarks import Benchmark
-    from noctule.explore import Scene, Start
+    from noctule.explore import Start, ViewerConfig
     from noctule.models import Preprocessing
 
-FIRST_LEVEL = 3
+FIRST_SEVERITY = 3
 
 
 def square(size_px: int | None) -> Preprocessing:
-    """How pictures are made without a model: the centre square, by default of 224 px."""
+    """How images are made without a model: the centre square, by default of 224 px."""
     from noctule.arguments import whole_number
     from noctule.corruptions.checks import MIN_SIDE_PX
     from noctule.corruptions.pixels import REFERENCE_SIDE_PX
@@ -40,22 +40,22 @@ def scene_of(
     model: str | None,
     size_px: int | None,
     device: str | None,
-) -> Scene:
+) -> ViewerConfig:
     """What the page has to choose from.
 
     Args:
         benchmark: in the mode to start with.
         benchmark_name: as it was named; None if `benchmark` stands for all corruptions.
         given: (path, image id, image) of a file to offer too.
-        model: by name; None for pictures without a model.
+        model: by name; None for images without a model.
         size_px: their side, then.
         device: of the model; None takes a GPU if there is one.
 
     Raises:
-        InputError: unknown model or device, or a picture that does not suit the model.
+        InputError: unknown model or device, or an image that does not suit the model.
     """
     from noctule.evaluation import Settings
-    from noctule.explore import Photographs, Predictor, Scene
+    from noctule.explore import Photographs, Predictor, ViewerConfig
     from noctule.models import load_classifier
 
     predictor = None
@@ -65,33 +65,35 @@ def scene_of(
         predictor = Predictor(load_classifier(model), resolved)
         preprocessing = predictor.classifier.preprocessing
     photographs = Photographs(preprocessing, given)
-    return Scene(benchmark, benchmark_name, preprocessing, photographs, predictor, model)
+    return ViewerConfig(benchmark, benchmark_name, preprocessing, photographs, predictor, model)
 
 
 def start_of(
-    scene: Scene, photo: str, corruption: str | None, level: int | None, seed: int
+    viewer: ViewerConfig, photo: str, corruption: str | None, severity: int | None, seed: int
 ) -> Start:
     """What the page shows first; it is answered here, so that what cannot work fails now.
 
     Raises:
-        InputError: no such level or seed, or the model fails.
+        InputError: no such severity or seed, or the model fails.
     """
-    from noctule.explore import GIVEN, Start, answer, parse_wish
+    from noctule.explore import GIVEN, Start, answer, parse_request
 
-    is_full = scene.benchmark_name is not None and scene.benchmark.levels is None
-    default = "full" if is_full else str(FIRST_LEVEL)
+    is_full = viewer.benchmark_name is not None and viewer.benchmark.severities is None
+    default = "full" if is_full else str(FIRST_SEVERITY)
     start = Start(
-        photo=photo if scene.photographs.given is None else GIVEN,
-        corruption=corruption or scene.benchmark.corruptions[0],
-        level=default if level is None else str(level),
+        photo=photo if viewer.photographs.given is None else GIVEN,
+        corruption=corruption or viewer.benchmark.corruptions[0],
+        severity=default if severity is None else str(severity),
         seed=str(seed),
-        mode=scene.benchmark.mode,
+        mode=viewer.benchmark.mode,
     )
-    answer(scene, parse_wish(start._asdict(), scene))
+    answer(viewer, parse_request(start._asdict(), viewer))
     return start
 
 
-def serve_page(scene: Scene, start: Start, port: int | None, open_browser: bool) -> None:
+def serve_page(
+    viewer: ViewerConfig, start: Start, port: int | None, open_browser: bool
+) -> None:
     """Serve the page until Ctrl-C.
 
     Raises:
@@ -101,7 +103,7 @@ def serve_page(scene: Scene, start: Start, port: int | None, open_browser: bool)
 
     listening = listen(port)
     address = "http://{}:{}/".format(*listening.getsockname())
-    server = server_of(scene, start, listening)
+    server = server_of(viewer, start, listening)
     echo(f"{address}  Ctrl-C stops it.")
     if open_browser:  # the socket listens already, so the browser waits for the first answer
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()

@@ -14,7 +14,7 @@ from noctule.errors import InputError
 
 if TYPE_CHECKING:
     from noctule.study.folder import StudyFolder
-    from noctule.study.run import Where
+    from noctule.study.run import ExecutionConfig
     from noctule.study.spec import Study
 
 study_app = typer.Typer(
@@ -78,7 +78,7 @@ def run(
         str | None, typer.Option(help="As torchvision:resnet18, or timm:NAME.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the images.")] = None,
-    side_px: Annotated[int | None, typer.Option(help="Side of the pictures.")] = None,
+    side_px: Annotated[int | None, typer.Option(help="Side of the images.")] = None,
     device: DeviceOption = None,
     processes: ProcessesOption = None,
     models_at_once: ModelsAtOnceOption = None,
@@ -105,7 +105,7 @@ def run(
         "seeds": None if seeds is None else _whole_numbers("--seeds", seeds),
         "architecture": architecture,
         "recipe.epochs": epochs,
-        "pictures.side_px": side_px,
+        "images.side_px": side_px,
     }
     # Whoever types the architecture's name means it to be run.
     trust = trust or architecture is not None
@@ -188,13 +188,15 @@ def _where(
     models_at_once: int | None,
     workers: int | None,
     only: list[str] | None,
-) -> Where:
-    from noctule.study.run import Where
+) -> ExecutionConfig:
+    from noctule.study.run import ExecutionConfig
 
-    return Where(tuple(device or ()), processes, models_at_once, workers, tuple(only or ()))
+    return ExecutionConfig(
+        tuple(device or ()), processes, models_at_once, workers, tuple(only or ())
+    )
 
 
-def _run(spec: Study, out: Path | None, where: Where, trust: bool) -> None:
+def _run(spec: Study, out: Path | None, where: ExecutionConfig, trust: bool) -> None:
     from noctule.report.progress import progress_bar, study_progress
     from noctule.study.run import prepare_study, run_prepared, work_left
 

@@ -11,13 +11,26 @@ from noctule.corruptions import blur, color, digital, geometry, noise, occlusion
 # isort: split
 # ImageNet-NOC's come first in the registry, then these.
 from noctule.corruptions import imagenet_c, imagenet_c_bar
-from noctule.corruptions.draws import LEVELS
+from noctule.corruptions.draws import SEVERITIES
 from noctule.corruptions.registry import CORRUPTIONS, corruption
 from noctule.corruptions.spec import MODES, Corruption, Mode
 
 __all__ = [
-    "CORRUPTIONS", "LEVELS", "MODES", "Corruption", "Mode", "blur", "color", "corrupt",
-    "corruption", "digital", "geometry", "imagenet_c", "imagenet_c_bar", "noise", "occlusion",
+    "CORRUPTIONS",
+    "MODES",
+    "SEVERITIES",
+    "Corruption",
+    "Mode",
+    "blur",
+    "color",
+    "corrupt",
+    "corruption",
+    "digital",
+    "geometry",
+    "imagenet_c",
+    "imagenet_c_bar",
+    "noise",
+    "occlusion",
     "weather",
 ]  # fmt: skip
 
@@ -28,8 +41,8 @@ def corrupt(
     *,
     ids: Sequence[str | int] | Tensor | None = None,
     seed: int = 0,
-    level: int | None = None,
-    mode: Mode = "corrected",
+    severity: int | None = None,
+    mode: Mode = "paper",
     **fixed: float | int | str | Tensor,
 ) -> Tensor:
     """Corrupt a batch of images; each image on its own, by its id.
@@ -45,23 +58,25 @@ def corrupt(
             carried beyond [0, 1], by up to 1e-6, are clamped.
         name: a name in `noctule.CORRUPTIONS`.
         ids: What the images are called, a whole number or a string for each; 5 and "5" are the
-            same. The same id, seed and level give the same result in any batch. By default a
+            same. The same id, seed and severity give the same result in any batch. By default a
             64-bit hash of each image, see `noctule.sampling.content_ids`; float32 images are
             rounded to 8 bits for it.
         seed: chooses the benchmark's random numbers.
-        level: 1 (mild) to 5 (severe), or None for the full published range.
-        mode: "corrected", or "published" for what the released code does, mistakes included.
+        severity: 1 (mild) to 5 (severe), or None for the full published range.
+        mode: "paper", or "released" for what the released code does, mistakes included.
         **fixed: parameters to set instead of drawing them, one value or one for each image.
 
     Returns:
         The corrupted images, of the same shape, dtype and device.
 
     Raises:
-        InputError: unknown name, mode or parameter, unsuitable images or level.
+        InputError: unknown name, mode or parameter, unsuitable images or severity.
 
     >>> import torch
     >>> images = torch.full((2, 3, 32, 32), 100, dtype=torch.uint8)
     >>> corrupt(images, "brightness", change=0.2)[0, 0, 0, 0].item()
     151
     """
-    return CORRUPTIONS[name].in_mode(mode)(images, ids=ids, seed=seed, level=level, **fixed)
+    return CORRUPTIONS[name].in_mode(mode)(
+        images, ids=ids, seed=seed, severity=severity, **fixed
+    )

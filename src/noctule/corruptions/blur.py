@@ -16,7 +16,7 @@ PASSES_AT_224_PX = 5
 
 @corruption(
     family="blur",
-    source=f"{SOURCE}, published code: blur",
+    source=f"{SOURCE}, released code: blur",
     draws={"weight": Uniform(0.4, 0.95)},
     bytes_per_value=16,
 )
@@ -75,7 +75,7 @@ def _reflect_oddly(values: Tensor, margin: int, dim: int) -> Tensor:
 
 @corruption(
     family="blur",
-    source=f"{SOURCE}, published code: thumbnail_resize",
+    source=f"{SOURCE}, released code: thumbnail_resize",
     draws={"factor": Uniform(1.1, 3.25)},
     bytes_per_value=16,
 )

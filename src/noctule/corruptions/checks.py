@@ -1,4 +1,4 @@
-"""What corruptions refuse: unsuitable images, ids, parameters and tables of levels."""
+"""What corruptions refuse: unsuitable images, ids, parameters and tables of severities."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from noctule.arguments import image_ids, is_bool, real_number
-from noctule.corruptions.draws import LEVELS, Choice, Integer, PerLevel, Uniform
+from noctule.corruptions.draws import SEVERITIES, Choice, Integer, PerSeverity, Uniform
 from noctule.errors import InputError
 from noctule.sampling import content_ids
 
@@ -92,7 +92,7 @@ def as_ids(ids: Sequence[str | int] | Tensor | None, images: Tensor) -> Sequence
 
 
 def checked_values(
-    where: str, draw: Uniform | Integer | PerLevel | Choice, value: Any, count: int
+    where: str, draw: Uniform | Integer | PerSeverity | Choice, value: Any, count: int
 ) -> Tensor:
     """One number or `count` of them, float64 or int64, within the draw's limits."""
     if is_bool(value):
@@ -108,7 +108,7 @@ def checked_values(
             remedy="Give one number, or one for each image.",
         )
     low, high = draw.limits
-    whole = draw.whole if isinstance(draw, PerLevel) else not isinstance(draw, Uniform)
+    whole = draw.whole if isinstance(draw, PerSeverity) else not isinstance(draw, Uniform)
     good = torch.isfinite(numbers) & (numbers >= low) & (numbers <= high)
     if whole:
         good &= numbers == numbers.round()
@@ -121,12 +121,14 @@ def checked_values(
     return numbers.to(torch.int64) if whole else numbers
 
 
-def with_values(draw: PerLevel, values: Sequence[float], where: str) -> PerLevel:
+def with_values(draw: PerSeverity, values: Sequence[float], where: str) -> PerSeverity:
     """The table with other values, within its limits."""
     low, high = draw.limits
-    if len(values) != len(LEVELS):
+    if len(values) != len(SEVERITIES):
         raise InputError(
-            f"has {len(values)} values", where=where, remedy=f"Give {len(LEVELS)}, mild first."
+            f"has {len(values)} values",
+            where=where,
+            remedy=f"Give {len(SEVERITIES)}, mild first.",
         )
     values = [
         value if type(value) in (int, float) else real_number(value, where, low=low, high=high)
@@ -139,4 +141,4 @@ def with_values(draw: PerLevel, values: Sequence[float], where: str) -> PerLevel
                 f"is {value:g}", where=where, remedy=f"Use {kind} from {low:g} to {high:g}."
             )
     typed = map(int if draw.whole else float, values)
-    return PerLevel(*typed, lowest=draw.lowest, highest=draw.highest)
+    return PerSeverity(*typed, lowest=draw.lowest, highest=draw.highest)

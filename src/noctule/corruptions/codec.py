@@ -54,14 +54,14 @@ def through_jpeg(images: Tensor, quality: Sequence[int]) -> Tensor:
         # The copies are NumPy's: torch would start threads of its own within each of these
         # threads, and takes three times as long to interleave colours.
         colours = [planes[part, channel] for channel in range(planes.shape[1])]
-        pictures = np.stack(colours, axis=-1) if len(colours) > 1 else colours[0]
+        interleaved = np.stack(colours, axis=-1) if len(colours) > 1 else colours[0]
         # Off by a byte, because libjpeg-turbo writes past the caches into what is aligned.
         buffer = np.empty(planes[0].size + 1, np.uint8)[1:]
-        for place, picture, q in zip(opened[part], pictures, quality[part], strict=True):
+        for place, decoded, q in zip(opened[part], interleaved, quality[part], strict=True):
             file = io.BytesIO()
-            Image.fromarray(picture).save(file, "JPEG", quality=q)
-            pixels = decode_jpeg(file.getbuffer(), kind, buffer=buffer)
-            place[:] = pixels.transpose(2, 0, 1)
+            Image.fromarray(decoded).save(file, "JPEG", quality=q)
+            decoded = decode_jpeg(file.getbuffer(), kind, buffer=buffer)
+            place[:] = decoded.transpose(2, 0, 1)
 
     in_threads(work, len(images))
     return torch.from_numpy(opened).to(images.device)

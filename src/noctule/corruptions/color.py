@@ -23,7 +23,7 @@ SOURCE = "Laugros et al. 2020"
 
 @corruption(
     family="color",
-    source=f"{SOURCE}, published code: backlight",
+    source=f"{SOURCE}, released code: backlight",
     draws={
         "change": SignedUniform(0.11, 0.44),
         "split_px": Integer(-45, 44, graded=False),
@@ -54,7 +54,7 @@ def backlight(images: Tensor, *, change: Tensor, split_px: Tensor, axis: Tensor)
 
 @corruption(
     family="color",
-    source=f"{SOURCE}, published code: brightness",
+    source=f"{SOURCE}, released code: brightness",
     draws={"change": SignedUniform(0.16, 0.51)},
 )
 def brightness(images: Tensor, *, change: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ def brightness(images: Tensor, *, change: Tensor) -> Tensor:
 
 @corruption(
     family="color",
-    source=f"{SOURCE}, published code: contrast",
+    source=f"{SOURCE}, released code: contrast",
     draws={"weight": Uniform(0.33, 0.74)},
     bytes_per_value=16,
 )
@@ -100,7 +100,7 @@ def _mean(values: Tensor, *, exact: bool) -> Tensor:
 
 @corruption(
     family="color",
-    source=f"{SOURCE}, published code: color_disortion",
+    source=f"{SOURCE}, released code: color_disortion",
     draws={"change": Uniform(0.09, 0.40), "channel": Choice("red", "green", "blue")},
     channels=3,
     aliases=("color_disortion",),
@@ -119,7 +119,7 @@ def color_distortion(images: Tensor, *, change: Tensor, channel: Tensor) -> Tens
 
 @corruption(
     family="color",
-    source=f"{SOURCE}, published code: gray_scale",
+    source=f"{SOURCE}, released code: gray_scale",
     draws={"weight": Uniform(0.49, 1.0)},
     channels=3,
     bytes_per_value=16,
@@ -128,7 +128,7 @@ def gray_scale(images: Tensor, *, weight: Tensor) -> Tensor:
     """Mix the image with its luma (ITU-R BT.601, Pillow's integer form). Needs 3 channels.
 
     The luma of uint8 images is rounded to 8 bits as published; departure: that of float32
-    images is not (the published code truncates those to 8 bits).
+    images is not (the released code truncates those to 8 bits).
 
     Args:
         images: see `noctule.corrupt`.
@@ -151,7 +151,7 @@ def _luma(images: Tensor) -> Tensor:
 
 @corruption(
     family="color",
-    source=f"{SOURCE}, published code: hue",
+    source=f"{SOURCE}, released code: hue",
     draws={"turn": SignedUniform(0.05, 0.5)},
     channels=3,
     bytes_per_value=16,
@@ -160,7 +160,7 @@ def hue(images: Tensor, *, turn: Tensor) -> Tensor:
     """Turn the hue, through Pillow's 8-bit HSV; grays stay. Needs 3 channels.
 
     The 8-bit round trip alone changes 70 % of the pixels, by at most 4 levels; published so.
-    Departure: float32 images are rounded to 8 bits first, where the published code truncates.
+    Departure: float32 images are rounded to 8 bits first, where the released code truncates.
 
     Args:
         images: see `noctule.corrupt`.

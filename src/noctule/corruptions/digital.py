@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from noctule.corruptions.draws import Field, Integer, unit
-from noctule.corruptions.grouping import by_setting
+from noctule.corruptions.draws import Integer, NoiseField, unit
+from noctule.corruptions.grouping import group_by_params
 from noctule.corruptions.pixels import (
     REFERENCE_SIDE_PX,
     from_float,
@@ -23,7 +23,7 @@ SOURCE = "Laugros et al. 2020"
 
 @corruption(
     family="digital",
-    source=f"{SOURCE}, published code: quantization",
+    source=f"{SOURCE}, released code: quantization",
     draws={"steps": Integer(3, 8, hardest="low")},
     bytes_per_value=16,
 )
@@ -43,7 +43,7 @@ def quantization(images: Tensor, *, steps: Tensor) -> Tensor:
 
 @corruption(
     family="digital",
-    source=f"{SOURCE}, published code: pixelate",
+    source=f"{SOURCE}, released code: pixelate",
     draws={"block_px": Integer(2, 4)},
 )
 def pixelate(images: Tensor, *, block_px: Tensor) -> Tensor:
@@ -51,14 +51,14 @@ def pixelate(images: Tensor, *, block_px: Tensor) -> Tensor:
 
     Where the block does not divide a side, the blocks are those counted from the top left, and
     are shown centred, with the rest reflected: published so for 224 px and blocks of 3, where
-    the picture moves by one pixel. Departure: for other sides the published code returns
+    the image moves by one pixel. Departure: for other sides the released code returns
     another size; this returns the input's.
 
     Args:
         images: see `noctule.corrupt`.
         block_px: side of a block, not scaled with the image, (batch,).
     """
-    return by_setting(images, [block_px.clamp(max=min(images.shape[2:]))], _pixelate_alike)
+    return group_by_params(images, [block_px.clamp(max=min(images.shape[2:]))], _pixelate_alike)
 
 
 def _pixelate_alike(images: Tensor, block_px: float) -> Tensor:
@@ -100,13 +100,13 @@ DASH_BEFORE = (-10, -8, -6, -4, -2)
 
 @corruption(
     family="digital",
-    source=f"{SOURCE}, published code: artifacts",
-    draws={"count": Integer(14, 170), "gray": unit(), "dashes": Field()},
+    source=f"{SOURCE}, released code: artifacts",
+    draws={"count": Integer(14, 170), "gray": unit(), "dashes": NoiseField()},
 )
 def artifacts(images: Tensor, *, count: Tensor, gray: Tensor, dashes: Stream) -> Tensor:
     """Draw dashes three rows high, solid or with dotted tails, all of one gray.
 
-    The published code writes into its input; this does not.
+    The released code writes into its input; this does not.
 
     Args:
         images: see `noctule.corrupt`.
@@ -119,15 +119,15 @@ def artifacts(images: Tensor, *, count: Tensor, gray: Tensor, dashes: Stream) ->
 
 @corruption(
     family="digital",
-    source=f"{SOURCE}, published code: vertical_artifacts",
-    draws={"count": Integer(14, 180), "gray": unit(), "dashes": Field()},
+    source=f"{SOURCE}, released code: vertical_artifacts",
+    draws={"count": Integer(14, 180), "gray": unit(), "dashes": NoiseField()},
 )
 def vertical_artifacts(
     images: Tensor, *, count: Tensor, gray: Tensor, dashes: Stream
 ) -> Tensor:
     """Draw dashes as `artifacts` does, with rows and columns exchanged.
 
-    Departure: the sizes are exchanged too, where the published code breaks for oblong images.
+    Departure: the sizes are exchanged too, where the released code breaks for oblong images.
 
     Args:
         images: see `noctule.corrupt`.

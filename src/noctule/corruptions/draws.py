@@ -1,12 +1,13 @@
 """What a corruption may draw for each image, as data: a range, a table, a choice, a field.
 
-A draw is *graded* when a larger severity level means another part of its range. Level k of 5 is
-the k-th fifth of the range, from mild to severe; without a level the full range is used. The
-five levels together are distributed exactly as the full range. A corruption that was published
-with one value per level has a table instead; its "full range" is one of the levels, by lot.
+A draw is *graded* when a larger severity means another part of its range. Severity k of 5 is
+the k-th fifth of the range, from mild to severe; without a severity the full range is used. The
+five severities together are distributed exactly as the full range. A corruption that was
+published with one value per severity has a table instead; its "full range" is one of the
+severities, by lot.
 
-A level changes where a number falls, never which random bits it is made from, so the levels of
-one image share their noise and compare pairwise.
+A severity changes where a number falls, never which random bits it is made from, so the
+severities of one image share their noise and compare pairwise.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from torch import Tensor
 
 from noctule.sampling import Stream, Words, bits_of, high24
 
-LEVELS = (1, 2, 3, 4, 5)
+SEVERITIES = (1, 2, 3, 4, 5)
 _BITS = 24
 _MOST = 1 << 16  # keeps a slip from filling the memory
 
 
-def _severity(words: Tensor, level: int | None) -> tuple[Tensor, int]:
+def _severity(words: Tensor, severity: int | None) -> tuple[Tensor, int]:
     """The position in the range from mild to severe, as numerator and denominator."""
-    if level is None:
+    if severity is None:
         return high24(words), 1 << _BITS
-    return ((level - 1) << _BITS) + high24(words), len(LEVELS) << _BITS
+    return ((severity - 1) << _BITS) + high24(words), len(SEVERITIES) << _BITS
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Uniform:
 
     Args:
         low, high: the published range.
-        graded: whether severity levels divide the range.
+        graded: whether severities divide the range.
         signed: whether a fair coin gives the value a sign.
 
     >>> Uniform(0.05, 0.18).describe()
@@ -49,9 +50,9 @@ class Uniform:
     graded: bool = True
     signed: bool = False
 
-    def sample(self, words: Words, level: int | None) -> Tensor:
+    def sample(self, words: Words, severity: int | None) -> Tensor:
         """One value for each image: float64 (batch,)."""
-        part, whole = _severity(words[0], level if self.graded else None)
+        part, whole = _severity(words[0], severity if self.graded else None)
         value = self.low + (self.high - self.low) * (part.to(torch.float64) / whole)
         return value * (1 - 2 * bits_of(words[1])) if self.signed else value
 
@@ -76,7 +77,7 @@ class Integer:
 
     Args:
         low, high: the published range.
-        graded: whether severity levels divide the range.
+        graded: whether severities divide the range.
         signed: whether a fair coin gives the value a sign.
         hardest: the end of the range that harms most.
 
@@ -90,9 +91,9 @@ class Integer:
     signed: bool = False
     hardest: Literal["low", "high"] = "high"
 
-    def sample(self, words: Words, level: int | None) -> Tensor:
+    def sample(self, words: Words, severity: int | None) -> Tensor:
         """One value for each image: int64 (batch,)."""
-        part, whole = _severity(words[0], level if self.graded else None)
+        part, whole = _severity(words[0], severity if self.graded else None)
         if self.hardest == "low":
             part = whole - 1 - part
         value = self.low + part * (self.high - self.low + 1) // whole
@@ -122,9 +123,9 @@ class Choice:
     def __init__(self, *options: str) -> None:
         object.__setattr__(self, "options", options)
 
-    def sample(self, words: Words, level: int | None) -> Tensor:
+    def sample(self, words: Words, severity: int | None) -> Tensor:
         """The index of the option for each image: int64 (batch,)."""
-        del level
+        del severity
         return high24(words[0]) * len(self.options) >> _BITS
 
     @property
@@ -138,18 +139,18 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class PerLevel:
-    """A published table: one value for each of the five levels.
+class PerSeverity:
+    """A published table: one value for each of the five severities.
 
-    Without a level, a fair lot of five decides; all tables of a corruption share it, so that
+    Without a severity, a fair lot of five decides; all tables of a corruption share it, so that
     values published together stay together. Tables of whole numbers give int64, others float64.
 
     Args:
         *values: from mild to severe.
         lowest, highest: what a user may set.
 
-    >>> PerLevel(0.08, 0.12, 0.18, 0.26, 0.38).describe()
-    '0.08, 0.12, 0.18, 0.26, 0.38 by level'
+    >>> PerSeverity(0.08, 0.12, 0.18, 0.26, 0.38).describe()
+    '0.08, 0.12, 0.18, 0.26, 0.38 by severity'
     """
 
     values: tuple[float, ...]
@@ -159,8 +160,10 @@ class PerLevel:
     def __init__(
         self, *values: float, lowest: float = 0.0, highest: float = float("inf")
     ) -> None:
-        if len(values) != len(LEVELS) or not all(lowest <= v <= highest for v in values):
-            raise ValueError(f"{values} is not {len(LEVELS)} values in [{lowest}, {highest}]")
+        if len(values) != len(SEVERITIES) or not all(lowest <= v <= highest for v in values):
+            raise ValueError(
+                f"{values} is not {len(SEVERITIES)} values in [{lowest}, {highest}]"
+            )
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "lowest", lowest)
         object.__setattr__(self, "highest", highest)
@@ -170,16 +173,16 @@ class PerLevel:
         """Whether every value is an int."""
         return all(isinstance(value, int) for value in self.values)
 
-    def sample(self, words: Words, level: int | None) -> Tensor:
-        """The level's value for each image: int64 or float64 (batch,)."""
-        if level is not None:
-            return self.at(level, len(words[0]))
-        lot = high24(words[0]) * len(LEVELS) >> _BITS
+    def sample(self, words: Words, severity: int | None) -> Tensor:
+        """The severity's value for each image: int64 or float64 (batch,)."""
+        if severity is not None:
+            return self.at(severity, len(words[0]))
+        lot = high24(words[0]) * len(SEVERITIES) >> _BITS
         return torch.tensor(self.values, dtype=self._dtype)[lot]
 
-    def at(self, level: int, count: int) -> Tensor:
-        """The level's value for `count` images, which takes no random words: (count,)."""
-        value = self.values[level - 1]
+    def at(self, severity: int, count: int) -> Tensor:
+        """The severity's value for `count` images, which takes no random words: (count,)."""
+        value = self.values[severity - 1]
         return torch.full((count,), value, dtype=self._dtype)
 
     @property
@@ -193,16 +196,16 @@ class PerLevel:
 
     def describe(self) -> str:
         """The values, for tables."""
-        return ", ".join(f"{value:g}" for value in self.values) + " by level"
+        return ", ".join(f"{value:g}" for value in self.values) + " by severity"
 
 
 @dataclass(frozen=True)
-class Field:
+class NoiseField:
     """Random words for many elements of each image; the kernel says how many it needs."""
 
-    def sample(self, words: Words, level: int | None) -> Stream:
+    def sample(self, words: Words, severity: int | None) -> Stream:
         """The stream with these words as its key."""
-        del level
+        del severity
         return Stream(torch.stack(words, dim=1))
 
     def describe(self) -> str:
@@ -210,7 +213,7 @@ class Field:
         return "per element"
 
 
-Draw = Uniform | Integer | PerLevel | Choice | Field
+Draw = Uniform | Integer | PerSeverity | Choice | NoiseField
 
 
 def SignedInteger(low: int, high: int) -> Integer:
@@ -224,5 +227,5 @@ def SignedUniform(low: float, high: float) -> Uniform:
 
 
 def unit() -> Uniform:
-    """A position or shade in [0, 1), the same at every level."""
+    """A position or shade in [0, 1), the same at every severity."""
     return Uniform(0.0, 1.0, graded=False)

@@ -1,4 +1,4 @@
-"""Gaussian filters and magnification as SciPy's, and sums of shifted pictures.
+"""Gaussian filters and magnification as SciPy's, and sums of shifted images.
 
 To the bit, a result depends neither on the batch nor on the number of threads. Where torch may
 fuse a product and a sum, in some places and not in others, the products are exact (bytes times
@@ -155,7 +155,7 @@ def byte_weights(weights: tuple[float, ...]) -> list[tuple[int, float]]:
     """Weights of 16 significant bits for the same sum: (number of the tap, weight).
 
     What large ones lose is added to their taps separately; what all others lose, to the first,
-    so that a flat picture keeps its value.
+    so that a flat image keeps its value.
     """
     kept = [_rounded(weight) for weight in weights]
     lost = [
@@ -268,7 +268,7 @@ def _matrix(size: int, kernel: list[float], border: Border) -> Tensor:
 
 
 def clipped_zoom(values: Tensor, factor: float, size: tuple[int, int] | None = None) -> Tensor:
-    """Magnify the middle of each picture to its full size: bilinear, corners onto corners.
+    """Magnify the middle of each image to its full size: bilinear, corners onto corners.
 
     A crop of ceil(side / factor) is resized to round(crop · factor), and trimmed evenly on both
     sides. Places in the crop are of the values' precision: in float32 and 224 px, results are
@@ -277,7 +277,7 @@ def clipped_zoom(values: Tensor, factor: float, size: tuple[int, int] | None = N
     Args:
         values: float32 or float64 (batch, channels, height, width); see `as_channels`.
         factor: at least 1.
-        size: of the pictures, if `values` are already the crops.
+        size: of the images, if `values` are already the crops.
     """
     sides = size or tuple(values.shape[2:])
     crop = [math.ceil(side / factor) for side in sides]
@@ -294,7 +294,7 @@ def _middle(values: Tensor, sides: Sequence[int]) -> Tensor:
 
 
 def as_channels(planes: Tensor) -> Tensor:
-    """Planes (n, height, width) as the channels of one float32 picture, which lie together.
+    """Planes (n, height, width) as the channels of one float32 image, which lie together.
 
     The channels are filled up with zeros to a multiple of `LANES`: torch's interpolation goes
     along them in vectors, and rounds a rest that does not fill one differently. It also rounds

@@ -17,7 +17,7 @@ _ONE = 1 << 16  # fixed point with 16 fractional bits, as Pillow's affine transf
 
 @corruption(
     family="geometry",
-    source=f"{SOURCE}, published code: translation",
+    source=f"{SOURCE}, released code: translation",
     draws={"dx_px": SignedInteger(15, 62), "dy_px": SignedInteger(15, 62)},
 )
 def translation(images: Tensor, *, dx_px: Tensor, dy_px: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def _shift_rows(images: Tensor, source_row: Tensor, shift: Tensor) -> Tensor:
 
 @corruption(
     family="geometry",
-    source=f"{SOURCE}, published code: rotation",
+    source=f"{SOURCE}, released code: rotation",
     draws={"angle_deg": SignedInteger(7, 50)},
     bytes_per_value=6,
 )
@@ -126,7 +126,7 @@ def _sample(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 @corruption(
     family="geometry",
-    source=f"{SOURCE}, published code: elastic",
+    source=f"{SOURCE}, released code: elastic",
     draws={"cut_px": Integer(44, 110), "side": Choice("top", "left")},
     bytes_per_value=6,
 )

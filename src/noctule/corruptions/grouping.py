@@ -29,7 +29,7 @@ def even_parts(count: int, parts: int) -> list[slice]:
     return list(map(slice, edges[:-1], edges[1:]))
 
 
-def alike(*parameters: Tensor) -> list[tuple[Tensor, tuple[float, ...]]]:
+def group_equal(*parameters: Tensor) -> list[tuple[Tensor, tuple[float, ...]]]:
     """Which images share all of these parameters.
 
     Args:
@@ -39,8 +39,8 @@ def alike(*parameters: Tensor) -> list[tuple[Tensor, tuple[float, ...]]]:
         For each distinct combination, in ascending order: the indices of its images, int64, and
         the values, as Python floats.
 
-    >>> level = torch.tensor([2.0, 1.0, 2.0])
-    >>> [(index.tolist(), values) for index, values in alike(level)]
+    >>> severity = torch.tensor([2.0, 1.0, 2.0])
+    >>> [(index.tolist(), values) for index, values in alike(severity)]
     [([1], (1.0,)), ([0, 2], (2.0,))]
     """
     return _indexed(_numbers(parameters), parameters[0].device)
@@ -62,7 +62,7 @@ def _indexed(
     return [(torch.tensor(found[values], device=device), values) for values in sorted(found)]
 
 
-def by_setting(
+def group_by_params(
     images: Tensor,
     parameters: Sequence[Tensor],
     change: Callable[..., Tensor],
@@ -95,7 +95,7 @@ def by_setting(
 def in_chunks(
     planes: Tensor, *others: Tensor, at_once: int = _CPU_VALUES_AT_ONCE
 ) -> Iterator[tuple[Tensor, ...]]:
-    """A few planes, or pictures, at a time, and what belongs to them.
+    """A few planes, or images, at a time, and what belongs to them.
 
     Args:
         at_once: so many values on a CPU.
@@ -106,13 +106,13 @@ def in_chunks(
     return zip(*(torch.split(values, size) for values in (planes, *others)), strict=True)
 
 
-def few_at_a_time(
+def map_chunks(
     change: Callable[..., Tensor],
     images: Tensor,
     *others: Tensor,
     at_once: int = _CPU_VALUES_AT_ONCE,
 ) -> Tensor:
-    """Apply `change(few, *others)` to a few planes, or pictures, at a time; see `in_chunks`.
+    """Apply `change(few, *others)` to a few planes, or images, at a time; see `in_chunks`.
 
     Args:
         change: what it gives is of the shape of `few`, and converted to their dtype.

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from noctule.corruptions.draws import Field, Uniform
+from noctule.corruptions.draws import NoiseField, Uniform
 from noctule.corruptions.fields import TABLE_SIZE, field_index, half_normal_table
 from noctule.corruptions.pixels import shade
 from noctule.corruptions.registry import corruption
@@ -18,8 +18,8 @@ SOURCE = "Laugros et al. 2020"
 
 @corruption(
     family="noise",
-    source=f"{SOURCE}, published code: gaussian",
-    draws={"sigma": Uniform(0.05, 0.18), "noise": Field()},
+    source=f"{SOURCE}, released code: gaussian",
+    draws={"sigma": Uniform(0.05, 0.18), "noise": NoiseField()},
     bytes_per_value=16,
 )
 def gaussian(images: Tensor, *, sigma: Tensor, noise: Stream) -> Tensor:
@@ -45,7 +45,7 @@ def gaussian(images: Tensor, *, sigma: Tensor, noise: Stream) -> Tensor:
 @corruption(
     family="noise",
     source=f"{SOURCE}, published range only; the operation is noctule's",
-    draws={"amplitude": Uniform(0.06, 0.20), "noise": Field()},
+    draws={"amplitude": Uniform(0.06, 0.20), "noise": NoiseField()},
     bytes_per_value=16,
 )
 def uniform(images: Tensor, *, amplitude: Tensor, noise: Stream) -> Tensor:
@@ -70,15 +70,15 @@ def uniform(images: Tensor, *, amplitude: Tensor, noise: Stream) -> Tensor:
 
 @corruption(
     family="noise",
-    source=f"{SOURCE}, published code: salt_pepper",
-    draws={"amount": Uniform(0.003, 0.032), "noise": Field()},
+    source=f"{SOURCE}, released code: salt_pepper",
+    draws={"amount": Uniform(0.003, 0.032), "noise": NoiseField()},
 )
 def salt_pepper(images: Tensor, *, amount: Tensor, noise: Stream) -> Tensor:
     """Set each element to black or to white with probability amount / 2 each.
 
     Elements are pixels of one channel. Only the specks are visited: candidates at the density
     of the hardest setting lie at geometric gaps, and a milder one keeps a part of them, which
-    is the same distribution as one coin per element; the specks of a mild level are among
+    is the same distribution as one coin per element; the specks of a mild severity are among
     those of a severe one.
 
     Args:

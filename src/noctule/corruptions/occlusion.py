@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from noctule.corruptions.draws import Field, Integer, unit
+from noctule.corruptions.draws import Integer, NoiseField, unit
 from noctule.corruptions.pixels import coordinates, paste, per_image, place, scale_px
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.stamps import (
@@ -23,8 +23,8 @@ SOURCE = "Laugros et al. 2020"
 
 @corruption(
     family="occlusion",
-    source=f"{SOURCE}, published code: rhombus",
-    draws={"count": Integer(9, 76), "stamps": Field()},
+    source=f"{SOURCE}, released code: rhombus",
+    draws={"count": Integer(9, 76), "stamps": NoiseField()},
 )
 def rhombus(images: Tensor, *, count: Tensor, stamps: Stream) -> Tensor:
     """Cover the image with rhombi of 98 px, each of its own gray; later over earlier.
@@ -40,8 +40,8 @@ def rhombus(images: Tensor, *, count: Tensor, stamps: Stream) -> Tensor:
 
 @corruption(
     family="occlusion",
-    source=f"{SOURCE}, published code: arlequin",
-    draws={"count": Integer(3, 36), "color": Field(), "stamps": Field()},
+    source=f"{SOURCE}, released code: arlequin",
+    draws={"count": Integer(3, 36), "color": NoiseField(), "stamps": NoiseField()},
     channels=3,
 )
 def arlequin(images: Tensor, *, count: Tensor, color: Stream, stamps: Stream) -> Tensor:
@@ -62,8 +62,8 @@ def arlequin(images: Tensor, *, count: Tensor, color: Stream, stamps: Stream) ->
 
 @corruption(
     family="occlusion",
-    source=f"{SOURCE}, published code: circle",
-    draws={"count": Integer(7, 50), "stamps": Field()},
+    source=f"{SOURCE}, released code: circle",
+    draws={"count": Integer(7, 50), "stamps": NoiseField()},
 )
 def circle(images: Tensor, *, count: Tensor, stamps: Stream) -> Tensor:
     """Cover the image with discs of 121 px, each of its own gray; later over earlier.
@@ -79,7 +79,7 @@ def circle(images: Tensor, *, count: Tensor, stamps: Stream) -> Tensor:
 
 @corruption(
     family="occlusion",
-    source=f"{SOURCE}, published code: obstruction",
+    source=f"{SOURCE}, released code: obstruction",
     draws={
         "side_px": Integer(47, 125),
         "top_fraction": unit(),
@@ -116,13 +116,13 @@ def obstruction(
 
 @corruption(
     family="occlusion",
-    source=f"{SOURCE}, published code: border",
+    source=f"{SOURCE}, released code: border",
     draws={"thickness_px": Integer(9, 46), "gray": unit()},
 )
 def border(images: Tensor, *, thickness_px: Tensor, gray: Tensor) -> Tensor:
     """Frame the image with one gray, inside its edges.
 
-    The published code writes into its input; this does not.
+    The released code writes into its input; this does not.
 
     Args:
         images: see `noctule.corrupt`.

@@ -1,7 +1,7 @@
 """Arithmetic shared by the kernels, for uint8 and for float32 in [0, 1].
 
 For uint8 a result is what the same operation on x / 255 gives, times 255, rounded half to even
-and clamped: exactly what an 8-bit file of the corrupted picture holds.
+and clamped: exactly what an 8-bit file of the corrupted image holds.
 
 On the CPU, uint8 and int16 operations move a quarter and a half of the bytes of float32 and
 `torch.where` costs sixty times an `and`: hence the integer forms below.
@@ -37,10 +37,10 @@ def from_float(
         in_range: whether they need no clamping.
         truncate: round towards 0, as much released code does by its conversion to uint8.
     """
-    return in_levels(values, dtype, in_range=in_range, truncate=truncate).to(dtype)
+    return to_int16_levels(values, dtype, in_range=in_range, truncate=truncate).to(dtype)
 
 
-def in_levels(
+def to_int16_levels(
     values: Tensor, dtype: torch.dtype, *, in_range: bool = False, truncate: bool = False
 ) -> Tensor:
     """The same, as int16 instead of uint8: half way, for who copies the result anyway.

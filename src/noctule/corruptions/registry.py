@@ -49,8 +49,8 @@ class Registry(Mapping[str, Corruption]):
             if name in self:
                 raise ValueError(f"a corruption named {name!r} exists already")
         wanted = list(inspect.signature(corruption.kernel).parameters)[1:]
-        if "published" in wanted:
-            wanted.remove("published")
+        if "released" in wanted:
+            wanted.remove("released")
         if wanted != list(corruption.draws):
             raise ValueError(
                 f"{corruption.name}: draws {list(corruption.draws)}, but kernel takes {wanted}"

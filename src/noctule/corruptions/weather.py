@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from noctule.corruptions.draws import Field, Integer
+from noctule.corruptions.draws import Integer, NoiseField
 from noctule.corruptions.pixels import from_float, full_scale
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.stamps import disc_offsets, draw_centers, pixel_index, stamp_margin_px
@@ -14,8 +14,8 @@ from noctule.sampling import Stream
 
 @corruption(
     family="weather",
-    source="Laugros et al. 2020, published code: rain",
-    draws={"count": Integer(12, 120), "stamps": Field()},
+    source="Laugros et al. 2020, released code: rain",
+    draws={"count": Integer(12, 120), "stamps": NoiseField()},
 )
 def rain(images: Tensor, *, count: Tensor, stamps: Stream) -> Tensor:
     """Let discs of 121 px halve the distance to white; where they overlap, again.

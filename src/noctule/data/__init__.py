@@ -1,4 +1,4 @@
-"""Where images come from: every image has a stable id, a label and a decoded picture."""
+"""Where images come from: every image has a stable id, a label and a decoded image."""
 
 from __future__ import annotations
 

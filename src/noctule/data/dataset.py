@@ -1,4 +1,4 @@
-"""What every source of images offers: stable ids, labels, class names, decoded pictures."""
+"""What every source of images offers: stable ids, labels, class names, decoded images."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def content(self) -> Iterator[bytes]:
-        """Bytes that change when the pictures change, in order: the fingerprint's raw material.
+        """Bytes that change when the images change, in order: the fingerprint's raw material.
 
         For files their sizes (reading 50,000 photographs only to name them would cost as
         much as evaluating them), for arrays the values.

@@ -1,9 +1,9 @@
-"""The one place where a file, or its bytes, become a picture.
+"""The one place where a file, or its bytes, become an image.
 
 What comes out is 8-bit "L" or "RGB". Where that needs a decision, it is this:
 
 - 16-bit grey is scaled (65535 becomes 255). Departure from torchvision's loader, which clips
-  it at 255 and so turns most such pictures white.
+  it at 255 and so turns most such images white.
 - EXIF orientation is applied: what a person sees is what is evaluated. Departure from
   torchvision's loader, which ignores it.
 - Transparent images are composited on a background, white unless another is asked for: what a
@@ -63,7 +63,7 @@ _TURNS: Final = {
 
 
 class _Refused(Exception):
-    """Pillow could decode this, but no 8-bit picture follows from it."""
+    """Pillow could decode this, but no 8-bit image follows from it."""
 
 
 _ROWS_AT_ONCE = 64
@@ -104,7 +104,7 @@ def _no_colour(text: object) -> InputError:
 
 
 def decode_file(file: Path, image_id: str, *, background: str = WHITE) -> Image.Image:
-    """The picture in a file, upright, as 8-bit "L" or "RGB"; see the module for the rules.
+    """The image in a file, upright, as 8-bit "L" or "RGB"; see the module for the rules.
 
     Args:
         file: an image in one of `formats()`, whatever its name ends with.
@@ -128,7 +128,7 @@ def decode_file(file: Path, image_id: str, *, background: str = WHITE) -> Image.
 
 
 def decode_bytes(data: bytes, image_id: str, *, largest_px: int = LARGEST_PX) -> Image.Image:
-    """The picture that a file with these bytes holds, as `decode_file` reads it.
+    """The image that a file with these bytes holds, as `decode_file` reads it.
 
     Args:
         data: the content of an image file.
@@ -252,7 +252,7 @@ def _scaled_16_bit(image: Image.Image) -> Image.Image:
     """16-bit grey, 0 to 65535, as "L": v / 257, rounded."""
     values = np.asarray(image)
     scaled = np.empty(values.shape, np.uint8)
-    for start in range(0, len(values), _ROWS_AT_ONCE):  # of large pictures not all at once
+    for start in range(0, len(values), _ROWS_AT_ONCE):  # of large images not all at once
         rows = slice(start, start + _ROWS_AT_ONCE)
         scaled[rows] = _EIGHT_BIT[values[rows].clip(0, 65535)]
     return Image.fromarray(scaled)

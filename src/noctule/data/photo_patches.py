@@ -3,7 +3,7 @@
 Crops of sixteen photographs that lie inside the installed scikit-image and scikit-learn
 packages; the class of a crop is the photograph it was cut from. Every photograph is divided
 like a chessboard into tiles of about 144 px. Crops from the black tiles train, crops from
-the white ones test, and no crop leaves its tile, so a test picture shows no pixel that was
+the white ones test, and no crop leaves its tile, so a test image shows no pixel that was
 seen in training.
 """
 

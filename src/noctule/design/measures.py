@@ -179,5 +179,5 @@ def _cover(matrix: OverlapMatrix, chosen: Sequence[int], candidate: int) -> Cove
     largest = float(shares.max())
     if largest == 0:
         return Cover(None, 0.0)
-    alike = [b for b, share in zip(chosen, shares, strict=True) if share == largest]
-    return Cover(min(matrix.names[b] for b in alike), largest)
+    group_equal = [b for b, share in zip(chosen, shares, strict=True) if share == largest]
+    return Cover(min(matrix.names[b] for b in group_equal), largest)

@@ -6,21 +6,21 @@ from noctule.explore.answers import answer
 from noctule.explore.page import Start
 from noctule.explore.photographs import GIVEN, LARGEST_SIDE_PX, Photographs
 from noctule.explore.predictions import Predictor
-from noctule.explore.scene import Scene, Wish, parse_wish
 from noctule.explore.server import application, listen, run_server, server_of
+from noctule.explore.viewer import Request, ViewerConfig, parse_request
 
 __all__ = [
     "GIVEN",
     "LARGEST_SIDE_PX",
     "Photographs",
     "Predictor",
-    "Scene",
+    "Request",
     "Start",
-    "Wish",
+    "ViewerConfig",
     "answer",
     "application",
     "listen",
-    "parse_wish",
+    "parse_request",
     "run_server",
     "server_of",
 ]

@@ -1,4 +1,4 @@
-"""From what the page asks for to pictures, predictions and words: no network in here."""
+"""From what the page asks for to images, predictions and words: no network in here."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from torch import Tensor
 
 from noctule.benchmarks import Condition
 from noctule.corruptions import Corruption
-from noctule.corruptions.draws import Choice, Field
+from noctule.corruptions.draws import Choice, NoiseField
 from noctule.explore.photographs import Photograph
 from noctule.explore.predictions import Guess
 from noctule.explore.recipes import command_line, python_lines
-from noctule.explore.scene import Scene, Wish
+from noctule.explore.viewer import Request, ViewerConfig
 from noctule.report.sheet import image_of
 
 
-def corrupted_picture(scene: Scene, photograph: Photograph, wish: Wish) -> Tensor:
+def corrupted_image(viewer: ViewerConfig, photograph: Photograph, request: Request) -> Tensor:
     """The photograph under the condition: uint8 (channels, height, width).
 
     Raises:
-        InputError: the corruption is not defined on such pictures.
+        InputError: the corruption is not defined on such images.
     """
-    result = scene.by_mode[wish.mode].corrupt(
-        Condition(wish.corruption, wish.level),
-        photograph.picture[None],
+    result = viewer.by_mode[request.mode].corrupt(
+        Condition(request.corruption, request.severity),
+        photograph.image[None],
         ids=[photograph.image_id],
-        seed=wish.seed,
+        seed=request.seed,
     )
     return result[0]
 
 
-def drawn_values(corruption: Corruption, wish: Wish, image_id: str) -> list[str]:
-    """What was drawn for this picture, such as "angle_deg = -27"; fields are left out."""
-    values = corruption.sample([image_id], seed=wish.seed, level=wish.level)
+def drawn_values(corruption: Corruption, request: Request, image_id: str) -> list[str]:
+    """What was drawn for this image, such as "angle_deg = -27"; fields are left out."""
+    values = corruption.sample([image_id], seed=request.seed, severity=request.severity)
     shown = []
     for name, draw in corruption.draws.items():
         value = values[name]
-        if isinstance(draw, Field) or not isinstance(value, Tensor):
+        if isinstance(draw, NoiseField) or not isinstance(value, Tensor):
             continue
         number = value.item()
         text = draw.options[int(number)] if isinstance(draw, Choice) else f"{number:.4g}"
@@ -48,35 +48,35 @@ def drawn_values(corruption: Corruption, wish: Wish, image_id: str) -> list[str]
     return shown
 
 
-def answer(scene: Scene, wish: Wish) -> dict[str, Any]:
+def answer(viewer: ViewerConfig, request: Request) -> dict[str, Any]:
     """All that the page shows for a wish, as JSON values.
 
     Raises:
         InputError: the photograph is unknown, or it cannot be corrupted or classified.
     """
-    photograph = scene.photographs[wish.photo]
-    corrupted = corrupted_picture(scene, photograph, wish)
-    corruption = scene.by_mode[wish.mode].bound[wish.corruption]
+    photograph = viewer.photographs[request.photo]
+    corrupted = corrupted_image(viewer, photograph, request)
+    corruption = viewer.by_mode[request.mode].bound[request.corruption]
     found: dict[str, Any] = {
         "photo": describe(photograph),
-        "clean": {"picture": data_uri(photograph.picture)},
-        "corrupted": {"picture": data_uri(corrupted)},
-        "drawn": drawn_values(corruption, wish, photograph.image_id),
+        "clean": {"image": data_uri(photograph.image)},
+        "corrupted": {"image": data_uri(corrupted)},
+        "drawn": drawn_values(corruption, request, photograph.image_id),
         "change": "",
-        "python": python_lines(scene, photograph, wish),
-        "command": command_line(scene, photograph, wish),
+        "python": python_lines(viewer, photograph, request),
+        "command": command_line(viewer, photograph, request),
     }
-    if scene.predictor is not None:
-        opinion = scene.predictor.opinion(photograph.picture, corrupted)
-        found["clean"]["guesses"] = _guesses(opinion.clean)
-        found["corrupted"]["guesses"] = _guesses(opinion.corrupted)
-        found["change"] = opinion.change
+    if viewer.predictor is not None:
+        pair = viewer.predictor.pair(photograph.image, corrupted)
+        found["clean"]["guesses"] = _guesses(pair.clean)
+        found["corrupted"]["guesses"] = _guesses(pair.corrupted)
+        found["change"] = pair.change
     return found
 
 
 def describe(photograph: Photograph) -> dict[str, Any]:
     """What the page says of a photograph, as JSON values."""
-    height, width = photograph.picture.shape[1:]
+    height, width = photograph.image.shape[1:]
     before = "{} × {}".format(*photograph.size_px)
     return {
         "key": photograph.key,
@@ -86,10 +86,10 @@ def describe(photograph: Photograph) -> dict[str, Any]:
     }
 
 
-def data_uri(picture: Tensor) -> str:
-    """A picture, uint8 (channels, height, width), as a PNG file in a data: address."""
+def data_uri(image: Tensor) -> str:
+    """An image, uint8 (channels, height, width), as a PNG file in a data: address."""
     stream = io.BytesIO()
-    image_of(picture).save(stream, "PNG", compress_level=1)
+    image_of(image).save(stream, "PNG", compress_level=1)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from noctule.corruptions import LEVELS, MODES
-from noctule.corruptions.draws import Field
+from noctule.corruptions import MODES, SEVERITIES
+from noctule.corruptions.draws import NoiseField
 from noctule.data.photo_patches import CLASS_NAMES
 from noctule.explore.photographs import (
     GIVEN,
@@ -13,23 +13,23 @@ from noctule.explore.photographs import (
     LARGEST_UPLOAD_BYTES,
     LARGEST_UPLOAD_PX,
 )
-from noctule.explore.scene import FULL_RANGE, LARGEST_SEED, Scene
+from noctule.explore.viewer import FULL_RANGE, LARGEST_SEED, ViewerConfig
 from noctule.report.web import render_page
 
 
 class Start(NamedTuple):
-    """What the page shows first, as the parameters of a request; see `parse_wish`."""
+    """What the page shows first, as the parameters of a request; see `parse_request`."""
 
     photo: str
     corruption: str
-    level: str
+    severity: str
     seed: str
     mode: str
 
 
-def page(scene: Scene, start: Start) -> str:
+def page(viewer: ViewerConfig, start: Start) -> str:
     """The page as HTML."""
-    given = scene.photographs.given
+    given = viewer.photographs.given
     return render_page(
         "explore.html",
         title="A photograph under corruptions",
@@ -37,32 +37,33 @@ def page(scene: Scene, start: Start) -> str:
         connects=True,
         photographs=CLASS_NAMES,
         given=None if given is None else (GIVEN, given.image_id),
-        families=_families(scene),
-        levels=[(str(level), str(level)) for level in LEVELS] + [(FULL_RANGE, "full range")],
+        families=_families(viewer),
+        severities=[(str(severity), str(severity)) for severity in SEVERITIES]
+        + [(FULL_RANGE, "full range")],
         modes=MODES,
         largest_seed=LARGEST_SEED,
         kept_uploads=KEPT_UPLOADS,
         largest_mb=LARGEST_UPLOAD_BYTES // 1_000_000,
         largest_megapixels=LARGEST_UPLOAD_PX // 1_000_000,
-        benchmark=scene.benchmark if scene.benchmark_name is not None else None,
-        model=scene.model_name,
+        benchmark=viewer.benchmark if viewer.benchmark_name is not None else None,
+        model=viewer.model_name,
         data={
-            "corruptions": {name: _corruption(scene, name) for name in scene.benchmark.bound},
+            "corruptions": {name: _corruption(viewer, name) for name in viewer.benchmark.bound},
             "start": start._asdict(),
             "largest_bytes": LARGEST_UPLOAD_BYTES,
         },
     )
 
 
-def _families(scene: Scene) -> dict[str, list[str]]:
+def _families(viewer: ViewerConfig) -> dict[str, list[str]]:
     families: dict[str, list[str]] = {}
-    for name, corruption in scene.benchmark.bound.items():
+    for name, corruption in viewer.benchmark.bound.items():
         families.setdefault(corruption.family, []).append(name)
     return {family: families[family] for family in sorted(families)}
 
 
-def _corruption(scene: Scene, name: str) -> dict[str, Any]:
-    corruption = scene.benchmark.bound[name]
+def _corruption(viewer: ViewerConfig, name: str) -> dict[str, Any]:
+    corruption = viewer.benchmark.bound[name]
     return {
         "summary": corruption.summary,
         "family": corruption.family,
@@ -70,7 +71,7 @@ def _corruption(scene: Scene, name: str) -> dict[str, Any]:
         "ranges": [
             f"{parameter}: {draw.describe()}"
             for parameter, draw in corruption.draws.items()
-            if not isinstance(draw, Field)
+            if not isinstance(draw, NoiseField)
         ],
-        "has_modes": scene.has_modes(name),
+        "has_modes": viewer.has_modes(name),
     }

@@ -23,7 +23,7 @@ LONGEST_UPLOAD_PX: Final = 2**15
 """Its longer side: resizing a very long line takes gigabytes."""
 
 LARGEST_SIDE_PX: Final = 1024
-"""Side a picture may have after preprocessing; only models that do not resize meet it."""
+"""Side an image may have after preprocessing; only models that do not resize meet it."""
 
 GIVEN: Final = "given"
 _ID_DIGITS = 16
@@ -35,14 +35,14 @@ class Photograph(NamedTuple):
     Attributes:
         key: what the page calls it.
         image_id: what its random numbers depend on.
-        picture: uint8 (channels, height, width), prepared.
+        image: uint8 (channels, height, width), prepared.
         size_px: (width, height) before.
         source: the name of an embedded photograph, the path of a file, or None for an upload.
     """
 
     key: str
     image_id: str
-    picture: Tensor
+    image: Tensor
     size_px: tuple[int, int]
     source: str | None
 
@@ -50,14 +50,14 @@ class Photograph(NamedTuple):
 class Photographs:
     """The embedded photographs, one that was given by name, and the last uploads.
 
-    Of an upload only the prepared picture is kept: neither its file nor its metadata.
+    Of an upload only the prepared image is kept: neither its file nor its metadata.
 
     Args:
         preprocessing: prepares every photograph.
         given: (source, image id, image) of a file to offer too.
 
     Raises:
-        InputError: the file's picture is too large for a model that does not resize.
+        InputError: the file's image is too large for a model that does not resize.
     """
 
     def __init__(
@@ -118,13 +118,13 @@ class Photographs:
             return added
 
     def _prepared(
-        self, key: str, image_id: str, image: Image.Image, source: str | None
+        self, key: str, image_id: str, source_image: Image.Image, source: str | None
     ) -> Photograph:
-        picture = self._preprocessing.picture(image)
-        height, width = picture.shape[1:]
+        image = self._preprocessing.prepare(source_image)
+        height, width = image.shape[1:]
         if max(height, width) > LARGEST_SIDE_PX:
             raise InputError(
                 f"this photograph has {width} × {height} px, and the model does not resize it",
                 remedy=f"Use one of at most {LARGEST_SIDE_PX} px a side.",
             )
-        return Photograph(key, image_id, picture, image.size, source)
+        return Photograph(key, image_id, image, source_image.size, source)

@@ -1,4 +1,4 @@
-"""What a model says of a picture and of the same picture corrupted, in numbers and words."""
+"""What a model says of an image and of the same image corrupted, in numbers and words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Guess(NamedTuple):
         name: of the class.
         confidence: softmax probability, 0 to 1.
         shown: the confidence as text.
-        note: its rank and confidence on the other picture, in words.
+        note: its rank and confidence on the other image, in words.
         has_moved: whether that rank is another.
     """
 
@@ -33,8 +33,8 @@ class Guess(NamedTuple):
     has_moved: bool
 
 
-class Opinion(NamedTuple):
-    """A model's first answers about a picture, clean and corrupted, and what changed."""
+class PredictionPair(NamedTuple):
+    """A model's first answers about an image, clean and corrupted, and what changed."""
 
     clean: list[Guess]
     corrupted: list[Guess]
@@ -56,14 +56,14 @@ class Predictor:
         self._lock = threading.Lock()
 
     @torch.no_grad()
-    def probabilities(self, pictures: Tensor) -> Tensor:
+    def probabilities(self, images: Tensor) -> Tensor:
         """Softmax probabilities, float32 (batch, classes), of uint8 (batch, C, H, W).
 
         Raises:
             InputError: the model fails, or does not return finite logits.
         """
         where = self.classifier.name
-        inputs = self.classifier.preprocessing.normalise(pictures.to(self._device))
+        inputs = self.classifier.preprocessing.normalise(images.to(self._device))
         try:
             with self._lock, borrowed(self.classifier, self._device):
                 logits = self.classifier.module(inputs.to(self._dtype).contiguous())
@@ -73,19 +73,21 @@ class Predictor:
             shape = " × ".join(map(str, inputs.shape))
             what = f"the model failed on a batch of {shape}: {type(error).__name__}: {error}"
             raise InputError(what, where=where) from error
-        if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(pictures):
+        if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(images):
             raise InputError("the model did not return logits (batch, classes)", where=where)
         if not bool(torch.isfinite(logits).all()):
             raise InputError("the model returned NaN or infinite logits", where=where)
         return torch.softmax(logits.float(), dim=1).cpu()
 
-    def opinion(self, clean: Tensor, corrupted: Tensor) -> Opinion:
-        """The first answers about two pictures, uint8 (channels, height, width) each."""
+    def pair(self, clean: Tensor, corrupted: Tensor) -> PredictionPair:
+        """The first answers about two images, uint8 (channels, height, width) each."""
         before, after = self.probabilities(torch.stack([clean, corrupted]))
-        return opinion_of(before, after, self.classifier.class_names)
+        return prediction_pair(before, after, self.classifier.class_names)
 
 
-def opinion_of(before: Tensor, after: Tensor, class_names: tuple[str, ...] | None) -> Opinion:
+def prediction_pair(
+    before: Tensor, after: Tensor, class_names: tuple[str, ...] | None
+) -> PredictionPair:
     """The first five classes of two vectors of probabilities, and what changed.
 
     >>> before, after = torch.tensor([0.75, 0.25]), torch.tensor([0.5, 0.5])
@@ -108,7 +110,7 @@ def opinion_of(before: Tensor, after: Tensor, class_names: tuple[str, ...] | Non
     clean, corrupted = ([guess(i, here) for i in orders[here][:SHOWN]] for here in (0, 1))
     first = orders[0][0]
     change = _change(clean[0], corrupted[0], ranks[1][first], float(after[first]))
-    return Opinion(clean, corrupted, change)
+    return PredictionPair(clean, corrupted, change)
 
 
 # By whether the rank here is the smaller (-1), the same or the larger number of the two.

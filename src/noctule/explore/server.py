@@ -1,8 +1,8 @@
 """The page's server: for this machine only, and for no other site's pages.
 
 Starlette and uvicorn, because routes, streamed bodies, HTTP itself and an orderly stop are
-theirs to get right and not ours. No path of a request reaches the file system: the page is
-rendered once, and pictures are made in memory.
+theirs to get right and not ours. No path of a http_request reaches the file system: the page is
+rendered once, and images are made in memory.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from noctule.explore.answers import answer, describe
 from noctule.explore.connections import MOST_CONNECTIONS, BoundedConnection, PromptServer
 from noctule.explore.page import Start, page
 from noctule.explore.photographs import LARGEST_UPLOAD_BYTES
-from noctule.explore.scene import Scene, parse_wish
+from noctule.explore.viewer import ViewerConfig, parse_request
 
 HOST: Final = "127.0.0.1"
 FIRST_PORT: Final = 8321
@@ -57,9 +57,9 @@ _HEADERS = {
 }
 
 
-def application(scene: Scene, start: Start, port: int) -> ASGIApp:
+def application(viewer: ViewerConfig, start: Start, port: int) -> ASGIApp:
     """The page, its answers and its uploads, for requests to this machine's `port` only."""
-    html = page(scene, start)
+    html = page(viewer, start)
     uploads = Uploads()
     limiter: list[CapacityLimiter] = []  # made in the event loop that uses it
 
@@ -68,17 +68,17 @@ def application(scene: Scene, start: Start, port: int) -> ASGIApp:
             limiter.append(CapacityLimiter(_WORKERS))
         return await anyio.to_thread.run_sync(work, limiter=limiter[0])
 
-    async def show_page(request: Request) -> Response:
+    async def show_page(http_request: Request) -> Response:
         return HTMLResponse(html)
 
-    async def show_answer(request: Request) -> Response:
-        wish = parse_wish(request.query_params, scene)
-        return JSONResponse(await in_thread(lambda: answer(scene, wish)))
+    async def show_answer(http_request: Request) -> Response:
+        request = parse_request(http_request.query_params, viewer)
+        return JSONResponse(await in_thread(lambda: answer(viewer, request)))
 
-    async def add_photograph(request: Request) -> Response:
+    async def add_photograph(http_request: Request) -> Response:
         with uploads.space() as data:
-            await uploads.receive(request, data)
-            added = await in_thread(lambda: scene.photographs.add(bytes(data)))
+            await uploads.receive(http_request, data)
+            added = await in_thread(lambda: viewer.photographs.add(bytes(data)))
         return JSONResponse(describe(added), status_code=201)
 
     routes = [
@@ -109,7 +109,7 @@ class Guard:
             self._hosts |= {HOST, "localhost"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, as ASGI has it."""
+        """Answer one http_request, as ASGI has it."""
         if scope["type"] != "http":
             return
         policy = _PAGE_POLICY if scope["path"] == "/" else _ANSWER_POLICY
@@ -155,12 +155,12 @@ class Uploads:
         finally:
             self._held = [other for other in self._held if other is not data]
 
-    async def receive(self, request: Request, data: bytearray) -> None:
-        """Append a request's body to `data`, but no more than an upload may be long."""
-        declared = request.headers.get("content-length", "0")
+    async def receive(self, http_request: Request, data: bytearray) -> None:
+        """Append a http_request's body to `data`, but no more than an upload may be long."""
+        declared = http_request.headers.get("content-length", "0")
         if declared.isdecimal() and int(declared[:20]) > LARGEST_UPLOAD_BYTES:
             raise _refusal(413, f"the file is larger than {LARGEST_UPLOAD_BYTES:,} bytes")
-        chunks = request.stream()
+        chunks = http_request.stream()
         try:
             with anyio.fail_after(UPLOAD_LIMIT_S):
                 while True:
@@ -188,21 +188,21 @@ def _error(text: str, status: int) -> Response:
     return JSONResponse({"error": text}, status_code=status)
 
 
-async def _on_user_error(request: Request, error: NoctuleError) -> Response:
+async def _on_user_error(http_request: Request, error: NoctuleError) -> Response:
     return _error(str(machine_error(error) or error), 400)
 
 
-async def _on_http_error(request: Request, error: HTTPException) -> Response:
+async def _on_http_error(http_request: Request, error: HTTPException) -> Response:
     response = _error(error.detail, error.status_code)
     response.headers.update(error.headers or {})
     return response
 
 
-async def _on_disconnect(request: Request, error: ClientDisconnect) -> Response:
+async def _on_disconnect(http_request: Request, error: ClientDisconnect) -> Response:
     return _error("the connection ended", 400)
 
 
-async def _on_fault(request: Request, error: Exception) -> Response:
+async def _on_fault(http_request: Request, error: Exception) -> Response:
     if known := machine_error(error):
         return _error(str(known), 500)
     return _error(f"noctule failed ({type(error).__name__}); its terminal says more", 500)
@@ -246,11 +246,11 @@ def _bound(port: int) -> socket.socket:
     return one
 
 
-def server_of(scene: Scene, start: Start, listening: socket.socket) -> PromptServer:
+def server_of(viewer: ViewerConfig, start: Start, listening: socket.socket) -> PromptServer:
     """A server for the socket; `run(sockets=[listening])` runs it until it is stopped."""
     port = listening.getsockname()[1]
     config = uvicorn.Config(
-        application(scene, start, port),
+        application(viewer, start, port),
         loop="asyncio",
         http=BoundedConnection,
         ws="none",

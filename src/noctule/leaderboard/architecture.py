@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from noctule.leaderboard.lines import Line, brief, failed, judged, unverified
+from noctule.leaderboard.lines import CheckItem, expect_equal, failed, truncate, unverified
 from noctule.models.fingerprint import architecture_fingerprint
 from noctule.models.shipped import SHIPPED
 from noctule.models.small_nets import ARCHITECTURES
@@ -58,7 +58,7 @@ def architecture_lines(
     starts: Sequence[Mapping[str, Any]],
     model: Mapping[str, Any],
     classes: int,
-) -> list[Line]:
+) -> list[CheckItem]:
     """Lines on the claimed architecture and on its number of parameters.
 
     Args:
@@ -72,7 +72,7 @@ def architecture_lines(
     if len(prints) > 1:
         return [failed("architecture", "the starts of the run were of different networks")]
     if not prints:
-        told = brief(str(model.get("architecture")))
+        told = truncate(str(model.get("architecture")))
         why = f"'{claimed}' is claimed and the run says '{told}', but it noted no fingerprint"
         lines = [unverified("architecture", why)]
     else:
@@ -80,7 +80,7 @@ def architecture_lines(
     lines += _noted_lines(claimed, prints, model, classes)
     if parameters is not None:
         if prints:
-            lines.append(judged("parameters", parameters, prints[0]["parameters"]))
+            lines.append(expect_equal("parameters", parameters, prints[0]["parameters"]))
         else:
             lines.append(unverified("parameters", f"{parameters:,} are claimed"))
     return lines
@@ -91,7 +91,7 @@ def _noted_lines(
     prints: Sequence[Mapping[str, Any]],
     model: Mapping[str, Any],
     classes: int,
-) -> Iterator[Line]:
+) -> Iterator[CheckItem]:
     """The claim against the architecture that run.json names, if noctule knows that one."""
     noted = str(model.get("architecture"))
     name, line = canonical(noted), "architecture in run.json"
@@ -100,15 +100,15 @@ def _noted_lines(
     # timm has networks of the same names as torchvision, and tags behind a dot.
     short = claimed.strip().removeprefix("timm:").partition(".")[0]
     if name in (canonical(claimed), canonical(short)):
-        yield Line(line, "holds", f"'{brief(noted)}'")
+        yield CheckItem(line, "holds", f"'{truncate(noted)}'")
     elif (
         canonical(claimed) is None
         and prints
         and _compared(noted, prints[0], model, classes).state == "does not hold"
     ):
-        yield unverified(line, f"'{brief(noted)}', and its parameters are of other shapes")
+        yield unverified(line, f"'{truncate(noted)}', and its parameters are of other shapes")
     else:
-        yield failed(line, f"'{brief(noted)}', where '{claimed}' is claimed")
+        yield failed(line, f"'{truncate(noted)}', where '{claimed}' is claimed")
 
 
 def recorded_parameters(starts: Sequence[Mapping[str, Any]]) -> int | None:
@@ -133,7 +133,7 @@ def _recorded(starts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _compared(
     claimed: str, recorded: Mapping[str, Any], model: Mapping[str, Any], classes: int
-) -> Line:
+) -> CheckItem:
     count = f"{recorded['parameters']:,} parameters"
     name = canonical(claimed)
     if name is None:
@@ -141,9 +141,9 @@ def _compared(
         return unverified("architecture", f"{why}; the run noted {count}")
     built = [architecture_fingerprint(one) for one in _variants(name, model, classes)]
     if not built:
-        return unverified("architecture", f"{name} cannot be built for these pictures")
+        return unverified("architecture", f"{name} cannot be built for these images")
     if recorded in built:
-        return Line("architecture", "holds", f"{name}, {count} of its shapes")
+        return CheckItem("architecture", "holds", f"{name}, {count} of its shapes")
     theirs = f"{built[0]['parameters']:,} parameters"
     same = " of other shapes" if built[0]["parameters"] == recorded["parameters"] else ""
     return failed(
@@ -163,7 +163,7 @@ def _variants(name: str, model: Mapping[str, Any], classes: int) -> Iterator[nn.
             try:
                 yield _torchvision(short, classes, options)
             except (ValueError, RuntimeError, TypeError, AssertionError):
-                continue  # a size of picture that it does not take
+                continue  # a size of image that it does not take
 
 
 def _options(name: str, side_px: int) -> list[dict[str, Any]]:
@@ -177,7 +177,7 @@ def _options(name: str, side_px: int) -> list[dict[str, Any]]:
 
 
 def _side_px(model: Mapping[str, Any]) -> int:
-    """Of the pictures the network takes; 224 unless the run says otherwise."""
+    """Of the images the network takes; 224 unless the run says otherwise."""
     preprocessing = model.get("preprocessing")
     crop = preprocessing.get("crop_px") if isinstance(preprocessing, Mapping) else None
     side = crop[0] if isinstance(crop, list) and crop else None

@@ -15,7 +15,7 @@ from noctule.errors import InputError
 from noctule.leaderboard import rows as rows_of
 from noctule.leaderboard.architecture import architecture_lines, canonical
 from noctule.leaderboard.folder import list_files, read_starts
-from noctule.leaderboard.lines import Line, failed, flawless, same_hash, unverified
+from noctule.leaderboard.lines import CheckItem, failed, passed_unless, same_hash, unverified
 from noctule.leaderboard.settings import settings_lines
 from noctule.leaderboard.submission import (
     CE_TOLERANCE,
@@ -48,7 +48,7 @@ class CheckResult:
     submission: Submission
     track: Track
     identity: RunIdentity
-    lines: tuple[Line, ...]
+    lines: tuple[CheckItem, ...]
     table: pa.Table | None
     starts: tuple[dict[str, Any], ...]
 
@@ -82,7 +82,7 @@ def check_submission(folder: str | Path) -> CheckResult:
     found = rows_of.read_submitted(RunStore(files.run_folder, identity), due)
     megabytes = files.num_bytes / 1e6
     told = f"{len(files.slices):,} of rows, {megabytes:.1f} MB in all"
-    lines = [flawless("files", files.name_flaw(), told)]
+    lines = [passed_unless("files", files.name_flaw(), told)]
     lines += settings_lines(identity, benchmark, track)
     complete = _complete(found, conditions, track.images)
     lines.append(complete)
@@ -115,7 +115,9 @@ def score_rows(table: pa.Table, track: Track, *, resamples: int, seed: int = 0) 
     )
 
 
-def _complete(found: rows_of.SubmittedRows, conditions: Sequence[str], images: int) -> Line:
+def _complete(
+    found: rows_of.SubmittedRows, conditions: Sequence[str], images: int
+) -> CheckItem:
     name, due = "completeness", images * len(conditions)
     if found.skipped:
         return failed(name, f"{found.skipped:,} images were skipped as unreadable")
@@ -123,12 +125,12 @@ def _complete(found: rows_of.SubmittedRows, conditions: Sequence[str], images: i
         return failed(name, f"{found.num_rows:,} rows, where {due:,} are due; none were read")
     flaw = flaws.completeness_flaw(found.table, conditions, images)
     told = f"{images:,} images under {len(conditions)} conditions, each once"
-    return flawless(name, flaw, told)
+    return passed_unless(name, flaw, told)
 
 
-def _row_lines(table: pa.Table, track: Track) -> Iterator[Line]:
+def _row_lines(table: pa.Table, track: Track) -> Iterator[CheckItem]:
     agree = "one label for each image"
-    yield flawless("labels agree between conditions", flaws.label_flaw(table), agree)
+    yield passed_unless("labels agree between conditions", flaws.label_flaw(table), agree)
     found = rows_of.labels_sha256(table)
     if track.labels_sha256 is None:
         yield unverified(
@@ -142,19 +144,19 @@ def _row_lines(table: pa.Table, track: Track) -> Iterator[Line]:
         "loss": "as confidence and rank allow",
     }
     for name, flaw in flaws.row_flaws(table, track.classes).items():
-        yield flawless(name, flaw, told[name])
+        yield passed_unless(name, flaw, told[name])
 
 
-def _track_line(submission: Submission, track: Track, lines: Sequence[Line]) -> Line:
+def _track_line(submission: Submission, track: Track, lines: Sequence[CheckItem]) -> CheckItem:
     """Whether the track admits the model: one of a fixed architecture wants it verified."""
     if track.architecture is None:
-        return Line("track", "holds", f"{track.name} is open to all architectures")
+        return CheckItem("track", "holds", f"{track.name} is open to all architectures")
     if canonical(submission.architecture) != track.architecture:
         told = f"'{submission.architecture}', and the track {track.name} is for"
         return failed("track", f"the architecture is {told} {track.architecture}")
     state = next(line.state for line in lines if line.name == "architecture")
     if state == "holds":
-        return Line("track", "holds", f"{track.name} is for {track.architecture}")
+        return CheckItem("track", "holds", f"{track.name} is for {track.architecture}")
     return failed(
         "track",
         f"the architecture {state}, and {track.name} is for {track.architecture} only: "
@@ -164,7 +166,7 @@ def _track_line(submission: Submission, track: Track, lines: Sequence[Line]) -> 
 
 def _score_lines(
     submission: Submission, table: pa.Table | None, track: Track, benchmark: Benchmark
-) -> Iterator[Line]:
+) -> Iterator[CheckItem]:
     """Claimed scores against recomputed ones."""
     if table is None:
         yield unverified("scores", "the rows are not complete")
@@ -194,9 +196,11 @@ def _score_lines(
             )
 
 
-def _score(name: str, claimed: float, value: float | None, tolerance: float) -> Line:
+def _score(name: str, claimed: float, value: float | None, tolerance: float) -> CheckItem:
     if value is None:
         return failed(name, f"claimed {claimed!r}, and it is not defined here")
     digits = 4 if tolerance < CE_TOLERANCE else 2
     told = f"claimed {claimed!r}, recomputed {value:.{digits}f}"
-    return Line(name, "holds" if abs(claimed - value) <= tolerance else "does not hold", told)
+    return CheckItem(
+        name, "holds" if abs(claimed - value) <= tolerance else "does not hold", told
+    )

@@ -17,7 +17,7 @@ from noctule.leaderboard.architecture import recorded_parameters
 from noctule.leaderboard.checks import check_submission
 from noctule.leaderboard.folder import read_starts
 from noctule.leaderboard.landmarks import Landmark
-from noctule.leaderboard.lines import Line
+from noctule.leaderboard.lines import CheckItem
 from noctule.leaderboard.settings import fingerprint_of
 from noctule.leaderboard.submission import SUBMISSION_FILE
 from noctule.leaderboard.tracks import Track
@@ -76,7 +76,7 @@ class Entry:
     identity: RunIdentity
     scores: Scores
     starts: Sequence[Mapping[str, Any]] = ()
-    lines: tuple[Line, ...] = ()
+    lines: tuple[CheckItem, ...] = ()
     parameters: int | None = None
     link: str | None = None
     notes: str | None = None
@@ -188,7 +188,7 @@ def refuse_twice(entries: Iterable[Entry]) -> None:
 
 
 def grouped(entries: Sequence[Entry], landmarks: Sequence[Landmark]) -> list[Group]:
-    """Groups in the order of their titles; landmarks go where their pictures are the same."""
+    """Groups in the order of their titles; landmarks go where their images are the same."""
     by_key: dict[Ranked, list[Entry]] = {}
     for entry in entries:
         by_key.setdefault(entry.ranked, []).append(entry)
@@ -269,7 +269,7 @@ def _group(members: Sequence[Entry], landmarks: Sequence[Landmark]) -> Group:
 
 
 def _is_of(landmark: Landmark, benchmark: Benchmark, entry: Entry) -> bool:
-    """Whether a landmark's pictures are those of an entry's group."""
+    """Whether a landmark's images are those of an entry's group."""
     data = entry.identity.dataset
     published = load_benchmark(landmark.benchmark).in_mode(landmark.mode).to_dict()
     return (

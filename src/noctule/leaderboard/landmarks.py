@@ -23,7 +23,7 @@ class Landmark(Spec):
         architecture: of the model.
         training_data: what it was trained on.
         benchmark: name of the benchmark.
-        mode: the mode whose pictures the score is of.
+        mode: the mode whose images the score is of.
         domain: the data, as runs record it.
         images: how many.
         metric: which score it is, in noctule's words.
@@ -36,7 +36,7 @@ class Landmark(Spec):
     architecture: str
     training_data: str
     benchmark: str
-    mode: Mode = "corrected"
+    mode: Mode = "paper"
     domain: str
     images: Annotated[int, Field(ge=1)]
     metric: Metric

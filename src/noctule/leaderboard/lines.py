@@ -10,7 +10,7 @@ State = Literal["holds", "does not hold", "cannot be verified"]
 
 
 @dataclass(frozen=True)
-class Line:
+class CheckItem:
     """One thing that was checked.
 
     Attributes:
@@ -24,39 +24,39 @@ class Line:
     detail: str
 
 
-def brief(text: str) -> str:
+def truncate(text: str) -> str:
     """At most 120 characters, with dots for the rest."""
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
 
 
-def judged(name: str, found: object, due: object) -> Line:
+def expect_equal(name: str, found: object, due: object) -> CheckItem:
     """Holds if what was found is what is due.
 
     >>> judged("seed", 1, 0)
     Line(name='seed', state='does not hold', detail='1, where 0 is due')
     """
     if found == due and type(found) is type(due):
-        return Line(name, "holds", brief(f"{found}"))
-    return Line(name, "does not hold", f"{brief(str(found))}, where {due} is due")
+        return CheckItem(name, "holds", truncate(f"{found}"))
+    return CheckItem(name, "does not hold", f"{truncate(str(found))}, where {due} is due")
 
 
-def same_hash(name: str, found: object, due: str) -> Line:
-    """Like `judged`, for hashes: their first 16 digits are shown."""
+def same_hash(name: str, found: object, due: str) -> CheckItem:
+    """Like `expect_equal`, for hashes: their first 16 digits are shown."""
     if found == due:
-        return Line(name, "holds", f"{due[:16]}...")
-    return Line(name, "does not hold", f"{str(found)[:16]}..., where {due[:16]}... is due")
+        return CheckItem(name, "holds", f"{due[:16]}...")
+    return CheckItem(name, "does not hold", f"{str(found)[:16]}..., where {due[:16]}... is due")
 
 
-def flawless(name: str, flaw: str | None, otherwise: str) -> Line:
+def passed_unless(name: str, flaw: str | None, otherwise: str) -> CheckItem:
     """Holds if there is no flaw."""
-    return Line(name, "holds", otherwise) if flaw is None else failed(name, flaw)
+    return CheckItem(name, "holds", otherwise) if flaw is None else failed(name, flaw)
 
 
-def failed(name: str, detail: str) -> Line:
+def failed(name: str, detail: str) -> CheckItem:
     """Does not hold."""
-    return Line(name, "does not hold", detail)
+    return CheckItem(name, "does not hold", detail)
 
 
-def unverified(name: str, detail: str) -> Line:
+def unverified(name: str, detail: str) -> CheckItem:
     """Cannot be verified."""
-    return Line(name, "cannot be verified", detail)
+    return CheckItem(name, "cannot be verified", detail)

@@ -11,7 +11,7 @@ from noctule.formulas import FORMULAS
 from noctule.leaderboard.entries import Entry, Group, headline
 from noctule.leaderboard.figures import model_figure
 from noctule.leaderboard.index_page import METRIC_TITLES
-from noctule.leaderboard.settings import fingerprint_of, pictures_of
+from noctule.leaderboard.settings import fingerprint_of, images_of
 from noctule.leaderboard.text import MARKS
 from noctule.metrics import Estimate, Scores
 from noctule.report.text_tables import interval_cells
@@ -81,7 +81,7 @@ def _corruption_table(scores: Scores) -> Table:
             cells += interval_cells(estimate, scale, digits)
             keys += [estimate.value, estimate.low]
         rows.append(Row(cells=cells, keys=keys))
-    return Table("corruptions", "Scores by corruption, over all its levels.", columns, rows)
+    return Table("corruptions", "Scores by corruption, over all its severities.", columns, rows)
 
 
 def _check_table(entry: Entry) -> Table | None:
@@ -117,7 +117,7 @@ def _provenance(entry: Entry) -> list[tuple[str, str]]:
         ("SHA-256 of the weights", _told(identity.model, "weights_sha256")),
         ("Preprocessing", json.dumps(identity.model.get("preprocessing"), ensure_ascii=False)),
         ("Fingerprint of the data", fingerprint_of(identity)),
-        ("Pictures", pictures_of(identity.dataset)),
+        ("Images", images_of(identity.dataset)),
         ("Precision", f"{identity.precision} on {identity.device_type}"),
         ("Images at once", str(identity.batch_size)),
         ("Digest of the run", identity.digest),

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from noctule.config import Refused, Spec, read_spec
+from noctule.config import Spec, SpecValueError, read_spec
 
 SUBMISSION_FILE = "submission.toml"
 
@@ -28,7 +28,7 @@ class Claimed(Spec):
         clean_error: error on the uncorrupted images, likewise.
         mce: mean CE, in percent, two decimals.
         relative_mce: mean relative CE, likewise.
-        corruptions: error by corruption, over all levels, a fraction, four decimals.
+        corruptions: error by corruption, over all severities, a fraction, four decimals.
     """
 
     mean_error: ErrorRate
@@ -66,14 +66,16 @@ class Submission(Spec):
     @classmethod
     def _says_something(cls, text: str) -> str:
         if not text.strip():
-            raise Refused("is blank", "Say what it is.")
+            raise SpecValueError("is blank", "Say what it is.")
         return text
 
     @field_validator("link")
     @classmethod
     def _is_https(cls, link: str | None) -> str | None:
         if link is not None and not _is_plain_https(link):
-            raise Refused(f"{link!r} is not a plain https address", "Use https://HOST/PATH.")
+            raise SpecValueError(
+                f"{link!r} is not a plain https address", "Use https://HOST/PATH."
+            )
         return link
 
 

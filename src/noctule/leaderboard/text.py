@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from noctule.errors import InputError
 from noctule.leaderboard.checks import CheckResult
-from noctule.leaderboard.lines import Line
+from noctule.leaderboard.lines import CheckItem
 from noctule.report.text_tables import TextTable, text_table
 from noctule.report.web.text import shown
 
@@ -65,7 +65,7 @@ def markdown_text(results: Sequence[Checked]) -> str:
     return "\n".join(parts)
 
 
-def _cells(line: Line) -> tuple[str, str, str]:
+def _cells(line: CheckItem) -> tuple[str, str, str]:
     return line.name, line.state, line.detail
 
 

@@ -38,7 +38,7 @@ class Track(Spec):
     name: str
     title: str
     benchmark: str
-    mode: Mode = "corrected"
+    mode: Mode = "paper"
     domain: str
     images: Annotated[int, Field(ge=1)]
     classes: Annotated[int, Field(ge=2)]

@@ -1,7 +1,7 @@
 """From outcome rows to numbers with intervals; no model runs again.
 
 For a condition with n images, of which the model errs on w: error E = w / n.
-For a corruption c at the benchmark's levels: E_c, the mean of its conditions' errors. Then
+For a corruption c at the benchmark's severities: E_c, the mean of its conditions' errors. Then
 
     mean error  = mean of E_c over the corruptions
     CE_c        = 100 · E_c / E_c(ref),                                  mCE = mean of CE_c

@@ -35,7 +35,7 @@ class CorruptionErrors:
 
     Attributes:
         conditions: Mean over the images by condition.
-        errors: E_c by corruption: the mean over the benchmark's levels of it.
+        errors: E_c by corruption: the mean over the benchmark's severities of it.
         ces: CE by corruption.
         relative_ces: Relative CE by corruption.
         mean_error: Mean of `errors`.
@@ -143,7 +143,7 @@ class _Errors(NamedTuple):
     """By corruption, and on clean images if those are known.
 
     Attributes:
-        means: Mean over images and levels by corruption.
+        means: Mean over images and severities by corruption.
         columns: What each image adds to it, (images, corruptions); None for exact errors.
         clean: Mean on clean images.
         clean_column: What each image adds to it.

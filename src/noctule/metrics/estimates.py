@@ -75,7 +75,7 @@ def bootstrap_settings(seed: Any, resamples: Any, confidence: Any) -> tuple[int,
     )
 
 
-Samples = NDArray[np.float64]
+Replicates = NDArray[np.float64]
 """A statistic on the sample first, then on each resample: (1 + resamples,)."""
 
 

@@ -181,7 +181,7 @@ def _prospects(tally: _Tally, alpha: float) -> _Prospects:
 
     n · δ = √(z_{α/2}² · s² · n + u²) + z_power · s · √n, with δ the difference, s = √(mean of
     d_i²) the spread of the images' differences if the error rates are equal, and u the
-    `unseen_images`. α is the level of Holm's first and hardest step. Where δ is not small
+    `unseen_images`. α is the severity of Holm's first and hardest step. Where δ is not small
     against s, n is slightly too many.
     """
     images = len(tally.differences)

@@ -1,4 +1,4 @@
-"""What comparing two models gives: plain frozen records of differences."""
+"""What comparing two models gives: immutable records of differences."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class PairedDifference:
 
     Attributes:
         name: of the corruption or condition.
-        a_percent: mean error of A over the levels, in percent.
+        a_percent: mean error of A over the severities, in percent.
         b_percent: that of B.
         points: B − A in percentage points; its interval is for this difference alone.
         spread_points: Standard deviation over the images of what each adds to the difference.
-        only_a_wrong: outcomes (image and level) that A gets wrong and B right.
+        only_a_wrong: outcomes (image and severity) that A gets wrong and B right.
         only_b_wrong: the other way round.
         p_value: p-value of the paired test of equal error rates, in (0, 1].
         p_holm: p-value corrected for all differences of the comparison.
@@ -76,7 +76,7 @@ class MeanDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Model B, the candidate, against model A, the baseline, on the same pictures.
+    """Model B, the candidate, against model A, the baseline, on the same images.
 
     Attributes:
         benchmark: name of A's benchmark.

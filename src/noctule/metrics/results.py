@@ -1,4 +1,4 @@
-"""What scoring a run gives: plain frozen records of estimates."""
+"""What scoring a run gives: immutable records of estimates."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class ConditionScores:
 
 @dataclass(frozen=True)
 class CorruptionScores:
-    """Scores of one corruption, over the benchmark's levels of it.
+    """Scores of one corruption, over the benchmark's severities of it.
 
     Attributes:
         corruption: its name.
-        error: mean error over the levels, a fraction in [0, 1].
+        error: mean error over the severities, a fraction in [0, 1].
         ce: error relative to the reference's, in percent; 100 is the reference model's.
         relative_ce: rise of the error relative to the reference's rise, likewise.
     """

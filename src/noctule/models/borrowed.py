@@ -149,7 +149,7 @@ class _Part:
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
-        # torch.jit.freeze leaves no such attribute.
+        # torch.jit.export leaves no such attribute.
         self.training = bool(getattr(module, "training", False))
         self.registries = {name: dict(getattr(module, name).items()) for name in _REGISTRIES}
         self.attributes = {

@@ -1,7 +1,7 @@
-"""How a picture becomes a model's input, as data.
+"""How an image becomes a model's input, as data.
 
-A corruption belongs between the two halves: `picture` resizes and crops to the 8-bit picture
-that a corruption sees, `normalise` turns the (corrupted) picture into what the network was
+A corruption belongs between the two halves: `image` resizes and crops to the 8-bit image
+that a corruption sees, `normalise` turns the (corrupted) image into what the network was
 trained on. Both together equal torchvision's `weights.transforms()` and timm's evaluation
 transform, value for value.
 """
@@ -35,20 +35,20 @@ _MAX_RESIZED_PIXELS = 1 << 25
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize, centre crop and normalise; the default leaves a picture as it is, in [0, 1].
+    """Resize, centre crop and normalise; the default leaves an image as it is, in [0, 1].
 
     Args:
         resize_px: the length of the short side after resizing, or (height, width), or None to
             keep the size.
         crop_px: (height, width) of the centre crop, or None to keep everything. Where the
-            resized picture is smaller, it is padded with `fill`.
+            resized image is smaller, it is padded with `fill`.
         interpolation: "nearest", "bilinear", "bicubic", "lanczos", "box" or "hamming", as in
             Pillow (antialiased when shrinking, "nearest" excepted).
         mean: per channel, in units where white is 1.
         std: per channel, in units where white is 1; positive.
         mode: "RGB" or "L", the channels the network takes.
         fit: how a (height, width) in `resize_px` is met: "stretch" exactly; "cover" by the
-            smallest picture of the old proportions that covers it; "contain" by the largest
+            smallest image of the old proportions that covers it; "contain" by the largest
             that fits into it.
         fill: the padding, per channel, 0 to 255; None is black.
 
@@ -56,7 +56,7 @@ class Preprocessing:
         InputError: a value is outside its range; lengths are at most `MAX_SIDE_PX`.
 
     >>> preprocessing = Preprocessing(resize_px=256, crop_px=(224, 224))
-    >>> preprocessing.picture(Image.new("RGB", (640, 480))).shape
+    >>> preprocessing.prepare(Image.new("RGB", (640, 480))).shape
     torch.Size([3, 224, 224])
     """
 
@@ -74,16 +74,16 @@ class Preprocessing:
 
     @property
     def channels(self) -> int:
-        """Number of channels of the picture: 3 or 1."""
+        """Number of channels of the image: 3 or 1."""
         return _CHANNELS[self.mode]
 
-    def picture(self, image: Image.Image) -> torch.Tensor:
-        """The picture a corruption sees: uint8 (C, H, W), resized, cropped, not normalised."""
-        if image.mode != self.mode:
-            image = image.convert(self.mode)
-        image = self._crop(self._resize(image))
-        pixels = np.array(image, dtype=np.uint8).reshape(
-            image.height, image.width, self.channels
+    def prepare(self, source: Image.Image) -> torch.Tensor:
+        """The image a corruption sees: uint8 (C, H, W), resized, cropped, not normalised."""
+        if source.mode != self.mode:
+            source = source.convert(self.mode)
+        source = self._crop(self._resize(source))
+        pixels = np.array(source, dtype=np.uint8).reshape(
+            source.height, source.width, self.channels
         )
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 

@@ -69,7 +69,7 @@ def preprocessing_of(pretrained_cfg: Mapping[str, Any], *, where: str) -> Prepro
     channels, height, width = data["input_size"]
     if channels != 3:
         raise InputError(
-            f"this model takes {channels} channels; of timm's only those for RGB pictures are "
+            f"this model takes {channels} channels; of timm's only those for RGB images are "
             "supported",
             where=where,
             remedy="Wrap it in a function, load it as package.module:function, and give its "

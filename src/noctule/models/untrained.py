@@ -24,7 +24,7 @@ def build_untrained(spec: str, num_classes: int, side_px: int) -> nn.Module:
             or "package.module:function"; the function may take `num_classes`.
         num_classes: the number of logits. A function that does not take it has to return a
             network with as many.
-        side_px: side of the pictures it is to be trained on, for architectures that ask.
+        side_px: side of the images it is to be trained on, for architectures that ask.
 
     Raises:
         InputError: unknown name, failed import, or an architecture that cannot be built so.
@@ -98,6 +98,6 @@ def _built(spec: str, build: Any) -> nn.Module:
         module: nn.Module = build()
     except Exception as error:  # the zoos assert, and raise what their layers raise
         raise InputError(
-            f"this architecture cannot be built for these pictures: {error}", where=spec
+            f"this architecture cannot be built for these images: {error}", where=spec
         ) from error
     return module

@@ -1,1 +1,1 @@
-"""What people look at: tables and pictures."""
+"""What people look at: tables and images."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from noctule.benchmarks import benchmark_names, load_benchmark
 from noctule.corruptions import CORRUPTIONS
-from noctule.corruptions.draws import Field
+from noctule.corruptions.draws import NoiseField
 from noctule.data import dataset_forms
 from noctule.models import model_forms
 from noctule.report.text_tables import TextTable, text_table
@@ -33,7 +33,7 @@ def _corruptions() -> Iterable[Sequence[str]]:
         ranges = [
             f"{name} {draw.describe()}"
             for name, draw in one.draws.items()
-            if not isinstance(draw, Field)
+            if not isinstance(draw, NoiseField)
         ]
         yield one.name, one.family, "; ".join(ranges), one.summary
 

@@ -11,17 +11,17 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from noctule.benchmarks import Benchmark, Condition
-from noctule.corruptions import LEVELS, Corruption
+from noctule.corruptions import SEVERITIES, Corruption
 
 GAP_PX = 6
 LABEL_PX = 18
 
 
 class Tile(NamedTuple):
-    """One picture of a sheet: a caption, and uint8 (channels, height, width)."""
+    """One image of a sheet: a caption, and uint8 (channels, height, width)."""
 
     caption: str
-    picture: torch.Tensor
+    image: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -32,49 +32,51 @@ class Applied:
     benchmark: Benchmark
 
     def __call__(
-        self, pictures: torch.Tensor, *, ids: Sequence[str], seed: int, level: int | None
+        self, images: torch.Tensor, *, ids: Sequence[str], seed: int, severity: int | None
     ) -> torch.Tensor:
         """See `Benchmark.corrupt`."""
-        return self.benchmark.corrupt(Condition(self.name, level), pictures, ids=ids, seed=seed)
+        return self.benchmark.corrupt(
+            Condition(self.name, severity), images, ids=ids, seed=seed
+        )
 
 
-def level_tiles(
-    picture: torch.Tensor, corruption: Corruption | Applied, *, image_id: str, seed: int
+def severity_tiles(
+    image: torch.Tensor, corruption: Corruption | Applied, *, image_id: str, seed: int
 ) -> list[Tile]:
-    """The picture, and the same at levels 1 to 5 of one corruption.
+    """The image, and the same at severities 1 to 5 of one corruption.
 
     Args:
-        picture: uint8 (channels, height, width).
+        image: uint8 (channels, height, width).
         corruption: in the mode and with the tables wanted.
-        image_id: the picture's id, on which the random numbers depend.
+        image_id: the image's id, on which the random numbers depend.
         seed: likewise.
     """
-    tiles = [Tile(corruption.name, picture)]
-    for level in LEVELS:
-        (corrupted,) = corruption(picture[None], ids=[image_id], seed=seed, level=level)
-        tiles.append(Tile(f"level {level}", corrupted))
+    tiles = [Tile(corruption.name, image)]
+    for severity in SEVERITIES:
+        (corrupted,) = corruption(image[None], ids=[image_id], seed=seed, severity=severity)
+        tiles.append(Tile(f"severity {severity}", corrupted))
     return tiles
 
 
 def overview_tiles(
-    picture: torch.Tensor,
+    image: torch.Tensor,
     corruptions: Iterable[Corruption | Applied],
     *,
     image_id: str,
     seed: int,
-    level: int | None,
+    severity: int | None,
 ) -> list[Tile]:
-    """The picture, and one of each corruption."""
-    tiles = [Tile("clean", picture)]
+    """The image, and one of each corruption."""
+    tiles = [Tile("clean", image)]
     for one in corruptions:
-        (corrupted,) = one(picture[None], ids=[image_id], seed=seed, level=level)
+        (corrupted,) = one(image[None], ids=[image_id], seed=seed, severity=severity)
         tiles.append(Tile(one.name, corrupted))
     return tiles
 
 
 def contact_sheet(rows: Sequence[Sequence[Tile]]) -> Image.Image:
     """Draw rows of tiles of equal size, each under its caption."""
-    height, width = rows[0][0].picture.shape[1:]
+    height, width = rows[0][0].image.shape[1:]
     pitch_x, pitch_y = width + GAP_PX, height + LABEL_PX + GAP_PX
     columns = max(len(row) for row in rows)
     size = (columns * pitch_x + GAP_PX, len(rows) * pitch_y + GAP_PX)
@@ -84,7 +86,7 @@ def contact_sheet(rows: Sequence[Sequence[Tile]]) -> Image.Image:
         for column, tile in enumerate(row):
             left, top = GAP_PX + column * pitch_x, GAP_PX + row_number * pitch_y
             draw.text((left, top), tile.caption, fill="black", font=_font(tile.caption, width))
-            sheet.paste(image_of(tile.picture), (left, top + LABEL_PX))
+            sheet.paste(image_of(tile.image), (left, top + LABEL_PX))
     return sheet
 
 
@@ -102,7 +104,7 @@ def _font(text: str, width_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageF
     return ImageFont.load_default(size=6)
 
 
-def image_of(picture: torch.Tensor) -> Image.Image:
+def image_of(image: torch.Tensor) -> Image.Image:
     """The RGB image of uint8 (channels, height, width), with 1 or 3 channels."""
-    array = picture.permute(1, 2, 0).numpy()
+    array = image.permute(1, 2, 0).numpy()
     return Image.fromarray(array if array.shape[2] == 3 else np.repeat(array, 3, axis=2))

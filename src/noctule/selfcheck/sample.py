@@ -68,7 +68,7 @@ class Viewer:
         """What the model says, its logits checked for shape, classes and NaN."""
         logits, seen = [torch.empty(0, 0)], [np.empty(0, np.int64)]
         for kept, batch in self.batches(indices):
-            logits.append(self.logits(batch.pictures, self.classifier.preprocessing))
+            logits.append(self.logits(batch.images, self.classifier.preprocessing))
             seen.append(kept)
         shown = np.concatenate(seen)
         whole = torch.cat(logits[1:] or logits)

@@ -176,7 +176,7 @@ def _scores(viewer: Viewer, indices: NDArray[np.int64], variants: Sequence[Varia
         labels = torch.from_numpy(viewer.dataset.labels[kept])
         rows, sums = [], []
         for variant in variants:
-            images = batch.pictures.flip(1) if variant.reverses else batch.pictures
+            images = batch.images.flip(1) if variant.reverses else batch.images
             logits = viewer.logits(images, variant.preprocessing)
             rows.append(logits.argmax(dim=1) == labels)
             sums.append(float(cross_entropy(logits, labels, reduction="sum")))

@@ -16,7 +16,7 @@ from noctule.errors import InputError
 from noctule.input_files import read_text
 from noctule.models import Preprocessing
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 RUN_FILE = "run.json"
 MOST_IMAGES = 10**9
 MOST_SLICES = 10**6  # their names have six digits
@@ -84,11 +84,11 @@ class RunIdentity:
     @property
     def conditions(self) -> tuple[str, ...]:
         """Names of the benchmark's conditions, clean first."""
-        levels = self.benchmark["levels"]
-        all_levels = None if levels == "full" else levels
-        conditions = conditions_of(self.benchmark["corruptions"], all_levels)
-        # Published corrupted pictures may come without the clean ones.
-        lacks_clean = self.dataset.get("frozen", {}).get("clean", "") is None
+        severities = self.benchmark["severities"]
+        all_severities = None if severities == "full" else severities
+        conditions = conditions_of(self.benchmark["corruptions"], all_severities)
+        # Published corrupted images may come without the clean ones.
+        lacks_clean = self.dataset.get("stored", {}).get("clean", "") is None
         return tuple(map(str, conditions[1:] if lacks_clean else conditions))
 
     def images_of(self, index: int) -> range:
@@ -209,14 +209,14 @@ def _check_data(data: Mapping[str, Any]) -> None:
         _check_kind(data["domain"], "dataset.domain", str)
     whole_number(data["num_images"], "dataset.num_images", low=1, high=MOST_IMAGES)
     whole_number(data["num_classes"], "dataset.num_classes", low=1, high=MOST_CLASSES)
-    frozen = data.get("frozen", {})
-    _check_kind(frozen, "dataset.frozen", dict)
-    if "live_fingerprint" in frozen:
-        _check_kind(frozen["live_fingerprint"], "dataset.frozen.live_fingerprint", str)
+    stored = data.get("stored", {})
+    _check_kind(stored, "dataset.stored", dict)
+    if "live_fingerprint" in stored:
+        _check_kind(stored["live_fingerprint"], "dataset.stored.live_fingerprint", str)
 
 
 def _check_conditions(benchmark: Mapping[str, Any]) -> None:
-    names, levels = benchmark["corruptions"], benchmark["levels"]
+    names, severities = benchmark["corruptions"], benchmark["severities"]
     _check_kind(names, "benchmark.corruptions", list)
     if not names or len(names) > MOST_CORRUPTIONS:
         raise ValueError(f"benchmark.corruptions are not 1 to {MOST_CORRUPTIONS:,} names")
@@ -224,13 +224,15 @@ def _check_conditions(benchmark: Mapping[str, Any]) -> None:
         _check_kind(name, "benchmark.corruptions", str)
     if len(set(names)) != len(names):
         raise ValueError("benchmark.corruptions holds a name twice")
-    if levels == "full":
+    if severities == "full":
         return
-    _check_kind(levels, "benchmark.levels", list)
-    for level in levels:
-        whole_number(level, "benchmark.levels", low=1, high=5)
-    if not levels or len(set(levels)) != len(levels):
-        raise ValueError('benchmark.levels is neither "full" nor a list of different levels')
+    _check_kind(severities, "benchmark.severities", list)
+    for severity in severities:
+        whole_number(severity, "benchmark.severities", low=1, high=5)
+    if not severities or len(set(severities)) != len(severities):
+        raise ValueError(
+            'benchmark.severities is neither "full" nor a list of different severities'
+        )
 
 
 def _check_kind(value: object, name: str, kind: type[dict[str, Any] | list[Any] | str]) -> None:
@@ -265,7 +267,7 @@ def differences(
 
 
 def another(what: str, texts: Sequence[str], folder: Path) -> InputError:
-    """The error for a folder that holds another run, study or frozen set."""
+    """The error for a folder that holds another run, study or stored set."""
     return InputError(
         f"holds another {what}: {'; '.join(texts)}",
         where=folder,

@@ -14,7 +14,7 @@ from noctule.benchmarks import CLEAN
 from noctule.errors import InputError
 from noctule.metrics.estimates import (
     Estimate,
-    Samples,
+    Replicates,
     bootstrap_settings,
     estimate_within,
     resampled_means,
@@ -145,7 +145,7 @@ class MeanAccuracies:
         return _widened(samples, ends, confidence)
 
 
-def _widened(samples: Samples, ends: Bounds | None, confidence: float) -> Estimate:
+def _widened(samples: Replicates, ends: Bounds | None, confidence: float) -> Estimate:
     """The interval that holds the bootstrap's and this one, as far as they are known."""
     known = [] if ends is None else [(ends.low.item(), ends.high.item())]
     if len(samples) > 1:

@@ -24,15 +24,15 @@ def check_study(study: Study, train: Dataset, test: Dataset) -> None:
 
     Raises:
         InputError: the two sets have other classes, a single one, or a class without images;
-            the images do not fill a batch; shifts are as long as the picture; the architecture
-            is unknown, does not take such pictures, or has another number of logits.
+            the images do not fill a batch; shifts are as long as the image; the architecture
+            is unknown, does not take such images, or has another number of logits.
     """
     check_classes(train, test)
     steps_per_epoch(len(train), study.recipe, views=2)
-    if study.recipe.shift_px >= study.pictures.side_px:
+    if study.recipe.shift_px >= study.images.side_px:
         raise InputError(
-            f"shift_px is {study.recipe.shift_px}, and a picture has a side of "
-            f"{study.pictures.side_px} px",
+            f"shift_px is {study.recipe.shift_px}, and an image has a side of "
+            f"{study.images.side_px} px",
             where=f"{study.name}: recipe.shift_px",
         )
     check_architecture(study, len(train.class_names))
@@ -94,13 +94,13 @@ def check_readable(
 
 def check_architecture(study: Study, num_classes: int) -> None:
     """Build the network, take a step with it that is thrown away, and ask it for logits."""
-    side_px = study.pictures.side_px
+    side_px = study.images.side_px
 
     def refuse(what: str) -> InputError:
         return InputError(
             what,
             where=study.architecture,
-            remedy=f"It has to turn pictures (batch, 3, {side_px}, {side_px}) into logits "
+            remedy=f"It has to turn images (batch, 3, {side_px}, {side_px}) into logits "
             f"(batch, {num_classes}).",
         )
 
@@ -119,13 +119,13 @@ def check_architecture(study: Study, num_classes: int) -> None:
         except Exception as error:  # the user's code may raise anything
             message = str(error).splitlines()[0] if str(error) else ""
             raise refuse(
-                f"it fails on a picture {how}: {type(error).__name__}: {message}"
+                f"it fails on an image {how}: {type(error).__name__}: {message}"
             ) from error
         shape = (
             tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         )
         if shape != (2, num_classes):
-            raise refuse(f"it returned {shape} for two pictures {how}")
+            raise refuse(f"it returned {shape} for two images {how}")
 
 
 def _refuse_unsuitable(first: nn.Module, second: nn.Module, where: str) -> None:

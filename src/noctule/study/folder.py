@@ -27,7 +27,7 @@ from noctule.store.identity import RUN_FILE, refuse_other
 from noctule.study.spec import Member, Study
 from noctule.training.checkpoint import epochs_kept
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 STUDY_FILE = "study.json"
 WEIGHTS_FILE = "weights.safetensors"
 

@@ -22,7 +22,7 @@ from noctule.store.disk import output_errors, remove_temporaries, write_atomical
 from noctule.study.folder import TEST_SEED, StudyFolder
 from noctule.study.spec import Member
 from noctule.training.checkpoint import checkpoints, load_checkpoint, remove, save_checkpoint
-from noctule.training.trainer import Course, Trainee, enrol, train
+from noctule.training.trainer import TrainingConfig, TrainingRun, init_run, train
 
 
 class Advance(NamedTuple):
@@ -83,9 +83,9 @@ def _train_group(
 ) -> list[str]:
     """Train what is not trained yet; the names of networks whose loss is not finite."""
     study = folder.study
-    course = Course(
+    config = TrainingConfig(
         dataset=job.train,
-        preprocessing=study.pictures.preprocessing(),
+        preprocessing=study.images.preprocessing(),
         recipe=study.recipe,
         seed=job.members[0].seed,
         device=device,
@@ -103,22 +103,22 @@ def _train_group(
             remove(*checkpoints(place))  # a kill came between
         else:
             members[str(member)] = member
-    trainees = [_enrolled(folder, member, course) for member in members.values()]
+    runs = [_enrolled(folder, member, config) for member in members.values()]
 
-    def keep(trainee: Trainee) -> None:
-        member = members[trainee.name]
-        if len(trainee.losses) < study.recipe.epochs:
-            save_checkpoint(folder.model_folder(member), trainee, _network(folder, member))
+    def keep(run: TrainingRun) -> None:
+        member = members[run.name]
+        if len(run.losses) < study.recipe.epochs:
+            save_checkpoint(folder.model_folder(member), run, _network(folder, member))
         else:
-            _save_weights(folder, member, trainee, course)
+            _save_weights(folder, member, run, config)
 
     diverged = train(
-        trainees,
-        course,
+        runs,
+        config,
         after_epoch=keep,
         after_step=lambda trained: report(Advance("training", trained)),
     )
-    return [trainee.name for trainee in diverged]
+    return [run.name for run in diverged]
 
 
 def _check_weights(folder: StudyFolder, member: Member) -> None:
@@ -133,16 +133,16 @@ def _check_weights(folder: StudyFolder, member: Member) -> None:
         raise InputError("holds another network", where=path, remedy=remedy)
 
 
-def _enrolled(folder: StudyFolder, member: Member, course: Course) -> Trainee:
-    study, classes = folder.study, len(course.dataset.class_names)
-    trainee = enrol(
+def _enrolled(folder: StudyFolder, member: Member, config: TrainingConfig) -> TrainingRun:
+    study, classes = folder.study, len(config.dataset.class_names)
+    run = init_run(
         str(member),
         member.views,
-        lambda: build_untrained(study.architecture, classes, study.pictures.side_px),
-        course,
+        lambda: build_untrained(study.architecture, classes, study.images.side_px),
+        config,
     )
-    load_checkpoint(folder.model_folder(member), trainee, _network(folder, member))
-    return trainee
+    load_checkpoint(folder.model_folder(member), run, _network(folder, member))
+    return run
 
 
 def _network(folder: StudyFolder, member: Member) -> str:
@@ -151,20 +151,20 @@ def _network(folder: StudyFolder, member: Member) -> str:
 
 
 def _save_weights(
-    folder: StudyFolder, member: Member, trainee: Trainee, course: Course
+    folder: StudyFolder, member: Member, run: TrainingRun, config: TrainingConfig
 ) -> None:
     record: dict[str, Any] = {
         "architecture": folder.study.architecture,
-        "class_names": list(course.dataset.class_names),
-        "preprocessing": course.preprocessing.to_dict(),
+        "class_names": list(config.dataset.class_names),
+        "preprocessing": config.preprocessing.to_dict(),
         "member": str(member),
-        "losses": trainee.losses,
+        "losses": run.losses,
         "noctule_version": __version__,
         "study": dict(folder.identity),
     }
     path = folder.weights(member)
     with output_errors(path):
-        write_atomically(path, trained_bytes(trainee.module, record))
+        write_atomically(path, trained_bytes(run.module, record))
     remove(*checkpoints(folder.model_folder(member)))
 
 

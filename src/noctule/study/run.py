@@ -27,7 +27,7 @@ from noctule.training.trainer import steps_per_epoch
 
 
 @dataclass(frozen=True)
-class Where:
+class ExecutionConfig:
     """Where and how a study runs; nothing here changes its results.
 
     Attributes:
@@ -60,7 +60,7 @@ def run_study(
     study: Study | str | Path,
     *,
     out: str | Path | None = None,
-    where: Where | None = None,
+    where: ExecutionConfig | None = None,
     on_advance: Report = lambda advance: None,
     trust: bool = False,
 ) -> StudyFolder:
@@ -97,7 +97,7 @@ def prepare_study(
     study: Study,
     *,
     out: Path | None = None,
-    where: Where | None = None,
+    where: ExecutionConfig | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     trust: bool = False,
 ) -> Prepared:
@@ -111,7 +111,7 @@ def prepare_study(
             or the folder holds another study.
         OutputError: the folder cannot be written.
     """
-    where = where or Where()
+    where = where or ExecutionConfig()
     devices = _devices(where)
     _processes(where, devices)
     _refuse_unknown(study, where.only)
@@ -132,7 +132,7 @@ def prepare_study(
     if not is_begun:
         for dataset in (train_set, test_set):
             workers = workers_for(dataset, where.workers)
-            check_readable(dataset, study.pictures.preprocessing(), workers, progress)
+            check_readable(dataset, study.images.preprocessing(), workers, progress)
     folder = StudyFolder.create_or_resume(place, identity)
     return Prepared(folder, train_set, test_set)
 
@@ -150,7 +150,7 @@ def _refuse_untrusted(study: Study, trust: bool) -> None:
 def run_prepared(
     prepared: Prepared,
     *,
-    where: Where | None = None,
+    where: ExecutionConfig | None = None,
     on_advance: Report = lambda advance: None,
 ) -> None:
     """Train and measure every network that is missing.
@@ -159,7 +159,7 @@ def run_prepared(
         InputError: the loss of some network was not finite; the others are trained.
         NoctuleError: something failed; what is finished is kept, and the next call goes on.
     """
-    where = where or Where()
+    where = where or ExecutionConfig()
     folder = prepared.folder
     devices = _devices(where)
     wanted = _wanted(folder, where.only)
@@ -270,7 +270,7 @@ def _wanted(folder: StudyFolder, only: Sequence[str]) -> list[Member]:
     return [one for one in folder.missing() if not only or str(one) in only]
 
 
-def _devices(where: Where) -> list[torch.device]:
+def _devices(where: ExecutionConfig) -> list[torch.device]:
     names = where.devices or (None,)
     devices = [_numbered(Settings(device=name).resolved_device()) for name in names]
     if len({device.type for device in devices}) > 1:
@@ -289,7 +289,7 @@ def _numbered(device: torch.device) -> torch.device:
     return device
 
 
-def _processes(where: Where, devices: Sequence[torch.device]) -> int:
+def _processes(where: ExecutionConfig, devices: Sequence[torch.device]) -> int:
     for name, value in (
         ("processes", where.processes),
         ("models_at_once", where.models_at_once),

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.benchmarks.conditions import proper_names
-from noctule.config import Refused, Spec, names_in, read_named
+from noctule.config import Spec, SpecValueError, names_in, read_named
 from noctule.corruptions.checks import MAX_SIDE_PX, MIN_SIDE_PX
 from noctule.errors import InputError
 from noctule.models import Preprocessing
@@ -44,8 +44,8 @@ class Member(NamedTuple):
         return (None, self.candidate)
 
 
-class Pictures(Spec):
-    """How an image becomes the picture that a corruption sees, and a network's input.
+class Images(Spec):
+    """How an image becomes the image that a corruption sees, and a network's input.
 
     Attributes:
         side_px: images are squashed to squares of this side.
@@ -81,7 +81,7 @@ class Study(Spec):
         seeds: every network is trained once with each.
         train: the images to train on; a name, or a path relative to the working directory.
         test: the images every network is measured on.
-        pictures: how images become pictures.
+        images: how images become images.
         recipe: how each network is trained.
         precision: of the forward and backward passes; "auto" is float32 on a CPU and bfloat16
             on a GPU, where float32 lets convolutions use TF32, as PyTorch does.
@@ -97,7 +97,7 @@ class Study(Spec):
     seeds: tuple[int, ...] = (0,)
     train: Text
     test: Text
-    pictures: Pictures
+    images: Images
     recipe: Recipe
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compiled: bool = False
@@ -111,20 +111,22 @@ class Study(Spec):
         try:
             return load_benchmark(candidates).corruptions
         except InputError as error:
-            raise Refused.because(error) from error
+            raise SpecValueError.because(error) from error
 
     @field_validator("candidates")
     @classmethod
     def _known_and_several(cls, candidates: tuple[str, ...]) -> tuple[str, ...]:
         if len(candidates) < 2:
-            raise Refused(f"there are {len(candidates)}", "Overlap needs two or more.")
+            raise SpecValueError(f"there are {len(candidates)}", "Overlap needs two or more.")
         return proper_names(candidates)
 
     @field_validator("seeds")
     @classmethod
     def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if not seeds or len(set(seeds)) != len(seeds):
-            raise Refused(f"{list(seeds)} are not distinct seeds", "Use such as [0, 1, 2].")
+            raise SpecValueError(
+                f"{list(seeds)} are not distinct seeds", "Use such as [0, 1, 2]."
+            )
         return seeds
 
     @property

@@ -14,7 +14,7 @@ import torch
 
 from noctule.errors import InputError
 from noctule.store.disk import output_errors, write_atomically
-from noctule.training.trainer import Trainee
+from noctule.training.trainer import TrainingRun
 
 _PATTERN = re.compile(r"epoch-(\d{4,})\.pt")
 
@@ -35,25 +35,25 @@ def _epoch(path: Path) -> int:
     return int(path.stem.removeprefix("epoch-"))
 
 
-def save_checkpoint(folder: Path, trainee: Trainee, network: str) -> None:
+def save_checkpoint(folder: Path, run: TrainingRun, network: str) -> None:
     """Write a checkpoint of everything that training goes on from, then remove older ones.
 
     Args:
         folder: Where the network's checkpoints are.
-        trainee: The network in training.
+        run: The network in training.
         network: What makes it this network and no other; compared when it is loaded.
 
     Raises:
         OutputError: it cannot be written; the older one is kept.
     """
     older = checkpoints(folder)
-    path = folder / f"epoch-{len(trainee.losses):04d}.pt"
+    path = folder / f"epoch-{len(run.losses):04d}.pt"
     buffer = io.BytesIO()
     content = {
         "network": network,
-        "losses": trainee.losses,
-        "module": trainee.module.state_dict(),
-        "optimiser": trainee.optimiser.state_dict(),
+        "losses": run.losses,
+        "module": run.module.state_dict(),
+        "optimiser": run.optimiser.state_dict(),
     }
     torch.save(content | {"sha256": content_sha256(content)}, buffer)
     remedy = "Mend this and give the same command again: it goes on from the last epoch kept."
@@ -62,12 +62,12 @@ def save_checkpoint(folder: Path, trainee: Trainee, network: str) -> None:
         remove(*(one for one in older if one != path))
 
 
-def load_checkpoint(folder: Path, trainee: Trainee, network: str) -> None:
+def load_checkpoint(folder: Path, run: TrainingRun, network: str) -> None:
     """Bring a network to where its newest checkpoint is, if there is one.
 
     Args:
         folder: Where the network's checkpoints are.
-        trainee: The network before its first epoch.
+        run: The network before its first epoch.
         network: As it was given to `save_checkpoint`.
 
     Raises:
@@ -86,12 +86,12 @@ def load_checkpoint(folder: Path, trainee: Trainee, network: str) -> None:
             raise ValueError("its content has another SHA-256 hash than when it was written")
         if kept["network"] != network:
             raise ValueError("it was written for another network")
-        trainee.module.load_state_dict(kept["module"])
-        trainee.optimiser.load_state_dict(kept["optimiser"])
+        run.module.load_state_dict(kept["module"])
+        run.optimiser.load_state_dict(kept["optimiser"])
         losses = [float(loss) for loss in kept["losses"]]
         if len(losses) != _epoch(found[-1]):
             raise ValueError(f"it has the losses of {len(losses)} epochs")
-        trainee.losses[:] = losses
+        run.losses[:] = losses
     except (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError,
             pickle.UnpicklingError) as error:  # fmt: skip
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -49,8 +49,8 @@ def initialised(build: Callable[[], nn.Module], seed: int, rule: Rule) -> nn.Mod
         return module
 
 
-def thrown_away(module: nn.Module, pictures: torch.Tensor) -> object:
-    """What a network returns for pictures, PyTorch's generator left as it was."""
+def thrown_away(module: nn.Module, images: torch.Tensor) -> object:
+    """What a network returns for images, PyTorch's generator left as it was."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        returned: object = module(pictures)
+        returned: object = module(images)
         return returned

@@ -30,7 +30,7 @@ from noctule.models.trained import trained_bytes
 from noctule.models.untrained import build_untrained
 from noctule.store.disk import write_atomically
 from noctule.training.recipe import AdamW, OneCycleSchedule, Recipe
-from noctule.training.trainer import Course, Trainee, enrol, train
+from noctule.training.trainer import TrainingConfig, TrainingRun, init_run, train
 
 SEED: Final = 0
 
@@ -65,21 +65,21 @@ def rebuild(name: str, folder: Path, console: Console) -> dict[str, Any]:
         open_dataset("photo-patches/train"),
         open_dataset("photo-patches/test"),
     )
-    course = Course(trained_on, PREPROCESSING, recipe, SEED)
+    config = TrainingConfig(trained_on, PREPROCESSING, recipe, SEED)
     classes, side_px = len(trained_on.class_names), IMAGE_SIDE_PX
-    trainee = enrol(name, (None,), lambda: build_untrained(name, classes, side_px), course)
+    run = init_run(name, (None,), lambda: build_untrained(name, classes, side_px), config)
     started = time.monotonic()
 
-    def tell(trainee: Trainee) -> None:
+    def tell(run: TrainingRun) -> None:
         seconds = time.monotonic() - started
         console.print(
-            f"{name}: epoch {len(trainee.losses)}/{recipe.epochs}, "
-            f"loss {trainee.losses[-1]:.4f}, {seconds:.0f} s"
+            f"{name}: epoch {len(run.losses)}/{recipe.epochs}, "
+            f"loss {run.losses[-1]:.4f}, {seconds:.0f} s"
         )
 
-    train([trainee], course, after_epoch=tell)
-    trainee.module.eval()
-    clean = accuracy(trainee.module, tested_on, PREPROCESSING)
+    train([run], config, after_epoch=tell)
+    run.module.eval()
+    clean = accuracy(run.module, tested_on, PREPROCESSING)
     record = {
         "architecture": name,
         "class_names": list(trained_on.class_names),
@@ -92,7 +92,7 @@ def rebuild(name: str, folder: Path, console: Console) -> dict[str, Any]:
         "test": {"name": tested_on.name, "fingerprint": tested_on.fingerprint()},
         "train": {"name": trained_on.name, "fingerprint": trained_on.fingerprint()},
     }
-    write_atomically(folder / f"{name}.safetensors", trained_bytes(trainee.module, record))
+    write_atomically(folder / f"{name}.safetensors", trained_bytes(run.module, record))
     console.print(f"{name}: clean accuracy {clean:.1%}")
     return record
 
@@ -102,7 +102,7 @@ def accuracy(module: nn.Module, dataset: Dataset, preprocessing: Preprocessing) 
     """The fraction of the images whose largest logit is their label's."""
     right = 0
     for batch in load_batches(dataset, preprocessing, in_order(dataset, 256), workers=0):
-        logits = module(preprocessing.normalise(batch.pictures))
+        logits = module(preprocessing.normalise(batch.images))
         right += int((logits.argmax(dim=1) == batch.labels).sum())
     return right / len(dataset)
 

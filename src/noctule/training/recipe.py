@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, field_validator, model_validator
 from torch import nn
 
-from noctule.config import Refused, Spec
+from noctule.config import Spec, SpecValueError
 from noctule.training.initial import Rule
 
 Positive = Annotated[float, Field(gt=0.0)]
@@ -35,7 +35,7 @@ class Sgd(Spec):
     @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> Sgd:
         if self.nesterov and not self.momentum:
-            raise Refused("nesterov is true and momentum 0", "Use a momentum above 0.")
+            raise SpecValueError("nesterov is true and momentum 0", "Use a momentum above 0.")
         return self
 
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
@@ -152,7 +152,7 @@ class Recipe(Spec):
 
     Attributes:
         epochs: passes over the images; fixed, nothing stops early.
-        batch_size: pictures in a step. An image that is shown twice, clean and corrupted,
+        batch_size: images in a step. An image that is shown twice, clean and corrupted,
             counts twice. The incomplete last batch of an epoch is left out.
         learning_rate: at its highest; the schedule multiplies it.
         optimiser: `kind` is "sgd" or "adamw".
@@ -160,9 +160,9 @@ class Recipe(Spec):
         initial_weights: "architecture" for those its authors chose, "xavier" for
             Xavier-uniform convolutions and linear layers, linear biases of 0.01 and
             batch-normalisation weights N(1, 0.02), as the NOC study has them.
-        flip: mirror each picture left to right with probability one half.
-        shift_px: shift each picture by up to this much both ways, edges reflected; in pixels
-            of the picture, whatever its side.
+        flip: mirror each image left to right with probability one half.
+        shift_px: shift each image by up to this much both ways, edges reflected; in pixels
+            of the image, whatever its side.
         label_smoothing: share of a label that is spread over all classes.
     """
 
@@ -180,13 +180,15 @@ class Recipe(Spec):
     @classmethod
     def _holds_two(cls, batch_size: int) -> int:
         if batch_size < 2:
-            raise Refused("batch normalisation needs more than one picture", "Use 2 or more.")
+            raise SpecValueError(
+                "batch normalisation needs more than one image", "Use 2 or more."
+            )
         return batch_size
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> Recipe:
         if self.schedule.last_change >= self.epochs:
-            raise Refused(
+            raise SpecValueError(
                 f"the schedule changes the learning rate after {self.schedule.last_change:g} "
                 f"epochs, and there are {self.epochs}",
                 "Use more epochs, or another schedule.",

@@ -21,7 +21,7 @@ from noctule.benchmarks.references import (
     ReferenceOutcomes,
     write_outcomes,
 )
-from noctule.corruptions import CORRUPTIONS, LEVELS
+from noctule.corruptions import CORRUPTIONS, SEVERITIES
 from noctule.data import open_dataset
 from noctule.evaluation import Settings, run_benchmark
 from noctule.metrics import COLUMNS
@@ -39,13 +39,13 @@ def measure() -> tuple[Reference, ReferenceOutcomes]:
     """Evaluate the reference classifier under everything that is to be measured."""
     classifier, dataset = load_classifier(MODEL), open_dataset(DATA)
     found: dict[str, np.ndarray] = {}
-    for levels in (None, LEVELS):
+    for severities in (None, SEVERITIES):
         benchmark = Benchmark(
             name="all",
             title="all",
             source="noctule",
             corruptions=tuple(CORRUPTIONS),
-            levels=levels,
+            severities=severities,
         )
         with tempfile.TemporaryDirectory() as folder:
             settings = Settings(device="cpu", seed=SEED)
@@ -60,7 +60,7 @@ def measure() -> tuple[Reference, ReferenceOutcomes]:
         domain=DATA,
         source=f"python -m noctule.training.reference, noctule {__version__}, seed {SEED}",
         errors={name: int(wrong.sum()) / len(wrong) for name, wrong in found.items()},
-        mode="corrected",
+        mode="paper",
     )
     ids = tuple(outcomes.image_ids.to_pylist())
     wrong = np.stack(list(found.values()), axis=1)

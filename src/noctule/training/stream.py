@@ -1,4 +1,4 @@
-"""The one stream of pictures that networks trained together share.
+"""The one stream of images that networks trained together share.
 
 Everything drawn is keyed by (seed, epoch, image id, view): the order of an epoch, flips, shifts
 and corruptions. So what a network is shown does not depend on which others train beside it, on
@@ -25,16 +25,16 @@ Views = tuple[str | None, ...]
 """How a network sees each image: the name of a corruption, or None for clean, for each view."""
 
 
-class Moves(NamedTuple):
+class Augmentations(NamedTuple):
     """How the images are moved in one view: (N,) int64 each; `flip` is 0 or 1."""
 
     flip: Tensor
     down_px: Tensor
     right_px: Tensor
 
-    def of(self, images: Tensor) -> Moves:
+    def of(self, images: Tensor) -> Augmentations:
         """Those of some images, by their numbers."""
-        return Moves(*(values[images] for values in self))
+        return Augmentations(*(values[images] for values in self))
 
 
 class Epoch(NamedTuple):
@@ -50,7 +50,7 @@ class Epoch(NamedTuple):
     seed: int
     number: int
     order: Tensor
-    moves: tuple[Moves, ...]
+    augmentations: tuple[Augmentations, ...]
 
     def batches(self, images_per_batch: int) -> list[Tensor]:
         """The order in parts, without the incomplete last one."""
@@ -66,38 +66,38 @@ def draw_epoch(recipe: Recipe, seed: int, number: int, ids: Sequence[str], views
         seed=seed,
         number=number,
         order=places.flatten().argsort(stable=True),
-        moves=tuple(_draw_moves(recipe, stream, view) for view in range(views)),
+        augmentations=tuple(_draw_moves(recipe, stream, view) for view in range(views)),
     )
 
 
-def _draw_moves(recipe: Recipe, stream: Stream, view: int) -> Moves:
+def _draw_moves(recipe: Recipe, stream: Stream, view: int) -> Augmentations:
     flips, _ = stream.words(1, lane=1 + 2 * view)
     down, right = stream.words(1, lane=2 + 2 * view)
-    return Moves(
+    return Augmentations(
         flip=bits_of(flips).flatten() * int(recipe.flip),
         down_px=integers(down, -recipe.shift_px, recipe.shift_px).flatten(),
         right_px=integers(right, -recipe.shift_px, recipe.shift_px).flatten(),
     )
 
 
-def moved(pictures: Tensor, moves: Moves) -> Tensor:
-    """The pictures, shifted with their edges reflected, then mirrored where drawn.
+def moved(images: Tensor, augmentations: Augmentations) -> Tensor:
+    """The images, shifted with their edges reflected, then mirrored where drawn.
 
     Args:
-        pictures: uint8 (B, C, H, W), on any device.
-        moves: of these pictures.
+        images: uint8 (B, C, H, W), on any device.
+        moves: of these images.
 
     Returns:
         uint8 (B, C, H, W).
     """
-    count, channels, height, width = pictures.shape
-    flip, down, right = (values.to(pictures.device)[:, None] for values in moves)
-    rows = _reflected(torch.arange(height, device=pictures.device) - down, height)
-    columns = _reflected(torch.arange(width, device=pictures.device) - right, width)
+    count, channels, height, width = images.shape
+    flip, down, right = (values.to(images.device)[:, None] for values in augmentations)
+    rows = _reflected(torch.arange(height, device=images.device) - down, height)
+    columns = _reflected(torch.arange(width, device=images.device) - right, width)
     columns = torch.where(flip == 1, columns.flip(1), columns)
-    return pictures[
-        torch.arange(count, device=pictures.device)[:, None, None, None],
-        torch.arange(channels, device=pictures.device)[None, :, None, None],
+    return images[
+        torch.arange(count, device=images.device)[:, None, None, None],
+        torch.arange(channels, device=images.device)[None, :, None, None],
         rows[:, None, :, None],
         columns[:, None, None, :],
     ]
@@ -109,9 +109,9 @@ def _reflected(index: Tensor, length: int) -> Tensor:
     return torch.where(index < length, index, 2 * (length - 1) - index)
 
 
-def corrupted(pictures: Tensor, name: str | None, epoch: Epoch, ids: Sequence[str]) -> Tensor:
-    """The pictures as one view shows them; parameters are drawn anew for image and epoch."""
+def corrupted(images: Tensor, name: str | None, epoch: Epoch, ids: Sequence[str]) -> Tensor:
+    """The images as one view shows them; parameters are drawn anew for image and epoch."""
     if name is None:
-        return pictures
+        return images
     names = [f"epoch {epoch.number}/{image_id}" for image_id in ids]
-    return CORRUPTIONS[name](pictures, ids=names, seed=epoch.seed)
+    return CORRUPTIONS[name](images, ids=names, seed=epoch.seed)

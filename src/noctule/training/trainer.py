@@ -1,4 +1,4 @@
-"""Lockstep training: networks that share one stream of pictures, each with its own corruption.
+"""Lockstep training: networks that share one stream of images, each with its own corruption.
 
 A batch is read, decoded and moved once; then every network takes its own step on it. The
 weights of a network depend on its recipe, seed and views only: not on the networks beside it,
@@ -31,12 +31,12 @@ CPU: Final = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingConfig:
     """What networks in training have in common.
 
     Attributes:
         dataset: the labelled images.
-        preprocessing: from an image to the picture a corruption sees, and its normalisation.
+        preprocessing: from an image to the image a corruption sees, and its normalisation.
         recipe: how each network is trained.
         seed: of initial weights, order, moves, corruptions and dropout.
         device: where it happens.
@@ -59,13 +59,13 @@ class Course:
 
 
 @dataclass(frozen=True, eq=False)
-class Trainee:
+class TrainingRun:
     """A network in training.
 
     Attributes:
         name: what messages call it.
         views: how it sees each image in an epoch.
-        module: the network, in training mode, on the course's device.
+        module: the network, in training mode, on the config's device.
         optimiser: of its weights.
         forward: the network, or its compiled form.
         losses: mean cross-entropy of each finished epoch, in nats.
@@ -79,15 +79,17 @@ class Trainee:
     losses: list[float] = field(default_factory=list)
 
 
-def enrol(name: str, views: Views, build: Callable[[], nn.Module], course: Course) -> Trainee:
+def init_run(
+    name: str, views: Views, build: Callable[[], nn.Module], config: TrainingConfig
+) -> TrainingRun:
     """A network before its first epoch; MachineError if the device lacks memory for it."""
-    module = initialised(build, course.seed, course.recipe.initial_weights)
-    with _memory_is_enough(course.device):
-        module = module.to(course.device).train()
-        if course.channels_last:
+    module = initialised(build, config.seed, config.recipe.initial_weights)
+    with _memory_is_enough(config.device):
+        module = module.to(config.device).train()
+        if config.channels_last:
             set_channels_last(module)
-    forward = torch.compile(module) if course.compiled else module
-    return Trainee(name, views, module, course.recipe.optimiser.build(module), forward)
+    forward = torch.compile(module) if config.compiled else module
+    return TrainingRun(name, views, module, config.recipe.optimiser.build(module), forward)
 
 
 def steps_per_epoch(images: int, recipe: Recipe, views: int) -> int:
@@ -98,7 +100,7 @@ def steps_per_epoch(images: int, recipe: Recipe, views: int) -> int:
     """
     if recipe.batch_size % views:
         raise InputError(
-            f"{recipe.batch_size} pictures are no whole number of images, each shown {views} "
+            f"{recipe.batch_size} images are no whole number of images, each shown {views} "
             "times",
             where="recipe.batch_size",
             remedy=f"Use a multiple of {views}.",
@@ -125,19 +127,19 @@ def refuse_unreadable(dataset: Dataset, batch: Batch) -> None:
 
 
 def train(
-    trainees: Sequence[Trainee],
-    course: Course,
+    runs: Sequence[TrainingRun],
+    config: TrainingConfig,
     *,
-    after_epoch: Callable[[Trainee], None] = lambda trainee: None,
+    after_epoch: Callable[[TrainingRun], None] = lambda run: None,
     after_step: Callable[[int], None] = lambda trained: None,
-) -> list[Trainee]:
+) -> list[TrainingRun]:
     """Train networks to the end of their recipe, in place; each goes on where it stands.
 
     A network whose loss is not finite any more stops there, and the others go on.
 
     Args:
-        trainees: networks with as many views each.
-        course: what they have in common.
+        runs: networks with as many views each.
+        config: what they have in common.
         after_epoch: called with each network when it has finished an epoch: a checkpoint.
         after_step: called after each batch with the number of networks it trained.
 
@@ -148,81 +150,88 @@ def train(
         InputError: the images do not fill a batch, or one cannot be decoded.
         MachineError: the device's memory does not hold the networks.
     """
-    diverged: list[Trainee] = []
-    for number in range(course.recipe.epochs):
-        waiting = [trainee for trainee in trainees if trainee not in diverged]
-        if behind := [trainee for trainee in waiting if len(trainee.losses) == number]:
-            with _memory_is_enough(course.device):
-                losses = _train_epoch(behind, course, number, after_step)
-            for trainee, loss in zip(behind, losses, strict=True):
+    diverged: list[TrainingRun] = []
+    for number in range(config.recipe.epochs):
+        waiting = [run for run in runs if run not in diverged]
+        if behind := [run for run in waiting if len(run.losses) == number]:
+            with _memory_is_enough(config.device):
+                losses = _train_epoch(behind, config, number, after_step)
+            for run, loss in zip(behind, losses, strict=True):
                 if math.isfinite(loss):
-                    trainee.losses.append(loss)
-                    after_epoch(trainee)
+                    run.losses.append(loss)
+                    after_epoch(run)
                 else:
-                    diverged.append(trainee)
+                    diverged.append(run)
     return diverged
 
 
 def _train_epoch(
-    trainees: Sequence[Trainee],
-    course: Course,
+    runs: Sequence[TrainingRun],
+    config: TrainingConfig,
     number: int,
     after_step: Callable[[int], None],
 ) -> list[float]:
     """One epoch of networks that stand at the same one; the mean loss of each."""
-    views = len(trainees[0].views)
-    epoch = draw_epoch(course.recipe, course.seed, number, course.dataset.ids, views)
-    steps = steps_per_epoch(len(course.dataset), course.recipe, views)
-    plan = epoch.batches(course.recipe.batch_size // views)
+    views = len(runs[0].views)
+    epoch = draw_epoch(config.recipe, config.seed, number, config.dataset.ids, views)
+    steps = steps_per_epoch(len(config.dataset), config.recipe, views)
+    plan = epoch.batches(config.recipe.batch_size // views)
     loaded = load_batches(
-        course.dataset,
-        course.preprocessing,
-        [images.tolist() for images in plan],
-        course.workers,
+        config.dataset,
+        config.preprocessing,
+        [indices.tolist() for indices in plan],
+        config.workers,
     )
-    totals = torch.zeros(len(trainees), device=course.device)
+    totals = torch.zeros(len(runs), device=config.device)
     # torch.manual_seed would seed every GPU there is, and no fork would put them back.
-    cuda = [course.device] if course.device.type == "cuda" else []
+    cuda = [config.device] if config.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
-        for step, (images, batch) in enumerate(zip(plan, loaded, strict=True)):
-            refuse_unreadable(course.dataset, batch)
-            pictures = batch.pictures.to(course.device, non_blocking=True)
-            shown = [moved(pictures, moves.of(images)) for moves in epoch.moves]
-            labels = batch.labels.to(course.device, non_blocking=True).repeat(views)
+        for step, (indices, batch) in enumerate(zip(plan, loaded, strict=True)):
+            refuse_unreadable(config.dataset, batch)
+            images = batch.images.to(config.device, non_blocking=True)
+            shown = [
+                moved(images, augmentations.of(indices))
+                for augmentations in epoch.augmentations
+            ]
+            labels = batch.labels.to(config.device, non_blocking=True).repeat(views)
             # In the middle of the step, so that neither the first nor the last is of rate 0.
-            rate = course.recipe.learning_rate_at(number + (step + 0.5) / steps)
-            for place, trainee in enumerate(trainees):
+            rate = config.recipe.learning_rate_at(number + (step + 0.5) / steps)
+            for place, run in enumerate(runs):
                 # Dropout: the same whoever trains beside it, and after a resumption.
-                seed = torch_seed("step", course.seed, number, step)
+                seed = torch_seed("step", config.seed, number, step)
                 torch.default_generator.manual_seed(seed)
                 for device in cuda:
                     torch.cuda.default_generators[device.index].manual_seed(seed)
                 seen = [
                     corrupted(base, name, epoch, batch.ids)
-                    for base, name in zip(shown, trainee.views, strict=True)
+                    for base, name in zip(shown, run.views, strict=True)
                 ]
-                totals[place] += _step(trainee, torch.cat(seen), labels, rate, course)
-            after_step(len(trainees))
+                totals[place] += _step(run, torch.cat(seen), labels, rate, config)
+            after_step(len(runs))
     return [total / steps for total in totals.tolist()]
 
 
 def _step(
-    trainee: Trainee, pictures: Tensor, labels: Tensor, learning_rate: float, course: Course
+    run: TrainingRun,
+    images: Tensor,
+    labels: Tensor,
+    learning_rate: float,
+    config: TrainingConfig,
 ) -> Tensor:
-    """One step of one network on uint8 pictures; its loss, a scalar on the device."""
-    inputs = course.preprocessing.normalise(pictures)
-    layout = torch.channels_last if course.channels_last else torch.contiguous_format
+    """One step of one network on uint8 images; its loss, a scalar on the device."""
+    inputs = config.preprocessing.normalise(images)
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
     inputs = inputs.contiguous(memory_format=layout)
-    low = course.precision == "bfloat16"
-    with torch.autocast(course.device.type, dtype=torch.bfloat16, enabled=low):
+    low = config.precision == "bfloat16"
+    with torch.autocast(config.device.type, dtype=torch.bfloat16, enabled=low):
         loss = F.cross_entropy(
-            trainee.forward(inputs), labels, label_smoothing=course.recipe.label_smoothing
+            run.forward(inputs), labels, label_smoothing=config.recipe.label_smoothing
         )
-    for group in trainee.optimiser.param_groups:
+    for group in run.optimiser.param_groups:
         group["lr"] = learning_rate
-    trainee.optimiser.zero_grad()
+    run.optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
-    trainee.optimiser.step()
+    run.optimiser.step()
     return loss.detach()
 
 

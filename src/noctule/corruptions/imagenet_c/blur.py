@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from noctule.corruptions.draws import PerLevel
+from noctule.corruptions.draws import PerSeverity
 from noctule.corruptions.filters import (
     as_channels,
     clipped_zoom,
@@ -22,8 +22,8 @@ from noctule.corruptions.filters import (
     gaussian_filter,
     symmetric_sum,
 )
-from noctule.corruptions.grouping import by_setting, few_at_a_time
-from noctule.corruptions.pixels import REFERENCE_SIDE_PX, in_levels
+from noctule.corruptions.grouping import group_by_params, map_chunks
+from noctule.corruptions.pixels import REFERENCE_SIDE_PX, to_int16_levels
 from noctule.corruptions.registry import corruption
 
 SOURCE = "Hendrycks & Dietterich 2019"
@@ -46,55 +46,55 @@ def scaled(length_px: float, images: Tensor) -> float:
 
 
 def finished(
-    values: Tensor, dtype: torch.dtype, *, published: bool, in_range: bool = True
+    values: Tensor, dtype: torch.dtype, *, released: bool, in_range: bool = True
 ) -> Tensor:
     """Float32 in the units of `dtype`, clamped; uint8 is rounded, or truncated as published.
 
-    For `few_at_a_time`: see `in_levels`.
+    For `map_chunks`: see `to_int16_levels`.
     """
-    if published and dtype == torch.uint8:
+    if released and dtype == torch.uint8:
         values.add_(LIFT)
-    return in_levels(values, dtype, truncate=published, in_range=in_range)
+    return to_int16_levels(values, dtype, truncate=released, in_range=in_range)
 
 
 @corruption(
     family="blur",
     source=f"{SOURCE}: defocus_blur",
     draws={
-        "radius_px": PerLevel(3.0, 4.0, 6.0, 8.0, 10.0, highest=REFERENCE_SIDE_PX / 4),
-        "edge_sigma": PerLevel(0.1, 0.5, 0.5, 0.5, 0.5, highest=10.0),
+        "radius_px": PerSeverity(3.0, 4.0, 6.0, 8.0, 10.0, highest=REFERENCE_SIDE_PX / 4),
+        "edge_sigma": PerSeverity(0.1, 0.5, 0.5, 0.5, 0.5, highest=10.0),
     },
 )
 def defocus_blur(
-    images: Tensor, published: bool = False, *, radius_px: Tensor, edge_sigma: Tensor
+    images: Tensor, released: bool = False, *, radius_px: Tensor, edge_sigma: Tensor
 ) -> Tensor:
-    """Average over a disc with a softened edge; the picture is mirrored at its borders.
+    """Average over a disc with a softened edge; the image is mirrored at its borders.
 
-    Published mode truncates to 8 bits. It also softens the disc on a grid that is reflected at
+    Released mode truncates to 8 bits. It also softens the disc on a grid that is reflected at
     its own border, which lies 8 px from the middle, or at the radius if that is larger. Discs
-    that reach it gain weight there: at 224 px, levels 4 and 5 brighten by about 1 %.
+    that reach it gain weight there: at 224 px, severities 4 and 5 brighten by about 1 %.
 
     Args:
         images: see `noctule.corrupt`.
-        published: see above.
+        released: see above.
         radius_px: of the disc at 224 px, scaled with the shorter side, (batch,).
-        edge_sigma: of the Gaussian that softens the disc, in pixels of the picture, not scaled,
-            (batch,). It has 3 × 3 taps, or 5 × 5 if the radius is above 8 px of the picture.
+        edge_sigma: of the Gaussian that softens the disc, in pixels of the image, not scaled,
+            (batch,). It has 3 × 3 taps, or 5 × 5 if the radius is above 8 px of the image.
     """
 
     def change(part: Tensor, radius: float, sigma: float) -> Tensor:
         disc = Disc(scaled(radius, images), sigma)
 
         def defocus(few: Tensor) -> Tensor:
-            values = _defocused(few, disc, published=published)
+            values = _defocused(few, disc, released=released)
             # The released code's larger discs brighten: white must not become black.
-            in_range = not published
-            return finished(values, images.dtype, published=published, in_range=in_range)
+            in_range = not released
+            return finished(values, images.dtype, released=released, in_range=in_range)
 
         planes = part.flatten(0, 1)
-        return few_at_a_time(defocus, planes, at_once=DEFOCUSED_AT_ONCE).view_as(part)
+        return map_chunks(defocus, planes, at_once=DEFOCUSED_AT_ONCE).view_as(part)
 
-    return by_setting(images, (radius_px, edge_sigma), change)
+    return group_by_params(images, (radius_px, edge_sigma), change)
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _soften(
     return disc
 
 
-def _defocused(planes: Tensor, disc: Disc, *, published: bool) -> Tensor:
+def _defocused(planes: Tensor, disc: Disc, *, released: bool) -> Tensor:
     """Convolve (planes, height, width): float32, in the planes' units.
 
     Discs are summed in whole numbers, exactly: bytes around 0, or multiples of 2^-24.
@@ -178,7 +178,7 @@ def _defocused(planes: Tensor, disc: Disc, *, published: bool) -> Tensor:
         total = symmetric_sum(total, soft, step, total.new_empty(1, shorter))
     total.mul_(1 / disc.area)
     middle = start
-    for weight, pixels in disc.gain if published else ():
+    for weight, pixels in disc.gain if released else ():
         part = torch.zeros_like(total, dtype=wide.dtype)
         for row, column in pixels:
             part.add_(flat[(margin + row) * pitch + margin + column :][: total.shape[1]])
@@ -193,47 +193,48 @@ def _defocused(planes: Tensor, disc: Disc, *, published: bool) -> Tensor:
 @corruption(
     family="blur",
     source=f"{SOURCE}: gaussian_blur",
-    draws={"sigma_px": PerLevel(1.0, 2.0, 3.0, 4.0, 6.0, highest=float(REFERENCE_SIDE_PX))},
+    draws={"sigma_px": PerSeverity(1.0, 2.0, 3.0, 4.0, 6.0, highest=float(REFERENCE_SIDE_PX))},
     bytes_per_value=5,
 )
-def gaussian_blur(images: Tensor, published: bool = False, *, sigma_px: Tensor) -> Tensor:
+def gaussian_blur(images: Tensor, released: bool = False, *, sigma_px: Tensor) -> Tensor:
     """Filter with a Gaussian that ends at four standard deviations; edge pixels are repeated.
 
-    Published mode truncates to 8 bits.
+    Released mode truncates to 8 bits.
 
     Args:
         images: see `noctule.corrupt`.
-        published: see above.
+        released: see above.
         sigma_px: standard deviation at 224 px, scaled with the shorter side, (batch,).
     """
 
     def change(part: Tensor, sigma: float) -> Tensor:
         values = gaussian_filter(part, scaled(sigma, images))
-        return finished(values, part.dtype, published=published).to(part.dtype)
+        return finished(values, part.dtype, released=released).to(part.dtype)
 
-    return by_setting(images, (sigma_px,), change)
+    return group_by_params(images, (sigma_px,), change)
 
 
 @corruption(
     family="blur",
     source=f"{SOURCE}: zoom_blur",
     draws={
-        "largest": PerLevel(1.11, 1.15, 1.2, 1.24, 1.3, lowest=1.0, highest=4.0),
-        "step": PerLevel(0.01, 0.01, 0.02, 0.02, 0.03, lowest=0.001, highest=1.0),
+        "largest": PerSeverity(1.11, 1.15, 1.2, 1.24, 1.3, lowest=1.0, highest=4.0),
+        "step": PerSeverity(0.01, 0.01, 0.02, 0.02, 0.03, lowest=0.001, highest=1.0),
     },
 )
 def zoom_blur(
-    images: Tensor, published: bool = False, *, largest: Tensor, step: Tensor
+    images: Tensor, released: bool = False, *, largest: Tensor, step: Tensor
 ) -> Tensor:
-    """Average the picture zoomed by 1, 1 + step, 1 + 2 · step, … and the largest factor.
+    """Average the image zoomed by 1, 1 + step, 1 + 2 · step, … and the largest factor.
 
-    Published mode truncates to 8 bits, and counts the picture itself twice.
+    Released mode truncates to 8 bits, and counts the image itself twice.
 
     Args:
         images: see `noctule.corrupt`.
-        published: see above.
+        released: see above.
         largest: the last zoom factor, at least 1, (batch,). The released ranges leave out their
-            ends, but for that of the first level; those here are the last factors they reach.
+            ends, but for that of the first severity; those here are the last factors they
+            reach.
         step: between zoom factors, (batch,).
     """
 
@@ -242,18 +243,18 @@ def zoom_blur(
 
         def zoom(few: Tensor) -> Tensor:
             values = as_channels(few)
-            total = values * (2 if published else 1)
+            total = values * (2 if released else 1)
             for factor in factors[1:]:
                 total.add_(clipped_zoom(values, factor))
-            total.div_(len(factors) + published)
+            total.div_(len(factors) + released)
             # Bytes before they are put side by side again, which takes longer with more.
-            levels = finished(total, part.dtype, published=published).to(part.dtype)
+            levels = finished(total, part.dtype, released=released).to(part.dtype)
             return levels[0, : len(few)]
 
         planes = part.flatten(0, 1)
-        return few_at_a_time(zoom, planes, at_once=ZOOMED_AT_ONCE).view_as(part)
+        return map_chunks(zoom, planes, at_once=ZOOMED_AT_ONCE).view_as(part)
 
-    return by_setting(images, (largest, step), change)
+    return group_by_params(images, (largest, step), change)
 
 
 def zoom_factors(largest: float, step: float) -> list[float]:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from noctule.corruptions.draws import PerLevel
-from noctule.corruptions.grouping import by_setting, few_at_a_time
-from noctule.corruptions.pixels import full_scale, in_levels, to_float
+from noctule.corruptions.draws import PerSeverity
+from noctule.corruptions.grouping import group_by_params, map_chunks
+from noctule.corruptions.pixels import full_scale, to_float, to_int16_levels
 from noctule.corruptions.registry import corruption
 
 SOURCE = "Hendrycks & Dietterich 2019, ImageNet-C"
@@ -26,10 +26,10 @@ HSV_CPU_VALUES_AT_ONCE, HSV_VALUES_AT_ONCE = 6 * 224**2, 1 << 24
 @corruption(
     family="color",
     source=f"{SOURCE}: brightness",
-    draws={"change": PerLevel(0.1, 0.2, 0.3, 0.4, 0.5, highest=1.0)},
+    draws={"change": PerSeverity(0.1, 0.2, 0.3, 0.4, 0.5, highest=1.0)},
     published_name="brightness",
 )
-def brightness_c(images: Tensor, *, published: bool = False, change: Tensor) -> Tensor:
+def brightness_c(images: Tensor, *, released: bool = False, change: Tensor) -> Tensor:
     """Add a constant to the value (largest channel), keeping hue and saturation.
 
     The other channels grow in proportion; black becomes gray; the value ends at white. Grey
@@ -37,11 +37,11 @@ def brightness_c(images: Tensor, *, published: bool = False, change: Tensor) -> 
 
     Args:
         images: see `noctule.corrupt`.
-        published: send uint8 images through HSV in float64 and truncate the result, as the
+        released: send uint8 images through HSV in float64 and truncate the result, as the
             released code does, rounding errors included. Otherwise results are rounded.
         change: in [0, 1] units, (batch,).
     """
-    if _is_released(images, published):
+    if _is_released(images, released):
 
         def brightened(hsv: Hsv, added: float) -> Hsv:
             return hsv._replace(value=(hsv.value + added).clamp_(max=1))
@@ -56,7 +56,7 @@ def brightness_c(images: Tensor, *, published: bool = False, change: Tensor) -> 
         ratio = to_float(value).add_(white * added).clamp_(max=white)
         ratio.div_((value + black).to(torch.float32))
         values = (few + black).to(torch.float32).mul_(ratio)
-        return in_levels(values, few.dtype, in_range=True)
+        return to_int16_levels(values, few.dtype, in_range=True)
 
     return _by_setting_and_few(images, [change], brighten)
 
@@ -64,25 +64,25 @@ def brightness_c(images: Tensor, *, published: bool = False, change: Tensor) -> 
 @corruption(
     family="color",
     source=f"{SOURCE}: contrast",
-    draws={"factor": PerLevel(0.4, 0.3, 0.2, 0.1, 0.05, highest=1.0)},
+    draws={"factor": PerSeverity(0.4, 0.3, 0.2, 0.1, 0.05, highest=1.0)},
     published_name="contrast",
 )
-def contrast_c(images: Tensor, *, published: bool = False, factor: Tensor) -> Tensor:
+def contrast_c(images: Tensor, *, released: bool = False, factor: Tensor) -> Tensor:
     """Shrink the distance of all pixels from the mean of their channel.
 
     Args:
         images: see `noctule.corrupt`.
-        published: truncate uint8 results; else round them.
+        released: truncate uint8 results; else round them.
         factor: what is left of the distance, (batch,).
     """
-    nudge = NUDGE if _is_released(images, published) else 0.0
+    nudge = NUDGE if _is_released(images, released) else 0.0
 
     def flatten(few: Tensor, share: float) -> Tensor:
         values = to_float(few)
         offset = _channel_means(values, exact=few.dtype == torch.uint8)
         offset.mul_(1 - share).add_(nudge)
         values.mul_(share).add_(offset)
-        return in_levels(values, few.dtype, in_range=True, truncate=published)
+        return to_int16_levels(values, few.dtype, in_range=True, truncate=released)
 
     return _by_setting_and_few(images, [factor], flatten)
 
@@ -103,13 +103,13 @@ def _channel_means(values: Tensor, *, exact: bool) -> Tensor:
     family="color",
     source=f"{SOURCE}: saturate",
     draws={
-        "factor": PerLevel(0.3, 0.1, 2.0, 5.0, 20.0),
-        "added": PerLevel(0.0, 0.0, 0.0, 0.1, 0.2, highest=1.0),
+        "factor": PerSeverity(0.3, 0.1, 2.0, 5.0, 20.0),
+        "added": PerSeverity(0.0, 0.0, 0.0, 0.1, 0.2, highest=1.0),
     },
     channels=3,
 )
 def saturate(
-    images: Tensor, *, published: bool = False, factor: Tensor, added: Tensor
+    images: Tensor, *, released: bool = False, factor: Tensor, added: Tensor
 ) -> Tensor:
     """Multiply the saturation and add to it, keeping hue and value. Needs 3 channels.
 
@@ -117,12 +117,12 @@ def saturate(
 
     Args:
         images: see `noctule.corrupt`.
-        published: send uint8 images through HSV in float64 and truncate the result, as the
+        released: send uint8 images through HSV in float64 and truncate the result, as the
             released code does, rounding errors included. Otherwise results are rounded.
         factor: of the saturation, (batch,).
         added: to the saturation, in [0, 1] units, (batch,).
     """
-    if _is_released(images, published):
+    if _is_released(images, released):
 
         def scaled(hsv: Hsv, factor: float, added: float) -> Hsv:
             return hsv._replace(saturation=(hsv.saturation * factor + added).clamp_(0, 1))
@@ -135,7 +135,7 @@ def saturate(
         ratio = _stretch(value, below, factor, added)
         values = below.to(torch.float32).mul_(ratio)
         torch.sub(to_float(value), values, out=values)
-        return in_levels(values, few.dtype, in_range=True)
+        return to_int16_levels(values, few.dtype, in_range=True)
 
     return _by_setting_and_few(images, (factor, added), change)
 
@@ -177,9 +177,9 @@ def _by_setting_and_few(
     """Apply `change(few, *values)` to a few images with the same parameters at a time."""
 
     def few_of(part: Tensor, *values: float) -> Tensor:
-        return few_at_a_time(lambda few: change(few, *values), part)
+        return map_chunks(lambda few: change(few, *values), part)
 
-    return by_setting(images, parameters, few_of)
+    return group_by_params(images, parameters, few_of)
 
 
 class Hsv(NamedTuple):
@@ -190,9 +190,9 @@ class Hsv(NamedTuple):
     value: Tensor
 
 
-def _is_released(images: Tensor, published: bool) -> bool:
+def _is_released(images: Tensor, released: bool) -> bool:
     """Whether results are to be truncated as the released code truncates them."""
-    return published and images.dtype == torch.uint8
+    return released and images.dtype == torch.uint8
 
 
 def _through_hsv(
@@ -219,7 +219,7 @@ def _through_hsv(
         at_once = max(1, most // part[:1].numel())
         return torch.cat([few_of(few, *values) for few in torch.split(part, at_once)])
 
-    return by_setting(images, parameters, parts_of)
+    return group_by_params(images, parameters, parts_of)
 
 
 def _to_hsv(rgb: Tensor) -> Hsv:

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from noctule.corruptions.codec import through_jpeg
-from noctule.corruptions.draws import LEVELS, PerLevel
-from noctule.corruptions.grouping import by_setting, in_chunks
+from noctule.corruptions.draws import SEVERITIES, PerSeverity
+from noctule.corruptions.grouping import group_by_params, in_chunks
 from noctule.corruptions.pixels import from_float
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.threads import in_threads
@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 @corruption(
     family="digital",
     source=f"{SOURCE}: JPEG compression",
-    draws={"quality": PerLevel(25, 18, 15, 10, 7, lowest=1, highest=100)},
+    draws={"quality": PerSeverity(25, 18, 15, 10, 7, lowest=1, highest=100)},
     bytes_per_value=1,
 )
 def jpeg_compression(images: Tensor, *, quality: Tensor) -> Tensor:
@@ -50,18 +50,18 @@ def jpeg_compression(images: Tensor, *, quality: Tensor) -> Tensor:
 @corruption(
     family="digital",
     source=f"{SOURCE}: pixelate",
-    draws={"share": PerLevel(0.6, 0.5, 0.4, 0.3, 0.25, highest=1.0)},
+    draws={"share": PerSeverity(0.6, 0.5, 0.4, 0.3, 0.25, highest=1.0)},
     published_name="pixelate",
     bytes_per_value=1,
 )
-def pixelate_c(images: Tensor, *, published: bool = False, share: Tensor) -> Tensor:
+def pixelate_c(images: Tensor, *, released: bool = False, share: Tensor) -> Tensor:
     """Shrink to a share of each side and enlarge again, with a box filter.
 
     So blocks of whole pixels, of up to two heights and two widths, are replaced by their mean.
 
     Args:
         images: see `noctule.corrupt`.
-        published: send uint8 images through Pillow, as the released code does, on the CPU. It
+        released: send uint8 images through Pillow, as the released code does, on the CPU. It
             rounds half up after the columns and again after the rows, up to half a level
             brighter on average; and where a pixel's centre is on the border of two blocks (at
             224, 64 and 32 px there is none), its rounding errors decide whether the pixel
@@ -69,9 +69,9 @@ def pixelate_c(images: Tensor, *, published: bool = False, share: Tensor) -> Ten
             and such a pixel is the first of the second block.
         share: of the side; rounded down to whole pixels, at least 1, (batch,).
     """
-    if published and images.dtype == torch.uint8:
-        return by_setting(images, [share], _with_pillow)
-    return by_setting(images, [share], _pixelated)
+    if released and images.dtype == torch.uint8:
+        return group_by_params(images, [share], _with_pillow)
+    return group_by_params(images, [share], _pixelated)
 
 
 def _pixelated(images: Tensor, share: float) -> Tensor:
@@ -87,7 +87,7 @@ def _pixelated(images: Tensor, share: float) -> Tensor:
 def _with_pillow(images: Tensor, share: float) -> Tensor:
     """Columns first, as all versions of Pillow did when the code was released.
 
-    Planes are resampled as one tall picture, whose blocks end where planes end, unless rounding
+    Planes are resampled as one tall image, whose blocks end where planes end, unless rounding
     errors decide on them: they are others further down.
     """
     height, width = images.shape[2:]
@@ -138,7 +138,7 @@ class _Blocks(NamedTuple):
     tied: bool
 
 
-@functools.lru_cache(maxsize=4 * len(LEVELS))
+@functools.lru_cache(maxsize=4 * len(SEVERITIES))
 def _cut(side: int, share: float, device: torch.device) -> _Blocks:
     """A pixel belongs to the block of equal length that its centre is in.
 

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from noctule.corruptions.draws import Field, PerLevel
+from noctule.corruptions.draws import NoiseField, PerSeverity
 from noctule.corruptions.filters import gaussian_filter
-from noctule.corruptions.grouping import by_setting
+from noctule.corruptions.grouping import group_by_params
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX, from_float, to_float
 from noctule.corruptions.registry import corruption
 from noctule.sampling import FIELD_ROUNDS, Stream, unit_interval
@@ -33,26 +33,26 @@ BLOCK_PX = 512
 
 @corruption(
     family="geometry",
-    source="Hendrycks & Dietterich 2019, published code: elastic_transform",
+    source="Hendrycks & Dietterich 2019, released code: elastic_transform",
     draws={
-        "alpha_px": PerLevel(
+        "alpha_px": PerSeverity(
             *(224 * share for share in (2.0, 2.0, 0.05, 0.07, 0.12)), highest=1e4
         ),
-        "sigma_px": PerLevel(
+        "sigma_px": PerSeverity(
             *(224 * share for share in (0.7, 0.08, 0.01, 0.01, 0.01)), highest=1e3
         ),
-        "affine_px": PerLevel(
+        "affine_px": PerSeverity(
             *(224 * share for share in (0.1, 0.2, 0.02, 0.02, 0.02)), highest=1e4
         ),
-        "corners": Field(),
-        "displacement": Field(),
+        "corners": NoiseField(),
+        "displacement": NoiseField(),
     },
     bytes_per_value=6,
 )
 def elastic_transform(
     images: Tensor,
     *,
-    published: bool = False,
+    released: bool = False,
     alpha_px: Tensor,
     sigma_px: Tensor,
     affine_px: Tensor,
@@ -68,7 +68,7 @@ def elastic_transform(
 
     Args:
         images: see `noctule.corrupt`.
-        published: lengths are 244 / 224 times longer except at 32 and 64 px, which have
+        released: lengths are 244 / 224 times longer except at 32 and 64 px, which have
             programs of their own; in oblong images the three points lie about
             (height / 2, width / 2) instead of the centre; and the result is cut off to whole
             levels instead of rounded, uint8 only.
@@ -82,24 +82,24 @@ def elastic_transform(
     """
     side = min(images.shape[2:])
     scale = side / REFERENCE_SIDE_PX
-    if published and side not in RIGHT_SIDES_PX:
+    if released and side not in RIGHT_SIDES_PX:
         scale *= MISTAKEN_SIDE_PX / REFERENCE_SIDE_PX
     values = to_float(images)
-    values = _warped(values, affine_px * scale, corners, published=published)
+    values = _warped(values, affine_px * scale, corners, released=released)
 
     def change(part: Tensor, alpha: float, sigma: float, displacement: Stream) -> Tensor:
         if alpha == 0:
             return part
         return _displaced(part, _displacement(displacement, alpha, sigma, images.shape[2:]))
 
-    values = by_setting(values, (alpha_px * scale, sigma_px * scale), change, displacement)
-    return from_float(values, images.dtype, in_range=True, truncate=published)
+    values = group_by_params(values, (alpha_px * scale, sigma_px * scale), change, displacement)
+    return from_float(values, images.dtype, in_range=True, truncate=released)
 
 
-def _warped(values: Tensor, reach_px: Tensor, corners: Stream, *, published: bool) -> Tensor:
+def _warped(values: Tensor, reach_px: Tensor, corners: Stream, *, released: bool) -> Tensor:
     """Resample each image so that three points of it come to lie where they are drawn."""
     height, width = values.shape[2:]
-    x, y = (height // 2, width // 2) if published else (width // 2, height // 2)
+    x, y = (height // 2, width // 2) if released else (width // 2, height // 2)
     half = min(height, width) // 3
     points = torch.tensor(
         [[x + half, y + half], [x + half, y - half], [x - half, y - half]], dtype=torch.float64

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from noctule.corruptions.draws import Field, PerLevel
-from noctule.corruptions.grouping import few_at_a_time
-from noctule.corruptions.pixels import full_scale, in_levels, per_image, to_float
+from noctule.corruptions.draws import NoiseField, PerSeverity
+from noctule.corruptions.grouping import map_chunks
+from noctule.corruptions.pixels import full_scale, per_image, to_float, to_int16_levels
 from noctule.corruptions.registry import corruption
 from noctule.sampling import FIELD_ROUNDS, Stream
 
@@ -21,17 +21,17 @@ MAPS_VALUES = 1 << 22  # of all maps that are made together
 
 @corruption(
     family="weather",
-    source="Hendrycks & Dietterich 2019, published code: fog",
+    source="Hendrycks & Dietterich 2019, released code: fog",
     draws={
-        "intensity": PerLevel(1.5, 2.0, 2.5, 2.5, 3.0),
-        "wibble_decay": PerLevel(2.0, 2.0, 1.7, 1.5, 1.4, lowest=1.0),
-        "plasma": Field(),
+        "intensity": PerSeverity(1.5, 2.0, 2.5, 2.5, 3.0),
+        "wibble_decay": PerSeverity(2.0, 2.0, 1.7, 1.5, 1.4, lowest=1.0),
+        "plasma": NoiseField(),
     },
 )
 def fog(
     images: Tensor,
     *,
-    published: bool = False,
+    released: bool = False,
     intensity: Tensor,
     wibble_decay: Tensor,
     plasma: Stream,
@@ -43,7 +43,7 @@ def fog(
 
     Args:
         images: see `noctule.corrupt`.
-        published: cut the result off to whole levels instead of rounding; uint8 only.
+        released: cut the result off to whole levels instead of rounding; uint8 only.
         intensity: of white, the height of the map before scaling back, (batch,).
         wibble_decay: by whose square the fractal's steps shrink when they halve, (batch,).
         plasma: 8 or 16 random bits for each element of the map.
@@ -63,9 +63,9 @@ def fog(
 
     def change(few: Tensor, what_is_left: Tensor, added: Tensor) -> Tensor:
         values = to_float(few).mul_(what_is_left).add_(added)
-        return in_levels(values, images.dtype, in_range=True, truncate=published)
+        return to_int16_levels(values, images.dtype, in_range=True, truncate=released)
 
-    return few_at_a_time(change, images, per_image(share), veil)
+    return map_chunks(change, images, per_image(share), veil)
 
 
 def _few(count: int, side: int) -> list[slice]:

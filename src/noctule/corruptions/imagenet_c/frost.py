@@ -9,16 +9,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from noctule.corruptions.draws import Field, PerLevel
-from noctule.corruptions.grouping import few_at_a_time
+from noctule.corruptions.draws import NoiseField, PerSeverity
+from noctule.corruptions.grouping import map_chunks
 from noctule.corruptions.imagenet_c.ice import SHEETS, SIDE_PX, ice
 from noctule.corruptions.pixels import (
     LUMA,
     REFERENCE_SIDE_PX,
     from_float,
     full_scale,
-    in_levels,
     per_image,
+    to_int16_levels,
 )
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.textures import FROST, load_texture
@@ -31,24 +31,24 @@ MIXED_AT_ONCE = 3 * 224**2
 
 @corruption(
     family="weather",
-    source="Hendrycks & Dietterich 2019, published code: frost",
+    source="Hendrycks & Dietterich 2019, released code: frost",
     draws={
-        "image_share": PerLevel(1.0, 0.8, 0.7, 0.65, 0.6),
-        "frost_share": PerLevel(0.4, 0.6, 0.7, 0.7, 0.75),
-        "texture_scale": PerLevel(1.0, 1.0, 1.0, 1.0, 1.0, lowest=0.05, highest=4.0),
-        "place": Field(),
+        "image_share": PerSeverity(1.0, 0.8, 0.7, 0.65, 0.6),
+        "frost_share": PerSeverity(0.4, 0.6, 0.7, 0.7, 0.75),
+        "texture_scale": PerSeverity(1.0, 1.0, 1.0, 1.0, 1.0, lowest=0.05, highest=4.0),
+        "place": NoiseField(),
     },
 )
 def frost(
     images: Tensor,
     *,
-    published: bool = False,
+    released: bool = False,
     image_share: Tensor,
     frost_share: Tensor,
     texture_scale: Tensor,
     place: Stream,
 ) -> Tensor:
-    """Add a part of a picture of frost to a share of the image, and clamp.
+    """Add a part of an image of frost to a share of the image, and clamp.
 
     The frost is one of six sheets that are grown by formula (`noctule.corruptions.imagenet_c
     .ice`), with the tones and spectra of the six photographs of the released code, which
@@ -56,7 +56,7 @@ def frost(
 
     Args:
         images: see `noctule.corrupt`.
-        published: the frost is one of those photographs (see `noctule.corruptions.textures`),
+        released: the frost is one of those photographs (see `noctule.corruptions.textures`),
             but never the sixth; what does not cover the image is enlarged; and the result is
             cut off to whole levels instead of rounded, uint8 only.
         image_share: of the image, (batch,).
@@ -73,13 +73,13 @@ def frost(
     scale = texture_scale * (min(height, width) / REFERENCE_SIDE_PX)
     # Numbers of Python, which cost less for each image than tensors of one element.
     first, second = (high24(word).tolist() for word in place.words(2))
-    window = _photograph if published else _sheet
+    window = _photograph if released else _sheet
     windows = [
         window(which, (row, column), factor, (height, width), images.device)
         for (which, row), (_, column), factor in zip(first, second, scale.tolist(), strict=True)
     ]
     # To cut off at whole levels where the released code does, they must be computed as it does.
-    kind = torch.float64 if published and images.dtype == torch.uint8 else torch.float32
+    kind = torch.float64 if released and images.dtype == torch.uint8 else torch.float32
     shares = (image_share, frost_share * (full_scale(images) / 255))
     mixture = [per_image(share, kind) for share in shares]
 
@@ -89,9 +89,9 @@ def frost(
             red, green, blue = (layer[:, number : number + 1] for number in range(3))
             layer = (red * LUMA[0]).add_(green * LUMA[1]).add_(blue * LUMA[2])
         values = few.to(kind, copy=True).mul_(kept).add_(layer.mul_(added))
-        return in_levels(values, images.dtype, truncate=published)
+        return to_int16_levels(values, images.dtype, truncate=released)
 
-    return few_at_a_time(change, images, torch.stack(windows), *mixture, at_once=MIXED_AT_ONCE)
+    return map_chunks(change, images, torch.stack(windows), *mixture, at_once=MIXED_AT_ONCE)
 
 
 Lots = tuple[int, int]
@@ -121,8 +121,8 @@ def _tiled(number: int, side: int, margin: Size, device: torch.device) -> Tensor
     """A sheet shrunk to a side, and repeated for a margin more: uint8 (3, rows, columns)."""
     sheet = ice(number)
     if side < SIDE_PX:
-        picture = Image.fromarray(sheet)
-        sheet = np.asarray(picture.resize((side, side), Image.Resampling.BOX))
+        image = Image.fromarray(sheet)
+        sheet = np.asarray(image.resize((side, side), Image.Resampling.BOX))
     repeated = np.pad(sheet, ((0, margin[0]), (0, margin[1]), (0, 0)), mode="wrap")
     return torch.from_numpy(repeated.transpose(2, 0, 1).copy()).to(device)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from noctule.corruptions.draws import Field, PerLevel
+from noctule.corruptions.draws import NoiseField, PerSeverity
 from noctule.corruptions.fields import field_index
 from noctule.corruptions.filters import gaussian_filter
-from noctule.corruptions.grouping import by_setting
+from noctule.corruptions.grouping import group_by_params
 from noctule.corruptions.imagenet_c.blur import SOURCE, finished, scaled
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.corruptions.registry import corruption
@@ -24,16 +24,16 @@ DOUBLINGS = 3
     family="blur",
     source=f"{SOURCE}: glass_blur",
     draws={
-        "sigma_px": PerLevel(0.7, 0.9, 1.0, 1.1, 1.5, highest=float(REFERENCE_SIDE_PX)),
-        "reach_px": PerLevel(1.0, 2.0, 2.0, 3.0, 4.0, highest=REFERENCE_SIDE_PX / 16),
-        "iterations": PerLevel(2, 1, 3, 2, 2, highest=16),
-        "moves": Field(),
+        "sigma_px": PerSeverity(0.7, 0.9, 1.0, 1.1, 1.5, highest=float(REFERENCE_SIDE_PX)),
+        "reach_px": PerSeverity(1.0, 2.0, 2.0, 3.0, 4.0, highest=REFERENCE_SIDE_PX / 16),
+        "iterations": PerSeverity(2, 1, 3, 2, 2, highest=16),
+        "moves": NoiseField(),
     },
     bytes_per_value=13,
 )
 def glass_blur(
     images: Tensor,
-    published: bool = False,
+    released: bool = False,
     *,
     sigma_px: Tensor,
     reach_px: Tensor,
@@ -47,14 +47,14 @@ def glass_blur(
     by row; here those 2 · reach + 1 apart, which do not meet, are swapped at once. Pixels move
     as far, but for the few that a row by row order carries along.
 
-    Published mode does what the released code does. Its squares end one pixel earlier at the
-    right and at the bottom, so that the picture drifts. It does not swap but overwrites a pixel
+    Released mode does what the released code does. Its squares end one pixel earlier at the
+    right and at the bottom, so that the image drifts. It does not swap but overwrites a pixel
     with the other, as its pixels are views of the same memory. It goes from the last pixel to
     the first, and truncates to 8 bits after each blur.
 
     Args:
         images: see `noctule.corrupt`.
-        published: see above.
+        released: see above.
         sigma_px: standard deviation of both blurs at 224 px, scaled with the shorter side,
             (batch,); see `gaussian_blur`.
         reach_px: how far pixels move along each axis at 224 px, scaled with the shorter side
@@ -67,17 +67,17 @@ def glass_blur(
     def change(part: Tensor, sigma: float, reach: float, times: float, moves: Stream) -> Tensor:
         sigma, steps = scaled(sigma, images), max(1, round(scaled(reach, images)))
         values = gaussian_filter(part, sigma)
-        if published and part.dtype == torch.uint8:
-            values = finished(values, part.dtype, published=True).to(part.dtype)
+        if released and part.dtype == torch.uint8:
+            values = finished(values, part.dtype, released=True).to(part.dtype)
         bits = field_index(moves, int(times) * height * width)
         bits = bits.view(len(part), -1, height, width)
-        source = _copied(bits, steps) if published else _swapped(bits, steps)
+        source = _copied(bits, steps) if released else _swapped(bits, steps)
         source = source.flatten(1)[:, None].expand(values.flatten(2).shape)
         values = values.flatten(2).gather(2, source).view(values.shape)
         values = gaussian_filter(values, sigma)
-        return finished(values, part.dtype, published=published).to(part.dtype)
+        return finished(values, part.dtype, released=released).to(part.dtype)
 
-    return by_setting(images, (sigma_px, reach_px, iterations), change, moves)
+    return group_by_params(images, (sigma_px, reach_px, iterations), change, moves)
 
 
 def _others(bits: Tensor, reach: int, side: int) -> Tensor:
@@ -87,7 +87,7 @@ def _others(bits: Tensor, reach: int, side: int) -> Tensor:
         bits: int32 in [0, 65536), (batch, height, width).
 
     Returns:
-        Places in the picture, int32; where the square crosses its border, they mean nothing.
+        Places in the image, int32; where the square crosses its border, they mean nothing.
     """
     height, width = bits.shape[1:]
     scaled_bits = bits * side
@@ -135,7 +135,7 @@ def _stride(turns: int) -> int:
 def _copied(bits: Tensor, reach: int) -> Tensor:
     """Where each pixel comes from after all copies: int64 (batch, height, width).
 
-    A pixel that is copied from one later in the picture, which was overwritten before, shows
+    A pixel that is copied from one later in the image, which was overwritten before, shows
     what that one shows: such chains are followed to their ends, in steps that double.
 
     Args:

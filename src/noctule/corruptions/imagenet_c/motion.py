@@ -8,16 +8,16 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from noctule.corruptions.draws import PerLevel, Uniform
+from noctule.corruptions.draws import PerSeverity, Uniform
 from noctule.corruptions.filters import (
     byte_weights,
     extended,
     sum_of_bytes,
     sum_of_floats,
 )
-from noctule.corruptions.grouping import by_setting
+from noctule.corruptions.grouping import group_by_params
 from noctule.corruptions.imagenet_c.blur import SOURCE, scaled
-from noctule.corruptions.pixels import REFERENCE_SIDE_PX, in_levels
+from noctule.corruptions.pixels import REFERENCE_SIDE_PX, to_int16_levels
 from noctule.corruptions.registry import corruption
 
 
@@ -25,8 +25,8 @@ from noctule.corruptions.registry import corruption
     family="blur",
     source=f"{SOURCE}: motion_blur",
     draws={
-        "radius_px": PerLevel(10.0, 15.0, 15.0, 15.0, 20.0, highest=REFERENCE_SIDE_PX / 2),
-        "sigma_px": PerLevel(3.0, 5.0, 8.0, 12.0, 15.0, highest=float(REFERENCE_SIDE_PX)),
+        "radius_px": PerSeverity(10.0, 15.0, 15.0, 15.0, 20.0, highest=REFERENCE_SIDE_PX / 2),
+        "sigma_px": PerSeverity(3.0, 5.0, 8.0, 12.0, 15.0, highest=float(REFERENCE_SIDE_PX)),
         "angle_deg": Uniform(0.0, 45.0, graded=False, signed=True),
     },
     bytes_per_value=7,
@@ -37,8 +37,8 @@ def motion_blur(
     """Average along a line to one side, with Gaussian weights; edge pixels are repeated.
 
     The line has 2 · radius + 1 pixels, each the nearest to its place on it. This is what
-    ImageMagick's motion blur does, which the released code calls: on pictures of 8 bits, and
-    rounding, so that there is no published mode.
+    ImageMagick's motion blur does, which the released code calls: on images of 8 bits, and
+    rounding, so that there is no released mode.
 
     Args:
         images: see `noctule.corrupt`.
@@ -53,10 +53,10 @@ def motion_blur(
         result = torch.empty_like(part)
         radius, sigma = scaled(radius, part), scaled(sigma, part)
         for some, values in along_lines(part, radius, sigma, angle_deg):
-            result[some] = in_levels(values, images.dtype, in_range=True)
+            result[some] = to_int16_levels(values, images.dtype, in_range=True)
         return result
 
-    return by_setting(images, (radius_px, sigma_px), change, angle_deg)
+    return group_by_params(images, (radius_px, sigma_px), change, angle_deg)
 
 
 def along_lines(

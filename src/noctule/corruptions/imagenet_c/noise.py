@@ -1,7 +1,7 @@
 """ImageNet-C: gaussian_noise, shot_noise, impulse_noise, speckle_noise.
 
 Each element (pixel of one channel) takes 16 random bits, and each is monotone in them: the
-levels of one image differ in strength only.
+severities of one image differ in strength only.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import functools
 import torch
 from torch import Tensor
 
-from noctule.corruptions.draws import LEVELS, Field, PerLevel
+from noctule.corruptions.draws import SEVERITIES, NoiseField, PerSeverity
 from noctule.corruptions.fields import (
     TABLE_SIZE,
     field_bits,
@@ -19,7 +19,7 @@ from noctule.corruptions.fields import (
     normal_field,
     normal_table,
 )
-from noctule.corruptions.grouping import by_setting
+from noctule.corruptions.grouping import group_by_params
 from noctule.corruptions.pixels import from_float, to_float
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.sparse import places
@@ -38,11 +38,14 @@ NUDGE = 1e-4
 @corruption(
     family="noise",
     source=f"{SOURCE}: Gaussian noise",
-    draws={"sigma": PerLevel(0.08, 0.12, 0.18, 0.26, 0.38, highest=1.0), "noise": Field()},
+    draws={
+        "sigma": PerSeverity(0.08, 0.12, 0.18, 0.26, 0.38, highest=1.0),
+        "noise": NoiseField(),
+    },
     bytes_per_value=13,
 )
 def gaussian_noise(
-    images: Tensor, *, published: bool = False, sigma: Tensor, noise: Stream
+    images: Tensor, *, released: bool = False, sigma: Tensor, noise: Stream
 ) -> Tensor:
     """Add Gaussian noise, independently per pixel and channel.
 
@@ -50,7 +53,7 @@ def gaussian_noise(
 
     Args:
         images: see `noctule.corrupt`.
-        published: truncate uint8 results, which darkens by half a level; else round them.
+        released: truncate uint8 results, which darkens by half a level; else round them.
         sigma: standard deviation, in [0, 1] units, (batch,).
         noise: 16 random bits for each element.
     """
@@ -59,14 +62,14 @@ def gaussian_noise(
         if part.dtype == torch.float32:
             added = normal_field(noise, part[0].numel()).mul_(sigma).view_as(part)
             return added.add_(part).clamp_(0, 1)
-        table = _steps(sigma, part.device, truncate=published)
+        table = _steps(sigma, part.device, truncate=released)
         steps = look_up(table, field_bits(noise, part[0].numel())).view_as(part)
         return steps.add_(part).clamp_(0, 255).to(torch.uint8)
 
-    return by_setting(images, [sigma], change, noise)
+    return group_by_params(images, [sigma], change, noise)
 
 
-@functools.lru_cache(maxsize=2 * len(LEVELS))
+@functools.lru_cache(maxsize=2 * len(SEVERITIES))
 def _steps(sigma: float, device: torch.device, *, truncate: bool) -> Tensor:
     """The whole levels that are added for each number of 16 bits: int16 (65536,)."""
     change = normal_table(device) * (255 * sigma)
@@ -76,11 +79,14 @@ def _steps(sigma: float, device: torch.device, *, truncate: bool) -> Tensor:
 @corruption(
     family="noise",
     source=f"{SOURCE}: speckle noise",
-    draws={"sigma": PerLevel(0.15, 0.2, 0.35, 0.45, 0.6, highest=1.0), "noise": Field()},
+    draws={
+        "sigma": PerSeverity(0.15, 0.2, 0.35, 0.45, 0.6, highest=1.0),
+        "noise": NoiseField(),
+    },
     bytes_per_value=13,
 )
 def speckle_noise(
-    images: Tensor, *, published: bool = False, sigma: Tensor, noise: Stream
+    images: Tensor, *, released: bool = False, sigma: Tensor, noise: Stream
 ) -> Tensor:
     """Add Gaussian noise in proportion to the value, independently per pixel and channel.
 
@@ -88,7 +94,7 @@ def speckle_noise(
 
     Args:
         images: see `noctule.corrupt`.
-        published: truncate uint8 results, which darkens by half a level; else round them.
+        released: truncate uint8 results, which darkens by half a level; else round them.
         sigma: standard deviation as a share of the value, (batch,).
         noise: 16 random bits for each element.
     """
@@ -96,12 +102,12 @@ def speckle_noise(
     def change(part: Tensor, sigma: float, noise: Stream) -> Tensor:
         gain = look_up(_gains(sigma, part.device), field_bits(noise, part[0].numel()))
         values = gain.view_as(part).mul_(to_float(part))
-        return from_float(values, part.dtype, truncate=published)
+        return from_float(values, part.dtype, truncate=released)
 
-    return by_setting(images, [sigma], change, noise)
+    return group_by_params(images, [sigma], change, noise)
 
 
-@functools.lru_cache(maxsize=len(LEVELS))
+@functools.lru_cache(maxsize=len(SEVERITIES))
 def _gains(sigma: float, device: torch.device) -> Tensor:
     """What values are multiplied by for each number of 16 bits: float32 (65536,)."""
     return (normal_table(device) * sigma).add_(1)
@@ -110,14 +116,17 @@ def _gains(sigma: float, device: torch.device) -> Tensor:
 @corruption(
     family="noise",
     source=f"{SOURCE}: impulse noise",
-    draws={"amount": PerLevel(0.03, 0.06, 0.09, 0.17, 0.27, highest=1.0), "noise": Field()},
+    draws={
+        "amount": PerSeverity(0.03, 0.06, 0.09, 0.17, 0.27, highest=1.0),
+        "noise": NoiseField(),
+    },
     bytes_per_value=13,
 )
 def impulse_noise(images: Tensor, *, amount: Tensor, noise: Stream) -> Tensor:
     """Set each element to black or to white with probability amount / 2 each.
 
-    Elements are pixels of one channel. The specks of a mild level are among those of a severe
-    one.
+    Elements are pixels of one channel. The specks of a mild severity are among those of a
+    severe one.
 
     Args:
         images: see `noctule.corrupt`.
@@ -139,11 +148,14 @@ def impulse_noise(images: Tensor, *, amount: Tensor, noise: Stream) -> Tensor:
 @corruption(
     family="noise",
     source=f"{SOURCE}: shot noise",
-    draws={"photons": PerLevel(60, 25, 12, 5, 3, lowest=1, highest=2000), "noise": Field()},
+    draws={
+        "photons": PerSeverity(60, 25, 12, 5, 3, lowest=1, highest=2000),
+        "noise": NoiseField(),
+    },
     bytes_per_value=13,
 )
 def shot_noise(
-    images: Tensor, *, published: bool = False, photons: Tensor, noise: Stream
+    images: Tensor, *, released: bool = False, photons: Tensor, noise: Stream
 ) -> Tensor:
     """Count photons: a Poisson number, independently per pixel and channel.
 
@@ -153,25 +165,25 @@ def shot_noise(
 
     Args:
         images: see `noctule.corrupt`.
-        published: truncate uint8 results, which darkens a little; else round them.
+        released: truncate uint8 results, which darkens a little; else round them.
         photons: how many white counts on average, and at most, (batch,).
         noise: 16 random bits for each element, and as many again if the images are float32.
     """
-    return by_setting(
-        images, [photons], functools.partial(_counted, published=published), noise
+    return group_by_params(
+        images, [photons], functools.partial(_counted, released=released), noise
     )
 
 
-def _counted(images: Tensor, white: float, noise: Stream, *, published: bool) -> Tensor:
+def _counted(images: Tensor, white: float, noise: Stream, *, released: bool) -> Tensor:
     """What is counted, in the images' units, of the same mean number of photons for white."""
     photons = int(white)
     values = _poisson(_levels(images, noise), noise, photons).view_as(images).to(torch.float32)
     if images.dtype == torch.float32:
         return values.div_(photons)
     values.mul_(255 / photons)
-    if published:
+    if released:
         values.add_(NUDGE)
-    return from_float(values, images.dtype, in_range=True, truncate=published)
+    return from_float(values, images.dtype, in_range=True, truncate=released)
 
 
 def _levels(images: Tensor, noise: Stream) -> Tensor:
@@ -202,7 +214,7 @@ def _poisson(levels: Tensor, noise: Stream, photons: int) -> Tensor:
     return count
 
 
-@functools.lru_cache(maxsize=2 * len(LEVELS))
+@functools.lru_cache(maxsize=2 * len(SEVERITIES))
 def _poisson_tables(photons: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """The inverse distribution at the middles of 65,536 intervals u, for each of 256 levels.
 

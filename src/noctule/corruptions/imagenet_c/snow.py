@@ -7,18 +7,18 @@ import math
 import torch
 from torch import Tensor
 
-from noctule.corruptions.draws import Field, PerLevel, Uniform
+from noctule.corruptions.draws import NoiseField, PerSeverity, Uniform
 from noctule.corruptions.fields import normal_field
 from noctule.corruptions.filters import clipped_zoom
-from noctule.corruptions.grouping import by_setting, few_at_a_time
+from noctule.corruptions.grouping import group_by_params, map_chunks
 from noctule.corruptions.imagenet_c.blur import SOURCE, finished, scaled
 from noctule.corruptions.imagenet_c.motion import along_lines
 from noctule.corruptions.pixels import (
     REFERENCE_SIDE_PX,
     full_scale,
-    in_levels,
     per_image,
     to_float,
+    to_int16_levels,
 )
 from noctule.corruptions.registry import corruption
 from noctule.sampling import Stream
@@ -28,20 +28,20 @@ from noctule.sampling import Stream
     family="weather",
     source=f"{SOURCE}: snow",
     draws={
-        "mean": PerLevel(0.1, 0.2, 0.55, 0.55, 0.55, lowest=-10.0, highest=10.0),
-        "deviation": PerLevel(0.3, 0.3, 0.3, 0.3, 0.3, highest=10.0),
-        "flake_px": PerLevel(3.0, 2.0, 4.0, 4.5, 2.5, highest=REFERENCE_SIDE_PX / 2),
-        "threshold": PerLevel(0.5, 0.5, 0.9, 0.85, 0.85),
-        "radius_px": PerLevel(10.0, 12.0, 12.0, 12.0, 12.0, highest=REFERENCE_SIDE_PX / 2),
-        "sigma_px": PerLevel(4.0, 4.0, 8.0, 8.0, 12.0, highest=float(REFERENCE_SIDE_PX)),
-        "kept": PerLevel(0.8, 0.7, 0.7, 0.65, 0.55, highest=1.0),
+        "mean": PerSeverity(0.1, 0.2, 0.55, 0.55, 0.55, lowest=-10.0, highest=10.0),
+        "deviation": PerSeverity(0.3, 0.3, 0.3, 0.3, 0.3, highest=10.0),
+        "flake_px": PerSeverity(3.0, 2.0, 4.0, 4.5, 2.5, highest=REFERENCE_SIDE_PX / 2),
+        "threshold": PerSeverity(0.5, 0.5, 0.9, 0.85, 0.85),
+        "radius_px": PerSeverity(10.0, 12.0, 12.0, 12.0, 12.0, highest=REFERENCE_SIDE_PX / 2),
+        "sigma_px": PerSeverity(4.0, 4.0, 8.0, 8.0, 12.0, highest=float(REFERENCE_SIDE_PX)),
+        "kept": PerSeverity(0.8, 0.7, 0.7, 0.65, 0.55, highest=1.0),
         "tilt_deg": Uniform(0.0, 45.0, graded=False, signed=True),
-        "flakes": Field(),
+        "flakes": NoiseField(),
     },
 )
 def snow(
     images: Tensor,
-    published: bool = False,
+    released: bool = False,
     *,
     mean: Tensor,
     deviation: Tensor,
@@ -53,24 +53,24 @@ def snow(
     tilt_deg: Tensor,
     flakes: Stream,
 ) -> Tensor:
-    """Bleach the picture, and let flakes with streaks fall in front of it, twice.
+    """Bleach the image, and let flakes with streaks fall in front of it, twice.
 
     Flakes are where magnified normal noise exceeds the threshold, in 8 bits, blurred along a
     steep line (see `motion_blur`); the layer is added as it is and upside down. Before that the
-    picture is mixed with the brighter of itself and 1.5 times its grey plus 0.5.
+    image is mixed with the brighter of itself and 1.5 times its grey plus 0.5.
 
-    Published mode truncates the layer and the result to 8 bits, and rounds the blurred layer to
+    Released mode truncates the layer and the result to 8 bits, and rounds the blurred layer to
     8 bits, which is not rounded here.
 
     Args:
         images: see `noctule.corrupt`.
-        published: see above.
+        released: see above.
         mean, deviation: of the noise, (batch,).
         flake_px: by how much the noise is magnified, at 224 px; scaled with the shorter side,
             at least 1, (batch,).
         threshold: noise below it becomes 0, (batch,).
         radius_px, sigma_px: of the motion blur, at 224 px, (batch,).
-        kept: share of the picture in the mixture, (batch,).
+        kept: share of the image in the mixture, (batch,).
         tilt_deg: of the line, from straight up to the right, (batch,).
         flakes: 16 random bits for each value of the noise.
     """
@@ -86,23 +86,23 @@ def snow(
             noise = clipped_zoom(noise, factor, size).mul_(deviation).add_(mean)
             noise.mul_(noise >= least)
             noise.clamp_(0, 1).mul_(255)
-            return in_levels(noise, few.dtype, in_range=True, truncate=published)
+            return to_int16_levels(noise, few.dtype, in_range=True, truncate=released)
 
-        return few_at_a_time(magnify, layer, _noise(flakes, factor, size), *spread)
+        return map_chunks(magnify, layer, _noise(flakes, factor, size), *spread)
 
     empty = torch.empty_like(images[:, :1], dtype=torch.uint8)
-    layer = by_setting(empty, [flake_px], scatter, flakes, *spread)
-    fallen = by_setting(layer, (radius_px, sigma_px), _fallen, tilt_deg)
-    if published:
+    layer = group_by_params(empty, [flake_px], scatter, flakes, *spread)
+    fallen = group_by_params(layer, (radius_px, sigma_px), _fallen, tilt_deg)
+    if released:
         fallen.round_()
     fallen.mul_(full_scale(images) / 255)
     fallen = fallen.add(fallen.flip(2, 3))
 
     def change(few: Tensor, share: Tensor, streaks: Tensor) -> Tensor:
         values = _bleached(few, share).add_(streaks)
-        return finished(values, images.dtype, published=published, in_range=False)
+        return finished(values, images.dtype, released=released, in_range=False)
 
-    return few_at_a_time(change, images, per_image(kept), fallen)
+    return map_chunks(change, images, per_image(kept), fallen)
 
 
 def _fallen(layer: Tensor, radius: float, sigma: float, tilt_deg: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ def _noise(flakes: Stream, factor: float, size: tuple[int, int]) -> Tensor:
 
 
 def _bleached(images: Tensor, kept: Tensor) -> Tensor:
-    """The picture, mixed with the brighter of itself and 1.5 × grey + 0.5: float32."""
+    """The image, mixed with the brighter of itself and 1.5 × grey + 0.5: float32."""
     values = to_float(images)
     if images.shape[1] == 1:
         grey = values.clone()

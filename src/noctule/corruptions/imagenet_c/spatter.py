@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from noctule.corruptions.draws import Field, PerLevel
+from noctule.corruptions.draws import NoiseField, PerSeverity
 from noctule.corruptions.filters import gaussian_filter
-from noctule.corruptions.grouping import by_setting, few_at_a_time
+from noctule.corruptions.grouping import group_by_params, map_chunks
 from noctule.corruptions.imagenet_c.canny import canny
 from noctule.corruptions.imagenet_c.distance import MOST_PX, UNITS_PER_PX, chamfer_distance
 from noctule.corruptions.imagenet_c.neighbours import framed, neighbour, sum_of_nine
@@ -18,9 +18,9 @@ from noctule.corruptions.pixels import (
     REFERENCE_SIDE_PX,
     from_float,
     full_scale,
-    in_levels,
     per_image,
     to_float,
+    to_int16_levels,
 )
 from noctule.corruptions.registry import corruption
 from noctule.sampling import Stream
@@ -35,23 +35,23 @@ LEVEL_BITS = 5  # of distances in whole pixels, up to 20
 
 @corruption(
     family="weather",
-    source="Hendrycks & Dietterich 2019, published code: spatter",
+    source="Hendrycks & Dietterich 2019, released code: spatter",
     draws={
-        "mean": PerLevel(0.65, 0.65, 0.65, 0.65, 0.67, highest=100),
-        "spread_px": PerLevel(0.3, 0.3, 0.3, 0.3, 0.4, highest=100),
-        "sigma_px": PerLevel(4.0, 3.0, 2.0, 1.0, 1.0, highest=50),
-        "threshold": PerLevel(0.69, 0.68, 0.68, 0.65, 0.65, highest=100),
-        "mud": PerLevel(0, 0, 0, 1, 1, highest=1),
-        "intensity": PerLevel(0.6, 0.6, 0.5, 0.0, 0.0, highest=100),
-        "mud_sigma_px": PerLevel(0.0, 0.0, 0.0, 1.5, 1.5, highest=50),
-        "liquid": Field(),
+        "mean": PerSeverity(0.65, 0.65, 0.65, 0.65, 0.67, highest=100),
+        "spread_px": PerSeverity(0.3, 0.3, 0.3, 0.3, 0.4, highest=100),
+        "sigma_px": PerSeverity(4.0, 3.0, 2.0, 1.0, 1.0, highest=50),
+        "threshold": PerSeverity(0.69, 0.68, 0.68, 0.65, 0.65, highest=100),
+        "mud": PerSeverity(0, 0, 0, 1, 1, highest=1),
+        "intensity": PerSeverity(0.6, 0.6, 0.5, 0.0, 0.0, highest=100),
+        "mud_sigma_px": PerSeverity(0.0, 0.0, 0.0, 1.5, 1.5, highest=50),
+        "liquid": NoiseField(),
     },
     bytes_per_value=13,
 )
 def spatter(
     images: Tensor,
     *,
-    published: bool = False,
+    released: bool = False,
     mean: Tensor,
     spread_px: Tensor,
     sigma_px: Tensor,
@@ -71,7 +71,7 @@ def spatter(
 
     Args:
         images: see `noctule.corrupt`.
-        published: water deeper than 1 starts again at 0, and the result is cut off to whole
+        released: water deeper than 1 starts again at 0, and the result is cut off to whole
             levels instead of rounded; uint8 only.
         mean: of the noise, (batch,).
         spread_px: standard deviation of the noise before it is smoothed, of grains of one pixel
@@ -103,12 +103,12 @@ def spatter(
         depth = smooth_noise(noise, sigma).mul_(per_image(spread)).add_(per_image(mean))
         least = per_image(threshold)
         if is_mud:
-            return _covered(part, _mud(depth, least, mud_sigma), truncate=published)
-        light = _water(depth, least, wraps=published).mul_(per_image(intensity))
-        return _lit(part, light, truncate=published)
+            return _covered(part, _mud(depth, least, mud_sigma), truncate=released)
+        light = _water(depth, least, wraps=released).mul_(per_image(intensity))
+        return _lit(part, light, truncate=released)
 
     settings = (mud, sigma_px * scale, mud_sigma_px * scale)
-    return by_setting(
+    return group_by_params(
         images, settings, change, noise, mean, spread_px * scale, threshold, intensity
     )
 
@@ -125,7 +125,7 @@ def _lit(images: Tensor, light: Tensor, *, truncate: bool) -> Tensor:
         added = from_float(color, few.dtype, truncate=truncate)
         return torch.minimum(added, ~few).add_(few)
 
-    return few_at_a_time(change, images, light)
+    return map_chunks(change, images, light)
 
 
 def _covered(images: Tensor, share: Tensor, *, truncate: bool) -> Tensor:
@@ -134,9 +134,9 @@ def _covered(images: Tensor, share: Tensor, *, truncate: bool) -> Tensor:
 
     def change(few: Tensor, cover: Tensor) -> Tensor:
         values = to_float(few).mul_(1 - cover).add_(cover * paint)
-        return in_levels(values, images.dtype, truncate=truncate)
+        return to_int16_levels(values, images.dtype, truncate=truncate)
 
-    return few_at_a_time(change, images, share)
+    return map_chunks(change, images, share)
 
 
 def _color(levels: tuple[int, int, int], images: Tensor) -> Tensor:

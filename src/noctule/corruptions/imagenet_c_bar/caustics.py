@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from noctule.corruptions.draws import PerLevel, Uniform
+from noctule.corruptions.draws import PerSeverity, Uniform
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE
 from noctule.corruptions.imagenet_c_bar.places import per_plane, pixel_places, side_scale
 from noctule.corruptions.pixels import (
@@ -32,8 +32,8 @@ STEEP_COSINE = 1 - 1e-3
     family="geometry",
     source=f"{SOURCE}: caustic_refraction",
     draws={
-        "lens_px": PerLevel(*(s * 11.2 for s in (2.35, 3.2, 4.9, 6.6, 9.15)), highest=1e4),
-        "lighting": PerLevel(*(s * 0.2 for s in (2.35, 3.2, 4.9, 6.6, 9.15)), highest=1e3),
+        "lens_px": PerSeverity(*(s * 11.2 for s in (2.35, 3.2, 4.9, 6.6, 9.15)), highest=1e4),
+        "lighting": PerSeverity(*(s * 0.2 for s in (2.35, 3.2, 4.9, 6.6, 9.15)), highest=1e3),
         "time": Uniform(0.5, 2.0, graded=False),
         "wave_px": Uniform(168.0, 280.0, graded=False),
     },
@@ -42,7 +42,7 @@ STEEP_COSINE = 1 - 1e-3
 def caustic_refraction(
     images: Tensor,
     *,
-    published: bool = False,
+    released: bool = False,
     lens_px: Tensor,
     lighting: Tensor,
     time: Tensor,
@@ -54,9 +54,9 @@ def caustic_refraction(
 
     Args:
         images: see `noctule.corrupt`.
-        published: uint8 is truncated; water flatter than 2.6° does not bend, so that what it
-            shows ends in a step, of 3.4 px at level 5; and the water beyond the image has the
-            height 0, so that the outermost pixels lie on a slope. None of this is meant:
+        released: uint8 is truncated; water flatter than 2.6° does not bend, so that what it
+            shows ends in a step, of 3.4 px at severity 5; and the water beyond the image has
+            the height 0, so that the outermost pixels lie on a slope. None of this is meant:
             otherwise the slope at the border is one-sided. And the slopes, and the softening
             of the water by 1 px, do not scale with the image, so that the released code changes
             images of 32 px much more than those of 224 px.
@@ -67,17 +67,17 @@ def caustic_refraction(
         wave_px: distance for 224 px after which the water repeats, (batch,).
     """
     scale = side_scale(images)
-    slope_scale = 1.0 if published else scale
+    slope_scale = 1.0 if released else scale
     surface = _soft(_water(images, time, wave_px * scale), SOFTENING_PX * slope_scale)
-    by_row, by_column = _slopes(surface, beyond_is_zero=published)
+    by_row, by_column = _slopes(surface, beyond_is_zero=released)
     # Heights are the same at any size; a slope of 1 is one that is 1 at 224 px.
     by_row.mul_(slope_scale), by_column.mul_(slope_scale)
     light = (by_row - by_column).mul_(per_plane(lighting).to(torch.float32))
-    reach = _refraction(by_row, by_column, dead_zone=published)
+    reach = _refraction(by_row, by_column, dead_zone=released)
     reach.mul_((per_plane(lens_px) * scale).to(torch.float32))
     moved = _sampled(images, by_row.mul_(reach), by_column.mul_(reach))
     return from_float(
-        moved.add_(light[:, None].mul_(full_scale(images))), images.dtype, truncate=published
+        moved.add_(light[:, None].mul_(full_scale(images))), images.dtype, truncate=released
     )
 
 

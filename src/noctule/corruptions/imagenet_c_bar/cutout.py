@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from noctule.corruptions.draws import Field, PerLevel, Uniform
+from noctule.corruptions.draws import NoiseField, PerSeverity, Uniform
 from noctule.corruptions.fields import uniform_field
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE
 from noctule.corruptions.imagenet_c_bar.places import per_plane, pixel_places, side_scale
@@ -22,10 +22,10 @@ GRAY = 128 / 255
     family="occlusion",
     source=f"{SOURCE}: checkerboard_cutout",
     draws={
-        "share": PerLevel(0.2, 0.3, 0.4, 0.5, 0.6, highest=1.0),
+        "share": PerSeverity(0.2, 0.3, 0.4, 0.5, 0.6, highest=1.0),
         "square_px": Uniform(22.4, 56.0, graded=False),
         "angle_deg": Uniform(0.0, 360.0, graded=False),
-        "squares": Field(),
+        "squares": NoiseField(),
     },
     bytes_per_value=16,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from noctule.corruptions.draws import Field, PerLevel
+from noctule.corruptions.draws import NoiseField, PerSeverity
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE, blend_pattern
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.corruptions.registry import corruption
@@ -21,26 +21,26 @@ NOISE_SCALE = 1.5
     family="noise",
     source=f"{SOURCE}: perlin_noise",
     draws={
-        "alpha": PerLevel(0.23, 0.26, 0.29, 0.38, 0.44, highest=1.0),
-        "lattice": Field(),
+        "alpha": PerSeverity(0.23, 0.26, 0.29, 0.38, 0.44, highest=1.0),
+        "lattice": NoiseField(),
     },
     bytes_per_value=16,
 )
 def perlin_noise(
-    images: Tensor, *, published: bool = False, alpha: Tensor, lattice: Stream
+    images: Tensor, *, released: bool = False, alpha: Tensor, lattice: Stream
 ) -> Tensor:
     """Mix the image with turbulence: the absolute value of Perlin noise at five scales.
 
     It lies between mid-gray and white, as published, so that it brightens dark images. All
     scales begin in the top left pixel and share one lattice, as in Perlin's reference form of
-    1985, so that the picture repeats itself there at half the size.
+    1985, so that the image repeats itself there at half the size.
 
     Args:
         images: see `noctule.corrupt`.
-        published: uint8 is truncated; nothing else differs.
+        released: uint8 is truncated; nothing else differs.
         alpha: share of the noise, published as severity · .05, (batch,).
         lattice: a random order of 256 places, and a direction for each. Departure: a direction
-            cannot be zero, which in published code it is once in 262,144.
+            cannot be zero, which in released code it is once in 262,144.
     """
     order, gradients = _lattice(lattice)
     height, width = images.shape[2:]
@@ -51,7 +51,7 @@ def perlin_noise(
         noise = _noise(order, gradients, height, width, cell_px / frequency)
         total.add_(noise.abs_(), alpha=NOISE_SCALE / frequency)
     pattern = total.mul_(0.5).add_(0.5).clamp_(max=1).transpose(1, 2).contiguous()
-    return blend_pattern(images, pattern[:, None], alpha, published=published)
+    return blend_pattern(images, pattern[:, None], alpha, released=released)
 
 
 def _lattice(stream: Stream) -> tuple[Tensor, Tensor]:

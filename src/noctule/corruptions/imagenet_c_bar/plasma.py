@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from noctule.corruptions.draws import Integer, PerLevel, Uniform
-from noctule.corruptions.grouping import alike
+from noctule.corruptions.draws import Integer, PerSeverity, Uniform
+from noctule.corruptions.grouping import group_equal
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE, blend_pattern
 from noctule.corruptions.imagenet_c_bar.places import per_plane, pixel_places, side_scale
 from noctule.corruptions.registry import corruption
@@ -21,7 +21,7 @@ MOST_BENDS = 32
     family="noise",
     source=f"{SOURCE}: plasma_noise",
     draws={
-        "alpha": PerLevel(*(s * 6.4 / 255 for s in (4.75, 7, 8.5, 9.25, 10)), highest=1.0),
+        "alpha": PerSeverity(*(s * 6.4 / 255 for s in (4.75, 7, 8.5, 9.25, 10)), highest=1.0),
         "time": Uniform(0.0, 6 * math.pi, graded=False),
         "bends": Integer(4, 6, graded=False),
         "sharpness": Uniform(0.5, 1.0, graded=False),
@@ -32,7 +32,7 @@ MOST_BENDS = 32
 def plasma_noise(
     images: Tensor,
     *,
-    published: bool = False,
+    released: bool = False,
     alpha: Tensor,
     time: Tensor,
     bends: Tensor,
@@ -46,7 +46,7 @@ def plasma_noise(
 
     Args:
         images: see `noctule.corrupt`.
-        published: uint8 is truncated; nothing else differs.
+        released: uint8 is truncated; nothing else differs.
         alpha: share of the plasma, published as severity · 6.4 / 255, (batch,).
         time: phase of the animation that it is a frame of, in radians, (batch,).
         bends: how often the coordinates are bent, 1 to 32; more are taken as 32, (batch,).
@@ -58,7 +58,7 @@ def plasma_noise(
         (len(images), 3, height, width), dtype=torch.float32, device=images.device
     )
     rows, columns = (place / side_scale(images) for place in pixel_places(images))
-    for index, (count,) in alike(bends.clamp(max=MOST_BENDS)):
+    for index, (count,) in group_equal(bends.clamp(max=MOST_BENDS)):
         unit_px, sharp, phase = (per_plane(v[index]) for v in (scale_px, sharpness, time))
         x, y = _bent(columns / unit_px, rows / unit_px, int(count), sharp, phase)
         middle = (x + y).add_(phase.sin()).mul_(0.5)
@@ -66,7 +66,7 @@ def plasma_noise(
         for channel, color in enumerate(colors):
             plasma[index, channel] = color.sin_().to(torch.float32)
     channels = images.shape[1]
-    return blend_pattern(images, plasma[:, :channels], alpha, published=published)
+    return blend_pattern(images, plasma[:, :channels], alpha, released=released)
 
 
 def _bent(

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from noctule.corruptions.draws import Field, Integer, PerLevel, Uniform
+from noctule.corruptions.draws import Integer, NoiseField, PerSeverity, Uniform
 from noctule.corruptions.fields import normal_field
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE, move_to_white
 from noctule.corruptions.imagenet_c_bar.places import angle_from_down, pixel_places, side_scale
@@ -27,16 +27,16 @@ TINY = 1e-30
     family="occlusion",
     source=f"{SOURCE}: sparkles",
     draws={
-        "radius_px": PerLevel(2.24, 4.48, 6.72, 11.2, 13.44, highest=1e4),
-        "places": Field(),
-        "rays": Field(),
+        "radius_px": PerSeverity(2.24, 4.48, 6.72, 11.2, 13.44, highest=1e4),
+        "places": NoiseField(),
+        "rays": NoiseField(),
     },
     bytes_per_value=20,
 )
 def sparkles(
     images: Tensor,
     *,
-    published: bool = False,
+    released: bool = False,
     radius_px: Tensor,
     places: Stream,
     rays: Stream,
@@ -45,7 +45,7 @@ def sparkles(
 
     Args:
         images: see `noctule.corrupt`.
-        published: uint8 is truncated; nothing else differs.
+        released: uint8 is truncated; nothing else differs.
         radius_px: distance up to which a sparkle is white, on average, for 224 px; published as
             severity · 2.24; a ray is at least one pixel long at any size, (batch,).
         places: of each sparkle, and the number of its rays, 50 to 199.
@@ -62,25 +62,25 @@ def sparkles(
         center = row[:, k] * height, column[:, k] * width
         light = _light(images, center, counts[:, k], lengths[:, k])
         left.mul_(light.clamp_(max=1).neg_().add_(1))
-    return move_to_white(images, left.neg_().add_(1)[:, None], published=published)
+    return move_to_white(images, left.neg_().add_(1)[:, None], released=released)
 
 
 @corruption(
     family="occlusion",
     source=f"{SOURCE}: inverse_sparkles",
     draws={
-        "exponent": PerLevel(0.13, 0.26, 0.52, 1.17, 1.3, highest=100.0),
+        "exponent": PerSeverity(0.13, 0.26, 0.52, 1.17, 1.3, highest=100.0),
         "center_row": Uniform(0.25, 0.75, graded=False),
         "center_column": Uniform(0.25, 0.75, graded=False),
         "ray_count": Integer(FEWEST_RAYS, MOST_RAYS, graded=False),
-        "rays": Field(),
+        "rays": NoiseField(),
     },
     bytes_per_value=20,
 )
 def inverse_sparkles(
     images: Tensor,
     *,
-    published: bool = False,
+    released: bool = False,
     exponent: Tensor,
     center_row: Tensor,
     center_column: Tensor,
@@ -91,7 +91,7 @@ def inverse_sparkles(
 
     Args:
         images: see `noctule.corrupt`.
-        published: uint8 is truncated; nothing else differs.
+        released: uint8 is truncated; nothing else differs.
         exponent: of (radius / distance)², the share that stays, published as severity · .13,
             (batch,).
         center_row: as a share of the height, (batch,).
@@ -108,7 +108,7 @@ def inverse_sparkles(
     )
     power = exponent.to(torch.float32).view(-1, 1, 1)
     stays = _light(images, center, ray_count, lengths, power=power).clamp_(max=1)
-    return move_to_white(images, stays.neg_().add_(1)[:, None], published=published)
+    return move_to_white(images, stays.neg_().add_(1)[:, None], released=released)
 
 
 def _light(

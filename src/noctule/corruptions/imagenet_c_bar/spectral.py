@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from noctule.corruptions.draws import Field, PerLevel
+from noctule.corruptions.draws import NoiseField, PerSeverity
 from noctule.corruptions.fields import TABLE_SIZE, field_index
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE, add_pattern
 from noctule.corruptions.pixels import choose, per_image
@@ -23,29 +23,29 @@ Color = Literal["blue", "brownish"]
     family="noise",
     source=f"{SOURCE}: blue_noise_sample",
     draws={
-        "threshold": PerLevel(-2.26, -2.02, -1.78, -1.3, -0.82, lowest=-1e3, highest=1e3),
-        "phases": Field(),
+        "threshold": PerSeverity(-2.26, -2.02, -1.78, -1.3, -0.82, lowest=-1e3, highest=1e3),
+        "phases": NoiseField(),
     },
     bytes_per_value=24,
 )
 def blue_noise_sample(
-    images: Tensor, *, published: bool = False, threshold: Tensor, phases: Stream
+    images: Tensor, *, released: bool = False, threshold: Tensor, phases: Stream
 ) -> Tensor:
     """Blacken pixels where blue noise is low: dots that keep a distance from each other.
 
     The noise has amplitudes in proportion to the frequency, and is as good as Gaussian, so that
-    the share of black is that of a normal distribution below the threshold: 1.2 % at level 1,
-    21 % at level 5.
+    the share of black is that of a normal distribution below the threshold: 1.2 % at severity
+    1, 21 % at severity 5.
 
     Args:
         images: see `noctule.corrupt`.
-        published: every phase is used twice, which couples pixel (y, x) to pixel
+        released: every phase is used twice, which couples pixel (y, x) to pixel
             (height − y, width − x): their correlation is cos(2π (y / height + x / width)).
         threshold: in standard deviations of the noise, published as .3 · severity − 2.5,
             (batch,).
         phases: 16 random bits for each frequency.
     """
-    noise = _noise(images, phases, "blue", planes=1, mirrored=published)
+    noise = _noise(images, phases, "blue", planes=1, mirrored=released)
     return choose(noise > per_image(threshold), images, torch.zeros_like(images))
 
 
@@ -53,13 +53,13 @@ def blue_noise_sample(
     family="noise",
     source=f"{SOURCE}: brownish_noise",
     draws={
-        "sigma": PerLevel(*(s * 6.4 / 255 for s in (1, 2, 3, 4, 5)), highest=1.0),
-        "phases": Field(),
+        "sigma": PerSeverity(*(s * 6.4 / 255 for s in (1, 2, 3, 4, 5)), highest=1.0),
+        "phases": NoiseField(),
     },
     bytes_per_value=40,
 )
 def brownish_noise(
-    images: Tensor, *, published: bool = False, sigma: Tensor, phases: Stream
+    images: Tensor, *, released: bool = False, sigma: Tensor, phases: Stream
 ) -> Tensor:
     """Add noise with amplitudes 1 / (frequency² + 1), to each channel its own.
 
@@ -68,12 +68,12 @@ def brownish_noise(
 
     Args:
         images: see `noctule.corrupt`.
-        published: uint8 is truncated, and every phase is used twice, as in `blue_noise_sample`.
+        released: uint8 is truncated, and every phase is used twice, as in `blue_noise_sample`.
         sigma: standard deviation in [0, 1] units, published as severity · 6.4 / 255, (batch,).
         phases: 16 random bits for each frequency of each channel.
     """
-    noise = _noise(images, phases, "brownish", planes=images.shape[1], mirrored=published)
-    return add_pattern(images, noise, sigma, published=published)
+    noise = _noise(images, phases, "brownish", planes=images.shape[1], mirrored=released)
+    return add_pattern(images, noise, sigma, released=released)
 
 
 def _noise(

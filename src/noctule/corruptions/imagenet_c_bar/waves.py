@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from noctule.corruptions.draws import Choice, PerLevel, Uniform, unit
+from noctule.corruptions.draws import Choice, PerSeverity, Uniform, unit
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE, add_pattern
 from noctule.corruptions.imagenet_c_bar.places import (
     angle_from_down,
@@ -21,9 +21,9 @@ from noctule.corruptions.registry import corruption
 NARROWEST_RING_PX = 1e-6
 
 
-def _amplitudes(*severities: float, greatest: float) -> PerLevel:
+def _amplitudes(*severities: float, greatest: float) -> PerSeverity:
     """The published severities of 10 as amplitudes; `greatest` is severity 10's, of 255."""
-    return PerLevel(*(severity * greatest / 2550 for severity in severities), highest=1.0)
+    return PerSeverity(*(severity * greatest / 2550 for severity in severities), highest=1.0)
 
 
 @corruption(
@@ -41,7 +41,7 @@ def _amplitudes(*severities: float, greatest: float) -> PerLevel:
 def single_frequency_greyscale(
     images: Tensor,
     *,
-    published: bool = False,
+    released: bool = False,
     amplitude: Tensor,
     frequency: Tensor,
     slope: Tensor,
@@ -55,7 +55,7 @@ def single_frequency_greyscale(
 
     Args:
         images: see `noctule.corrupt`.
-        published: uint8 is truncated; nothing else differs.
+        released: uint8 is truncated; nothing else differs.
         amplitude: in [0, 1] units, published as severity · 19.6 / 255, (batch,).
         frequency: along the axis where it is higher, cycles per pixel, (batch,).
         slope: the other axis' frequency as a share of it, in [−1, 1], (batch,).
@@ -70,7 +70,7 @@ def single_frequency_greyscale(
     # sin(a + b), from functions of rows and of columns alone.
     wave = down.sin().to(torch.float32) * across.cos().to(torch.float32)
     wave.add_(down.cos().to(torch.float32) * across.sin().to(torch.float32))
-    return add_pattern(images, wave[:, None], amplitude, published=published)
+    return add_pattern(images, wave[:, None], amplitude, released=released)
 
 
 @corruption(
@@ -89,7 +89,7 @@ def single_frequency_greyscale(
 def cocentric_sine_waves(
     images: Tensor,
     *,
-    published: bool = False,
+    released: bool = False,
     amplitude: Tensor,
     center_row: Tensor,
     center_column: Tensor,
@@ -104,7 +104,7 @@ def cocentric_sine_waves(
 
     Args:
         images: see `noctule.corrupt`.
-        published: uint8 is truncated; nothing else differs.
+        released: uint8 is truncated; nothing else differs.
         amplitude: half the height of a tooth, in [0, 1] units, published as
             severity · 6.4 / 255, (batch,).
         center_row: the point's row as a share of the height, (batch,).
@@ -126,4 +126,4 @@ def cocentric_sine_waves(
     place = distance.add_(outline)
     place.div_((per_plane(ring_px) * scale).clamp(min=NARROWEST_RING_PX))
     tooth = place.sub_(place.floor()).sub_(0.5).to(torch.float32)
-    return add_pattern(images, tooth[:, None], 2 * amplitude, published=published)
+    return add_pattern(images, tooth[:, None], 2 * amplitude, released=released)

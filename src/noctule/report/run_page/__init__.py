@@ -1,7 +1,7 @@
 """The page of one run or of many, from their stored rows; no model is run again.
 
 opening.py    folders -> runs that can be scored, or a clear refusal before any long work
-overview.py   runs of the same pictures together: their scores, from one set of resamples
+overview.py   runs of the same images together: their scores, from one set of resamples
 details.py    one run: losses by condition, calibration, damage by class
 samples.py    photographs under each corruption, as the model saw them
 photos.py     the same in words

@@ -107,26 +107,26 @@ def _dot_record(dot: Dot) -> dict[str, Any]:
     return {"label": dot.label, "value": value, "low": low, "high": high, "text": text}
 
 
-def level_chart(
-    name: str, corruption: str, levels: Sequence[tuple[int, Estimate]], clean: float | None
+def severity_chart(
+    name: str, corruption: str, severities: Sequence[tuple[int, Estimate]], clean: float | None
 ) -> Figure:
-    """Accuracy against the level of one corruption, small; the clean accuracy is a line."""
+    """Accuracy against the severity of one corruption, small; the clean accuracy is a line."""
     records = [
         {
-            "level": level,
+            "severity": severity,
             "value": 100 * (one.value or 0.0),
             "low": None if one.low is None else 100 * one.low,
             "high": None if one.high is None else 100 * one.high,
         }
-        for level, one in levels
+        for severity, one in severities
     ]
-    x = alt.X("level:O", title="level", axis=alt.Axis(labelAngle=0))
+    x = alt.X("severity:O", title="severity", axis=alt.Axis(labelAngle=0))
     y = alt.Y("value:Q", title="accuracy, %", scale=alt.Scale(domain=[0, 100]))
     base = alt.Chart(alt.InlineData(values=records)).encode(x=x)
     layers: list[alt.Chart] = [
         base.mark_line(strokeWidth=1.5, aria=False).encode(y=y),
         base.mark_point(size=35, opacity=1).encode(
-            y=y, tooltip=[alt.Tooltip("level:O"), alt.Tooltip("value:Q", format=".1f")]
+            y=y, tooltip=[alt.Tooltip("severity:O"), alt.Tooltip("value:Q", format=".1f")]
         ),
     ]
     if bounds := [one for one in records if one["low"] is not None]:
@@ -141,7 +141,8 @@ def level_chart(
     return Figure(
         name,
         corruption,
-        f"Accuracy under {corruption} from level {levels[0][0]} to {levels[-1][0]}: {values}.",
+        f"Accuracy under {corruption} from severity {severities[0][0]} to "
+        f"{severities[-1][0]}: {values}.",
         layered(*layers).properties(height=110),
     )
 
@@ -230,7 +231,7 @@ def _bin_record(series: str, found: Sequence[Bin], one: Bin) -> dict[str, object
     }
 
 
-def level_marks_chart(
+def severity_marks_chart(
     name: str,
     rows: Sequence[tuple[str, int, float]],
     *,
@@ -239,10 +240,10 @@ def level_marks_chart(
     description: str,
     mark: Mark | None,
 ) -> Figure:
-    """Values by corruption and level: each is marked with the number of its level."""
+    """Values by corruption and severity: each is marked with the number of its severity."""
     records = [
-        {"label": corruption, "level": str(level), "value": value}
-        for corruption, level, value in rows
+        {"label": corruption, "severity": str(severity), "value": value}
+        for corruption, severity, value in rows
     ]
     names = list(dict.fromkeys(corruption for corruption, _, _ in rows))
     base = alt.Chart(alt.InlineData(values=records)).encode(
@@ -255,11 +256,11 @@ def level_marks_chart(
         ),
         tooltip=[
             alt.Tooltip("label:N", title=" "),
-            alt.Tooltip("level:N"),
+            alt.Tooltip("severity:N"),
             alt.Tooltip("value:Q", title=axis, format=".1f"),
         ],
     )
-    layers: list[alt.Chart] = [base.mark_text().encode(text="level:N")]
+    layers: list[alt.Chart] = [base.mark_text().encode(text="severity:N")]
     if mark is not None:
         line = alt.Chart(alt.InlineData(values=[{"at": mark.at}]))
         layers.insert(0, line.mark_rule(strokeDash=[4, 3], aria=False).encode(x="at:Q"))

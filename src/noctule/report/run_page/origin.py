@@ -58,7 +58,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("Not readable", _unreadable(run)),
         ("Benchmark", f"{_said(benchmark.get('title'))} ({_said(benchmark.get('name'))})"),
         ("Source", _said(benchmark.get("source"))),
-        ("Mode", str(benchmark.get("mode", "corrected"))),
+        ("Mode", str(benchmark.get("mode", "paper"))),
         ("Seed", str(identity.seed)),
         ("Precision", f"{identity.precision} on {identity.device_type}"),
         ("Batch size", str(identity.batch_size)),

@@ -163,13 +163,13 @@ def _title(runs: Sequence[Run], groups: Sequence[Group]) -> str:
     if len(groups) > 1:
         return f"{counted(len(runs), 'run')} on {len(groups)} benchmarks or datasets"
     who = shown(runs[0].label) if len(runs) == 1 else counted(len(runs), "model")
-    return f"{who} on {_pictures(runs[0])}"
+    return f"{who} on {_images(runs[0])}"
 
 
-def _pictures(run: Run) -> str:
+def _images(run: Run) -> str:
     identity = run.store.identity
     title = f"{identity.benchmark.get('title')}, {identity.dataset.get('name')}"
-    published = identity.benchmark.get("mode") == "published"
+    published = identity.benchmark.get("mode") == "released"
     return f"{title}, as published" if published else title
 
 
@@ -200,7 +200,7 @@ def _overview(
     report.figures += figures
     first = group.summaries[0].run
     overview = Overview(
-        title=_pictures(first),
+        title=_images(first),
         facts=f"{counted(len(group.summaries), 'model')} on "
         f"{counted(group.num_images, 'image')}, seed {first.store.identity.seed}, mode "
         f"{group.benchmark.mode}.",

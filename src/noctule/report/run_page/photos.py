@@ -1,4 +1,4 @@
-"""The strips of pictures in words: what the model said of each, right or wrong."""
+"""The strips of images in words: what the model said of each, right or wrong."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from noctule.report.run_page.words import counted, percent
 
 
 class Photo(NamedTuple):
-    """One picture of a strip, in words."""
+    """One image of a strip, in words."""
 
     heading: str
     address: str
@@ -35,15 +35,15 @@ def photo_strips(
 ) -> tuple[list[PhotoStrip], str]:
     """The strips to show, and the rule they are chosen by or why there are none."""
     if count == 0:
-        return [], "No pictures were asked for."
+        return [], "No images were asked for."
     try:
         found = strips(run, outcomes, count)
     except Absent as reason:
-        return [], f"There are no pictures: {str(reason).rstrip('.')}."
+        return [], f"There are no images: {str(reason).rstrip('.')}."
     if not found:
-        return [], "There are no pictures: no image is right when clean."
-    level = run.benchmark.levels
-    where = "over its full range" if level is None else f"at level {max(level)}"
+        return [], "There are no images: no image is right when clean."
+    severity = run.benchmark.severities
+    where = "over its full range" if severity is None else f"at severity {max(severity)}"
     note = f"Each corruption {where}, as the model saw it. {rule(outcomes, count)}"
     return [_photo_strip(one, names, len(outcomes.corrupted)) for one in found], note
 

@@ -1,6 +1,6 @@
 """Photographs under each corruption, exactly as the model saw them, and what it said.
 
-The pictures are made again from the data that the run's record names, with the run's
+The images are made again from the data that the run's record names, with the run's
 preprocessing, seed and image ids. Which images are shown follows from a rule, and not from how
 they look; the answers are those that are stored.
 """
@@ -28,19 +28,19 @@ from noctule.report.sheet import image_of
 
 
 class Answer(NamedTuple):
-    """One picture, and what the model said of it."""
+    """One image, and what the model said of it."""
 
     condition: str
-    picture: torch.Tensor
+    image: torch.Tensor
     prediction: int
     confidence: float
     is_right: bool
 
     @property
     def address(self) -> str:
-        """The picture as a data: URI of a PNG, which keeps every pixel."""
+        """The image as a data: URI of a PNG, which keeps every pixel."""
         buffer = io.BytesIO()
-        image_of(self.picture).save(buffer, format="PNG", optimize=True)
+        image_of(self.image).save(buffer, format="PNG", optimize=True)
         return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -64,11 +64,11 @@ LARGEST_SIDE_PX = 2048
 
 
 class Absent(Exception):
-    """Why there are no pictures, as a clause."""
+    """Why there are no images, as a clause."""
 
 
 def strips(run: Run, outcomes: Outcomes, count: int) -> list[Strip]:
-    """Strips of `count` images, at the hardest level of each corruption or over its range.
+    """Strips of `count` images, at the hardest severity of each corruption or over its range.
 
     Raises:
         Absent: the data are not to be had again, or not what they were.
@@ -81,13 +81,13 @@ def strips(run: Run, outcomes: Outcomes, count: int) -> list[Strip]:
         raise
     except NoctuleError as error:
         raise Absent(str(error)) from error
-    # A path in a record may lead to anything, and a page without pictures is still a page.
+    # A path in a record may lead to anything, and a page without images is still a page.
     except Exception as error:
         raise Absent(f"{type(error).__name__}: {error}") from error
 
 
 def choose(outcomes: Outcomes, count: int) -> list[int]:
-    """Which images to show: a rule that does not look at the pictures.
+    """Which images to show: a rule that does not look at the images.
 
     Among the images that are right when clean (or all, where the clean ones were not
     evaluated), ordered by the number of corrupted conditions under which the model errs: the
@@ -104,8 +104,8 @@ def choose(outcomes: Outcomes, count: int) -> list[int]:
     ordered = np.sort(failures[eligible])
     chosen: list[int] = []
     for place in _places(count, len(ordered)):
-        alike = eligible[failures[eligible] == ordered[place]]
-        chosen += [int(image) for image in alike if image not in chosen][:1]
+        group_equal = eligible[failures[eligible] == ordered[place]]
+        chosen += [int(image) for image in group_equal if image not in chosen][:1]
     return chosen
 
 
@@ -132,16 +132,16 @@ def _places(count: int, length: int) -> list[int]:
 
 
 def hardest(run: Run) -> list[Condition]:
-    """The condition of each corruption that is shown: its highest level, or its full range."""
-    levels = run.benchmark.levels
-    level = None if levels is None else max(levels)
-    return [Condition(name, level) for name in run.benchmark.corruptions]
+    """Each shown corruption at its highest severity, or over its full range."""
+    severities = run.benchmark.severities
+    severity = None if severities is None else max(severities)
+    return [Condition(name, severity) for name in run.benchmark.corruptions]
 
 
 def _data_of(run: Run) -> Dataset:
     data = run.store.identity.dataset
-    if "frozen" in data:
-        raise Absent("its pictures were read from a frozen set, whose place is not recorded")
+    if "stored" in data:
+        raise Absent("its images were read from a stored set, whose place is not recorded")
     source = _source(run.store.starts())
     labels, background = source.get("labels_file"), source.get("background")
     with warnings.catch_warnings():
@@ -173,23 +173,23 @@ def _refuse_large(prepare: Preprocessing, size_px: tuple[int, int]) -> None:
     sides = [*(prepare.crop_px or ()), *(resized if isinstance(resized, tuple) else ())]
     sides += [resized] if isinstance(resized, int) else []
     if (side := max(sides or size_px)) > LARGEST_SIDE_PX:
-        raise Absent(f"its pictures are {side:,} px a side, more than a page should hold")
+        raise Absent(f"its images are {side:,} px a side, more than a page should hold")
 
 
-def _strip(run: Run, dataset: Dataset, outcomes: Outcomes, image: int) -> Strip:
+def _strip(run: Run, dataset: Dataset, outcomes: Outcomes, index: int) -> Strip:
     identity = run.store.identity
-    image_id = outcomes.image_ids[image].as_py()
+    image_id = outcomes.image_ids[index].as_py()
     prepare = Preprocessing.from_dict(identity.model["preprocessing"], where=run.store.folder)
-    image_file = dataset.read(dataset.ids.index(image_id))
-    _refuse_large(prepare, image_file.size)
-    picture = prepare.picture(image_file)
+    source = dataset.read(dataset.ids.index(image_id))
+    _refuse_large(prepare, source.size)
+    image = prepare.prepare(source)
     shown = [Condition(), *hardest(run)] if outcomes.has_clean else hardest(run)
     answers = []
     for condition in shown:
         (seen,) = run.benchmark.corrupt(
-            condition, picture[None], ids=[image_id], seed=identity.seed
+            condition, image[None], ids=[image_id], seed=identity.seed
         )
-        place = image, outcomes.conditions.index(str(condition))
+        place = index, outcomes.conditions.index(str(condition))
         answers.append(
             Answer(
                 str(condition),
@@ -199,5 +199,5 @@ def _strip(run: Run, dataset: Dataset, outcomes: Outcomes, image: int) -> Strip:
                 not outcomes.wrong[place],
             )
         )
-    failures = int(outcomes.wrong[image, outcomes.corrupted].sum())
-    return Strip(image_id, int(outcomes.label[image]), failures, answers)
+    failures = int(outcomes.wrong[index, outcomes.corrupted].sum())
+    return Strip(image_id, int(outcomes.label[index]), failures, answers)

@@ -47,8 +47,8 @@ class Section:
         tiles: the headline.
         reference: what CE is relative to, or why there is none.
         scores, losses, bins, conditions, classes: tables.
-        levels: names of the small charts, or none where there are no levels.
-        strips, strips_note: pictures, and the rule they are chosen by or why there are none.
+        severities: names of the small charts, or none where there are no severities.
+        strips, strips_note: images, and the rule they are chosen by or why there are none.
         classes_note: what to know about the order of classes.
         facts, command: provenance.
         figures, sheets: all there are.
@@ -63,7 +63,7 @@ class Section:
     bins: Table
     conditions: Table
     classes: list[Table]
-    levels: list[str]
+    severities: list[str]
     strips: list[PhotoStrip]
     strips_note: str
     classes_note: str
@@ -101,7 +101,7 @@ def section_of(
         if word != CLEAN or outcomes.has_clean
     ]
     damage = class_damage(outcomes, settings.confidence)
-    levels = _level_figures(prefix, summary, settings.confidence)
+    severities = _severity_figures(prefix, summary, settings.confidence)
     sheets = [
         tables.scores_sheet(f"{prefix}scores", group, summary),
         tables.losses_sheet(f"{prefix}losses", losses(summary)[:MOST_LOSSES], group.confidence),
@@ -121,7 +121,7 @@ def section_of(
         bins=bins,
         conditions=conditions,
         classes=classes,
-        levels=[one.name for one in levels],
+        severities=[one.name for one in severities],
         strips=found,
         strips_note=note,
         classes_note=_classes_note(damage),
@@ -129,7 +129,7 @@ def section_of(
         command=origin.command(run),
         figures=[
             scores_figure(f"{prefix}corruptions", group, summary),
-            *levels,
+            *severities,
             *charts.reliability_figures(prefix, series),
             _ece_figure(f"{prefix}ece", scores, summary),
             _classes_figure(f"{prefix}class-losses", damage, names, group.confidence),
@@ -192,22 +192,22 @@ def scores_figure(name: str, group: Group, summary: Summary) -> Figure:
     )
 
 
-def _level_figures(prefix: str, summary: Summary, confidence: float) -> list[Figure]:
+def _severity_figures(prefix: str, summary: Summary, confidence: float) -> list[Figure]:
     benchmark = summary.run.benchmark
-    if benchmark.levels is None:
+    if benchmark.severities is None:
         return []
     accuracy = {one.condition: one.accuracy for one in losses(summary)}
     clean = None if summary.clean is None else summary.clean.value
     return [
-        charts.level_chart(
-            f"{prefix}level-{name.replace('_', '-')}",
+        charts.severity_chart(
+            f"{prefix}severity-{name.replace('_', '-')}",
             name,
             [
-                (one.level, accuracy[str(one)])
+                (one.severity, accuracy[str(one)])
                 for one in sorted(
-                    benchmark.conditions_of_corruption(name), key=lambda one: one.level or 0
+                    benchmark.conditions_of_corruption(name), key=lambda one: one.severity or 0
                 )
-                if one.level is not None
+                if one.severity is not None
             ],
             None if clean is None else 1 - clean,
         )
@@ -223,7 +223,7 @@ def _ece_figure(name: str, scores: Scores, summary: Summary) -> Figure:
     description = "Calibration error by condition. The table of conditions holds the numbers."
     by_condition = {one.condition: one.ece for one in scores.conditions}
     benchmark = summary.run.benchmark
-    if benchmark.levels is None:
+    if benchmark.severities is None:
         dots = [
             charts.Dot(one, ece, 100.0)
             for one, ece in sorted(
@@ -235,15 +235,15 @@ def _ece_figure(name: str, scores: Scores, summary: Summary) -> Figure:
             name, dots, axis=axis, caption=caption, description=description, mark=mark
         )
     rows = [
-        (corruption, one.level or 0, 100 * (by_condition[str(one)].value or 0.0))
+        (corruption, one.severity or 0, 100 * (by_condition[str(one)].value or 0.0))
         for corruption in benchmark.corruptions
         for one in benchmark.conditions_of_corruption(corruption)
     ]
-    return charts.level_marks_chart(
+    return charts.severity_marks_chart(
         name,
         rows,
         axis=axis,
-        caption=f"{caption}; the digits are the levels. The table has the intervals.",
+        caption=f"{caption}; the digits are the severities. The table has the intervals.",
         description=description,
         mark=mark,
     )

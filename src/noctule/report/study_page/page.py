@@ -172,7 +172,7 @@ def _tiles(findings: Findings) -> list[Tile]:
     if (measured := findings.measured) is not None:
         networks = (1 + len(measured.means.candidates)) * len(measured.seeds)
         tiles.append(Tile("Seeds", str(len(measured.seeds)), counted(networks, "network")))
-        tiles.append(Tile("Test images", f"{measured.num_images:,}", _picture(measured)))
+        tiles.append(Tile("Test images", f"{measured.num_images:,}", _image(measured)))
     pairs = defined * (defined - 1) // 2
     if matrix.intervals() is not None:
         shown = int(matrix.established().sum()) // 2
@@ -182,8 +182,8 @@ def _tiles(findings: Findings) -> list[Tile]:
     return [*tiles, Tile("Families", str(kinds), "by k-means")]
 
 
-def _picture(measured: Measured) -> str:
-    side = measured.folder.study.pictures.side_px
+def _image(measured: Measured) -> str:
+    side = measured.folder.study.images.side_px
     return f"{side} × {side} px"
 
 

@@ -1,5 +1,5 @@
 "use strict";
-// Asks the server for the picture that the controls describe. Everything that comes from there
+// Asks the server for the image that the controls describe. Everything that comes from there
 // is set as text, and an answer to a question that no longer stands is dropped.
 
 const known = JSON.parse(document.getElementById("data").textContent);
@@ -11,11 +11,11 @@ let turn = 0;
 let running = null;
 let timer = null;
 
-const level = () => document.querySelector("input[name=level]:checked");
+const severity = () => document.querySelector("input[name=severity]:checked");
 
-function wish() {
+function request() {
   const values = Object.fromEntries(fields.map((name) => [name, byId(name).value]));
-  return { ...values, level: level()?.value ?? known.start.level };
+  return { ...values, severity: severity()?.value ?? known.start.severity };
 }
 
 function choose(wanted) {
@@ -24,7 +24,7 @@ function choose(wanted) {
     byId(name).value = wanted[name];
     if (byId(name).value !== wanted[name]) byId(name).value = before;
   }
-  const radio = [...document.querySelectorAll("input[name=level]")].find((one) => one.value === wanted.level);
+  const radio = [...document.querySelectorAll("input[name=severity]")].find((one) => one.value === wanted.severity);
   if (radio) radio.checked = true;
   describeCorruption();
 }
@@ -71,7 +71,7 @@ async function ask() {
     fail(`The seed must be a whole number from 0 to ${byId("seed").max}.`);
     return;
   }
-  const wanted = wish();
+  const wanted = request();
   const query = new URLSearchParams(wanted);
   history.replaceState(null, "", `#${query}`);
   byId("result").classList.add("busy");
@@ -103,11 +103,11 @@ function fail(text) {
 
 function show(answer, wanted) {
   idle();
-  const at = wanted.level === "full" ? "full range" : `level ${wanted.level}`;
+  const at = wanted.severity === "full" ? "full range" : `severity ${wanted.severity}`;
   const condition = `${wanted.corruption}, ${at}, seed ${wanted.seed}`;
   byId("corrupted-title").textContent = `${wanted.corruption}, ${at}`;
-  picture("clean", answer, `${answer.photo.id}, original`);
-  picture("corrupted", answer, `${answer.photo.id} under ${condition}`);
+  image("clean", answer, `${answer.photo.id}, original`);
+  image("corrupted", answer, `${answer.photo.id} under ${condition}`);
   if (byId("change")) byId("change").textContent = answer.change;
   byId("drawn").textContent = answer.drawn.join("; ") || "nothing but noise";
   byId("image-id").textContent = answer.photo.id;
@@ -118,9 +118,9 @@ function show(answer, wanted) {
   say(`${byId("photo").selectedOptions[0].text}: ${condition}.`);
 }
 
-function picture(id, answer, text) {
+function image(id, answer, text) {
   const image = byId(id);
-  image.src = answer[id].picture;
+  image.src = answer[id].image;
   image.alt = text;
   image.hidden = false;
   image.classList.toggle("coarse", answer.photo.side_px < 160);
