@@ -53,10 +53,10 @@ $(READY): pyproject.toml constraints.txt peers.txt
 
 # The shipped classifiers, and the reference errors of the weaker one.
 weights: $(READY)
-	$(BIN)/python -m noctule.training.photo_patches
+	$(BIN)/python -m noctule.studies.training.photo_patches
 
 reference: $(READY)
-	$(BIN)/python -m noctule.training.reference
+	$(BIN)/python -m noctule.studies.training.reference
 
 # The agreement with other packages, in docs/agreement.md, and the images beside it.
 agreement: $(READY)

@@ -31,8 +31,8 @@ from noctule.benchmarks import load_benchmark
 from noctule.corruptions import CORRUPTIONS
 from noctule.data import Dataset, open_dataset
 from noctule.data.photo_patches import PhotoPatches, photograph
-from noctule.evaluation import Settings, default_precision, run_benchmark, workers_for
-from noctule.loading import in_order, load_batches
+from noctule.evaluation.loading import in_order, load_batches
+from noctule.evaluation.loop import Settings, default_precision, run_benchmark, workers_for
 from noctule.models import Classifier, Preprocessing, load_classifier
 
 BATCH_SIZE = {"cpu": 32, "cuda": 256}

@@ -20,10 +20,10 @@ from PIL import Image
 
 from noctule.data import Dataset
 from noctule.errors import InputError
-from noctule.loading import Batch
+from noctule.evaluation.checks import check_answers
+from noctule.evaluation.checks.sample import Viewer
+from noctule.evaluation.loading import Batch
 from noctule.models import Preprocessing, load_classifier
-from noctule.selfcheck import check_answers
-from noctule.selfcheck.sample import Viewer
 
 Random = np.random.Generator
 Confusions = NDArray[np.float64]

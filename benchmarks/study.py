@@ -27,12 +27,12 @@ import torch
 
 from evaluation import make_jpegs
 from noctule.data import Dataset, open_dataset
-from noctule.loading import load_batches
+from noctule.evaluation.loading import load_batches
 from noctule.models import Preprocessing, weights_sha256
 from noctule.models.untrained import build_untrained
-from noctule.training.recipe import OneCycleSchedule, Recipe, Sgd
-from noctule.training.stream import corrupted, draw_epoch, moved
-from noctule.training.trainer import TrainingConfig, TrainingRun, init_run, train
+from noctule.studies.training.recipe import OneCycleSchedule, Recipe, Sgd
+from noctule.studies.training.stream import corrupted, draw_epoch, moved
+from noctule.studies.training.trainer import TrainingConfig, TrainingRun, init_run, train
 
 NETWORKS = (
     None, "gaussian", "blur", "artifacts", "rain", "translation", "hue", "quantization",

@@ -17,7 +17,7 @@ from torch import nn
 import sealed_runs
 from noctule.config import to_toml
 from noctule.data import Dataset, open_dataset
-from noctule.evaluation import concatenated
+from noctule.evaluation.loop import concatenated
 from noctule.leaderboard import prepare_submission
 from noctule.leaderboard.tracks import load_track
 from noctule.models.fingerprint import architecture_fingerprint

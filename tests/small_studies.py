@@ -10,7 +10,7 @@ import numpy as np
 from noctule.config import build_spec
 from noctule.data import open_dataset
 from noctule.models import Preprocessing
-from noctule.study.spec import Study
+from noctule.studies.spec import Study
 
 SIDE_PX = 16
 

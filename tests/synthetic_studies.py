@@ -16,8 +16,8 @@ from noctule.models import weights_sha256
 from noctule.models.trained import trained_bytes
 from noctule.outcomes import SCHEMA
 from noctule.store import RunIdentity, RunStore
-from noctule.study.folder import StudyFolder
-from noctule.study.spec import STANDARD, Member
+from noctule.studies.folder import StudyFolder
+from noctule.studies.spec import STANDARD, Member
 from small_studies import small_study
 
 NETWORK = torch.nn.Linear(1, 1)

@@ -15,8 +15,8 @@ PACKAGE = Path(noctule.__file__).parent
 ROOMS = [
     "_version", "errors", "processes", "arguments", "input_files", "formulas", "config",
     "provenance", "sampling", "corruptions", "compat", "benchmarks", "data", "models",
-    "outcomes", "store", "metrics", "scoring", "comparison", "execution", "loading",
-    "selfcheck", "starts", "evaluation", "stored", "training", "study", "design", "report",
+    "outcomes", "store", "metrics", "scoring", "comparison", "evaluation", "stored", "studies",
+    "report",
     "explore", "leaderboard", "cli", "__main__",
 ]  # fmt: skip
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

@@ -13,7 +13,7 @@ import torch
 import noctule
 from noctule import compat, design
 from noctule.benchmarks import Benchmark
-from noctule.evaluation import Settings
+from noctule.evaluation.loop import Settings
 
 IMAGES = torch.arange(2 * 3 * 32 * 32, dtype=torch.int32).remainder(251).to(torch.uint8)
 IMAGES = IMAGES.reshape(2, 3, 32, 32)

@@ -17,7 +17,7 @@ from torch import nn
 import noctule
 from noctule import design
 from noctule.benchmarks import Benchmark
-from noctule.evaluation import Settings, evaluate
+from noctule.evaluation.loop import Settings, evaluate
 from noctule.explore.predictions import Predictor
 from noctule.models import load_classifier
 from noctule.models.borrowed import borrowed

@@ -16,7 +16,7 @@ from noctule.errors import InputError
 from noctule.models import Preprocessing
 from noctule.store.identity import read_identity
 from noctule.stored.manifest import _Preprocessing
-from noctule.study.spec import Study
+from noctule.studies.spec import Study
 from small_studies import study_data
 from stored_runs import stored_run
 

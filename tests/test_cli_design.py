@@ -15,7 +15,7 @@ import pytest
 import noctule.cli.design
 from command_line import run
 from noctule.benchmarks import Benchmark, load_benchmark, write_benchmark
-from noctule.study.matrix import OverlapMatrix, write_matrix
+from noctule.studies.matrix import OverlapMatrix, write_matrix
 from test_design_choose import hard_matrix
 
 # Under .45 three pairs may go together, and of the candidates in this order they cover
@@ -149,7 +149,7 @@ def test_candidates_of_ones_own_stop_only_the_toml(design, tmp_path) -> None:
 def test_a_study_folder_brings_its_resamples(design, tmp_path, monkeypatch) -> None:
     crowded = np.ones((4, 4))
     study = replace(MATRIX, replicates=np.stack([MATRIX.raw, MATRIX.raw, MATRIX.raw, crowded]))
-    fake = ModuleType("noctule.study.results")
+    fake = ModuleType("noctule.studies.results")
     asked_for = []
 
     def overlap_of(folder: Path, *, seed: int) -> OverlapMatrix:
@@ -157,7 +157,7 @@ def test_a_study_folder_brings_its_resamples(design, tmp_path, monkeypatch) -> N
         return study
 
     fake.overlap_of = overlap_of  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "noctule.study.results", fake)
+    monkeypatch.setitem(sys.modules, "noctule.studies.results", fake)
     (tmp_path / "folder").mkdir()
     status, out, err = design("folder", "--size", 2, "--max-overlap", 0.05, "--seed", 5)
     assert (status, err) == (0, "")
@@ -183,11 +183,11 @@ def test_all_best_sets_are_listed_and_counted_alike(design, tmp_path, monkeypatc
     assert "4 sets cover the same; nothing in the matrix prefers one" in out
     listed = ["border, rain", "border, shear", "hue, rain", "hue, shear"]
     assert re.findall(r"^  (\w+, \w+)$", out, re.MULTILINE) == listed
-    fake = ModuleType("noctule.study.results")
+    fake = ModuleType("noctule.studies.results")
     fake.overlap_of = lambda folder, *, seed: replace(  # type: ignore[attr-defined]
         twins, replicates=np.stack([pairs] * 3)
     )
-    monkeypatch.setitem(sys.modules, "noctule.study.results", fake)
+    monkeypatch.setitem(sys.modules, "noctule.studies.results", fake)
     (tmp_path / "folder").mkdir()
     _, out, _ = design("folder", "--size", 2)
     shown = out[out.index("Chosen by the exact method on 3 bootstrap resamples") :]
@@ -211,7 +211,7 @@ def test_an_interrupt_is_a_message_and_status_130(design, monkeypatch) -> None:
     def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("noctule.design.choose_exact", interrupted)
+    monkeypatch.setattr("noctule.studies.design.choose_exact", interrupted)
     status, out, err = design("overlap.csv", "--size", 2)
     assert (status, out) == (130, "")
     assert "stopped before the best set was proven" in err

@@ -14,7 +14,7 @@ import pytest
 from command_line import run
 from noctule.benchmarks import load_benchmark
 from noctule.config import to_toml
-from noctule.study.matrix import read_matrix
+from noctule.studies.matrix import read_matrix
 from small_studies import small_study, write_arrays
 
 RESULTS = {

@@ -15,7 +15,7 @@ from torchvision.datasets import ImageFolder
 from noctule.data import decode, files, imagenet, open_dataset
 from noctule.data.files import FileDataset
 from noctule.errors import InputError, NoctuleWarning, UnreadableImageError
-from noctule.loading import in_order, load_batches
+from noctule.evaluation.loading import in_order, load_batches
 from noctule.models import Preprocessing
 from photos import noise_image, png_bytes, write
 

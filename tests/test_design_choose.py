@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from noctule.benchmarks import Benchmark, load_benchmark, write_benchmark
-from noctule.design import (
+from noctule.errors import InputError, NoctuleError
+from noctule.sampling import image_words, key_of, unit_interval
+from noctule.studies.design import (
     benchmark_of,
     choose_exact,
     choose_greedy,
@@ -23,11 +25,9 @@ from noctule.design import (
     programme,
     score_design,
 )
-from noctule.design.exact import MOST_BEST_SETS
-from noctule.design.programme import Search
-from noctule.errors import InputError, NoctuleError
-from noctule.sampling import image_words, key_of, unit_interval
-from noctule.study.matrix import OverlapMatrix
+from noctule.studies.design.exact import MOST_BEST_SETS
+from noctule.studies.design.programme import Search
+from noctule.studies.matrix import OverlapMatrix
 
 # What the solver may leave on the table, of a sum of shares.
 GAP = 1e-6

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from noctule.design import (
+from noctule.errors import InputError
+from noctule.studies.design import (
     Cover,
     balance,
     coverage,
@@ -13,8 +14,7 @@ from noctule.design import (
     redundancy,
     score_design,
 )
-from noctule.errors import InputError
-from noctule.study.matrix import OverlapMatrix
+from noctule.studies.matrix import OverlapMatrix
 
 # Shares: a-b .5, a-c 0 (cut off at 0), b-c 1 (cut off at 1).
 RAW = np.array([[1.0, 0.5, -0.2], [0.5, 1.0, 1.5], [-0.2, 1.5, 1.0]])

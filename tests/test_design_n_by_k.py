@@ -6,9 +6,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from noctule.design import n_by_k, score_design
 from noctule.errors import InputError
-from noctule.study.matrix import OverlapMatrix
+from noctule.studies.design import n_by_k, score_design
+from noctule.studies.matrix import OverlapMatrix
 
 # Families of 3, 2, 1 and 3 candidates.
 NAMES = tuple("abcdefghi")

@@ -6,9 +6,9 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from noctule.design import stability
 from noctule.errors import InputError
-from noctule.study.matrix import OverlapMatrix
+from noctule.studies.design import stability
+from noctule.studies.matrix import OverlapMatrix
 
 INF = float("inf")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from noctule.design import choose_exact, score_design
-from noctule.study.matrix import read_matrix
+from noctule.studies.design import choose_exact, score_design
+from noctule.studies.matrix import read_matrix
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

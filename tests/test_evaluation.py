@@ -20,7 +20,7 @@ from PIL import Image
 import noctule
 from noctule.benchmarks import Benchmark
 from noctule.data import Dataset
-from noctule.evaluation import Settings, evaluate, run_benchmark
+from noctule.evaluation.loop import Settings, evaluate, run_benchmark
 from noctule.models import Preprocessing, load_classifier
 
 SIDE = 32

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from noctule.errors import InputError, NoctuleError
-from noctule.execution import Report, run_jobs
+from noctule.evaluation.execution import Report, run_jobs
 
 CPU = [torch.device("cpu")]
 
@@ -96,7 +96,7 @@ def test_a_process_that_dies_is_reported() -> None:
 def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     code = (
         "import sys, torch; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-        "from noctule.execution import run_jobs; import test_execution as t\n"
+        "from noctule.evaluation.execution import run_jobs; import test_execution as t\n"
         "if __name__ == '__main__':\n"
         "    jobs = [Path(sys.argv[2]) / str(k) for k in range(2)]\n"
         "    run_jobs(t.linger, jobs, processes=2, devices=t.CPU, threads=1, on_report=print)\n"

@@ -31,7 +31,7 @@ from noctule.report.heatmap import (
     save_heatmap,
     text_color,
 )
-from noctule.study.matrix import OverlapMatrix
+from noctule.studies.matrix import OverlapMatrix
 
 RAW = np.array([[1, 0.424, -0.2], [0.424, 1, 1.34], [-0.2, 1.34, 1]])
 ENDS = {(0, 1): (-0.1, 0.9), (0, 2): (-0.4, 0.1), (1, 2): (0.7, 2.0)}

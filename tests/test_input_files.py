@@ -25,8 +25,8 @@ from noctule.store.identity import read_identity
 from noctule.store.slices import checked_bytes
 from noctule.stored.manifest import read_manifest
 from noctule.stored.sums import hash_file
-from noctule.study.folder import StudyFolder
-from noctule.study.matrix import read_matrix
+from noctule.studies.folder import StudyFolder
+from noctule.studies.matrix import read_matrix
 
 Special = tuple[str, Callable[[str], Path]]
 READERS: dict[str, Callable[[Path], Any]] = {

@@ -371,7 +371,7 @@ def test_architectures_of_torchvision_are_built_and_compared() -> None:
         assert architecture_line(claimed, module, 10).state == "holds", claimed
     assert architecture_line("torchvision:resnet50", wide, 10).state == "does not hold"
     assert architecture_line("torchvision:resnet50", resnet, 11).state == "does not hold"
-    for claimed in ("os:system", "timm:resnet50", "noctule.selfcheck:check_run"):
+    for claimed in ("os:system", "timm:resnet50", "noctule.evaluation.checks:check_run"):
         assert architecture_line(claimed, resnet, 10).state == "cannot be verified"
 
 

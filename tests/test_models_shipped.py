@@ -14,7 +14,7 @@ from noctule.models import load_classifier, weights_sha256
 from noctule.models.shipped import PREPROCESSING, SHIPPED, shipped_file
 from noctule.models.small_nets import ARCHITECTURES
 from noctule.models.trained import trained_bytes, training_record
-from noctule.training.photo_patches import RECIPES, accuracy
+from noctule.studies.training.photo_patches import RECIPES, accuracy
 
 LARGEST_BYTES = 2 * 1024**2
 
@@ -46,7 +46,9 @@ def test_the_record_is_of_todays_data_and_recipe(name: str) -> None:
     for split in ("train", "test"):
         dataset = open_dataset(f"photo-patches/{split}")
         assert record[split] == {"name": dataset.name, "fingerprint": dataset.fingerprint()}
-    assert record["command"] == f"python -m noctule.training.photo_patches --only {name}"
+    assert (
+        record["command"] == f"python -m noctule.studies.training.photo_patches --only {name}"
+    )
     assert record["architecture"] == name
     assert record["recipe"] == RECIPES[name].model_dump(mode="json")
     given = load_classifier(name)

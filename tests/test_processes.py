@@ -29,8 +29,8 @@ from noctule.errors import (
     machine_error,
     machine_errors,
 )
-from noctule.execution import Report, run_jobs
-from noctule.loading import Batch, in_order, load_batches
+from noctule.evaluation.execution import Report, run_jobs
+from noctule.evaluation.loading import Batch, in_order, load_batches
 from noctule.models import Preprocessing
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and limits differ")

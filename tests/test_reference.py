@@ -9,7 +9,7 @@ import pytest
 from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.corruptions import CORRUPTIONS
 from noctule.data import open_dataset
-from noctule.evaluation import Settings, run_benchmark
+from noctule.evaluation.loop import Settings, run_benchmark
 from noctule.models import load_classifier
 
 PHOTO_PATCHES = "photo-patches/test"

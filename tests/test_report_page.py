@@ -21,8 +21,8 @@ from browser import DESK, PHONE, Browser, browser, visit  # noqa: F401
 from command_line import run as run_cli
 from noctule.benchmarks import Benchmark
 from noctule.data import open_dataset
-from noctule.evaluation import Settings as EvaluationSettings
-from noctule.evaluation import run_benchmark
+from noctule.evaluation.loop import Settings as EvaluationSettings
+from noctule.evaluation.loop import run_benchmark
 from noctule.models import Classifier, load_classifier
 from noctule.report.run_page import write_report
 from noctule.report.run_page.details import outcomes_of

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 import noctule
 from noctule.benchmarks import Benchmark
 from noctule.data import open_dataset
-from noctule.evaluation import Settings, evaluate
+from noctule.evaluation.checks import check_classes, check_run
+from noctule.evaluation.checks.renaming import EAGER, _best
+from noctule.evaluation.checks.sample import Viewer
+from noctule.evaluation.checks.variants import Comparison, compare, variants_of
+from noctule.evaluation.loop import Settings, evaluate
 from noctule.models import load_classifier
 from noctule.models.classifier import make_classifier
-from noctule.selfcheck import check_classes, check_run
-from noctule.selfcheck.renaming import EAGER, _best
-from noctule.selfcheck.sample import Viewer
-from noctule.selfcheck.variants import Comparison, compare, variants_of
 from noctule.stored import evaluate_stored, export
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.int64]]

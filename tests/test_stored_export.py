@@ -26,7 +26,7 @@ import noctule
 from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.corruptions import CORRUPTIONS
 from noctule.data import Dataset, open_dataset
-from noctule.evaluation import Settings, evaluate
+from noctule.evaluation.loop import Settings, evaluate
 from noctule.models import Preprocessing, load_classifier
 from noctule.stored import evaluate_stored, export, open_stored, verify
 from noctule.stored.names import check_published_names, class_folders, image_entries

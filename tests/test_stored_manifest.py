@@ -15,7 +15,7 @@ from PIL import Image
 import noctule
 from noctule.benchmarks import Benchmark
 from noctule.data import open_dataset
-from noctule.evaluation import Settings, evaluate, identify
+from noctule.evaluation.loop import Settings, evaluate, identify
 from noctule.models import Preprocessing, load_classifier
 from noctule.scoring import check_reference
 from noctule.store import RunStore

@@ -12,13 +12,13 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from noctule.sampling import Stream, image_keys, key_of, unit_interval
-from noctule.study.families import (
+from noctule.studies.families import (
     Families,
     hierarchical_families,
     kmeans_families,
     seriation,
 )
-from noctule.study.matrix import OverlapMatrix
+from noctule.studies.matrix import OverlapMatrix
 
 Method = Callable[[OverlapMatrix], Families]
 METHODS: list[Method] = [kmeans_families, hierarchical_families]
@@ -325,7 +325,7 @@ def test_the_starts_are_as_published_and_depend_on_the_seed(
         asked.append(options)
         return KMeans(k, **options)
 
-    monkeypatch.setattr("noctule.study.families.KMeans", recorded)
+    monkeypatch.setattr("noctule.studies.families.KMeans", recorded)
     for seed in (0, 0, 1):
         kmeans_families(block_matrix([0, 0, 1, 1], 0, 0.05), seed=seed)
     assert [(one["n_init"], one["max_iter"]) for one in asked] == [(100, 1000)] * 3

@@ -16,9 +16,9 @@ from noctule.errors import OutputError
 from noctule.metrics import Estimate
 from noctule.report.study_files import pairs_of, summary, write_study_files
 from noctule.report.terminal import terminal_text
-from noctule.study.accuracy import AccuracyRow
-from noctule.study.families import Families
-from noctule.study.matrix import OverlapMatrix, read_matrix
+from noctule.studies.accuracy import AccuracyRow
+from noctule.studies.families import Families
+from noctule.studies.matrix import OverlapMatrix, read_matrix
 
 INF = float("inf")
 THIRD = 1 / 3

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from noctule.errors import InputError, OutputError
-from noctule.study.matrix import OverlapMatrix, read_matrix, write_matrix
+from noctule.studies.matrix import OverlapMatrix, read_matrix, write_matrix
 
 GOOD = "overlap,a,b,c\na,1,0.25,\nb,0.25,1,\nc,,,\n"
 

@@ -19,7 +19,7 @@ from noctule.errors import InputError
 from noctule.metrics import estimates, score
 from noctule.metrics.intervals import share_bounds
 from noctule.sampling import Stream, image_keys, key_of, resample_counts, unit_interval
-from noctule.study.accuracy import (
+from noctule.studies.accuracy import (
     CrossEvaluation,
     MeanAccuracies,
     accuracies,
@@ -27,8 +27,8 @@ from noctule.study.accuracy import (
     gains_of_form,
     mean_accuracies,
 )
-from noctule.study.matrix import Form
-from noctule.study.overlap import overlap, overlap_of_means
+from noctule.studies.matrix import Form
+from noctule.studies.overlap import overlap, overlap_of_means
 
 FORMS: tuple[Form, ...] = ("robustness", "accuracy")
 Counts = Sequence[Sequence[int]]

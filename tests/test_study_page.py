@@ -17,7 +17,6 @@ from playwright.sync_api import Browser
 from browser import DESK, PHONE, browser, visit  # noqa: F401
 from command_line import run
 from noctule.cli import design as cli_design
-from noctule.design import choose_exact, score_design, stability
 from noctule.errors import InputError
 from noctule.report.study import write_results
 from noctule.report.study_page import study_page, write_study_page
@@ -25,9 +24,10 @@ from noctule.report.study_page.designs import DEFAULT_SIZE, design_of, score_shi
 from noctule.report.study_page.page import DESIGN_RESAMPLES
 from noctule.report.web import Figure, write_page
 from noctule.sampling import resample_counts
-from noctule.study.folder import StudyFolder
-from noctule.study.matrix import OverlapMatrix, read_matrix
-from noctule.study.results import cross_evaluation
+from noctule.studies.design import choose_exact, score_design, stability
+from noctule.studies.folder import StudyFolder
+from noctule.studies.matrix import OverlapMatrix, read_matrix
+from noctule.studies.results import cross_evaluation
 from synthetic_studies import write_study
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -219,7 +219,7 @@ def test_families_are_those_of_the_files(results: Path, page: str) -> None:
 
 def test_the_design_is_the_exact_one(study: StudyFolder, page: str) -> None:
     """Four defined candidates: half of them are chosen, for eight would be all."""
-    from noctule.study.results import overlap_of
+    from noctule.studies.results import overlap_of
 
     matrix = overlap_of(study.folder, resamples=RESAMPLES)
     choice, stable = choose_exact(matrix, 2), stability(matrix, 2, resamples=DESIGN_RESAMPLES)

@@ -28,11 +28,17 @@ from noctule.errors import InputError, NoctuleError
 from noctule.models import load_classifier
 from noctule.models.trained import training_record
 from noctule.store import RunStore
-from noctule.study import run as study_run
-from noctule.study.folder import StudyFolder
-from noctule.study.results import cross_evaluation, overlap_of
-from noctule.study.run import ExecutionConfig, prepare_study, run_prepared, run_study, work_left
-from noctule.study.spec import Member, Study
+from noctule.studies import run as study_run
+from noctule.studies.folder import StudyFolder
+from noctule.studies.results import cross_evaluation, overlap_of
+from noctule.studies.run import (
+    ExecutionConfig,
+    prepare_study,
+    run_prepared,
+    run_study,
+    work_left,
+)
+from noctule.studies.spec import Member, Study
 from small_studies import small_study, write_arrays
 
 ONE = ExecutionConfig(devices=("cpu",), processes=1)

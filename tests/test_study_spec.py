@@ -9,9 +9,9 @@ import pytest
 from noctule.benchmarks import load_benchmark
 from noctule.config import build_spec, to_toml
 from noctule.errors import InputError
-from noctule.study.folder import StudyFolder
-from noctule.study.run import groups
-from noctule.study.spec import Member, Study, load_study, study_names
+from noctule.studies.folder import StudyFolder
+from noctule.studies.run import groups
+from noctule.studies.spec import Member, Study, load_study, study_names
 from small_studies import small_study, study_data
 
 CANDIDATES = load_benchmark("imagenet-noc-candidates").corruptions

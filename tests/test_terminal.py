@@ -17,7 +17,7 @@ from command_line import run
 from noctule.cli.app import app
 from noctule.report.terminal import terminal_text
 from noctule.report.text_tables import text_table
-from noctule.study.matrix import OverlapMatrix, write_matrix
+from noctule.studies.matrix import OverlapMatrix, write_matrix
 from stored_runs import stored_run
 
 WORDS = "what a corruption does, in a sentence that is longer than the column it stands in"

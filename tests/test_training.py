@@ -18,17 +18,17 @@ from noctule.errors import InputError, OutputError, UnreadableImageError
 from noctule.models import Preprocessing, weights_sha256
 from noctule.models.shipped import SHIPPED
 from noctule.models.untrained import build_untrained
-from noctule.training import photo_patches
-from noctule.training.checkpoint import (
+from noctule.studies.training import photo_patches
+from noctule.studies.training.checkpoint import (
     checkpoints,
     epochs_kept,
     load_checkpoint,
     save_checkpoint,
 )
-from noctule.training.initial import initialised
-from noctule.training.recipe import AdamW, OneCycleSchedule, Recipe, Sgd
-from noctule.training.stream import draw_epoch, moved
-from noctule.training.trainer import (
+from noctule.studies.training.initial import initialised
+from noctule.studies.training.recipe import AdamW, OneCycleSchedule, Recipe, Sgd
+from noctule.studies.training.stream import draw_epoch, moved
+from noctule.studies.training.trainer import (
     TrainingConfig,
     TrainingRun,
     init_run,

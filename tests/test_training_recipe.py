@@ -8,14 +8,14 @@ import torch
 
 from noctule.config import parse_spec
 from noctule.errors import InputError
-from noctule.training.recipe import (
+from noctule.studies.training.recipe import (
     AdamW,
     CosineSchedule,
     OneCycleSchedule,
     Recipe,
     StepSchedule,
 )
-from noctule.training.stream import Augmentations, draw_epoch, moved
+from noctule.studies.training.stream import Augmentations, draw_epoch, moved
 
 TEXT = """
 epochs = 40

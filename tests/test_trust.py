@@ -14,9 +14,9 @@ import noctule
 from command_line import run as run_command
 from noctule.config import to_toml
 from noctule.errors import InputError
-from noctule.study.folder import StudyFolder, study_identity
-from noctule.study.run import ExecutionConfig, run_study
-from noctule.study.spec import Study
+from noctule.studies.folder import StudyFolder, study_identity
+from noctule.studies.run import ExecutionConfig, run_study
+from noctule.studies.spec import Study
 from small_studies import small_study, study_data, write_arrays
 from stored_runs import stored_run
 

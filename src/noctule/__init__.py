@@ -7,7 +7,8 @@
 `corrupt` and `CORRUPTIONS` make corrupted images, `evaluate` scores a classifier on a
 benchmark, `export` writes one to disk and `evaluate_stored` reads it, `score_run` scores a
 stored run again; `run_study` trains a network per corruption, `overlap_of` says how much they
-overlap, and `noctule.design` makes benchmarks from that. Everything is imported on first use.
+overlap, and `noctule.studies.design` makes benchmarks from that. Everything is imported on
+first use.
 """
 
 from __future__ import annotations
@@ -29,32 +30,32 @@ if TYPE_CHECKING:
     from noctule.comparison import Comparison, compare
     from noctule.corruptions import CORRUPTIONS, Corruption, corrupt, corruption
     from noctule.data import Dataset, open_dataset
-    from noctule.evaluation import Evaluation, Settings, evaluate
+    from noctule.evaluation.loop import Evaluation, Settings, evaluate
     from noctule.metrics import Estimate, Scores
     from noctule.models import Classifier, Preprocessing, load_classifier
     from noctule.scoring import score_run
     from noctule.store import RunStore
     from noctule.stored import evaluate_stored, export, open_stored, verify
-    from noctule.study.matrix import OverlapMatrix, read_matrix
-    from noctule.study.results import overlap_of
-    from noctule.study.run import run_study
-    from noctule.study.spec import Study, load_study
+    from noctule.studies.matrix import OverlapMatrix, read_matrix
+    from noctule.studies.results import overlap_of
+    from noctule.studies.run import run_study
+    from noctule.studies.spec import Study, load_study
 
 _HOMES = {
     "benchmarks": ("Benchmark", "Condition", "Reference", "load_benchmark"),
     "comparison": ("Comparison", "compare"),
     "corruptions": ("CORRUPTIONS", "Corruption", "corrupt", "corruption"),
     "data": ("Dataset", "open_dataset"),
-    "evaluation": ("Evaluation", "Settings", "evaluate"),
+    "evaluation.loop": ("Evaluation", "Settings", "evaluate"),
     "stored": ("evaluate_stored", "export", "open_stored", "verify"),
     "metrics": ("Estimate", "Scores"),
     "models": ("Classifier", "Preprocessing", "load_classifier"),
     "scoring": ("score_run",),
     "store": ("RunStore",),
-    "study.matrix": ("OverlapMatrix", "read_matrix"),
-    "study.results": ("overlap_of",),
-    "study.run": ("run_study",),
-    "study.spec": ("Study", "load_study"),
+    "studies.matrix": ("OverlapMatrix", "read_matrix"),
+    "studies.results": ("overlap_of",),
+    "studies.run": ("run_study",),
+    "studies.spec": ("Study", "load_study"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -154,7 +154,7 @@ def test_little_shared_memory_is_enough(workers: int, batch: int, evaluate: Any)
 
 
 def test_one_processor_means_one_worker() -> None:
-    code = "from noctule.execution import usable_cores as n; print(n())"
+    code = "from noctule.evaluation.execution import usable_cores as n; print(n())"
     command = ["taskset", "-c", str(min(os.sched_getaffinity(0))), sys.executable, "-c", code]
     assert subprocess.run(command, capture_output=True, text=True).stdout == "1\n"
 

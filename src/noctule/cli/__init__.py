@@ -7,12 +7,12 @@ from noctule.cli import design as _design
 from noctule.cli import evaluate as _evaluate
 from noctule.cli import export as _export
 from noctule.cli import leaderboard as _leaderboard
-from noctule.cli import look as _look
 from noctule.cli import report as _report
+from noctule.cli import show as _show
 from noctule.cli import study as _study
 from noctule.cli.app import app, main
 
 # Imported to register their commands.
-del _compare, _design, _evaluate, _export, _leaderboard, _look, _report, _study
+del _compare, _design, _evaluate, _export, _leaderboard, _show, _report, _study
 
 __all__ = ["app", "main"]

@@ -14,9 +14,9 @@ from noctule.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from noctule.benchmarks import Benchmark
-    from noctule.design import Choice, DesignScores
     from noctule.report.terminal import Part
-    from noctule.study.matrix import OverlapMatrix
+    from noctule.studies.design import Choice, DesignScores
+    from noctule.studies.matrix import OverlapMatrix
 
 DEFAULT_COMMAND = "choose"
 UNDEFINED = "–"  # as in noctule.report.tables, which takes long to import
@@ -73,10 +73,10 @@ def choose(
     ] = None,
 ) -> None:
     """Choose the corruptions that cover most candidates; what `noctule design MATRIX` does."""
-    from noctule.design import benchmark_of, choose_greedy
-    from noctule.design.benchmark import limit_text
-    from noctule.design.exact import check_time_limit
     from noctule.report.text_tables import text_table
+    from noctule.studies.design import benchmark_of, choose_greedy
+    from noctule.studies.design.benchmark import limit_text
+    from noctule.studies.design.exact import check_time_limit
 
     check_time_limit(time_limit)
     if out is not None:
@@ -109,8 +109,8 @@ def score(
 ) -> None:
     """Say how far a benchmark covers the candidates, and which ones count more than others."""
     from noctule.benchmarks import load_benchmark
-    from noctule.design import score_design
     from noctule.report.text_tables import text_table
+    from noctule.studies.design import score_design
 
     spec, overlap = load_benchmark(benchmark), _read(matrix)
     names = _within(spec, overlap)
@@ -146,10 +146,10 @@ def n_by_k(
     ] = None,
 ) -> None:
     """Make benchmarks of N families with K corruptions each."""
-    from noctule.design import benchmark_of
-    from noctule.design import n_by_k as benchmarks_of_families
     from noctule.report.text_tables import text_table
-    from noctule.study.families import family_letter, kmeans_families
+    from noctule.studies.design import benchmark_of
+    from noctule.studies.design import n_by_k as benchmarks_of_families
+    from noctule.studies.families import family_letter, kmeans_families
 
     overlap = _read(matrix)
     labels = kmeans_families(overlap, seed=seed).labels
@@ -179,11 +179,11 @@ def n_by_k(
 
 def _read(path: Path, seed: int = 0) -> OverlapMatrix:
     if path.is_dir():
-        from noctule.study.results import overlap_of
+        from noctule.studies.results import overlap_of
 
         matrix = overlap_of(path, seed=seed)
     else:
-        from noctule.study.matrix import read_matrix
+        from noctule.studies.matrix import read_matrix
 
         matrix = read_matrix(path)
     matrix.check_defined()
@@ -229,8 +229,8 @@ def _write(benchmark: Benchmark, path: Path) -> None:
 def _exact(
     overlap: OverlapMatrix, size: int, max_overlap: float | None, time_limit_s: float | None
 ) -> Choice:
-    from noctule.design import choose_exact
     from noctule.report.progress import status_line
+    from noctule.studies.design import choose_exact
 
     try:
         with status_line("searching for the best set") as report:
@@ -289,9 +289,9 @@ def _covers(choice: Choice) -> list[Part]:
 def _stability(
     overlap: OverlapMatrix, choice: Choice, resamples: int, time_limit_s: float | None
 ) -> list[Part]:
-    from noctule.design import stability
     from noctule.report.progress import progress_bar
     from noctule.report.text_tables import text_table
+    from noctule.studies.design import stability
 
     if overlap.replicates is None or not resamples:
         why = (

@@ -133,7 +133,7 @@ def evaluate(
 
     A run that was stopped goes on where it was when the same command is given again.
     """
-    from noctule.evaluation import Settings, default_folder, identify, run_benchmark
+    from noctule.evaluation.loop import Settings, default_folder, identify, run_benchmark
     from noctule.report.progress import progress_bar
     from noctule.scoring import open_reference, score_run
     from noctule.store import RunStore

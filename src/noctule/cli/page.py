@@ -54,7 +54,7 @@ def scene_of(
     Raises:
         InputError: unknown model or device, or an image that does not suit the model.
     """
-    from noctule.evaluation import Settings
+    from noctule.evaluation.loop import Settings
     from noctule.explore import Photographs, Predictor, ViewerConfig
     from noctule.models import load_classifier
 

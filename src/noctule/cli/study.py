@@ -13,9 +13,9 @@ from noctule.cli.echo import echo, echo_message
 from noctule.errors import InputError
 
 if TYPE_CHECKING:
-    from noctule.study.folder import StudyFolder
-    from noctule.study.run import ExecutionConfig
-    from noctule.study.spec import Study
+    from noctule.studies.folder import StudyFolder
+    from noctule.studies.run import ExecutionConfig
+    from noctule.studies.spec import Study
 
 study_app = typer.Typer(
     cls=Group,
@@ -87,7 +87,7 @@ def run(
     trust: TrustOption = False,
 ) -> None:
     """Train, measure and score. A study that was stopped goes on where it was."""
-    from noctule.study.spec import load_study
+    from noctule.studies.spec import load_study
 
     if quick and study is not None:
         raise InputError(f"'{study}' and --quick are two studies", where="study run")
@@ -124,7 +124,7 @@ def resume(
     trust: TrustOption = False,
 ) -> None:
     """Go on with a study that was stopped."""
-    from noctule.study.folder import StudyFolder
+    from noctule.studies.folder import StudyFolder
 
     found = StudyFolder.open(folder)
     if not device and found.identity["device_type"] == "cpu":
@@ -137,7 +137,7 @@ def resume(
 def status(folder: FolderArgument) -> None:
     """Say how far every network of a study is."""
     from noctule.report.text_tables import text_table
-    from noctule.study.folder import StudyFolder
+    from noctule.studies.folder import StudyFolder
 
     found = StudyFolder.open(folder)
     rows = [
@@ -168,7 +168,7 @@ def overlap_(
     ] = None,
 ) -> None:
     """Score the overlap again from the stored rows, with other choices; no network is run."""
-    from noctule.study.folder import StudyFolder
+    from noctule.studies.folder import StudyFolder
 
     _score(
         StudyFolder.open(folder),
@@ -189,7 +189,7 @@ def _where(
     workers: int | None,
     only: list[str] | None,
 ) -> ExecutionConfig:
-    from noctule.study.run import ExecutionConfig
+    from noctule.studies.run import ExecutionConfig
 
     return ExecutionConfig(
         tuple(device or ()), processes, models_at_once, workers, tuple(only or ())
@@ -198,7 +198,7 @@ def _where(
 
 def _run(spec: Study, out: Path | None, where: ExecutionConfig, trust: bool) -> None:
     from noctule.report.progress import progress_bar, study_progress
-    from noctule.study.run import prepare_study, run_prepared, work_left
+    from noctule.studies.run import prepare_study, run_prepared, work_left
 
     with progress_bar("reading every image once") as advance_reading:
         prepared = prepare_study(
@@ -235,7 +235,7 @@ def _score(folder: StudyFolder, out: Path | None, **choices: Any) -> None:
 def _changed(spec: Study, changes: dict[str, Any]) -> Study:
     """The study with what the command line says of it; checked like a file."""
     from noctule.config import build_spec
-    from noctule.study.spec import Study
+    from noctule.studies.spec import Study
 
     data = spec.to_dict()
     for key, value in changes.items():

@@ -1,7 +1,7 @@
 """The classifiers inside the package: "photo-patches" and, weaker, "photo-patches-reference".
 
-Both are trained on photo-patches/train by `python -m noctule.training.photo_patches`, which
-writes the files read here. The reference is to photo-patches what AlexNet is to ImageNet.
+Both are trained on photo-patches/train by `python -m noctule.studies.training.photo_patches`,
+which writes the files read here. The reference is to photo-patches what AlexNet is to ImageNet.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ from numpy.typing import ArrayLike
 
 from noctule.errors import unknown_name
 from noctule.store.disk import output_errors, write_atomically
-from noctule.study.families import family_letter
-from noctule.study.matrix import OverlapMatrix
+from noctule.studies.families import family_letter
+from noctule.studies.matrix import OverlapMatrix
 
 # One hue from paper-white to dark blue: no overlap recedes into the page, families stand out,
 # and lightness falls steadily, so it reads the same with any colour vision and in black and

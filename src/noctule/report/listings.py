@@ -10,7 +10,7 @@ from noctule.corruptions.draws import NoiseField
 from noctule.data import dataset_forms
 from noctule.models import model_forms
 from noctule.report.text_tables import TextTable, text_table
-from noctule.study.spec import load_study, study_names
+from noctule.studies.spec import load_study, study_names
 
 
 def listings() -> dict[str, TextTable]:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from noctule.report.heatmap import score_text
 from noctule.report.text_tables import UNDEFINED, escape_latex, escape_markdown
-from noctule.study.families import Families, family_letter
-from noctule.study.matrix import OverlapMatrix
+from noctule.studies.families import Families, family_letter
+from noctule.studies.matrix import OverlapMatrix
 
 FORMULA = (
     "O(a, b) = max(0, ½ · [(R(a, b) − R(std, b)) / (R(b, b) − R(std, b)) + "

@@ -11,8 +11,8 @@ from noctule.report.study_page import findings_of_study, page_of
 from noctule.report.terminal import Part
 from noctule.report.web import write_page
 from noctule.store.disk import locked, remove_temporaries
-from noctule.study.folder import StudyFolder
-from noctule.study.matrix import Form, OverlapMatrix
+from noctule.studies.folder import StudyFolder
+from noctule.studies.matrix import Form, OverlapMatrix
 
 PAGE_NAME = "report.html"
 

@@ -21,9 +21,9 @@ from noctule.report.matrix_tables import FORMULA, latex_square, markdown_square,
 from noctule.report.terminal import Part
 from noctule.report.text_tables import UNDEFINED, text_table
 from noctule.store.disk import output_errors, write_atomically
-from noctule.study.accuracy import AccuracyRow
-from noctule.study.families import Families, family_letter
-from noctule.study.matrix import OverlapMatrix, write_matrix
+from noctule.studies.accuracy import AccuracyRow
+from noctule.studies.families import Families, family_letter
+from noctule.studies.matrix import OverlapMatrix, write_matrix
 
 if TYPE_CHECKING:
     pass

@@ -243,7 +243,7 @@ class RunStore:
         return [pair for note in self.notes() for pair in note.unreadable]
 
     def image_hashes(self) -> dict[str, str]:
-        """Hash of every image that was decoded, by its id; see `noctule.loading.image_hash`."""
+        """Hash of every decoded image by its id, from `evaluation.loading.image_hash`."""
         return {key: one for note in self.notes() for key, one in note.image_hashes.items()}
 
     def record_start(self, provenance: Mapping[str, Any]) -> None:

@@ -35,7 +35,8 @@ class SliceNote:
         index: Number of the slice.
         num_rows: How many rows it has.
         unreadable: (image id, reason) of the images that could not be decoded.
-        image_hashes: Hash of each decoded image by its id; see `noctule.loading.image_hash`.
+        image_hashes: Hash of each decoded image by its id; see
+            `noctule.evaluation.loading.image_hash`.
     """
 
     run: str

@@ -19,7 +19,8 @@ from torch import nn
 from noctule.benchmarks import Benchmark, Condition, load_benchmark
 from noctule.data import Dataset, open_dataset
 from noctule.errors import InputError, NoctuleWarning, UnreadableImageError, machine_errors
-from noctule.evaluation import (
+from noctule.evaluation.loading import Batch, chained_hash, load_batches
+from noctule.evaluation.loop import (
     Evaluation,
     Loop,
     Progress,
@@ -30,18 +31,17 @@ from noctule.evaluation import (
     identify,
     workers_for,
 )
-from noctule.loading import Batch, chained_hash, load_batches
-from noctule.models import Classifier, Preprocessing, load_classifier
-from noctule.models.borrowed import borrowed
-from noctule.outcomes import outcome_table
-from noctule.processes import end_if_unguarded
-from noctule.scoring import open_reference, score_run
-from noctule.starts import (
+from noctule.evaluation.starts import (
     MOST_IMAGES_COMPARED,
     record_start,
     refuse_other_images,
     started_run,
 )
+from noctule.models import Classifier, Preprocessing, load_classifier
+from noctule.models.borrowed import borrowed
+from noctule.outcomes import outcome_table
+from noctule.processes import end_if_unguarded
+from noctule.scoring import open_reference, score_run
 from noctule.store import RunIdentity, RunStore
 from noctule.stored.dataset import Prepared, ShownImages, unchanged
 from noctule.stored.field_of_view import warn_if_fields_of_view_differ

@@ -21,7 +21,7 @@ from noctule.arguments import path_like, seed_number, whole_number
 from noctule.benchmarks import Benchmark
 from noctule.data import Dataset
 from noctule.errors import InputError, machine_errors
-from noctule.execution import MAX_PROCESSES, Report, run_jobs, usable_cores
+from noctule.evaluation.execution import MAX_PROCESSES, Report, run_jobs, usable_cores
 from noctule.models import Preprocessing
 from noctule.processes import end_if_unguarded
 from noctule.store.disk import locked, output_errors, remove_temporaries, write_atomically

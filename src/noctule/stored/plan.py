@@ -16,9 +16,9 @@ from noctule.data import Dataset, open_dataset
 from noctule.data.decode import LARGEST_PX
 from noctule.data.files import FileDataset
 from noctule.errors import InputError, UnreadableImageError
-from noctule.evaluation import TRIAL_IMAGES
+from noctule.evaluation.loading import read_batch
+from noctule.evaluation.loop import TRIAL_IMAGES
 from noctule.input_files import real_path
-from noctule.loading import read_batch
 from noctule.models import Preprocessing
 from noctule.stored.manifest import FORMATS, Format, Manifest, versions_here
 from noctule.stored.names import SHARD_SIZE, check_published_names, image_entries

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from noctule.errors import InputError
-from noctule.execution import usable_cores
+from noctule.evaluation.execution import usable_cores
 from noctule.input_files import real_path, reject_special_files
 from noctule.stored.manifest import SUMS_FILE
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import altair as alt
 
-from noctule.design import DesignScores
 from noctule.report.study_page.findings import Gain
 from noctule.report.study_page.words import percent, percent_interval, share
 from noctule.report.web.figures import COLORS, Figure
 from noctule.report.web.text import shown
+from noctule.studies.design import DesignScores
 
 _STEP = 26
 _MODELS = ("standard network", "trained with it")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from noctule.benchmarks import Benchmark, benchmark_names, load_benchmark
-from noctule.design import (
+from noctule.studies.design import (
     Choice,
     DesignScores,
     Stability,
@@ -14,7 +14,7 @@ from noctule.design import (
     score_design,
     stability,
 )
-from noctule.study.matrix import OverlapMatrix
+from noctule.studies.matrix import OverlapMatrix
 
 DEFAULT_SIZE = 8  # of `noctule design`
 # For the choice, and for repeating it on resamples: enough for some 50 candidates.

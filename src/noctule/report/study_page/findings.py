@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 from noctule.metrics.estimates import Estimate
-from noctule.study.accuracy import (
+from noctule.studies.accuracy import (
     AccuracyRow,
     MeanAccuracies,
     accuracies_of_means,
     mean_accuracies,
 )
-from noctule.study.families import (
+from noctule.studies.families import (
     Families,
     hierarchical_families,
     kmeans_families,
     seriation,
 )
-from noctule.study.folder import StudyFolder
-from noctule.study.matrix import Form, OverlapMatrix, read_matrix
-from noctule.study.overlap import overlap_of_means
-from noctule.study.results import cross_evaluation
+from noctule.studies.folder import StudyFolder
+from noctule.studies.matrix import Form, OverlapMatrix, read_matrix
+from noctule.studies.overlap import overlap_of_means
+from noctule.studies.results import cross_evaluation
 
 
 @dataclass(frozen=True, eq=False)

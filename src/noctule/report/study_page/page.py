@@ -23,8 +23,8 @@ from noctule.report.web import Figure, render_page, save_figure, write_page
 from noctule.report.web.figures import FIGURE_FORMATS
 from noctule.report.web.outputs import check_outputs
 from noctule.store.disk import output_errors
-from noctule.study.folder import StudyFolder
-from noctule.study.matrix import Form
+from noctule.studies.folder import StudyFolder
+from noctule.studies.matrix import Form
 
 DESIGN_RESAMPLES = 100
 

@@ -14,8 +14,8 @@ from noctule.report.study_page.findings import Findings
 from noctule.report.study_page.words import counted, pair_interval, score_number
 from noctule.report.web.figures import COLORS, Figure
 from noctule.report.web.text import shown
-from noctule.study.families import family_letter
-from noctule.study.matrix import OverlapMatrix
+from noctule.studies.families import family_letter
+from noctule.studies.matrix import OverlapMatrix
 
 NAME = "heatmap"
 # Lengths are in CSS px.

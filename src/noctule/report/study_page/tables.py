@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from noctule.benchmarks import CLEAN
-from noctule.design import DesignScores
 from noctule.metrics.estimates import Estimate
 from noctule.report.study_files import Pair, pairs_of
 from noctule.report.study_page.designs import Design, ScoredBenchmark
@@ -19,8 +18,9 @@ from noctule.report.study_page.words import (
 )
 from noctule.report.tables import UNDEFINED
 from noctule.report.web.page import Column, Row, Table
-from noctule.study.families import Families, family_letter
-from noctule.study.spec import STANDARD
+from noctule.studies.design import DesignScores
+from noctule.studies.families import Families, family_letter
+from noctule.studies.spec import STANDARD
 
 DESIGNED = "this design"
 

@@ -1,0 +1,1 @@
+"""One loop: decode once, corrupt many, keep every outcome."""

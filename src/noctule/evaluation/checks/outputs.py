@@ -1,0 +1,62 @@
+"""Whether a model returns probabilities instead of logits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from noctule.errors import InputError
+from noctule.evaluation.checks.sample import Answers
+from noctule.evaluation.checks.statistics import at_least_p, percent
+
+TOLERANCE = 0.01
+"""Of sums of rows: bfloat16 holds a probability to 0.4 %."""
+
+SPAN = 0.8
+ALPHA = 1e-4
+
+
+def check_outputs(answers: Answers, model: str, remedy_off: str) -> None:
+    """Refuse rows that are probabilities.
+
+    Rows of a softmax are not negative and sum to 1. Outputs of a sigmoid all lie in [0, 1];
+    logits may too, by accident. They are refused only if they fill that range, and if the
+    softmax of them is too unsure for so accurate a model: it never exceeds e / (e + K − 1),
+    for K classes.
+
+    Raises:
+        InputError: The rows are probabilities.
+    """
+    logits = answers.logits
+    inside = bool((logits >= 0).all() and (logits <= 1).all())
+    if not inside or logits.shape[1] < 2:
+        return
+    confidence = float(torch.softmax(logits, dim=1).amax(dim=1).mean())
+    if bool(((logits.sum(dim=1) - 1).abs() <= TOLERANCE).all()):
+        kind, remedy = "a softmax", "Leave out the softmax, or return its logarithm."
+    elif _fills_the_range(logits) and _is_unsure(answers, confidence):
+        kind, remedy = "a sigmoid", "Leave out the sigmoid, or return torch.logit of it."
+    else:
+        return
+    raise InputError(
+        f"all outputs lie in [0, 1], as those of {kind} do: taken for logits, they give a mean "
+        f"confidence of {percent(confidence)}, where the accuracy is "
+        f"{percent(answers.correct.mean())} and the largest output {percent(_largest(logits))} "
+        "on average",
+        where=model,
+        remedy=f"The model must return logits. {remedy} {remedy_off}",
+    )
+
+
+def _fills_the_range(values: Tensor) -> bool:
+    return float(values.max() - values.min()) >= SPAN
+
+
+def _is_unsure(answers: Answers, confidence: float) -> bool:
+    """Whether the accuracy is above the mean confidence, and not by chance."""
+    correct = answers.correct
+    return at_least_p(int(correct.sum()), len(correct), confidence) <= ALPHA
+
+
+def _largest(values: Tensor) -> float:
+    return float(values.amax(dim=1).mean())

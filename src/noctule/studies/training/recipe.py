@@ -1,0 +1,200 @@
+"""How networks are trained, as data: it is read from TOML and kept beside the weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, field_validator, model_validator
+from torch import nn
+
+from noctule.config import Spec, SpecValueError
+from noctule.studies.training.initial import Rule
+
+Positive = Annotated[float, Field(gt=0.0)]
+NotNegative = Annotated[float, Field(ge=0.0)]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class Sgd(Spec):
+    """Stochastic gradient descent.
+
+    Attributes:
+        momentum: of the moving average of gradients.
+        nesterov: whether to look ahead by the momentum.
+        weight_decay: added to the gradient as a multiple of the weights.
+    """
+
+    kind: Literal["sgd"]
+    momentum: Share = 0.9
+    nesterov: bool = False
+    weight_decay: NotNegative = 0.0
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> Sgd:
+        if self.nesterov and not self.momentum:
+            raise SpecValueError("nesterov is true and momentum 0", "Use a momentum above 0.")
+        return self
+
+    def build(self, module: nn.Module) -> torch.optim.Optimizer:
+        """The optimiser of one network; its learning rate is set at every step."""
+        return torch.optim.SGD(
+            module.parameters(),
+            lr=0.0,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+        )
+
+
+class AdamW(Spec):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
+
+    Attributes:
+        betas: of the moving averages of gradients and of their squares.
+        weight_decay: multiples of learning rate times weights taken off at a step.
+    """
+
+    kind: Literal["adamw"]
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    weight_decay: NotNegative = 0.01
+
+    def build(self, module: nn.Module) -> torch.optim.Optimizer:
+        """The optimiser of one network; its learning rate is set at every step."""
+        return torch.optim.AdamW(
+            module.parameters(), lr=0.0, betas=self.betas, weight_decay=self.weight_decay
+        )
+
+
+class StepSchedule(Spec):
+    """The learning rate is multiplied by `factor` after each of the epochs named."""
+
+    kind: Literal["step"]
+    factor: Positive = 0.1
+    after_epochs: tuple[Count, ...]
+
+    @property
+    def last_change(self) -> float:
+        """How many epochs of training the schedule needs to make sense."""
+        return max(self.after_epochs, default=0)
+
+    def multiplier(self, epoch: float, epochs: int) -> float:
+        """Of the recipe's learning rate, `epoch` (a fraction counts) epochs after the start.
+
+        >>> schedule = StepSchedule(kind="step", after_epochs=(20, 30))
+        >>> [round(schedule.multiplier(epoch, 40), 6) for epoch in (0, 19.9, 20, 30)]
+        [1.0, 1.0, 0.1, 0.01]
+        """
+        del epochs
+        passed = sum(epoch >= after for after in self.after_epochs)
+        return float(self.factor**passed)
+
+
+class CosineSchedule(Spec):
+    """A linear rise over `warmup_epochs`, then half a cosine down to 0."""
+
+    kind: Literal["cosine"]
+    warmup_epochs: NotNegative = 0.0
+
+    @property
+    def last_change(self) -> float:
+        """How many epochs of training the schedule needs to make sense."""
+        return self.warmup_epochs
+
+    def multiplier(self, epoch: float, epochs: int) -> float:
+        """Of the recipe's learning rate, `epoch` (a fraction counts) epochs after the start.
+
+        >>> schedule = CosineSchedule(kind="cosine", warmup_epochs=2)
+        >>> [round(schedule.multiplier(epoch, 10), 3) for epoch in (0, 1, 2, 6, 10)]
+        [0.0, 0.5, 1.0, 0.5, 0.0]
+        """
+        if epoch < self.warmup_epochs:
+            return epoch / self.warmup_epochs
+        done = (epoch - self.warmup_epochs) / (epochs - self.warmup_epochs)
+        return 0.5 * (1 + math.cos(math.pi * done))
+
+
+class OneCycleSchedule(Spec):
+    """A rise over the first `rise` of the training and a fall to 0, both straight lines.
+
+    After Smith & Topin 2018, "Super-Convergence"; the momentum stays as it is.
+    """
+
+    kind: Literal["one-cycle"]
+    rise: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+
+    @property
+    def last_change(self) -> float:
+        """How many epochs of training the schedule needs to make sense: any will do."""
+        return 0
+
+    def multiplier(self, epoch: float, epochs: int) -> float:
+        """Of the recipe's learning rate, `epoch` (a fraction counts) epochs after the start.
+
+        >>> schedule = OneCycleSchedule(kind="one-cycle", rise=0.25)
+        >>> [schedule.multiplier(epoch, 4) for epoch in (0, 0.5, 1, 2.5, 4)]
+        [0.0, 0.5, 1.0, 0.5, 0.0]
+        """
+        done = epoch / epochs
+        return done / self.rise if done < self.rise else (1 - done) / (1 - self.rise)
+
+
+Optimiser = Annotated[Sgd | AdamW, Field(discriminator="kind")]
+Schedule = Annotated[
+    StepSchedule | CosineSchedule | OneCycleSchedule, Field(discriminator="kind")
+]
+
+
+class Recipe(Spec):
+    """How each network is trained.
+
+    Attributes:
+        epochs: passes over the images; fixed, nothing stops early.
+        batch_size: images in a step. An image that is shown twice, clean and corrupted,
+            counts twice. The incomplete last batch of an epoch is left out.
+        learning_rate: at its highest; the schedule multiplies it.
+        optimiser: `kind` is "sgd" or "adamw".
+        schedule: `kind` is "step", "cosine" or "one-cycle".
+        initial_weights: "architecture" for those its authors chose, "xavier" for
+            Xavier-uniform convolutions and linear layers, linear biases of 0.01 and
+            batch-normalisation weights N(1, 0.02), as the NOC study has them.
+        flip: mirror each image left to right with probability one half.
+        shift_px: shift each image by up to this much both ways, edges reflected; in pixels
+            of the image, whatever its side.
+        label_smoothing: share of a label that is spread over all classes.
+    """
+
+    epochs: Count
+    batch_size: Count
+    learning_rate: Positive
+    optimiser: Optimiser
+    schedule: Schedule
+    initial_weights: Rule = "architecture"
+    flip: bool = True
+    shift_px: Annotated[int, Field(ge=0)] = 0
+    label_smoothing: Share = 0.0
+
+    @field_validator("batch_size")
+    @classmethod
+    def _holds_two(cls, batch_size: int) -> int:
+        if batch_size < 2:
+            raise SpecValueError(
+                "batch normalisation needs more than one image", "Use 2 or more."
+            )
+        return batch_size
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> Recipe:
+        if self.schedule.last_change >= self.epochs:
+            raise SpecValueError(
+                f"the schedule changes the learning rate after {self.schedule.last_change:g} "
+                f"epochs, and there are {self.epochs}",
+                "Use more epochs, or another schedule.",
+            )
+        return self
+
+    def learning_rate_at(self, epoch: float) -> float:
+        """The learning rate of the step that starts `epoch` epochs after the start."""
+        return self.learning_rate * self.schedule.multiplier(epoch, self.epochs)
