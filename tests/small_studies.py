@@ -17,7 +17,7 @@ SIDE_PX = 16
 
 def write_arrays(folder: Path, *, train: int = 64, test: int = 48) -> None:
     """train.npz and test.npz of photo-patches, 16 classes at 16 px."""
-    image = Preprocessing(resize_px=(SIDE_PX, SIDE_PX)).image
+    image = Preprocessing(resize_px=(SIDE_PX, SIDE_PX)).prepare
     for split, count in (("train", train), ("test", test)):
         dataset = open_dataset(f"photo-patches/{split}")
         images = np.stack(

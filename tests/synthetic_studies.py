@@ -46,7 +46,7 @@ def write_study(
     study = small_study(folder, candidates=candidates, seeds=list(seeds), **changes)
     data = {"name": "made", "fingerprint": "f", "num_images": num_images, "num_classes": 4}
     identity = {
-        "schema_version": 1, "study": study.to_dict(), "train": data, "test": data,
+        "schema_version": 2, "study": study.to_dict(), "train": data, "test": data,
         "device_type": "cpu", "precision": "float32",
     }  # fmt: skip
     made = StudyFolder.create_or_resume(folder, identity)

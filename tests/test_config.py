@@ -33,7 +33,7 @@ def test_a_file_becomes_an_immutable_spec(tmp_path: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbf" + text.encode())  # a byte order mark, as some editors add
     table = read_spec(path, Table)
     assert table == Table(name="é", legs=(Leg(length_mm=3.0, names=("a",)),))
-    with pytest.raises(ValidationError, match="stored"):
+    with pytest.raises(ValidationError, match="frozen"):
         table.name = "b"
 
 

@@ -132,7 +132,7 @@ def test_the_default_changes_nothing() -> None:
 def test_grey_and_colour_are_converted_to_what_the_model_takes() -> None:
     grey = photo(20, 20, "L")
     assert torch.equal(
-        Preprocessing().prepare(grey), Preprocessing().image(grey.convert("RGB"))
+        Preprocessing().prepare(grey), Preprocessing().prepare(grey.convert("RGB"))
     )
     to_grey = Preprocessing(mode="L", mean=(0.5,), std=(0.5,))
     assert to_grey.prepare(photo(20, 10)).shape == (1, 10, 20)

@@ -89,7 +89,7 @@ def test_the_printed_tables_are_whole() -> None:
     assert len(PRINTED) == 12
     assert list(load_benchmark("imagenet-c").corruptions) == CORRUPTIONS
     assert {(one.metric, one.mode, len(one.ces)) for one in PRINTED.values()} == {
-        ("ce", "published", 15)
+        ("ce", "released", 15)
     }
 
 

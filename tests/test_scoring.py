@@ -53,7 +53,7 @@ def test_other_images_are_refused(changes: dict[str, Any], what: str) -> None:
 
 def test_what_published_images_were_stored_as_counts() -> None:
     stored = run(mode="released", stored_jpeg_quality=85)
-    with pytest.raises(InputError, match=r"published, as JPEG 85\) than run \(published\)"):
+    with pytest.raises(InputError, match=r"released, as JPEG 85\) than run \(released\)"):
         check_reference(run(mode="released"), stored)
     scaled = {"gaussian_blur": {"sigma_px": [1, 2, 3, 4, 5]}}
     ours = run(corruptions=["gaussian_blur"], tables=scaled)

@@ -151,7 +151,7 @@ def test_a_part_of_the_benchmark_can_be_evaluated(tmp_path: Path) -> None:
     ):
         open_stored(tmp_path / "set", lacking)
     other = part.in_mode("released")
-    with pytest.raises(noctule.InputError, match="made with mode = corrected, and p has publ"):
+    with pytest.raises(noctule.InputError, match="made with mode = paper, and p has rel"):
         open_stored(tmp_path / "set", other)
     with pytest.raises(noctule.InputError, match="labels and ids of its own"):
         open_stored(tmp_path / "set", SEVERITIES, Stripes(20))

@@ -70,7 +70,7 @@ def stored(whole: Path, tmp_path: Path) -> Path:
         ("benchmark", "severities", "benchmark: "),
         ("benchmark.corruptions", ["sheer"], "benchmark: corruptions: .*'sheer'"),
         ("benchmark.severities", [1.0], r"benchmark: severities: 1\.0 is not a severity"),
-        ("schema_version", 1.0, r"schema_version: .*1\.0"),
+        ("schema_version", 2.0, r"schema_version: .*2\.0"),
         ("new", 1, "new: unknown key 'new'"),
     ],
 )
@@ -311,7 +311,7 @@ def test_a_part_is_evaluated_as_live(
 @pytest.mark.parametrize(
     ("mode", "changes", "what"),
     [
-        ("paper", {"mode": "released"}, "mode = corrected, and part has published"),
+        ("paper", {"mode": "released"}, "mode = paper, and part has released"),
         ("released", {"stored_jpeg_quality": None}, "jpeg_quality = 85, and part has none"),
         ("paper", {"tables": {}}, r"tables\.contrast_c = {'factor': \[0\.9, 0\.8, 0\.5\]}, and part has none"),  # noqa: E501
         ("paper", {"tables": {"contrast_c": {"factor": [0.9, 0.8, 0.7, 0.6, 0.4]}}}, r"has {'factor': \[0\.9, 0\.8, 0\.4\]}"),  # noqa: E501

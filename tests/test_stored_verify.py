@@ -175,8 +175,8 @@ def test_hashes_that_cannot_be_used_are_refused(
     [
         ("{", "is not a stored set's manifest"),
         ("[]", "is not a stored set's manifest"),
-        ('{"schema_version": 1}', "manifest.json: benchmark: this key is missing"),
-        ('{"schema_version": 2}', "was written by another noctule"),
+        ('{"schema_version": 2}', "manifest.json: benchmark: this key is missing"),
+        ('{"schema_version": 3}', "was written by another noctule"),
         (None, "is not a stored set: it has no manifest.json"),
     ],
 )

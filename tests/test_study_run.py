@@ -360,10 +360,10 @@ def test_a_folder_of_something_else_is_refused(arrays: Path, tmp_path: Path) -> 
         prepare_study(small_study(arrays), out=tmp_path, where=ONE)
     with pytest.raises(InputError, match=r"has no study\.json"):
         overlap_of(tmp_path)
-    (tmp_path / "study.json").write_text('{"schema_version": 1}')
+    (tmp_path / "study.json").write_text('{"schema_version": 2}')
     with pytest.raises(InputError, match=r"study\.json: is not a study's record"):
         StudyFolder.open(tmp_path)
-    (tmp_path / "study.json").write_text('{"schema_version": 2, "study": {}}')
+    (tmp_path / "study.json").write_text('{"schema_version": 3, "study": {}}')
     with pytest.raises(InputError, match="was written by another noctule"):
         StudyFolder.open(tmp_path)
 

@@ -109,7 +109,7 @@ def test_a_study_that_does_not_exist() -> None:
 
 def test_the_toml_in_a_folder_is_the_study(tmp_path: Path) -> None:
     study = small_study(tmp_path)
-    identity = {"schema_version": 1, "study": study.to_dict(), "train": {}, "test": {}}
+    identity = {"schema_version": 2, "study": study.to_dict(), "train": {}, "test": {}}
     identity |= {"device_type": "cpu", "precision": "float32"}
     StudyFolder.create_or_resume(tmp_path / "s", identity)
     assert load_study(tmp_path / "s" / "study.toml") == study
