@@ -14,8 +14,8 @@ from skimage import color
 
 from corruption_cases import both_dtypes, check_both_dtypes, coffee, sample_images
 from noctule.corruptions import CORRUPTIONS, SEVERITIES
-from noctule.corruptions.codec import LONGEST_PX, through_jpeg
 from noctule.corruptions.imagenet_c import digital
+from noctule.corruptions.imagenet_c.jpeg import LONGEST_PX, through_jpeg
 from noctule.errors import InputError
 from oracles.imagenet_c_color import ORACLES
 

@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from corruption_cases import sample_images
-from noctule.corruptions import CORRUPTIONS, corrupt, textures
+from noctule.corruptions import CORRUPTIONS, corrupt
 from noctule.corruptions.imagenet_c import frost as frost_file
+from noctule.corruptions.imagenet_c import textures
 from noctule.corruptions.imagenet_c.ice import QUANTILES, SHEETS, ice
-from noctule.corruptions.textures import FROST, Texture, load_texture, use_textures
+from noctule.corruptions.imagenet_c.textures import FROST, Texture, load_texture
 from noctule.errors import InputError
 from test_corruption_oracles import of_image
 
@@ -145,19 +146,6 @@ def test_another_file_is_refused(nowhere: pytest.MonkeyPatch, tmp_path: Path) ->
     with pytest.raises(InputError, match=r"frost\d.* is not the frost\d.*SHA-256") as caught:
         FROST_C.in_mode("released")(sample_images(1, 32, 32))
     assert str(tmp_path) in str(caught.value)
-
-
-def test_use_textures_is_for_this_process_and_its_children(
-    nowhere: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    with pytest.raises(InputError, match=r"frost1\.png: cannot read it"):
-        use_textures(tmp_path)
-    nowhere.setenv(textures.ENVIRONMENT, "before")  # so that it is put back
-    use_textures(folder_of_photographs())
-    assert load_texture(FROST[5]).shape == (3, 323, 485)
-    use_textures(None)
-    with pytest.raises(InputError, match="is nowhere"):
-        load_texture(FROST[5])
 
 
 # -------------------------------------------------------------------------------------- the ice

@@ -14,7 +14,7 @@ import pytest
 
 from noctule import input_files
 from noctule.config import Spec, read_spec
-from noctule.corruptions import textures
+from noctule.corruptions.imagenet_c import textures
 from noctule.data import open_dataset
 from noctule.data.arrays import load_npy
 from noctule.errors import InputError

@@ -19,7 +19,7 @@ from noctule.benchmarks.references import Reference, Text, shipped_references
 from noctule.config import Spec, SpecValueError, build_spec
 from noctule.corruptions import CORRUPTIONS, SEVERITIES, Corruption, Mode
 from noctule.corruptions.checks import MAX_SIDE_PX, MIN_SIDE_PX
-from noctule.corruptions.codec import through_jpeg
+from noctule.corruptions.imagenet_c.jpeg import through_jpeg
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.errors import InputError
 

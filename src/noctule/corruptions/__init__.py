@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from noctule.corruptions import blur, color, digital, geometry, noise, occlusion, weather
+from noctule.corruptions import noc
 
 # isort: split
-# ImageNet-NOC's come first in the registry, then these.
+# The ImageNet-NOC corruptions come first in the registry, then these.
 from noctule.corruptions import imagenet_c, imagenet_c_bar
 from noctule.corruptions.draws import SEVERITIES
 from noctule.corruptions.registry import CORRUPTIONS, corruption
@@ -21,17 +21,11 @@ __all__ = [
     "SEVERITIES",
     "Corruption",
     "Mode",
-    "blur",
-    "color",
     "corrupt",
     "corruption",
-    "digital",
-    "geometry",
     "imagenet_c",
     "imagenet_c_bar",
-    "noise",
-    "occlusion",
-    "weather",
+    "noc",
 ]  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from noctule.corruptions.filters import (
 from noctule.corruptions.grouping import group_by_params, map_chunks
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX, to_int16_levels
 from noctule.corruptions.registry import corruption
+from noctule.corruptions.shapes import Images, PerImage
 
 SOURCE = "Hendrycks & Dietterich 2019"
 # Added before truncation: sums of what is a whole number end a hair below or above it, here and
@@ -66,8 +67,8 @@ def finished(
     },
 )
 def defocus_blur(
-    images: Tensor, released: bool = False, *, radius_px: Tensor, edge_sigma: Tensor
-) -> Tensor:
+    images: Images, released: bool = False, *, radius_px: PerImage, edge_sigma: PerImage
+) -> Images:
     """Average over a disc with a softened edge; the image is mirrored at its borders.
 
     Released mode truncates to 8 bits. It also softens the disc on a grid that is reflected at
@@ -196,7 +197,7 @@ def _defocused(planes: Tensor, disc: Disc, *, released: bool) -> Tensor:
     draws={"sigma_px": PerSeverity(1.0, 2.0, 3.0, 4.0, 6.0, highest=float(REFERENCE_SIDE_PX))},
     bytes_per_value=5,
 )
-def gaussian_blur(images: Tensor, released: bool = False, *, sigma_px: Tensor) -> Tensor:
+def gaussian_blur(images: Images, released: bool = False, *, sigma_px: PerImage) -> Images:
     """Filter with a Gaussian that ends at four standard deviations; edge pixels are repeated.
 
     Released mode truncates to 8 bits.
@@ -223,8 +224,8 @@ def gaussian_blur(images: Tensor, released: bool = False, *, sigma_px: Tensor) -
     },
 )
 def zoom_blur(
-    images: Tensor, released: bool = False, *, largest: Tensor, step: Tensor
-) -> Tensor:
+    images: Images, released: bool = False, *, largest: PerImage, step: PerImage
+) -> Images:
     """Average the image zoomed by 1, 1 + step, 1 + 2 · step, … and the largest factor.
 
     Released mode truncates to 8 bits, and counts the image itself twice.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from noctule.corruptions.imagenet_c.neighbours import framed, neighbour
-from noctule.corruptions.sparse import places
+from noctule.corruptions.imagenet_c.sparse import places
 
 # OpenCV's; a short binary fraction, so products are exact, and an odd number of 32,768ths, so
 # that a whole number below 32,768 times it is whole only if it is 0.

@@ -12,6 +12,7 @@ from noctule.corruptions.draws import PerSeverity
 from noctule.corruptions.grouping import group_by_params, map_chunks
 from noctule.corruptions.pixels import full_scale, to_float, to_int16_levels
 from noctule.corruptions.registry import corruption
+from noctule.corruptions.shapes import Images, PerImage
 
 SOURCE = "Hendrycks & Dietterich 2019, ImageNet-C"
 
@@ -29,7 +30,7 @@ HSV_CPU_VALUES_AT_ONCE, HSV_VALUES_AT_ONCE = 6 * 224**2, 1 << 24
     draws={"change": PerSeverity(0.1, 0.2, 0.3, 0.4, 0.5, highest=1.0)},
     published_name="brightness",
 )
-def brightness_c(images: Tensor, *, released: bool = False, change: Tensor) -> Tensor:
+def brightness_c(images: Images, *, released: bool = False, change: PerImage) -> Images:
     """Add a constant to the value (largest channel), keeping hue and saturation.
 
     The other channels grow in proportion; black becomes gray; the value ends at white. Grey
@@ -67,7 +68,7 @@ def brightness_c(images: Tensor, *, released: bool = False, change: Tensor) -> T
     draws={"factor": PerSeverity(0.4, 0.3, 0.2, 0.1, 0.05, highest=1.0)},
     published_name="contrast",
 )
-def contrast_c(images: Tensor, *, released: bool = False, factor: Tensor) -> Tensor:
+def contrast_c(images: Images, *, released: bool = False, factor: PerImage) -> Images:
     """Shrink the distance of all pixels from the mean of their channel.
 
     Args:
@@ -109,8 +110,8 @@ def _channel_means(values: Tensor, *, exact: bool) -> Tensor:
     channels=3,
 )
 def saturate(
-    images: Tensor, *, released: bool = False, factor: Tensor, added: Tensor
-) -> Tensor:
+    images: Images, *, released: bool = False, factor: PerImage, added: PerImage
+) -> Images:
     """Multiply the saturation and add to it, keeping hue and value. Needs 3 channels.
 
     The saturation ends at 1. Grays have hue 0, so that what is added makes them red.

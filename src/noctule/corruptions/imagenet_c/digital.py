@@ -11,11 +11,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from noctule.corruptions.codec import through_jpeg
 from noctule.corruptions.draws import SEVERITIES, PerSeverity
 from noctule.corruptions.grouping import group_by_params, in_chunks
+from noctule.corruptions.imagenet_c.jpeg import through_jpeg
 from noctule.corruptions.pixels import from_float
 from noctule.corruptions.registry import corruption
+from noctule.corruptions.shapes import Images, PerImage
 from noctule.corruptions.threads import in_threads
 
 SOURCE = "Hendrycks & Dietterich 2019, ImageNet-C"
@@ -32,7 +33,7 @@ CPU = torch.device("cpu")
     draws={"quality": PerSeverity(25, 18, 15, 10, 7, lowest=1, highest=100)},
     bytes_per_value=1,
 )
-def jpeg_compression(images: Tensor, *, quality: Tensor) -> Tensor:
+def jpeg_compression(images: Images, *, quality: PerImage) -> Images:
     """Save as JPEG and open again, as Pillow does, chroma at half the resolution.
 
     Float32 images are rounded to 8 bits first. The codec runs on the CPU.
@@ -54,7 +55,7 @@ def jpeg_compression(images: Tensor, *, quality: Tensor) -> Tensor:
     published_name="pixelate",
     bytes_per_value=1,
 )
-def pixelate_c(images: Tensor, *, released: bool = False, share: Tensor) -> Tensor:
+def pixelate_c(images: Images, *, released: bool = False, share: PerImage) -> Images:
     """Shrink to a share of each side and enlarge again, with a box filter.
 
     So blocks of whole pixels, of up to two heights and two widths, are replaced by their mean.

@@ -15,6 +15,7 @@ from noctule.corruptions.filters import gaussian_filter
 from noctule.corruptions.grouping import group_by_params
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX, from_float, to_float
 from noctule.corruptions.registry import corruption
+from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import FIELD_ROUNDS, Stream, unit_interval
 
 # The released program for 224 px says 244, those for 32 and 64 px are right.
@@ -50,15 +51,15 @@ BLOCK_PX = 512
     bytes_per_value=6,
 )
 def elastic_transform(
-    images: Tensor,
+    images: Images,
     *,
     released: bool = False,
-    alpha_px: Tensor,
-    sigma_px: Tensor,
-    affine_px: Tensor,
+    alpha_px: PerImage,
+    sigma_px: PerImage,
+    affine_px: PerImage,
     corners: Stream,
     displacement: Stream,
-) -> Tensor:
+) -> Images:
     """Move three points at random, and the image with them; then displace every pixel smoothly.
 
     Both steps read the image bilinearly: the first mirrors it about its edge pixels, the second

@@ -9,6 +9,7 @@ from noctule.corruptions.draws import NoiseField, PerSeverity
 from noctule.corruptions.grouping import map_chunks
 from noctule.corruptions.pixels import full_scale, per_image, to_float, to_int16_levels
 from noctule.corruptions.registry import corruption
+from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import FIELD_ROUNDS, Stream
 
 # Up to this side a map is made of 16-bit numbers; the finer grain, of little height, of bytes.
@@ -29,13 +30,13 @@ MAPS_VALUES = 1 << 22  # of all maps that are made together
     },
 )
 def fog(
-    images: Tensor,
+    images: Images,
     *,
     released: bool = False,
-    intensity: Tensor,
-    wibble_decay: Tensor,
+    intensity: PerImage,
+    wibble_decay: PerImage,
     plasma: Stream,
-) -> Tensor:
+) -> Images:
     """Add a fractal height map, and scale back so that the image's maximum stays.
 
     The map has heights of 0 to 1 and repeats with the smallest power of two that covers the

@@ -10,9 +10,10 @@ from noctule.corruptions.fields import field_index
 from noctule.corruptions.filters import gaussian_filter
 from noctule.corruptions.grouping import group_by_params
 from noctule.corruptions.imagenet_c.blur import SOURCE, finished, scaled
+from noctule.corruptions.imagenet_c.sparse import places
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.corruptions.registry import corruption
-from noctule.corruptions.sparse import places
+from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import Stream
 
 # After so many doublings of the steps one chain in some hundreds has not ended, and those are
@@ -32,14 +33,14 @@ DOUBLINGS = 3
     bytes_per_value=13,
 )
 def glass_blur(
-    images: Tensor,
+    images: Images,
     released: bool = False,
     *,
-    sigma_px: Tensor,
-    reach_px: Tensor,
-    iterations: Tensor,
+    sigma_px: PerImage,
+    reach_px: PerImage,
+    iterations: PerImage,
     moves: Stream,
-) -> Tensor:
+) -> Images:
     """Blur, let every pixel change places with one nearby, again and again, and blur.
 
     In each iteration every pixel that is at least `reach` from the border is swapped with one

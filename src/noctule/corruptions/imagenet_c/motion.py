@@ -19,6 +19,7 @@ from noctule.corruptions.grouping import group_by_params
 from noctule.corruptions.imagenet_c.blur import SOURCE, scaled
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX, to_int16_levels
 from noctule.corruptions.registry import corruption
+from noctule.corruptions.shapes import Images, PerImage
 
 
 @corruption(
@@ -32,8 +33,8 @@ from noctule.corruptions.registry import corruption
     bytes_per_value=7,
 )
 def motion_blur(
-    images: Tensor, *, radius_px: Tensor, sigma_px: Tensor, angle_deg: Tensor
-) -> Tensor:
+    images: Images, *, radius_px: PerImage, sigma_px: PerImage, angle_deg: PerImage
+) -> Images:
     """Average along a line to one side, with Gaussian weights; edge pixels are repeated.
 
     The line has 2 · radius + 1 pixels, each the nearest to its place on it. This is what

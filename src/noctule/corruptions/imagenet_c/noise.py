@@ -20,9 +20,10 @@ from noctule.corruptions.fields import (
     normal_table,
 )
 from noctule.corruptions.grouping import group_by_params
+from noctule.corruptions.imagenet_c.sparse import places
 from noctule.corruptions.pixels import from_float, to_float
 from noctule.corruptions.registry import corruption
-from noctule.corruptions.sparse import places
+from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import Stream
 
 SOURCE = "Hendrycks & Dietterich 2019, ImageNet-C"
@@ -45,8 +46,8 @@ NUDGE = 1e-4
     bytes_per_value=13,
 )
 def gaussian_noise(
-    images: Tensor, *, released: bool = False, sigma: Tensor, noise: Stream
-) -> Tensor:
+    images: Images, *, released: bool = False, sigma: PerImage, noise: Stream
+) -> Images:
     """Add Gaussian noise, independently per pixel and channel.
 
     The noise has 65,536 equally likely values, which end at ±4.3 sigma.
@@ -86,8 +87,8 @@ def _steps(sigma: float, device: torch.device, *, truncate: bool) -> Tensor:
     bytes_per_value=13,
 )
 def speckle_noise(
-    images: Tensor, *, released: bool = False, sigma: Tensor, noise: Stream
-) -> Tensor:
+    images: Images, *, released: bool = False, sigma: PerImage, noise: Stream
+) -> Images:
     """Add Gaussian noise in proportion to the value, independently per pixel and channel.
 
     The noise has 65,536 equally likely values, which end at ±4.3 sigma.
@@ -122,7 +123,7 @@ def _gains(sigma: float, device: torch.device) -> Tensor:
     },
     bytes_per_value=13,
 )
-def impulse_noise(images: Tensor, *, amount: Tensor, noise: Stream) -> Tensor:
+def impulse_noise(images: Images, *, amount: PerImage, noise: Stream) -> Images:
     """Set each element to black or to white with probability amount / 2 each.
 
     Elements are pixels of one channel. The specks of a mild severity are among those of a
@@ -155,8 +156,8 @@ def impulse_noise(images: Tensor, *, amount: Tensor, noise: Stream) -> Tensor:
     bytes_per_value=13,
 )
 def shot_noise(
-    images: Tensor, *, released: bool = False, photons: Tensor, noise: Stream
-) -> Tensor:
+    images: Images, *, released: bool = False, photons: PerImage, noise: Stream
+) -> Images:
     """Count photons: a Poisson number, independently per pixel and channel.
 
     The distribution is exact to 1 / 65,536 in every cumulative probability. Float32 values

@@ -21,6 +21,7 @@ from noctule.corruptions.pixels import (
     to_int16_levels,
 )
 from noctule.corruptions.registry import corruption
+from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import Stream
 
 
@@ -40,19 +41,19 @@ from noctule.sampling import Stream
     },
 )
 def snow(
-    images: Tensor,
+    images: Images,
     released: bool = False,
     *,
-    mean: Tensor,
-    deviation: Tensor,
-    flake_px: Tensor,
-    threshold: Tensor,
-    radius_px: Tensor,
-    sigma_px: Tensor,
-    kept: Tensor,
-    tilt_deg: Tensor,
+    mean: PerImage,
+    deviation: PerImage,
+    flake_px: PerImage,
+    threshold: PerImage,
+    radius_px: PerImage,
+    sigma_px: PerImage,
+    kept: PerImage,
+    tilt_deg: PerImage,
     flakes: Stream,
-) -> Tensor:
+) -> Images:
     """Bleach the image, and let flakes with streaks fall in front of it, twice.
 
     Flakes are where magnified normal noise exceeds the threshold, in 8 bits, blurred along a

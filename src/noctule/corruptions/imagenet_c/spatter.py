@@ -23,6 +23,7 @@ from noctule.corruptions.pixels import (
     to_int16_levels,
 )
 from noctule.corruptions.registry import corruption
+from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import Stream
 
 WATER = (175, 238, 238)  # pale turquoise
@@ -49,18 +50,18 @@ LEVEL_BITS = 5  # of distances in whole pixels, up to 20
     bytes_per_value=13,
 )
 def spatter(
-    images: Tensor,
+    images: Images,
     *,
     released: bool = False,
-    mean: Tensor,
-    spread_px: Tensor,
-    sigma_px: Tensor,
-    threshold: Tensor,
-    mud: Tensor,
-    intensity: Tensor,
-    mud_sigma_px: Tensor,
+    mean: PerImage,
+    spread_px: PerImage,
+    sigma_px: PerImage,
+    threshold: PerImage,
+    mud: PerImage,
+    intensity: PerImage,
+    mud_sigma_px: PerImage,
     liquid: Stream,
-) -> Tensor:
+) -> Images:
     """Spray water, whose drops shine at their edges, or mud, which covers.
 
     The liquid is smoothed Gaussian noise where it exceeds a threshold. (Departure, for speed:

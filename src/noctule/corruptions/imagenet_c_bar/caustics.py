@@ -10,13 +10,14 @@ from torch import Tensor
 
 from noctule.corruptions.draws import PerSeverity, Uniform
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE
-from noctule.corruptions.imagenet_c_bar.places import per_plane, pixel_places, side_scale
+from noctule.corruptions.imagenet_c_bar.positions import per_plane, pixel_positions, side_scale
 from noctule.corruptions.pixels import (
     from_float,
     full_scale,
     to_float,
 )
 from noctule.corruptions.registry import corruption
+from noctule.corruptions.shapes import Images, PerImage
 
 Waves = tuple[Tensor, Tensor, Tensor, Tensor]
 """Sine and cosine of the bent y, and of the bent x."""
@@ -40,14 +41,14 @@ STEEP_COSINE = 1 - 1e-3
     bytes_per_value=32,
 )
 def caustic_refraction(
-    images: Tensor,
+    images: Images,
     *,
     released: bool = False,
-    lens_px: Tensor,
-    lighting: Tensor,
-    time: Tensor,
-    wave_px: Tensor,
-) -> Tensor:
+    lens_px: PerImage,
+    lighting: PerImage,
+    time: PerImage,
+    wave_px: PerImage,
+) -> Images:
     """See the image through moving water: bent, and lit, by the slope of its surface.
 
     What is bent from outside of the image is black, as published.
@@ -89,7 +90,7 @@ def _water(images: Tensor, time: Tensor, wave_px: Tensor) -> Tensor:
     """
     rows, columns = (
         (place / per_plane(wave_px)).frac_().mul_(2 * math.pi) - OFFSET
-        for place in pixel_places(images)
+        for place in pixel_positions(images)
     )
     y, x = rows.to(torch.float32), columns.to(torch.float32)
     # The sines are of smaller numbers than y and x, for their precision in float32.
@@ -172,7 +173,7 @@ def _refraction(by_row: Tensor, by_column: Tensor, *, dead_zone: bool) -> Tensor
 def _sampled(images: Tensor, down_px: Tensor, right_px: Tensor) -> Tensor:
     """The images read elsewhere, bilinearly, black beyond their borders: float32."""
     height, width = images.shape[2:]
-    rows, columns = (place.to(torch.float32) for place in pixel_places(images))
+    rows, columns = (place.to(torch.float32) for place in pixel_positions(images))
     # Where grid_sample finds a pixel's centre: −1 and 1 are those of the outermost.
     x = right_px.add_(columns).mul_(2 / (width - 1)).sub_(1)
     y = down_px.add_(rows).mul_(2 / (height - 1)).sub_(1)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from noctule.corruptions.draws import NoiseField, PerSeverity, Uniform
 from noctule.corruptions.fields import uniform_field
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE
-from noctule.corruptions.imagenet_c_bar.places import per_plane, pixel_places, side_scale
+from noctule.corruptions.imagenet_c_bar.positions import per_plane, pixel_positions, side_scale
 from noctule.corruptions.pixels import paste
 from noctule.corruptions.registry import corruption
+from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import Stream
 
 # More squares than from the corner to any end of an image with sides up to 1 : 3.
@@ -30,13 +30,13 @@ GRAY = 128 / 255
     bytes_per_value=16,
 )
 def checkerboard_cutout(
-    images: Tensor,
+    images: Images,
     *,
-    share: Tensor,
-    square_px: Tensor,
-    angle_deg: Tensor,
+    share: PerImage,
+    square_px: PerImage,
+    angle_deg: PerImage,
     squares: Stream,
-) -> Tensor:
+) -> Images:
     """Cover random squares of one colour of a turned checkerboard with mid-gray.
 
     The board is turned about the centre of the top left pixel, and repeats after 64 squares:
@@ -50,7 +50,7 @@ def checkerboard_cutout(
         angle_deg: by which the board is turned, (batch,).
         squares: 16 random bits for each square.
     """
-    rows, columns = pixel_places(images)
+    rows, columns = pixel_positions(images)
     angle = torch.deg2rad(per_plane(angle_deg))
     cos, sin = angle.cos(), angle.sin()
     side = (per_plane(square_px) * side_scale(images)).clamp(min=1)

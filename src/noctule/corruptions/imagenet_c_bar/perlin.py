@@ -9,6 +9,7 @@ from noctule.corruptions.draws import NoiseField, PerSeverity
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE, blend_pattern
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.corruptions.registry import corruption
+from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import Stream, integers
 
 CELL_PX = 32
@@ -27,8 +28,8 @@ NOISE_SCALE = 1.5
     bytes_per_value=16,
 )
 def perlin_noise(
-    images: Tensor, *, released: bool = False, alpha: Tensor, lattice: Stream
-) -> Tensor:
+    images: Images, *, released: bool = False, alpha: PerImage, lattice: Stream
+) -> Images:
     """Mix the image with turbulence: the absolute value of Perlin noise at five scales.
 
     It lies between mid-gray and white, as published, so that it brightens dark images. All

@@ -10,8 +10,9 @@ from torch import Tensor
 from noctule.corruptions.draws import Integer, PerSeverity, Uniform
 from noctule.corruptions.grouping import group_equal
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE, blend_pattern
-from noctule.corruptions.imagenet_c_bar.places import per_plane, pixel_places, side_scale
+from noctule.corruptions.imagenet_c_bar.positions import per_plane, pixel_positions, side_scale
 from noctule.corruptions.registry import corruption
+from noctule.corruptions.shapes import Images, PerImage
 
 # Each bend is at least 1.25 times smaller than the one before: later ones cannot be seen.
 MOST_BENDS = 32
@@ -30,15 +31,15 @@ MOST_BENDS = 32
     bytes_per_value=24,
 )
 def plasma_noise(
-    images: Tensor,
+    images: Images,
     *,
     released: bool = False,
-    alpha: Tensor,
-    time: Tensor,
-    bends: Tensor,
-    sharpness: Tensor,
-    scale_px: Tensor,
-) -> Tensor:
+    alpha: PerImage,
+    time: PerImage,
+    bends: PerImage,
+    sharpness: PerImage,
+    scale_px: PerImage,
+) -> Images:
     """Mix the image with a coloured plasma: sines of coordinates that sines have bent.
 
     The plasma lies in [−1, 1] and not in [0, 1], as published, so that it darkens on average.
@@ -57,7 +58,7 @@ def plasma_noise(
     plasma = torch.empty(
         (len(images), 3, height, width), dtype=torch.float32, device=images.device
     )
-    rows, columns = (place / side_scale(images) for place in pixel_places(images))
+    rows, columns = (place / side_scale(images) for place in pixel_positions(images))
     for index, (count,) in group_equal(bends.clamp(max=MOST_BENDS)):
         unit_px, sharp, phase = (per_plane(v[index]) for v in (scale_px, sharpness, time))
         x, y = _bent(columns / unit_px, rows / unit_px, int(count), sharp, phase)

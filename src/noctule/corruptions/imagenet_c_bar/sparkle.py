@@ -10,8 +10,13 @@ from torch import Tensor
 from noctule.corruptions.draws import Integer, NoiseField, PerSeverity, Uniform
 from noctule.corruptions.fields import normal_field
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE, move_to_white
-from noctule.corruptions.imagenet_c_bar.places import angle_from_down, pixel_places, side_scale
+from noctule.corruptions.imagenet_c_bar.positions import (
+    angle_from_down,
+    pixel_positions,
+    side_scale,
+)
 from noctule.corruptions.registry import corruption
+from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import Stream, integers, unit_interval
 
 SPARKLES = 5
@@ -34,13 +39,13 @@ TINY = 1e-30
     bytes_per_value=20,
 )
 def sparkles(
-    images: Tensor,
+    images: Images,
     *,
     released: bool = False,
-    radius_px: Tensor,
+    radius_px: PerImage,
     places: Stream,
     rays: Stream,
-) -> Tensor:
+) -> Images:
     """Light five sparkles, whose rays fade with the square of the distance over all the image.
 
     Args:
@@ -78,15 +83,15 @@ def sparkles(
     bytes_per_value=20,
 )
 def inverse_sparkles(
-    images: Tensor,
+    images: Images,
     *,
     released: bool = False,
-    exponent: Tensor,
-    center_row: Tensor,
-    center_column: Tensor,
-    ray_count: Tensor,
+    exponent: PerImage,
+    center_row: PerImage,
+    center_column: PerImage,
+    ray_count: PerImage,
     rays: Stream,
-) -> Tensor:
+) -> Images:
     """Turn everything white but one sparkle, a quarter of the image's side in radius.
 
     Args:
@@ -132,7 +137,7 @@ def _light(
     """
     height, width = images.shape[2:]
     shape = (len(images), height, width)
-    rows, columns = (place.to(torch.float32) for place in pixel_places(images))
+    rows, columns = (place.to(torch.float32) for place in pixel_positions(images))
     dy = (rows - center[0].view(-1, 1, 1)).expand(shape).contiguous()
     dx = (columns - center[1].view(-1, 1, 1)).expand(shape).contiguous()
     distance = dx.square().add_(dy.square()).sqrt_()

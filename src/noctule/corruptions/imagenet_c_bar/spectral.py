@@ -14,6 +14,7 @@ from noctule.corruptions.fields import TABLE_SIZE, field_index
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE, add_pattern
 from noctule.corruptions.pixels import choose, per_image
 from noctule.corruptions.registry import corruption
+from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import Stream
 
 Color = Literal["blue", "brownish"]
@@ -29,8 +30,8 @@ Color = Literal["blue", "brownish"]
     bytes_per_value=24,
 )
 def blue_noise_sample(
-    images: Tensor, *, released: bool = False, threshold: Tensor, phases: Stream
-) -> Tensor:
+    images: Images, *, released: bool = False, threshold: PerImage, phases: Stream
+) -> Images:
     """Blacken pixels where blue noise is low: dots that keep a distance from each other.
 
     The noise has amplitudes in proportion to the frequency, and is as good as Gaussian, so that
@@ -59,8 +60,8 @@ def blue_noise_sample(
     bytes_per_value=40,
 )
 def brownish_noise(
-    images: Tensor, *, released: bool = False, sigma: Tensor, phases: Stream
-) -> Tensor:
+    images: Images, *, released: bool = False, sigma: PerImage, phases: Stream
+) -> Images:
     """Add noise with amplitudes 1 / (frequency² + 1), to each channel its own.
 
     The frequency is in cycles per shorter side. The mean is random as well, and does not count

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
 
 from noctule.corruptions.draws import Choice, PerSeverity, Uniform, unit
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE, add_pattern
-from noctule.corruptions.imagenet_c_bar.places import (
+from noctule.corruptions.imagenet_c_bar.positions import (
     angle_from_down,
     per_plane,
-    pixel_places,
+    pixel_positions,
     side_scale,
 )
 from noctule.corruptions.registry import corruption
+from noctule.corruptions.shapes import Images, PerImage
 
 # A ring this narrow is far below a pixel already; keeps a user's 0 from dividing by 0.
 NARROWEST_RING_PX = 1e-6
@@ -39,15 +39,15 @@ def _amplitudes(*severities: float, greatest: float) -> PerSeverity:
     bytes_per_value=12,
 )
 def single_frequency_greyscale(
-    images: Tensor,
+    images: Images,
     *,
     released: bool = False,
-    amplitude: Tensor,
-    frequency: Tensor,
-    slope: Tensor,
-    axis: Tensor,
-    phase_deg: Tensor,
-) -> Tensor:
+    amplitude: PerImage,
+    frequency: PerImage,
+    slope: PerImage,
+    axis: PerImage,
+    phase_deg: PerImage,
+) -> Images:
     """Add one plane sine wave, the same to all channels.
 
     The frequency is in the units of the pixel grid, up to its limit, as published: it does not
@@ -62,7 +62,7 @@ def single_frequency_greyscale(
         axis: 0 if the frequency is higher from row to row, 1 from column to column, (batch,).
         phase_deg: in the top left pixel, degrees, (batch,).
     """
-    rows, columns = pixel_places(images)
+    rows, columns = pixel_positions(images)
     turn, other = 2 * math.pi * frequency, 2 * math.pi * frequency * slope
     down = rows * per_plane(torch.where(axis == 0, turn, other))
     down = down + per_plane(torch.deg2rad(phase_deg.to(torch.float64)))
@@ -87,16 +87,16 @@ def single_frequency_greyscale(
     bytes_per_value=20,
 )
 def cocentric_sine_waves(
-    images: Tensor,
+    images: Images,
     *,
     released: bool = False,
-    amplitude: Tensor,
-    center_row: Tensor,
-    center_column: Tensor,
-    lobes: Tensor,
-    lobe_px: Tensor,
-    ring_px: Tensor,
-) -> Tensor:
+    amplitude: PerImage,
+    center_row: PerImage,
+    center_column: PerImage,
+    lobes: PerImage,
+    lobe_px: PerImage,
+    ring_px: PerImage,
+) -> Images:
     """Add rings about a point, whose radius goes up and down in a sine with the angle.
 
     Across the rings the profile is a saw tooth: only the outline of a ring is a sine. The name
@@ -113,7 +113,7 @@ def cocentric_sine_waves(
         lobe_px: amplitude of the outline for 224 px, (batch,).
         ring_px: width of a ring for 224 px, (batch,).
     """
-    rows, columns = pixel_places(images)
+    rows, columns = pixel_positions(images)
     height, width = images.shape[2:]
     scale = side_scale(images)
     shape = (len(images), height, width)

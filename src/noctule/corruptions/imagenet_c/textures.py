@@ -48,23 +48,6 @@ FROST = (
 )  # fmt: skip
 
 
-def use_textures(folder: str | os.PathLike[str] | None) -> None:
-    """Take the photographs from this folder, here and in processes started from now on.
-
-    Args:
-        folder: holds the files of `FROST`; None takes them from an installed package.
-
-    Raises:
-        InputError: a file is missing or is another one.
-    """
-    if folder is None:
-        os.environ.pop(ENVIRONMENT, None)
-        return
-    for texture in FROST:
-        _read(Path(folder) / texture.name, texture)
-    os.environ[ENVIRONMENT] = os.fspath(folder)
-
-
 def load_texture(texture: Texture, device: torch.device | str = "cpu") -> Tensor:
     """A declared photograph: uint8 (3, height, width). Loaded once; not to be written to.
 

@@ -15,7 +15,7 @@ def side_scale(images: Tensor) -> float:
     return float(min(images.shape[2:]) / REFERENCE_SIDE_PX)
 
 
-def pixel_places(images: Tensor) -> tuple[Tensor, Tensor]:
+def pixel_positions(images: Tensor) -> tuple[Tensor, Tensor]:
     """Row and column numbers: float64 (1, height, 1) and (1, 1, width)."""
     height, width = images.shape[2:]
     rows = torch.arange(height, dtype=torch.float64, device=images.device)

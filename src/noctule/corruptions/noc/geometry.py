@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from noctule.corruptions.draws import Choice, Integer, SignedInteger
+from noctule.corruptions.noc.resampling import resize_rows
 from noctule.corruptions.pixels import coordinates, from_float, scale_px, to_float
 from noctule.corruptions.registry import corruption
-from noctule.corruptions.resampling import resize_rows
+from noctule.corruptions.shapes import Images, PerImage
 
 SOURCE = "Laugros et al. 2020"
 _ONE = 1 << 16  # fixed point with 16 fractional bits, as Pillow's affine transform has it
@@ -20,7 +21,7 @@ _ONE = 1 << 16  # fixed point with 16 fractional bits, as Pillow's affine transf
     source=f"{SOURCE}, released code: translation",
     draws={"dx_px": SignedInteger(15, 62), "dy_px": SignedInteger(15, 62)},
 )
-def translation(images: Tensor, *, dx_px: Tensor, dy_px: Tensor) -> Tensor:
+def translation(images: Images, *, dx_px: PerImage, dy_px: PerImage) -> Images:
     """Shift each image by whole pixels, along both axes; black fill.
 
     Args:
@@ -40,7 +41,7 @@ def translation(images: Tensor, *, dx_px: Tensor, dy_px: Tensor) -> Tensor:
     source=f"{SOURCE}, CC_Transform: shear",
     draws={"angle_deg": SignedInteger(12, 39)},
 )
-def shear(images: Tensor, *, angle_deg: Tensor) -> Tensor:
+def shear(images: Images, *, angle_deg: PerImage) -> Images:
     """Shear each image along x about its centre; nearest neighbour, black fill.
 
     A positive angle moves the upper rows to the right. Sampling is Pillow's of today; the
@@ -88,7 +89,7 @@ def _shift_rows(images: Tensor, source_row: Tensor, shift: Tensor) -> Tensor:
     draws={"angle_deg": SignedInteger(7, 50)},
     bytes_per_value=6,
 )
-def rotation(images: Tensor, *, angle_deg: Tensor) -> Tensor:
+def rotation(images: Images, *, angle_deg: PerImage) -> Images:
     """Rotate each image about its centre; nearest neighbour, black fill; positive is clockwise.
 
     Sampling is Pillow's of today; the torchvision of the publication (0.6) placed the centre
@@ -130,7 +131,7 @@ def _sample(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
     draws={"cut_px": Integer(44, 110), "side": Choice("top", "left")},
     bytes_per_value=6,
 )
-def elastic(images: Tensor, *, cut_px: Tensor, side: Tensor) -> Tensor:
+def elastic(images: Images, *, cut_px: PerImage, side: PerImage) -> Images:
     """Cut a strip from the top or the left, and stretch the rest to the full size.
 
     A one-sided stretch by 1.24 to 1.96, not a warp, in spite of its published name. Bilinear as

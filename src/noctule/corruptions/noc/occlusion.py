@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from noctule.corruptions.draws import Integer, NoiseField, unit
-from noctule.corruptions.pixels import coordinates, paste, per_image, place, scale_px
-from noctule.corruptions.registry import corruption
-from noctule.corruptions.stamps import (
+from noctule.corruptions.noc.stamps import (
     disc_offsets,
     draw_centers,
     paint,
@@ -16,6 +12,9 @@ from noctule.corruptions.stamps import (
     rhombus_offsets,
     stamp_margin_px,
 )
+from noctule.corruptions.pixels import coordinates, paste, per_image, place, scale_px
+from noctule.corruptions.registry import corruption
+from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import Stream, unit_interval
 
 SOURCE = "Laugros et al. 2020"
@@ -26,7 +25,7 @@ SOURCE = "Laugros et al. 2020"
     source=f"{SOURCE}, released code: rhombus",
     draws={"count": Integer(9, 76), "stamps": NoiseField()},
 )
-def rhombus(images: Tensor, *, count: Tensor, stamps: Stream) -> Tensor:
+def rhombus(images: Images, *, count: PerImage, stamps: Stream) -> Images:
     """Cover the image with rhombi of 98 px, each of its own gray; later over earlier.
 
     Args:
@@ -44,7 +43,7 @@ def rhombus(images: Tensor, *, count: Tensor, stamps: Stream) -> Tensor:
     draws={"count": Integer(3, 36), "color": NoiseField(), "stamps": NoiseField()},
     channels=3,
 )
-def arlequin(images: Tensor, *, count: Tensor, color: Stream, stamps: Stream) -> Tensor:
+def arlequin(images: Images, *, count: PerImage, color: Stream, stamps: Stream) -> Images:
     """Cover the image with rhombi, all of one colour.
 
     Needs 3 channels.
@@ -65,7 +64,7 @@ def arlequin(images: Tensor, *, count: Tensor, color: Stream, stamps: Stream) ->
     source=f"{SOURCE}, released code: circle",
     draws={"count": Integer(7, 50), "stamps": NoiseField()},
 )
-def circle(images: Tensor, *, count: Tensor, stamps: Stream) -> Tensor:
+def circle(images: Images, *, count: PerImage, stamps: Stream) -> Images:
     """Cover the image with discs of 121 px, each of its own gray; later over earlier.
 
     Args:
@@ -88,13 +87,13 @@ def circle(images: Tensor, *, count: Tensor, stamps: Stream) -> Tensor:
     },
 )
 def obstruction(
-    images: Tensor,
+    images: Images,
     *,
-    side_px: Tensor,
-    top_fraction: Tensor,
-    left_fraction: Tensor,
-    gray: Tensor,
-) -> Tensor:
+    side_px: PerImage,
+    top_fraction: PerImage,
+    left_fraction: PerImage,
+    gray: PerImage,
+) -> Images:
     """Cover a square with one gray.
 
     Args:
@@ -119,7 +118,7 @@ def obstruction(
     source=f"{SOURCE}, released code: border",
     draws={"thickness_px": Integer(9, 46), "gray": unit()},
 )
-def border(images: Tensor, *, thickness_px: Tensor, gray: Tensor) -> Tensor:
+def border(images: Images, *, thickness_px: PerImage, gray: PerImage) -> Images:
     """Frame the image with one gray, inside its edges.
 
     The released code writes into its input; this does not.

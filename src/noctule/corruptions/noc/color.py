@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from noctule.corruptions.draws import Choice, Integer, SignedUniform, Uniform
-from noctule.corruptions.hsv import hsv_to_rgb, rgb_to_hsv
+from noctule.corruptions.noc.hsv import hsv_to_rgb, rgb_to_hsv
 from noctule.corruptions.pixels import (
     REFERENCE_SIDE_PX,
     add_clamped,
@@ -17,6 +17,7 @@ from noctule.corruptions.pixels import (
     to_float,
 )
 from noctule.corruptions.registry import corruption
+from noctule.corruptions.shapes import Images, PerImage
 
 SOURCE = "Laugros et al. 2020"
 
@@ -30,7 +31,9 @@ SOURCE = "Laugros et al. 2020"
         "axis": Choice("rows", "columns"),
     },
 )
-def backlight(images: Tensor, *, change: Tensor, split_px: Tensor, axis: Tensor) -> Tensor:
+def backlight(
+    images: Images, *, change: PerImage, split_px: PerImage, axis: PerImage
+) -> Images:
     """Brighten one side of a straight line and darken the other by as much.
 
     Args:
@@ -57,7 +60,7 @@ def backlight(images: Tensor, *, change: Tensor, split_px: Tensor, axis: Tensor)
     source=f"{SOURCE}, released code: brightness",
     draws={"change": SignedUniform(0.16, 0.51)},
 )
-def brightness(images: Tensor, *, change: Tensor) -> Tensor:
+def brightness(images: Images, *, change: PerImage) -> Images:
     """Add a constant to all pixels, and clamp.
 
     Args:
@@ -73,7 +76,7 @@ def brightness(images: Tensor, *, change: Tensor) -> Tensor:
     draws={"weight": Uniform(0.33, 0.74)},
     bytes_per_value=16,
 )
-def contrast(images: Tensor, *, weight: Tensor) -> Tensor:
+def contrast(images: Images, *, weight: PerImage) -> Images:
     """Mix the image with its mean over all pixels and channels.
 
     Args:
@@ -105,7 +108,7 @@ def _mean(values: Tensor, *, exact: bool) -> Tensor:
     channels=3,
     aliases=("color_disortion",),
 )
-def color_distortion(images: Tensor, *, change: Tensor, channel: Tensor) -> Tensor:
+def color_distortion(images: Images, *, change: PerImage, channel: PerImage) -> Images:
     """Brighten one channel, and clamp. Published as `color_disortion`. Needs 3 channels.
 
     Args:
@@ -124,7 +127,7 @@ def color_distortion(images: Tensor, *, change: Tensor, channel: Tensor) -> Tens
     channels=3,
     bytes_per_value=16,
 )
-def gray_scale(images: Tensor, *, weight: Tensor) -> Tensor:
+def gray_scale(images: Images, *, weight: PerImage) -> Images:
     """Mix the image with its luma (ITU-R BT.601, Pillow's integer form). Needs 3 channels.
 
     The luma of uint8 images is rounded to 8 bits as published; departure: that of float32
@@ -156,7 +159,7 @@ def _luma(images: Tensor) -> Tensor:
     channels=3,
     bytes_per_value=16,
 )
-def hue(images: Tensor, *, turn: Tensor) -> Tensor:
+def hue(images: Images, *, turn: PerImage) -> Images:
     """Turn the hue, through Pillow's 8-bit HSV; grays stay. Needs 3 channels.
 
     The 8-bit round trip alone changes 70 % of the pixels, by at most 4 levels; published so.

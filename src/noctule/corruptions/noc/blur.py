@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from noctule.corruptions.draws import Uniform
+from noctule.corruptions.noc.resampling import first_rows, resize_rows
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX, from_float, per_image, to_float
 from noctule.corruptions.registry import corruption
-from noctule.corruptions.resampling import first_rows, resize_rows
+from noctule.corruptions.shapes import Images, PerImage
 
 SOURCE = "Laugros et al. 2020"
 PASSES_AT_224_PX = 5
@@ -20,7 +21,7 @@ PASSES_AT_224_PX = 5
     draws={"weight": Uniform(0.4, 0.95)},
     bytes_per_value=16,
 )
-def blur(images: Tensor, *, weight: Tensor) -> Tensor:
+def blur(images: Images, *, weight: PerImage) -> Images:
     """Mix the image with its blur by five 3 × 3 box passes, zero-padded, so edges darken.
 
     The passes' total variance is 10/3 px² per axis at 224 px. At other sizes their number
@@ -79,7 +80,7 @@ def _reflect_oddly(values: Tensor, margin: int, dim: int) -> Tensor:
     draws={"factor": Uniform(1.1, 3.25)},
     bytes_per_value=16,
 )
-def thumbnail_resize(images: Tensor, *, factor: Tensor) -> Tensor:
+def thumbnail_resize(images: Images, *, factor: PerImage) -> Images:
     """Shrink with antialiased bilinear filtering, and stretch back to the old size.
 
     The filters are Pillow's; departure: Pillow rounds to 8 bits after each of its four passes,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from noctule.corruptions.draws import Integer, NoiseField
+from noctule.corruptions.noc.stamps import (
+    disc_offsets,
+    draw_centers,
+    pixel_index,
+    stamp_margin_px,
+)
 from noctule.corruptions.pixels import from_float, full_scale
 from noctule.corruptions.registry import corruption
-from noctule.corruptions.stamps import disc_offsets, draw_centers, pixel_index, stamp_margin_px
+from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import Stream
 
 
@@ -17,7 +22,7 @@ from noctule.sampling import Stream
     source="Laugros et al. 2020, released code: rain",
     draws={"count": Integer(12, 120), "stamps": NoiseField()},
 )
-def rain(images: Tensor, *, count: Tensor, stamps: Stream) -> Tensor:
+def rain(images: Images, *, count: PerImage, stamps: Stream) -> Images:
     """Let discs of 121 px halve the distance to white; where they overlap, again.
 
     Args:

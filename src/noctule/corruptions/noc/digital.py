@@ -7,6 +7,7 @@ from torch import Tensor
 
 from noctule.corruptions.draws import Integer, NoiseField, unit
 from noctule.corruptions.grouping import group_by_params
+from noctule.corruptions.noc.stamps import draw_places, paint
 from noctule.corruptions.pixels import (
     REFERENCE_SIDE_PX,
     from_float,
@@ -15,7 +16,7 @@ from noctule.corruptions.pixels import (
     to_float,
 )
 from noctule.corruptions.registry import corruption
-from noctule.corruptions.stamps import draw_places, paint
+from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import Stream
 
 SOURCE = "Laugros et al. 2020"
@@ -27,7 +28,7 @@ SOURCE = "Laugros et al. 2020"
     draws={"steps": Integer(3, 8, hardest="low")},
     bytes_per_value=16,
 )
-def quantization(images: Tensor, *, steps: Tensor) -> Tensor:
+def quantization(images: Images, *, steps: PerImage) -> Images:
     """Round every channel to steps + 1 levels, half to even.
 
     Args:
@@ -46,7 +47,7 @@ def quantization(images: Tensor, *, steps: Tensor) -> Tensor:
     source=f"{SOURCE}, released code: pixelate",
     draws={"block_px": Integer(2, 4)},
 )
-def pixelate(images: Tensor, *, block_px: Tensor) -> Tensor:
+def pixelate(images: Images, *, block_px: PerImage) -> Images:
     """Replace square blocks by their mean.
 
     Where the block does not divide a side, the blocks are those counted from the top left, and
@@ -103,7 +104,7 @@ DASH_BEFORE = (-10, -8, -6, -4, -2)
     source=f"{SOURCE}, released code: artifacts",
     draws={"count": Integer(14, 170), "gray": unit(), "dashes": NoiseField()},
 )
-def artifacts(images: Tensor, *, count: Tensor, gray: Tensor, dashes: Stream) -> Tensor:
+def artifacts(images: Images, *, count: PerImage, gray: PerImage, dashes: Stream) -> Images:
     """Draw dashes three rows high, solid or with dotted tails, all of one gray.
 
     The released code writes into its input; this does not.
@@ -123,8 +124,8 @@ def artifacts(images: Tensor, *, count: Tensor, gray: Tensor, dashes: Stream) ->
     draws={"count": Integer(14, 180), "gray": unit(), "dashes": NoiseField()},
 )
 def vertical_artifacts(
-    images: Tensor, *, count: Tensor, gray: Tensor, dashes: Stream
-) -> Tensor:
+    images: Images, *, count: PerImage, gray: PerImage, dashes: Stream
+) -> Images:
     """Draw dashes as `artifacts` does, with rows and columns exchanged.
 
     Departure: the sizes are exchanged too, where the released code breaks for oblong images.

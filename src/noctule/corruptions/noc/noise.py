@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
 
 from noctule.corruptions.draws import NoiseField, Uniform
 from noctule.corruptions.fields import TABLE_SIZE, field_index, half_normal_table
 from noctule.corruptions.pixels import shade
 from noctule.corruptions.registry import corruption
+from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import FIELD_ROUNDS, Stream, bits_of, high24
 
 SOURCE = "Laugros et al. 2020"
@@ -22,7 +22,7 @@ SOURCE = "Laugros et al. 2020"
     draws={"sigma": Uniform(0.05, 0.18), "noise": NoiseField()},
     bytes_per_value=16,
 )
-def gaussian(images: Tensor, *, sigma: Tensor, noise: Stream) -> Tensor:
+def gaussian(images: Images, *, sigma: PerImage, noise: Stream) -> Images:
     """Add the absolute value of Gaussian noise, independently per pixel and channel.
 
     The published operation is one-sided, it only brightens; kept.
@@ -48,7 +48,7 @@ def gaussian(images: Tensor, *, sigma: Tensor, noise: Stream) -> Tensor:
     draws={"amplitude": Uniform(0.06, 0.20), "noise": NoiseField()},
     bytes_per_value=16,
 )
-def uniform(images: Tensor, *, amplitude: Tensor, noise: Stream) -> Tensor:
+def uniform(images: Images, *, amplitude: PerImage, noise: Stream) -> Images:
     """Add noise uniform in (−amplitude, amplitude), independently per pixel and channel.
 
     A range is published without code; this operation is noctule's own.
@@ -73,7 +73,7 @@ def uniform(images: Tensor, *, amplitude: Tensor, noise: Stream) -> Tensor:
     source=f"{SOURCE}, released code: salt_pepper",
     draws={"amount": Uniform(0.003, 0.032), "noise": NoiseField()},
 )
-def salt_pepper(images: Tensor, *, amount: Tensor, noise: Stream) -> Tensor:
+def salt_pepper(images: Images, *, amount: PerImage, noise: Stream) -> Images:
     """Set each element to black or to white with probability amount / 2 each.
 
     Elements are pixels of one channel. Only the specks are visited: candidates at the density
