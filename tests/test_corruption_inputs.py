@@ -61,7 +61,9 @@ def test_one_bad_value_is_enough() -> None:
 
 @pytest.mark.parametrize("name", sorted(COLOR_ONLY))
 def test_color_corruptions_need_color(name: str) -> None:
-    with pytest.raises(InputError, match=r"needs 3 channels, the images have 1") as refused:
+    with pytest.raises(
+        InputError, match=r"needs images with 3 channels, but they have 1"
+    ) as refused:
         corrupt(sample_images(1, 32, 32, channels=1), name)
     assert name in str(refused.value)
 

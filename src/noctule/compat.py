@@ -40,10 +40,10 @@ def get_corruption_names(subset: str = "common") -> list[str]:
     """The published names of ImageNet-C's corruptions.
 
     Args:
-        subset: common (the 15), validation (the 4 others), all, noise, blur, weather, digital.
+        subset: Common (the 15), validation (the 4 others), all, noise, blur, weather, digital.
 
     Raises:
-        InputError: no such subset.
+        InputError: No such subset.
 
     >>> get_corruption_names("validation")
     ['speckle_noise', 'gaussian_blur', 'spatter', 'saturate']
@@ -75,16 +75,16 @@ def corrupt(
     Args:
         image: uint8 (height, width), (height, width, 1) or (height, width, 3), at least 16 px.
         severity: 1 to 5.
-        corruption_name: one of `get_corruption_names("all")`.
-        corruption_number: or else its place among them, from 0.
-        seed: chooses the random numbers.
+        corruption_name: One of `get_corruption_names("all")`.
+        corruption_number: Or else its place among them, from 0.
+        seed: Chooses the random numbers.
         mode: "released", as that package, or "paper"; see `noctule.corrupt`.
 
     Returns:
         uint8 (height, width, 3).
 
     Raises:
-        InputError: an unsuitable image, severity, name or number.
+        InputError: An unsuitable image, severity, name or number.
 
     >>> image = np.full((32, 32, 3), 100, dtype=np.uint8)
     >>> corrupt(image, severity=3, corruption_name="contrast")[0, 0].tolist()

@@ -33,8 +33,8 @@ class SpecValueError(ValueError):
     """Raised by a validator of a `Spec`: the file and the key are added by the reader.
 
     Args:
-        what: what is wrong with the value.
-        remedy: what to do about it.
+        what: What is wrong with the value.
+        remedy: What to do about it.
     """
 
     def __init__(self, what: str, remedy: str | None = None) -> None:
@@ -52,7 +52,7 @@ def read_spec(path: Path, spec: type[SpecT]) -> SpecT:
     """Read a TOML file into a spec.
 
     Raises:
-        InputError: the file cannot be read, is not TOML (with the line), or has an unknown,
+        InputError: The file cannot be read, is not TOML (with the line), or has an unknown,
             missing or wrong key (with the dotted key; the nearest known key is suggested).
     """
     return parse_spec(read_text(path), spec, where=path)
@@ -97,13 +97,13 @@ def read_named(name_or_path: str | Path, folder: Path, spec: type[SpecT], kind: 
     """Read a TOML file that comes with the package, by its name, or the user's, by its path.
 
     Args:
-        name_or_path: a name in `names_in(folder)`, or the path of a file named *.toml.
-        folder: where those that come with the package are.
-        spec: what to read it into.
-        kind: what messages call it: "benchmark".
+        name_or_path: A name in `names_in(folder)`, or the path of a file named *.toml.
+        folder: Where those that come with the package are.
+        spec: What to read it into.
+        kind: What messages call it: "benchmark".
 
     Raises:
-        InputError: no such name (the nearest is suggested) or file, or something in the file
+        InputError: No such name (the nearest is suggested) or file, or something in the file
             is wrong (with the file and the dotted key).
     """
     path = path_like(name_or_path, kind)
@@ -135,8 +135,8 @@ def write_toml(data: Mapping[str, Any], path: Path) -> None:
     """Write `to_toml(data)` to a file.
 
     Raises:
-        InputError: there is a named pipe, a device or a folder.
-        OutputError: the file cannot be written.
+        InputError: There is a named pipe, a device or a folder.
+        OutputError: The file cannot be written.
     """
     reject_special_files(path)
     try:

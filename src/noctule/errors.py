@@ -21,9 +21,9 @@ class NoctuleError(Exception):
     """Base of every error a user can cause or cure.
 
     Args:
-        what: one sentence that says what is wrong, with the offending value.
-        where: the file, key or argument it was found in.
-        remedy: one sentence that says what to do.
+        what: One sentence that says what is wrong, with the offending value.
+        where: The file, key or argument it was found in.
+        remedy: One sentence that says what to do.
 
     >>> print(NoctuleError("severity is 9", where="--severity", remedy="use 1 to 5"))
     --severity: severity is 9. use 1 to 5
@@ -55,9 +55,9 @@ class UnreadableImageError(InputError):
     """One image of a dataset cannot be decoded.
 
     Args:
-        image_id: the id of the image in its dataset, usually its relative path.
-        reason: why it cannot be decoded.
-        where: the file on disk, if there is one; the id otherwise.
+        image_id: The id of the image in its dataset, usually its relative path.
+        reason: Why it cannot be decoded.
+        where: The file on disk, if there is one; the id otherwise.
     """
 
     def __init__(self, image_id: str, reason: str, *, where: object = None) -> None:

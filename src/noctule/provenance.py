@@ -30,9 +30,9 @@ def collect(
     """One JSON-ready record of this start of the program.
 
     Args:
-        argv: the command line or arguments; None takes this process's.
-        device: where the model runs, as torch names it: "cpu", "cuda", "cuda:1".
-        extra: further JSON-ready entries.
+        argv: The command line or arguments; None takes this process's.
+        device: Where the model runs, as torch names it: "cpu", "cuda", "cuda:1".
+        extra: Further JSON-ready entries.
     """
     import torch
 

@@ -155,7 +155,7 @@ def threefry2x32(
 
     Args:
         keys: int32 (batch, 2).
-        x0, x1: the counter's two words, int32 (batch, count); x1 also (batch, 1) or (1, 1).
+        x0, x1: The counter's two words, int32 (batch, count); x1 also (batch, 1) or (1, 1).
         rounds: 13, 20 or 32 have published test vectors.
 
     Returns:
@@ -267,10 +267,10 @@ def resample_counts(seed: int, name: str, n_images: int, replicates: Iterable[in
     """How often each image is drawn in bootstrap replicates.
 
     Args:
-        seed: of the analysis.
-        name: tells apart analyses with the same seed.
-        n_images: size of the sample and of each resample.
-        replicates: numbers of the replicates wanted; row r depends on its own number only.
+        seed: Of the analysis.
+        name: Tells apart analyses with the same seed.
+        n_images: Size of the sample and of each resample.
+        replicates: Numbers of the replicates wanted; row r depends on its own number only.
 
     Returns:
         int32 (replicates, n_images); every row sums to n_images.

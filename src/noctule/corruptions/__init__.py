@@ -1,4 +1,4 @@
-"""The corruptions: one registry, one file per family."""
+"""The corruptions: one registry, one package per benchmark, one file per family."""
 
 from __future__ import annotations
 
@@ -39,32 +39,33 @@ def corrupt(
     mode: Mode = "paper",
     **fixed: float | int | str | Tensor,
 ) -> Tensor:
-    """Corrupt a batch of images; each image on its own, by its id.
+    """Corrupt a batch of images, each independently of the others.
 
-    Without ids, the random numbers of an image come from its content: the same image is
-    corrupted alike in every batch, process and on every device, and different images get
-    different random numbers, also one image per call, as in a transform. Give another seed
-    (such as the number of the epoch) for other random numbers.
+    The same id, seed and severity give the same result in any batch, process and on any device.
+    Without ids, random numbers depend on the content of each image, so that a transform can
+    pass one image per call. Pass another seed, such as the number of the epoch, to draw other
+    random numbers.
 
     Args:
         images: uint8, or float32 in [0, 1]; (batch, channels, height, width) with 1 or 3
-            channels, on any device. Never written to. Values that float32 arithmetic has
-            carried beyond [0, 1], by up to 1e-6, are clamped.
-        name: a name in `noctule.CORRUPTIONS`.
-        ids: What the images are called, a whole number or a string for each; 5 and "5" are the
-            same. The same id, seed and severity give the same result in any batch. By default a
+            channels, on any device. Never modified. float32 values up to 1e-6 outside [0, 1],
+            as left by rounding, are clamped.
+        name: A name in `noctule.CORRUPTIONS`.
+        ids: An integer or string for each image; 5 and "5" are the same id. By default, a
             64-bit hash of each image, see `noctule.sampling.content_ids`; float32 images are
-            rounded to 8 bits for it.
-        seed: chooses the benchmark's random numbers.
+            rounded to 8 bits for the hash.
+        seed: Seed of all random numbers.
         severity: 1 (mild) to 5 (severe), or None for the full published range.
-        mode: "paper", or "released" for what the released code does, mistakes included.
-        **fixed: parameters to set instead of drawing them, one value or one for each image.
+        mode: "paper" for what the publication describes, "released" for what the authors'
+            released code does, mistakes included.
+        **fixed: Parameters to set instead of drawing them: one value, or one for each image.
 
     Returns:
-        The corrupted images, of the same shape, dtype and device.
+        The corrupted images, with the shape, dtype and device of the input.
 
     Raises:
-        InputError: unknown name, mode or parameter, unsuitable images or severity.
+        InputError: The name, mode or a parameter is unknown, or the images or the severity are
+            unsuitable.
 
     >>> import torch
     >>> images = torch.full((2, 3, 32, 32), 100, dtype=torch.uint8)

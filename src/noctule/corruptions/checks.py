@@ -1,4 +1,4 @@
-"""What corruptions refuse: unsuitable images, ids, parameters and tables of severities."""
+"""Validation of images, ids, parameters and tables that are passed to a corruption."""
 
 from __future__ import annotations
 
@@ -14,29 +14,31 @@ from noctule.errors import InputError
 from noctule.sampling import content_ids
 
 MIN_SIDE_PX = 16
-MAX_SIDE_PX = 8192  # that resizing, cropping and tables may ask for: 200 MB as RGB
-# Resizing and conversion leave values a few float32 roundings beyond black or white.
+MAX_SIDE_PX = 8192  # of resizing, cropping and tables: 200 MB as RGB
+# Resizing and conversion leave values a few float32 roundings below black or above white.
 ROUNDING_EXCESS = 1e-6
 
 
 def checked_images(images: Tensor, *, where: str, channels: int | None) -> Tensor:
-    """The images, or an error for what a corruption is not defined on.
+    """Check that a corruption is defined on these images.
 
     Args:
-        images: what is to be corrupted.
-        where: name of the corruption.
-        channels: the number of channels it needs, or None if any.
+        images: Images to corrupt.
+        where: Name of the corruption.
+        channels: Number of channels it requires, or None for any.
 
     Returns:
-        The images themselves; a clamped copy where float32 values lie outside of [0, 1] by no
-        more than `ROUNDING_EXCESS`.
+        The images, or a clamped copy if float32 values are outside [0, 1] by at most
+        `ROUNDING_EXCESS`.
 
     Raises:
-        InputError: wrong type, rank, dtype, number of channels, size or range.
+        InputError: The type, rank, dtype, number of channels, size or range is wrong.
     """
     if not isinstance(images, Tensor):
         raise InputError(
-            f"images is a {type(images).__name__}", where=where, remedy="Pass a torch.Tensor."
+            f"images is of type {type(images).__name__}",
+            where=where,
+            remedy="Pass a torch.Tensor.",
         )
     if images.layout != torch.strided:
         raise InputError(
@@ -56,7 +58,7 @@ def checked_images(images: Tensor, *, where: str, channels: int | None) -> Tenso
         )
     if channels is not None and images.shape[1] != channels:
         raise InputError(
-            f"needs {channels} channels, the images have {images.shape[1]}",
+            f"needs images with {channels} channels, but they have {images.shape[1]}",
             where=where,
             remedy="Convert grey images to RGB, or leave this corruption out.",
         )
@@ -70,10 +72,10 @@ def checked_images(images: Tensor, *, where: str, channels: int | None) -> Tenso
         low, high = (value.item() for value in torch.aminmax(images))
         if not (low >= -ROUNDING_EXCESS and high <= 1 + ROUNDING_EXCESS):  # also catches NaN
             raise InputError(
-                f"pixel values run from {low:.9g} to {high:.9g}, outside [0, 1]",
+                f"pixel values range from {low:.9g} to {high:.9g}, outside [0, 1]",
                 where=where,
-                remedy="Corrupt before normalising; divide 0…255 by 255; clamp what a filter "
-                "has driven beyond black and white.",
+                remedy="Corrupt images before normalising them, divide values in [0, 255] by "
+                "255, and clamp after filters that overshoot.",
             )
         if low < 0 or high > 1:
             return images.detach().clamp(0, 1)
@@ -81,7 +83,7 @@ def checked_images(images: Tensor, *, where: str, channels: int | None) -> Tenso
 
 
 def as_ids(ids: Sequence[str | int] | Tensor | None, images: Tensor) -> Sequence[str | int]:
-    """The ids as a sequence, one for each image; by default made from the images' content."""
+    """The ids as a sequence, one for each image; by default, hashes of the images."""
     if ids is None:
         return content_ids(images)
     if not isinstance(ids, range):
@@ -94,7 +96,14 @@ def as_ids(ids: Sequence[str | int] | Tensor | None, images: Tensor) -> Sequence
 def checked_values(
     where: str, draw: Uniform | Integer | PerSeverity | Choice, value: Any, count: int
 ) -> Tensor:
-    """One number or `count` of them, float64 or int64, within the draw's limits."""
+    """Check values that a user sets: one number, or one for each of `count` images.
+
+    Returns:
+        float64, or int64 for integers; () or (count,).
+
+    Raises:
+        InputError: A value is not a number, or is outside the draw's limits.
+    """
     if is_bool(value):
         raise InputError(f"{value!r} is not a number", where=where)
     try:
@@ -105,7 +114,7 @@ def checked_values(
         raise InputError(
             f"has shape {tuple(numbers.shape)} for {count} images",
             where=where,
-            remedy="Give one number, or one for each image.",
+            remedy="Pass one number, or one for each image.",
         )
     low, high = draw.limits
     whole = draw.whole if isinstance(draw, PerSeverity) else not isinstance(draw, Uniform)
@@ -122,13 +131,17 @@ def checked_values(
 
 
 def with_values(draw: PerSeverity, values: Sequence[float], where: str) -> PerSeverity:
-    """The table with other values, within its limits."""
+    """Return the table with other values.
+
+    Raises:
+        InputError: There are not five values, or one is outside the table's limits.
+    """
     low, high = draw.limits
     if len(values) != len(SEVERITIES):
         raise InputError(
             f"has {len(values)} values",
             where=where,
-            remedy=f"Give {len(SEVERITIES)}, mild first.",
+            remedy=f"Use {len(SEVERITIES)} values, from mild to severe.",
         )
     values = [
         value if type(value) in (int, float) else real_number(value, where, low=low, high=high)

@@ -1,13 +1,12 @@
-"""What a corruption may draw for each image, as data: a range, a table, a choice, a field.
+"""The distributions that corruptions draw from, as data: ranges, tables, choices and noise.
 
-A draw is *graded* when a larger severity means another part of its range. Severity k of 5 is
-the k-th fifth of the range, from mild to severe; without a severity the full range is used. The
-five severities together are distributed exactly as the full range. A corruption that was
-published with one value per severity has a table instead; its "full range" is one of the
-severities, by lot.
+A draw is *graded* if severities divide its range: severity k of 5 is the k-th fifth, from mild
+to severe, and without a severity the full range is used. So the five severities together have
+exactly the distribution of the full range. A corruption that was published with one value per
+severity has a table instead, and its "full range" is a severity chosen at random.
 
-A severity changes where a number falls, never which random bits it is made from, so the
-severities of one image share their noise and compare pairwise.
+A severity changes the value that random bits are mapped to, never the bits: the severities of
+an image share their noise and can be compared pairwise.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from noctule.sampling import Stream, Words, bits_of, high24
 
 SEVERITIES = (1, 2, 3, 4, 5)
 _BITS = 24
-_MOST = 1 << 16  # keeps a slip from filling the memory
+_MOST = 1 << 16  # so that a typing error cannot exhaust the memory
 
 
 def _severity(words: Tensor, severity: int | None) -> tuple[Tensor, int]:
-    """The position in the range from mild to severe, as numerator and denominator."""
+    """The position in the range, from mild (0) to severe (1), as numerator and denominator."""
     if severity is None:
         return high24(words), 1 << _BITS
     return ((severity - 1) << _BITS) + high24(words), len(SEVERITIES) << _BITS
@@ -37,9 +36,9 @@ class Uniform:
     """A real number, uniform in [low, high).
 
     Args:
-        low, high: the published range.
-        graded: whether severities divide the range.
-        signed: whether a fair coin gives the value a sign.
+        low, high: Published range.
+        graded: Whether severities divide the range.
+        signed: Whether the sign is random too, each with probability ½.
 
     >>> Uniform(0.05, 0.18).describe()
     '0.05 to 0.18'
@@ -58,9 +57,9 @@ class Uniform:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """What a user may set: beyond the published range, but not beyond the meaning.
+        """The range of values that a user may set: wherever the parameter is meaningful.
 
-        Shares and intensities end at 1, factors begin at 1, a signed value ends at −1 too.
+        Shares and intensities are at most 1, factors at least 1; signed values may be negative.
         """
         lowest = 1.0 if self.low >= 1 else 0.0
         highest = 1.0 if self.high <= 1 else float("inf")
@@ -73,13 +72,13 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Integer:
-    """A whole number, uniform in {low, …, high}, both ends included.
+    """An integer, uniform in {low, …, high}, both ends included.
 
     Args:
-        low, high: the published range.
-        graded: whether severities divide the range.
-        signed: whether a fair coin gives the value a sign.
-        hardest: the end of the range that harms most.
+        low, high: Published range.
+        graded: Whether severities divide the range.
+        signed: Whether the sign is random too, each with probability ½.
+        hardest: End of the range that is most severe.
 
     >>> Integer(12, 39, signed=True).describe()
     '±12 to 39, whole'
@@ -101,7 +100,7 @@ class Integer:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """What a user may set: whole numbers, from 1 where they count or measure something."""
+        """The range of integers that a user may set; at least 1 for counts and lengths."""
         lowest = 1.0 if self.low >= 1 and not self.signed else float(-_MOST)
         return lowest, float(_MOST)
 
@@ -112,7 +111,7 @@ class Integer:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several named options, each as likely: drawn and passed as its index.
+    """One of several named options, all equally likely; kernels receive its index.
 
     >>> Choice("rows", "columns").describe()
     'rows or columns'
@@ -130,7 +129,7 @@ class Choice:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """The indices of the options."""
+        """The range of the options' indices."""
         return 0.0, float(len(self.options) - 1)
 
     def describe(self) -> str:
@@ -142,12 +141,15 @@ class Choice:
 class PerSeverity:
     """A published table: one value for each of the five severities.
 
-    Without a severity, a fair lot of five decides; all tables of a corruption share it, so that
-    values published together stay together. Tables of whole numbers give int64, others float64.
+    Without a severity, one is chosen at random, the same for all tables of a corruption, so
+    that values published together stay together. Tables of ints give int64, others float64.
 
     Args:
-        *values: from mild to severe.
-        lowest, highest: what a user may set.
+        *values: Values from mild to severe.
+        lowest, highest: Range of values that a user may set.
+
+    Raises:
+        ValueError: There are not five values, or one is out of range.
 
     >>> PerSeverity(0.08, 0.12, 0.18, 0.26, 0.38).describe()
     '0.08, 0.12, 0.18, 0.26, 0.38 by severity'
@@ -177,11 +179,11 @@ class PerSeverity:
         """The severity's value for each image: int64 or float64 (batch,)."""
         if severity is not None:
             return self.at(severity, len(words[0]))
-        lot = high24(words[0]) * len(SEVERITIES) >> _BITS
-        return torch.tensor(self.values, dtype=self._dtype)[lot]
+        index = high24(words[0]) * len(SEVERITIES) >> _BITS
+        return torch.tensor(self.values, dtype=self._dtype)[index]
 
     def at(self, severity: int, count: int) -> Tensor:
-        """The severity's value for `count` images, which takes no random words: (count,)."""
+        """The severity's value for `count` images: int64 or float64 (count,)."""
         value = self.values[severity - 1]
         return torch.full((count,), value, dtype=self._dtype)
 
@@ -191,7 +193,7 @@ class PerSeverity:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """What a user may set."""
+        """The range of values that a user may set."""
         return self.lowest, min(self.highest, _MOST) if self.whole else self.highest
 
     def describe(self) -> str:
@@ -201,15 +203,15 @@ class PerSeverity:
 
 @dataclass(frozen=True)
 class NoiseField:
-    """Random words for many elements of each image; the kernel says how many it needs."""
+    """Random words for many elements of each image; the kernel chooses how many."""
 
     def sample(self, words: Words, severity: int | None) -> Stream:
-        """The stream with these words as its key."""
+        """The stream of each image, with the two words as its key."""
         del severity
         return Stream(torch.stack(words, dim=1))
 
     def describe(self) -> str:
-        """How it reads in tables."""
+        """The description, for tables."""
         return "per element"
 
 
@@ -217,15 +219,15 @@ Draw = Uniform | Integer | PerSeverity | Choice | NoiseField
 
 
 def SignedInteger(low: int, high: int) -> Integer:
-    """± a whole number in {low, …, high}, never 0."""
+    """An integer in {low, …, high} with a random sign."""
     return Integer(low, high, signed=True)
 
 
 def SignedUniform(low: float, high: float) -> Uniform:
-    """± a real number in [low, high)."""
+    """A real number in [low, high) with a random sign."""
     return Uniform(low, high, signed=True)
 
 
 def unit() -> Uniform:
-    """A position or shade in [0, 1), the same at every severity."""
+    """A real number in [0, 1) that does not depend on the severity: a position or a grey."""
     return Uniform(0.0, 1.0, graded=False)

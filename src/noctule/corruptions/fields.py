@@ -1,7 +1,7 @@
-"""Random numbers for every element of an image, from 16 bits each.
+"""Random numbers for every element of an image, from 16 random bits each.
 
-Tables, because a library's logarithm may differ between devices in the last bit and these may
-not; they are made on the CPU in float64 for the same reason.
+Distributions are tables, computed on the CPU in float64, because the last bit of a library
+function may differ between devices.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ def _scaled_erfinv(values: Tensor) -> Tensor:
 
 
 def field_bits(stream: Stream, count: int) -> Tensor:
-    """A uniform number in [0, 65536) for each element: uint16 (batch, count)."""
+    """A uniform integer in [0, 65536) for each element: uint16 (batch, count)."""
     return stream.bits16(count).view(torch.uint16)
 
 
 def field_index(stream: Stream, count: int, dtype: torch.dtype = torch.int32) -> Tensor:
-    """The same, of a type that tables can be indexed with."""
+    """`field_bits` in a dtype that can index tables: (batch, count)."""
     return field_bits(stream, count).to(dtype)
 
 
 def look_up(table: Tensor, bits: Tensor) -> Tensor:
-    """The entries of a table (65536,) for `field_bits`: (batch, count)."""
-    # A third of the cost of indexing.
+    """The entries of a table (65536,) at `field_bits`: (batch, count)."""
+    # A third of the time of indexing.
     return table.index_select(0, bits.to(torch.int32).flatten()).view(bits.shape)
 
 
@@ -59,5 +59,5 @@ def normal_field(stream: Stream, count: int) -> Tensor:
 
 
 def uniform_field(stream: Stream, count: int) -> Tensor:
-    """Uniform in (0, 1) for each element, the midpoints of 65,536 intervals: float32."""
+    """Uniform in (0, 1) for each element, at the midpoints of 65,536 intervals: float32."""
     return (field_bits(stream, count).to(torch.float32) + 0.5) / TABLE_SIZE

@@ -1,9 +1,9 @@
-"""Gaussian filters and magnification as SciPy's, and sums of shifted images.
+"""Gaussian filters and magnification like SciPy's, and sums of shifted images.
 
-To the bit, a result depends neither on the batch nor on the number of threads. Where torch may
-fuse a product and a sum, in some places and not in others, the products are exact (bytes times
-weights of 16 bits), so that there is nothing to fuse; elsewhere they are separate operations.
-The sums of the matrix products are exact altogether, so that their order is of no account.
+Results are bit-identical for any batch and any number of threads. Where torch may fuse a
+product and a sum for some elements only, the products are exact (bytes times weights of 16
+bits), so that fusing changes nothing; elsewhere they are separate operations. Sums in matrix
+products are exact, so that their order does not matter.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Border = Literal["nearest", "reflect", "mirror"]
 
 _WEIGHT_BITS = 16
 LANES = 16
-# Planes with more pixels fill vectors alone.
+# Larger planes fill vectors by themselves.
 _LARGE_PX = 3 * 224**2
 
 
@@ -34,18 +34,18 @@ def gaussian_filter(
     truncate: float = 4.0,
     border: Border = "nearest",
 ) -> Tensor:
-    """Filter along rows and columns, as `scipy.ndimage.gaussian_filter` does.
+    """Filter along rows and columns like `scipy.ndimage.gaussian_filter`.
 
     Args:
         values: uint8, or float32 with magnitudes up to 256; (batch, channels, height, width).
-        sigma_px: standard deviation, or one along the columns and one along the rows; an axis
-            whose kernel has a radius of 0 stays as it is.
-        truncate: the kernel ends after this many standard deviations, rounded to whole pixels.
-        border: "nearest" repeats the edge pixel, "reflect" mirrors about the edge (d c b a |
-            a b c d), "mirror" about the edge pixel (d c b | a b c d), as SciPy calls them.
+        sigma_px: Standard deviation, or one along the columns and one along the rows. An axis
+            whose kernel has a radius of 0 is not filtered.
+        truncate: Radius of the kernel in standard deviations, rounded to whole pixels.
+        border: SciPy's name of the border: "nearest" repeats the edge pixel, "reflect" mirrors
+            about the edge (d c b a | a b c d), "mirror" about the edge pixel (d c b | a b c d).
 
     Returns:
-        float32, in the units of the values.
+        float32 with the shape and in the units of the values.
     """
     down, across = sigma_px if isinstance(sigma_px, tuple) else (sigma_px, sigma_px)
     planes = values.flatten(0, 1)
@@ -57,7 +57,7 @@ def gaussian_filter(
 
 
 def gaussian_kernel(sigma: float, truncate: float = 4.0) -> list[float]:
-    """The weights from the middle outwards, as SciPy's; see `gaussian_filter`."""
+    """SciPy's weights, from the centre outwards; see `gaussian_filter`."""
     radius = int(truncate * sigma + 0.5)
     half = [math.exp(-0.5 * (x / sigma) ** 2) if x else 1.0 for x in range(radius + 1)]
     total = 2 * math.fsum(half) - 1
@@ -71,7 +71,7 @@ def _along_rows(planes: Tensor, kernel: list[float], border: Border) -> Tensor:
         return planes.to(torch.float32)
     if 6 * radius > width:
         return _by_matrix(planes, _matrix(width, kernel, border).T)
-    # Rows lie end to end; what is summed across their ends falls into the margins.
+    # Rows are stored end to end; sums across their ends fall into the margins.
     flat = extended(planes, (0, 0), (radius, radius), border).view(1, -1)
     length = flat.shape[1] - 2 * radius
     if planes.dtype == torch.uint8:
@@ -102,11 +102,14 @@ def extended(
     border: Border,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Continue (planes, height, width) beyond the borders.
+    """Pad planes beyond their borders.
 
     Args:
-        rows, columns: how many to add before and after; fewer than there are, unless the
-            border is "nearest".
+        planes: (planes, height, width).
+        rows, columns: Numbers to add before and after; less than the size, unless the border is
+            "nearest".
+        border: See `gaussian_filter`.
+        dtype: dtype of the result.
     """
     count, height, width = planes.shape
     result = torch.empty(
@@ -124,7 +127,7 @@ def extended(
 
 
 def _continue(planes: Tensor, before: int, after: int, border: Border) -> None:
-    """Fill the first and the last columns from those between them."""
+    """Fill the first and the last columns from the columns between them."""
     end = planes.shape[2] - after
     if border == "nearest":
         planes[:, :, :before] = planes[:, :, before : before + 1]
@@ -138,10 +141,13 @@ def _continue(planes: Tensor, before: int, after: int, border: Border) -> None:
 def sum_of_bytes(
     values: Tensor, offsets: Sequence[int], weights: tuple[float, ...], length: int
 ) -> Tensor:
-    """Σ weight · values[:, offset : offset + length]: float32; see `byte_weights`.
+    """Σ weight · values[:, offset : offset + length], for integers: float32 (planes, length).
 
     Args:
-        values: float32 (planes, n), whole numbers from −256 to 256.
+        values: Integers from −256 to 256, as float32 (planes, n).
+        offsets: Offset of each tap.
+        weights: Weight of each tap; see `byte_weights`.
+        length: Length of the result.
     """
     (first, weight), *others = byte_weights(weights)
     total = values[:, offsets[first] : offsets[first] + length] * weight
@@ -152,20 +158,20 @@ def sum_of_bytes(
 
 @functools.lru_cache(maxsize=64)
 def byte_weights(weights: tuple[float, ...]) -> list[tuple[int, float]]:
-    """Weights of 16 significant bits for the same sum: (number of the tap, weight).
+    """Split weights into weights of 16 significant bits: (index of the tap, weight).
 
-    What large ones lose is added to their taps separately; what all others lose, to the first,
-    so that a flat image keeps its value.
+    Large rounding errors are added to their taps separately. All others are added to the first
+    tap, so that a constant image keeps its value.
     """
-    kept = [_rounded(weight) for weight in weights]
-    lost = [
-        (tap, weight - most)
-        for tap, (weight, most) in enumerate(zip(weights, kept, strict=True))
+    rounded = [_rounded(weight) for weight in weights]
+    errors = [
+        (tap, weight - near)
+        for tap, (weight, near) in enumerate(zip(weights, rounded, strict=True))
     ]
-    large = [(tap, weight) for tap, weight in lost if abs(weight) > 2.0**-20]
-    pooled = math.fsum(weight for _, weight in lost) - math.fsum(weight for _, weight in large)
-    rest = [(tap, _rounded(weight)) for tap, weight in [*large, (0, pooled)]]
-    return [*enumerate(kept), *rest]
+    large = [(tap, error) for tap, error in errors if abs(error) > 2.0**-20]
+    pooled = math.fsum(error for _, error in errors) - math.fsum(error for _, error in large)
+    corrections = [(tap, _rounded(error)) for tap, error in [*large, (0, pooled)]]
+    return [*enumerate(rounded), *corrections]
 
 
 def _rounded(weight: float) -> float:
@@ -176,7 +182,7 @@ def _rounded(weight: float) -> float:
 def sum_of_floats(
     values: Tensor, offsets: Sequence[int], weights: Sequence[float], length: int
 ) -> Tensor:
-    """The same for any float32, at twice the cost."""
+    """`sum_of_bytes` for any float32 values, in twice the time."""
     total = values.new_zeros(len(values), length)
     product = torch.empty_like(total)
     for offset, weight in zip(offsets, weights, strict=True):
@@ -185,13 +191,16 @@ def sum_of_floats(
 
 
 def symmetric_sum(values: Tensor, kernel: list[float], step: int, out: Tensor) -> Tensor:
-    """Filter float32 (planes, n) with taps `step` apart, into (planes, shorter) and return it.
+    """Filter with a symmetric kernel, write the result into `out` and return it.
 
-    From the ends inwards, each sum being scaled before the next two taps are added: without
-    products to be held, all of it stays in a CPU's caches.
+    Pairs of taps are added from the ends inwards, and the sum is scaled before the next pair:
+    without temporaries for products, everything stays in a CPU's cache.
 
     Args:
-        kernel: at least two weights, from the middle outwards, none of them 0.
+        values: float32 (planes, n).
+        kernel: At least two weights, from the centre outwards, none of them 0.
+        step: Distance between taps.
+        out: float32 (planes, n − 2 · radius · step).
     """
     radius, length = len(kernel) - 1, out.shape[1]
 
@@ -206,16 +215,16 @@ def symmetric_sum(values: Tensor, kernel: list[float], step: int, out: Tensor) -
 
 
 def disc_sums(flat: Tensor, half_widths: Sequence[int], pitch: int) -> Tensor:
-    """Sums over a disc, of rows that lie end to end: float32, from the first whole disc on.
+    """Sum over a disc around each pixel, from the first pixel whose disc is complete: float32.
 
-    The row through the disc is widened from its shortest chord to its longest, and is added
-    wherever it fits.
+    The sums along a row are extended from the shortest chord of the disc to the longest, and
+    added to every row of the disc with that chord.
 
     Args:
-        flat: (n,), int16 or int32 for bytes around 0, float64 for whole numbers below 2^24.
-        half_widths: how many pixels the disc reaches to the side, in its middle row and in
-            those below it.
-        pitch: length of a row.
+        flat: Rows stored end to end, (n,): int16 or int32 for signed bytes, float64 for
+            integers below 2^24.
+        half_widths: Half-widths of the disc in pixels, in its middle row and those below it.
+        pitch: Length of a row.
     """
     reach, half, pixels = len(half_widths) - 1, 0, 0
     room = {torch.int16: 1 << 8, torch.int32: 1 << 24, torch.float64: 1 << 29}[flat.dtype]
@@ -228,20 +237,20 @@ def disc_sums(flat: Tensor, half_widths: Sequence[int], pitch: int) -> Tensor:
             left, right = (flat[at : at + len(chord)] for at in (first, last))
             chord = torch.add(chord, right) if half == 1 else chord.add_(right)
             chord.add_(left)
-        for place in {reach - row, reach + row}:
+        for line in {reach - row, reach + row}:
             if pixels + 2 * half + 1 > room:
                 total = part.to(torch.float32) if total is None else total.add_(part)
                 part.zero_()
                 pixels = 0
-            part.add_(chord[place * pitch : place * pitch + len(part)])
+            part.add_(chord[line * pitch : line * pitch + len(part)])
             pixels += 2 * half + 1
     return part.to(torch.float32) if total is None else total.add_(part)
 
 
 def _by_matrix(values: Tensor, matrix: Tensor) -> Tensor:
-    """The last axis times a matrix whose entries are multiples of 2^-24: float32.
+    """Multiply the last axis by a matrix whose entries are multiples of 2^-24: float32.
 
-    In float64 all partial sums of multiples of 2^-42 up to 2^8 are exact.
+    Partial sums of multiples of 2^-42 up to 2^8 are exact in float64.
     """
     fixed = values.to(torch.float64)
     if values.dtype != torch.uint8:
@@ -250,34 +259,34 @@ def _by_matrix(values: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _matrix(size: int, kernel: list[float], border: Border) -> Tensor:
-    """What each pixel of a column is made of: float64 (size, size)."""
+    """The matrix of a filter along a column of this size: float64 (size, size)."""
     radius = len(kernel) - 1
-    place = torch.arange(-radius, size + radius)
+    position = torch.arange(-radius, size + radius)
     if border == "nearest":
-        place = place.clamp(0, size - 1)
+        position = position.clamp(0, size - 1)
     else:
         last = 2 * size - 1 if border == "reflect" else 2 * size - 2
-        turn = place % (last + (border == "reflect"))
-        place = torch.minimum(turn, last - turn)
+        turn = position % (last + (border == "reflect"))
+        position = torch.minimum(turn, last - turn)
     weights = torch.tensor([*kernel[:0:-1], *kernel], dtype=torch.float64)
     weights = weights.mul(2.0**24).round_().mul_(2.0**-24)
     weights[radius] += 1 - weights.sum()
-    source = place.unfold(0, 2 * radius + 1, 1)
+    source = position.unfold(0, 2 * radius + 1, 1)
     matrix = torch.zeros(size, size, dtype=torch.float64)
     return matrix.scatter_add_(1, source, weights.expand(size, -1))
 
 
 def clipped_zoom(values: Tensor, factor: float, size: tuple[int, int] | None = None) -> Tensor:
-    """Magnify the middle of each image to its full size: bilinear, corners onto corners.
+    """Magnify the centre of each image to its full size: bilinear, with aligned corners.
 
-    A crop of ceil(side / factor) is resized to round(crop · factor), and trimmed evenly on both
-    sides. Places in the crop are of the values' precision: in float32 and 224 px, results are
-    off by up to 1e-5 of the range.
+    A crop of ceil(side / factor) is resized to round(crop · factor), and trimmed equally on
+    both sides. Positions in the crop have the precision of the values: in float32, results at
+    224 px are off by up to 1e-5 of the range.
 
     Args:
         values: float32 or float64 (batch, channels, height, width); see `as_channels`.
-        factor: at least 1.
-        size: of the images, if `values` are already the crops.
+        factor: Magnification, at least 1.
+        size: Height and width of the images, if `values` are already the crops.
     """
     sides = size or tuple(values.shape[2:])
     crop = [math.ceil(side / factor) for side in sides]
@@ -294,12 +303,12 @@ def _middle(values: Tensor, sides: Sequence[int]) -> Tensor:
 
 
 def as_channels(planes: Tensor) -> Tensor:
-    """Planes (n, height, width) as the channels of one float32 image, which lie together.
+    """Store planes (n, height, width) as the channels of one float32 image, channels last.
 
-    The channels are filled up with zeros to a multiple of `LANES`: torch's interpolation goes
-    along them in vectors, and rounds a rest that does not fill one differently. It also rounds
-    differently, and takes longer, if there is nothing between the rows: so there is a column.
-    Large planes stay as they lie, and are not filled up.
+    The channels are padded with zeros to a multiple of `LANES`, because torch interpolates them
+    in vectors and rounds an incomplete vector differently. It also rounds differently, and is
+    slower, without a gap between rows: so there is a column of padding. Large planes keep their
+    layout and are not padded.
     """
     count, height, width = planes.shape
     if height * width > _LARGE_PX:
@@ -307,5 +316,5 @@ def as_channels(planes: Tensor) -> Tensor:
     lanes = -(-count // LANES) * LANES
     size = (1, height, width + 1, lanes)
     wide = torch.zeros(size, dtype=torch.float32, device=planes.device)
-    wide[0, :, :width, :count] = planes.permute(1, 2, 0).contiguous()  # quicker while bytes
+    wide[0, :, :width, :count] = planes.permute(1, 2, 0).contiguous()  # faster on bytes
     return wide[:, :, :width].permute(0, 3, 1, 2)

@@ -1,8 +1,4 @@
-"""Which images a kernel works on together.
-
-Those with equal parameters, where shapes depend on one; and a few at a time, which stay in a
-CPU's caches.
-"""
+"""Splitting a batch into images with equal parameters, and into chunks that fit in a cache."""
 
 from __future__ import annotations
 
@@ -13,14 +9,14 @@ from torch import Tensor
 
 from noctule.sampling import Stream
 
-# So many float32 values are worked on at once: on a CPU more spill out of the cache, and fewer
-# spend the time in starting operations, of which a GPU does few at any size.
+# Number of float32 values in a chunk. On a CPU, more do not fit in the cache, and with fewer
+# the overhead of operations dominates; a GPU wants few chunks.
 _CPU_VALUES_AT_ONCE = 6 * 224**2
 _CUDA_VALUES_AT_ONCE = 1 << 27
 
 
 def even_parts(count: int, parts: int) -> list[slice]:
-    """That many items in so many parts, which differ by one at most.
+    """Split a number of items into parts whose sizes differ by at most one.
 
     >>> even_parts(7, 3)
     [slice(0, 2, None), slice(2, 4, None), slice(4, 7, None)]
@@ -30,36 +26,26 @@ def even_parts(count: int, parts: int) -> list[slice]:
 
 
 def group_equal(*parameters: Tensor) -> list[tuple[Tensor, tuple[float, ...]]]:
-    """Which images share all of these parameters.
+    """Group images that share the values of all these parameters.
 
     Args:
-        *parameters: a value for each image, (batch,).
+        *parameters: One value for each image, (batch,).
 
     Returns:
         For each distinct combination, in ascending order: the indices of its images, int64, and
         the values, as Python floats.
 
     >>> severity = torch.tensor([2.0, 1.0, 2.0])
-    >>> [(index.tolist(), values) for index, values in alike(severity)]
+    >>> [(index.tolist(), values) for index, values in group_equal(severity)]
     [([1], (1.0,)), ([0, 2], (2.0,))]
     """
-    return _indexed(_numbers(parameters), parameters[0].device)
-
-
-def _numbers(parameters: Sequence[Tensor]) -> dict[tuple[float, ...], list[int]]:
-    """The numbers of the images with each combination of values."""
-    # Lists, because a batch is small, and torch takes long to find what is distinct.
-    found: dict[tuple[float, ...], list[int]] = {}
+    # Lists, because batches are small and torch.unique is slow.
+    groups: dict[tuple[float, ...], list[int]] = {}
     rows = zip(*(map(float, values.tolist()) for values in parameters), strict=True)
-    for number, row in enumerate(rows):
-        found.setdefault(row, []).append(number)
-    return found
-
-
-def _indexed(
-    found: dict[tuple[float, ...], list[int]], device: torch.device
-) -> list[tuple[Tensor, tuple[float, ...]]]:
-    return [(torch.tensor(found[values], device=device), values) for values in sorted(found)]
+    for index, row in enumerate(rows):
+        groups.setdefault(row, []).append(index)
+    device = parameters[0].device
+    return [(torch.tensor(groups[values], device=device), values) for values in sorted(groups)]
 
 
 def group_by_params(
@@ -68,37 +54,41 @@ def group_by_params(
     change: Callable[..., Tensor],
     *others: Stream | Tensor,
 ) -> Tensor:
-    """Apply `change(part, *values, *others)` to the images with the same parameters together.
+    """Apply `change(part, *values, *others)` to each group of images with equal parameters.
 
     Args:
         images: (batch, ...).
-        parameters: a value for each image, (batch,).
-        change: one result for each image of the part.
-        others: streams of, or values for, all images.
+        parameters: One value for each image, (batch,).
+        change: Function of a group, which returns one result for each of its images.
+        others: Streams or tensors with one entry for each image.
+
+    Returns:
+        The results, in the order of the images.
 
     >>> batch, factor = torch.tensor([1, 2, 3]), torch.tensor([2.0, 1.0, 2.0])
-    >>> by_setting(batch, [factor], lambda part, times: part * int(times) + len(part)).tolist()
+    >>> group_by_params(batch, [factor], lambda part, f: part * int(f) + len(part)).tolist()
     [4, 3, 8]
     """
-    found = _numbers(parameters)
-    if len(found) == 1:  # spares two copies
-        return change(images, *next(iter(found)), *others)
-    groups = _indexed(found, parameters[0].device)
+    groups = group_equal(*parameters)
+    if len(groups) == 1:  # saves two copies
+        return change(images, *groups[0][1], *others)
     parts = [
         change(images.index_select(0, index), *values, *(other[index] for other in others))
         for index, values in groups
     ]
     order = torch.cat([index for index, _ in groups]).argsort()
-    return torch.cat(parts).index_select(0, order)  # a tenth of the cost of index_copy_
+    return torch.cat(parts).index_select(0, order)  # a tenth of the time of index_copy_
 
 
 def in_chunks(
     planes: Tensor, *others: Tensor, at_once: int = _CPU_VALUES_AT_ONCE
 ) -> Iterator[tuple[Tensor, ...]]:
-    """A few planes, or images, at a time, and what belongs to them.
+    """Yield chunks of planes, or images, with the matching parts of other tensors.
 
     Args:
-        at_once: so many values on a CPU.
+        planes: (count, ...).
+        *others: Tensors (count, ...).
+        at_once: Number of values of `planes` in a chunk on a CPU.
     """
     if planes.device.type != "cpu":
         at_once = _CUDA_VALUES_AT_ONCE
@@ -112,15 +102,19 @@ def map_chunks(
     *others: Tensor,
     at_once: int = _CPU_VALUES_AT_ONCE,
 ) -> Tensor:
-    """Apply `change(few, *others)` to a few planes, or images, at a time; see `in_chunks`.
+    """Apply `change(chunk, *others)` to chunks of planes, or images; see `in_chunks`.
 
     Args:
-        change: what it gives is of the shape of `few`, and converted to their dtype.
+        change: Function of a chunk, whose result has the chunk's shape and is converted to its
+            dtype.
+        images: (count, ...).
+        *others: Tensors (count, ...).
+        at_once: Number of values of `images` in a chunk on a CPU.
 
-    >>> few_at_a_time(lambda few, more: few + more, torch.ones(2, 3), torch.zeros(2, 3)).sum()
+    >>> map_chunks(lambda chunk, more: chunk + more, torch.ones(2, 3), torch.zeros(2, 3)).sum()
     tensor(6.)
     """
     result = torch.empty_like(images)
-    for few, *rest, out in in_chunks(images, *others, result, at_once=at_once):
-        out.copy_(change(few, *rest))
+    for chunk, *rest, out in in_chunks(images, *others, result, at_once=at_once):
+        out.copy_(change(chunk, *rest))
     return result

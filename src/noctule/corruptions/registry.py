@@ -1,6 +1,6 @@
-"""The registry: `@corruption` registers a kernel under its own name.
+"""The registry of corruptions: `@corruption` registers a kernel under its own name.
 
-The command line, the tables, the gallery, the tests and the benchmarks find it there.
+The command line, tables, contact sheets, benchmarks and tests look corruptions up here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from noctule.errors import unknown_name
 class Registry(Mapping[str, Corruption]):
     """The corruptions by name, in order of registration.
 
-    Indexing also takes aliases, and an unknown name raises InputError with the nearest one.
+    Indexing also accepts aliases; an unknown name raises an InputError that suggests the
+    nearest one.
     """
 
     def __init__(self) -> None:
@@ -24,11 +25,11 @@ class Registry(Mapping[str, Corruption]):
         self._aliases: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> Corruption:
-        known = isinstance(name, str)  # what is not may not even be hashed
-        found = self._corruptions.get(self._aliases.get(name, name)) if known else None
-        if found is None:
+        is_text = isinstance(name, str)  # other types may not be hashable
+        corruption = self._corruptions.get(self._aliases.get(name, name)) if is_text else None
+        if corruption is None:
             raise unknown_name("corruption", name, self._corruptions)
-        return found
+        return corruption
 
     def __contains__(self, name: object) -> bool:
         return name in self._corruptions or name in self._aliases
@@ -43,17 +44,18 @@ class Registry(Mapping[str, Corruption]):
         """Add a corruption.
 
         Raises:
-            ValueError: if the name is taken, or the kernel's parameters are not the draws.
+            ValueError: The name is taken, or the kernel's parameters are not the draws.
         """
         for name in (corruption.name, *aliases):
             if name in self:
                 raise ValueError(f"a corruption named {name!r} exists already")
-        wanted = list(inspect.signature(corruption.kernel).parameters)[1:]
-        if "released" in wanted:
-            wanted.remove("released")
-        if wanted != list(corruption.draws):
+        parameters = list(inspect.signature(corruption.kernel).parameters)[1:]
+        if "released" in parameters:
+            parameters.remove("released")
+        if parameters != list(corruption.draws):
             raise ValueError(
-                f"{corruption.name}: draws {list(corruption.draws)}, but kernel takes {wanted}"
+                f"{corruption.name}: the draws are {list(corruption.draws)}, but the kernel "
+                f"takes {parameters}"
             )
         self._corruptions[corruption.name] = corruption
         self._aliases.update(dict.fromkeys(aliases, corruption.name))
@@ -72,7 +74,15 @@ def corruption(
     published_name: str | None = None,
     aliases: Sequence[str] = (),
 ) -> Callable[[Kernel], Kernel]:
-    """Register the decorated kernel under its own name; the arguments are `Corruption`'s."""
+    """Register the decorated kernel under its own name.
+
+    Args:
+        family, source, draws, channels, bytes_per_value, published_name: See `Corruption`.
+        aliases: Other names by which the registry finds it.
+
+    Raises:
+        ValueError: A name is taken, or the kernel's parameters are not the draws.
+    """
 
     def register(kernel: Kernel) -> Kernel:
         CORRUPTIONS.register(

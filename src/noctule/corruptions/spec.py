@@ -1,4 +1,4 @@
-"""What a corruption is: a pure function of a batch and of per-image parameters, plus data."""
+"""The class `Corruption`: a pure function of images and per-image parameters, plus data."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from noctule.corruptions.grouping import even_parts
 from noctule.errors import InputError, unknown_name
 from noctule.sampling import Stream, image_words, key_of
 
-# Batches are cut into pieces whose intermediate results take about this much memory: on a CPU
-# little enough to stay in cache and to be reused without new page faults. The result cannot
-# tell, and the memory needed does not grow with the batch.
+# Batches are split into chunks whose temporaries take about this much memory: on a CPU, little
+# enough to stay in the cache and to be reused without page faults. Results do not depend on it,
+# and memory does not grow with the batch.
 CPU_WORKING_BYTES = 1 << 24
 CUDA_WORKING_BYTES = 1 << 31
-# glibc returns freed memory to the system at once, and every large temporary then costs page
-# faults (measured: up to half the time), until a block about this large has been freed once.
+# glibc returns freed memory to the system immediately, so that every large temporary costs page
+# faults (measured: up to half the time), until a block of about this size has been freed once.
 PRIMING_BYTES = (1 << 25) - (1 << 16)
 
 Parameters = dict[str, Tensor | Stream]
@@ -35,24 +35,25 @@ MODES: tuple[Mode, ...] = ("paper", "released")
 
 @dataclass(frozen=True)
 class Corruption:
-    """A named family of transformations with a range.
+    """A named corruption with a range for each of its parameters.
 
-    Call it on a batch to draw parameters and apply them; `sample` and `apply` are the two
-    halves. Both treat every image on its own: `c(x, ids=i)[k]` equals
-    `c(x[k:k+1], ids=i[k:k+1])[0]` to the bit.
+    Calling it on a batch draws the parameters and applies them; `sample` and `apply` are the
+    two steps. Both treat every image independently: `c(x, ids=i)[k]` is bit-identical to
+    `c(x[k:k+1], ids=i[k:k+1])[0]`.
 
     Attributes:
-        name: its name in files, tables and on the command line.
-        family: noise, blur, geometry, occlusion, color, digital or weather.
-        source: where it was published.
-        draws: what is drawn for each image, by parameter name.
-        kernel: the function `(images, **parameters) -> images`.
-        channels: the number of channels it needs, or None if any.
-        bytes_per_value: working memory per value of the images, by which batches are cut into
-            pieces: roughly what the kernel needs, or what was found to be fastest.
-        published_name: what its authors call it, and so its folder or file in their datasets.
-        mode: "paper" does what the publication says; "released" what the released code
-            does, mistakes included, where the kernel's docstring says that they differ.
+        name: Name in files, tables and on the command line.
+        family: One of noise, blur, geometry, occlusion, color, digital and weather.
+        source: Publication, and name in its released code.
+        draws: Distribution of each parameter, by parameter name.
+        kernel: Function `(images, **parameters) -> images`.
+        channels: Number of channels it requires, or None for any.
+        bytes_per_value: Working memory per value of the images, which determines the size of
+            chunks: roughly what the kernel needs, or what was measured to be fastest.
+        published_name: Name that the authors use, as for folders or files of their datasets.
+        mode: "paper" does what the publication describes, "released" what the authors'
+            released code does, mistakes included. They differ where the kernel's docstring
+            says so.
     """
 
     name: str
@@ -66,36 +67,36 @@ class Corruption:
     mode: Mode = "paper"
 
     def __hash__(self) -> int:
-        # Tables of draws cannot be hashed; what is equal has the same name and mode.
+        # Draws cannot be hashed; equal corruptions have the same name and mode.
         return hash((self.name, self.mode))
 
     @property
     def has_modes(self) -> bool:
-        """Whether the released code differs from what was published, and both can be had."""
+        """Whether the released code differs from the paper, so that there are two modes."""
         return "released" in inspect.signature(self.kernel).parameters
 
     def in_mode(self, mode: Mode) -> Corruption:
-        """The corruption in one of `MODES`; the same where there is no difference.
+        """Return the corruption in one of `MODES`.
 
         Raises:
-            InputError: no such mode.
+            InputError: The mode is unknown.
         """
         if mode not in MODES:
             raise unknown_name("mode", mode, MODES, where=self.name)
         return replace(self, mode=mode)
 
     def with_tables(self, tables: Mapping[str, Sequence[float]]) -> Corruption:
-        """The corruption with other values for the five severities, by parameter name.
+        """Return the corruption with other values for the five severities, by parameter name.
 
         Raises:
-            InputError: no such table, not five values, or a value beyond its limits.
+            InputError: A parameter has no table, or its values are not five, or out of range.
         """
         draws = dict(self.draws)
         known = {key: d for key, d in self.draws.items() if isinstance(d, PerSeverity)}
         for name, values in tables.items():
             if not known:
                 raise InputError(
-                    "no parameter of it has a table of severities", where=self.name
+                    "none of its parameters has one value per severity", where=self.name
                 )
             if name not in known:
                 raise unknown_name("table of severities", name, known, where=self.name)
@@ -116,7 +117,7 @@ class Corruption:
         severity: int | None = None,
         **fixed: float | int | str | Tensor,
     ) -> Tensor:
-        """Corrupt a batch; see `noctule.corrupt` for the arguments."""
+        """Corrupt a batch; the arguments are those of `noctule.corrupt`."""
         images = checked_images(images, where=self.name, channels=self.channels)
         names = as_ids(ids, images)
         with torch.inference_mode():
@@ -132,13 +133,22 @@ class Corruption:
         severity: int | None = None,
         device: torch.device | str = "cpu",
     ) -> Parameters:
-        """Draw the parameters of each image, by name, from its id, the seed and the severity.
+        """Draw the parameters of each image, by name.
 
-        On the CPU, whatever the device they are for: another may fuse a product and a sum, and
-        round once where the CPU rounds twice.
+        They are computed on the CPU and then moved to the device, because another device may
+        fuse a product and a sum, and round once where the CPU rounds twice.
+
+        Args:
+            ids: An integer or string for each image.
+            seed: Seed of all random numbers.
+            severity: 1 to 5, or None for the full published range.
+            device: Device of the result.
+
+        Returns:
+            For each name in `draws`, one value, (len(ids),), or a stream of random words.
 
         Raises:
-            InputError: the seed or the severity is not a whole number, or out of range.
+            InputError: The seed or the severity is not an integer, or is out of range.
         """
         seed = seed_number(seed)
         if severity is not None:
@@ -152,7 +162,9 @@ class Corruption:
             if not isinstance(draw, PerSeverity):
                 keys[name] = key_of(seed, self.name, name)
             elif severity is None:
-                # One lot decides on the severity of every table, so that they stay together.
+                # One draw chooses the severity for all tables of a corruption. Its name is
+                # part of the random key, as are the names of all draws: renaming any of them
+                # changes pixels. Hence "level", the former word for severity.
                 keys[name] = key_of(seed, self.name, "level")
             else:
                 values[name] = draw.at(severity, len(ids))
@@ -162,7 +174,7 @@ class Corruption:
         return {name: values[name].to(device) for name in self.draws}
 
     def apply(self, images: Tensor, **parameters: Tensor | Stream) -> Tensor:
-        """Apply given parameters, a value (or stream) per image; nothing is drawn."""
+        """Apply the kernel with these parameters: one value, or one stream, for each image."""
         images = checked_images(images, where=self.name, channels=self.channels)
         images = images.detach().contiguous()
         kernel = self.kernel
@@ -172,15 +184,15 @@ class Corruption:
             1,
             _working_bytes(images.device) // max(1, images[:1].numel() * self.bytes_per_value),
         )
-        if len(images) <= size:  # without a copy, whose threads would disturb a codec's
+        if len(images) <= size:  # without a copy, whose threads would compete with a codec's
             return kernel(images, **parameters) if len(images) else images.clone()
-        # Made outside of the inference mode, so that a network can be trained on it. Inside,
-        # operations are quicker to start.
+        # Allocated outside inference mode, so that networks can be trained on it. Inside,
+        # operations have less overhead.
         result = torch.empty_like(images)
         with torch.inference_mode():
-            for piece in even_parts(len(images), -(-len(images) // size)):
-                values = {name: value[piece] for name, value in parameters.items()}
-                result[piece] = kernel(images[piece], **values)
+            for chunk in even_parts(len(images), -(-len(images) // size)):
+                values = {name: value[chunk] for name, value in parameters.items()}
+                result[chunk] = kernel(images[chunk], **values)
         return result
 
     def _fixed(self, fixed: Mapping[str, Any], images: Tensor) -> dict[str, Tensor]:
@@ -206,5 +218,5 @@ class Corruption:
 def _working_bytes(device: torch.device) -> int:
     if device.type != "cpu":
         return CUDA_WORKING_BYTES
-    torch.empty(PRIMING_BYTES, dtype=torch.uint8)  # never written, so it costs no memory
+    torch.empty(PRIMING_BYTES, dtype=torch.uint8)  # never written, so it takes no memory
     return CPU_WORKING_BYTES

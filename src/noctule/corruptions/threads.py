@@ -1,4 +1,4 @@
-"""Other libraries' work on images, which leave Python's lock, in threads."""
+"""Threads for other libraries' work on images that releases Python's interpreter lock."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from noctule.corruptions.grouping import even_parts
 
 
 def in_threads(work: Callable[[slice], None], count: int) -> None:
-    """Call `work(part)` with parts that make up `count` items, one for each of torch's threads.
+    """Call `work(part)` in parallel, with one part of `count` items for each of torch's
+    threads.
 
-    An exception in one of them is raised here, when the others have ended. The work must not
-    call this function: its parts would wait for the threads that they are in.
+    An exception of a part is raised here once all parts have ended. `work` must not call this
+    function: its parts would wait for the threads that run them.
 
     >>> done = []
     >>> in_threads(lambda part: done.extend(range(10)[part]), 10)
@@ -36,10 +37,10 @@ def in_threads(work: Callable[[slice], None], count: int) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads that stay, since starting one takes as long as a small image."""
+    """Threads are kept, because starting one takes as long as corrupting a small image."""
     return ThreadPoolExecutor(threads)
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
-    # A child has none of its parent's threads.
+    # A forked child has none of its parent's threads.
     os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -35,15 +35,15 @@ class CrossEvaluation:
     candidate i - 1. A candidate is a corruption, one name for its full range.
 
     Attributes:
-        candidates: names of the n candidate corruptions.
-        seeds: of the s replicates of the study.
+        candidates: Names of the n candidate corruptions.
+        seeds: Of the s replicates of the study.
         correct: bool (s, 1 + n models, images, 1 + n conditions), whether the prediction is
             the label. The same images everywhere; in the order of their sorted ids, their
             resamples are those of `noctule.metrics.score`.
-        source: what was measured, for people.
+        source: What was measured, for people.
 
     Raises:
-        InputError: no candidate, no image, a name that occurs twice, or another shape.
+        InputError: No candidate, no image, a name that occurs twice, or another shape.
     """
 
     candidates: tuple[str, ...]
@@ -99,10 +99,10 @@ class MeanAccuracies:
     every resample.
 
     Attributes:
-        candidates: names of the n candidate corruptions.
+        candidates: Names of the n candidate corruptions.
         values: float64 (1 + resamples, 1 + n models, 1 + n conditions), in [0, 1]; the
             sample's first.
-        source: what was measured, for people.
+        source: What was measured, for people.
         moments: How the accuracies vary over images; None gives the bootstrap's intervals.
     """
 
@@ -177,7 +177,7 @@ class AccuracyRow(NamedTuple):
     Attributes:
         model: "standard", or the candidate it was trained with.
         condition: "clean", or a candidate.
-        accuracy: in [0, 1], the mean over images and seeds.
+        accuracy: In [0, 1], the mean over images and seeds.
     """
 
     model: str
@@ -202,7 +202,7 @@ def mean_accuracies(
     times: where seeds do not differ at all, it is 99 %.
 
     Args:
-        cross: what was measured.
+        cross: What was measured.
         resamples: Number of resamples, up to 100,000; 0 gives no intervals.
         seed: Seed of the resampling.
 

@@ -23,7 +23,7 @@ def check_study(study: Study, train: Dataset, test: Dataset) -> None:
     """Refuse what cannot be trained or measured.
 
     Raises:
-        InputError: the two sets have other classes, a single one, or a class without images;
+        InputError: The two sets have other classes, a single one, or a class without images;
             the images do not fill a batch; shifts are as long as the image; the architecture
             is unknown, does not take such images, or has another number of logits.
     """
@@ -77,13 +77,13 @@ def check_readable(
     """Decode every image once: a torn one is better found now than after days.
 
     Args:
-        dataset: the images.
-        preprocessing: as they are to be used.
-        workers: processes that decode.
-        progress: called with (images done, images in all).
+        dataset: The images.
+        preprocessing: As they are to be used.
+        workers: Processes that decode.
+        progress: Called with (images done, images in all).
 
     Raises:
-        InputError: an image cannot be decoded.
+        InputError: An image cannot be decoded.
     """
     done = 0
     for batch in load_batches(dataset, preprocessing, in_order(dataset, 64), workers):

@@ -28,9 +28,9 @@ class Families(NamedTuple):
     """A partition of the candidates of a matrix.
 
     Attributes:
-        labels: the family of each of `OverlapMatrix.names`, numbered from 0 by first
+        labels: The family of each of `OverlapMatrix.names`, numbered from 0 by first
             appearance.
-        mean_correlation: mean Pearson correlation of the rows of two candidates of one
+        mean_correlation: Mean Pearson correlation of the rows of two candidates of one
             family, over all such pairs; None if every candidate is its own family.
     """
 
@@ -52,8 +52,8 @@ def kmeans_families(matrix: OverlapMatrix, *, seed: int = 0) -> Families:
     candidates changes nothing.
 
     Args:
-        matrix: n candidates.
-        seed: of the initial centres; the best of a hundred starts counts, each of at most a
+        matrix: N candidates.
+        seed: Of the initial centres; the best of a hundred starts counts, each of at most a
             thousand iterations, as published. Where the families are not
             plain, another seed may find others.
 
@@ -143,10 +143,10 @@ class _Branch(NamedTuple):
     (scipy/scipy#11227).
 
     Attributes:
-        leaves: its candidates.
+        leaves: Its candidates.
         lengths: (leaves, leaves) length of the shortest order from one leaf to another;
             infinite where the tree does not allow these two ends.
-        children: its two parts; None for a leaf.
+        children: Its two parts; None for a leaf.
     """
 
     leaves: list[int]

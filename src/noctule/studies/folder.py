@@ -43,9 +43,9 @@ class MemberStatus(NamedTuple):
     """How far one network is.
 
     Attributes:
-        member: which one.
+        member: Which one.
         state: "waiting", "training", "trained" or "measured".
-        epochs: finished.
+        epochs: Finished.
     """
 
     member: Member
@@ -58,9 +58,9 @@ class StudyFolder:
     """One study folder.
 
     Attributes:
-        folder: where it is.
-        study: the study.
-        identity: all that determines its results, JSON-ready: the study, the data's
+        folder: Where it is.
+        study: The study.
+        identity: All that determines its results, JSON-ready: the study, the data's
             fingerprints, the precision and the kind of device.
     """
 
@@ -73,9 +73,9 @@ class StudyFolder:
         """Start a study, or go on with the same one.
 
         Raises:
-            InputError: the folder holds another study (every key that differs is listed), or
+            InputError: The folder holds another study (every key that differs is listed), or
                 something that is not a study.
-            OutputError: it cannot be written.
+            OutputError: It cannot be written.
         """
         with output_errors(folder):
             if not (folder / STUDY_FILE).exists():
@@ -94,7 +94,7 @@ class StudyFolder:
         """A study folder, complete or not.
 
         Raises:
-            InputError: it is not one, or a newer noctule wrote it.
+            InputError: It is not one, or a newer noctule wrote it.
         """
         path = folder / STUDY_FILE
         if not path.exists():

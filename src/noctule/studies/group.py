@@ -35,7 +35,7 @@ class Advance(NamedTuple):
 
     Attributes:
         kind: "training" (counted in steps of a network) or "measuring" (in test images of one).
-        amount: how many more are done.
+        amount: How many more are done.
     """
 
     kind: Literal["training", "measuring"]
@@ -46,7 +46,7 @@ class Diverged(NamedTuple):
     """Says that a network cannot be trained, without stopping the others.
 
     Attributes:
-        name: of the network, whose loss was not finite.
+        name: Of the network, whose loss was not finite.
     """
 
     name: str
@@ -67,9 +67,9 @@ def train_and_measure(job: GroupJob, device: torch.device, report: Report) -> No
     """Bring the networks of one group to their end: weights, then rows.
 
     Args:
-        job: the group.
-        device: where to.
-        report: called with `Advance` now and then, and with `Diverged`.
+        job: The group.
+        device: Where to.
+        report: Called with `Advance` now and then, and with `Diverged`.
     """
     folder = StudyFolder.open(job.folder)
     with ExitStack() as locks:

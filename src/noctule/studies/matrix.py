@@ -31,14 +31,14 @@ class OverlapMatrix:
     is in `undefined`, with the reason, and in no array.
 
     Attributes:
-        names: the candidates whose overlap is defined, in the study's order; n of them.
+        names: The candidates whose overlap is defined, in the study's order; n of them.
         raw: (n, n) overlap before it is cut off at 0; symmetric to the bit, 1 on the diagonal.
-        undefined: why, for each candidate left out.
+        undefined: Why, for each candidate left out.
         form: "robustness" (ratios A_c / A_clean) or "accuracy" (A_c).
         replicates: (resamples, n, n) `raw` on each bootstrap resample; infinite where a
             resample's denominator is not above 0. None where only the numbers are known.
-        confidence: of the intervals.
-        source: what it was computed from, for people.
+        confidence: Of the intervals.
+        source: What it was computed from, for people.
 
     >>> OverlapMatrix(("a", "b"), np.array([[1.0, -0.1], [-0.1, 1.0]])).scores.tolist()
     [[1.0, 0.0], [0.0, 1.0]]
@@ -117,7 +117,7 @@ def write_matrix(matrix: OverlapMatrix, path: Path) -> None:
     """Write the scores as a square CSV; the cells of undefined candidates are empty.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: The file cannot be written.
     """
     names = (*matrix.names, *matrix.undefined)
     empty = [""] * len(matrix.undefined)
@@ -138,7 +138,7 @@ def read_matrix(path: Path) -> OverlapMatrix:
     do. A candidate whose row and column are empty is undefined.
 
     Raises:
-        InputError: not such a file: no names, or numbers for names; names that differ or occur
+        InputError: Not such a file: no names, or numbers for names; names that differ or occur
             twice; a cell that is not a finite number of 0 or more, a diagonal that is not 1, a
             matrix that is not square or not symmetric, an empty cell beside filled ones. The
             cell is named.

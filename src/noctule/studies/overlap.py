@@ -55,14 +55,14 @@ def overlap(
     training run of the same study may well lie outside.
 
     Args:
-        cross: the study's outcomes.
-        form: of R.
+        cross: The study's outcomes.
+        form: Of R.
         resamples: Number of bootstrap resamples, up to 100,000; 0 gives no intervals.
         confidence: Confidence of the intervals, and of the one that D_b must keep above 0.
         seed: Seed of the resampling.
 
     Raises:
-        InputError: a model has no clean image right (form "robustness"), or a setting is out
+        InputError: A model has no clean image right (form "robustness"), or a setting is out
             of its range.
 
     >>> right = np.zeros((1, 3, 4, 3), dtype=bool)

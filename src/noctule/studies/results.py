@@ -38,7 +38,7 @@ def overlap_of(
     """The overlap matrix of a finished study; see `noctule.studies.overlap.overlap`.
 
     Raises:
-        InputError: not a study folder, or networks of it are missing.
+        InputError: Not a study folder, or networks of it are missing.
     """
     cross = cross_evaluation(StudyFolder.open(path_like(folder, "folder")))
     return overlap(cross, form=form, resamples=resamples, confidence=confidence, seed=seed)
@@ -53,12 +53,12 @@ def cross_evaluation(
     """What every network of a study did on every test image, joined by image id.
 
     Args:
-        folder: of the study.
-        candidates: those wanted; None is all.
-        seeds: those wanted; None is all.
+        folder: Of the study.
+        candidates: Those wanted; None is all.
+        seeds: Those wanted; None is all.
 
     Raises:
-        InputError: a candidate or seed is not in the study, or networks are not measured yet.
+        InputError: A candidate or seed is not in the study, or networks are not measured yet.
     """
     candidates = _chosen("candidate", folder.study.candidates, candidates)
     seeds = _chosen("seed", folder.study.seeds, seeds)

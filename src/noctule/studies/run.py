@@ -31,12 +31,12 @@ class ExecutionConfig:
     """Where and how a study runs; nothing here changes its results.
 
     Attributes:
-        devices: as torch names them; none takes a GPU if there is one, else the CPU.
-        processes: how many work at once; None is one for each GPU, or for each CPU core.
-        models_at_once: the most networks that train together in a process; None is no limit.
-        workers: processes that decode, for each process; None shares out the CPU cores, or
+        devices: As torch names them; none takes a GPU if there is one, else the CPU.
+        processes: How many work at once; None is one for each GPU, or for each CPU core.
+        models_at_once: The most networks that train together in a process; None is no limit.
+        workers: Processes that decode, for each process; None shares out the CPU cores, or
             is 0 for images in memory.
-        only: names of networks ("shear-seed0") to run, the others being run elsewhere; empty
+        only: Names of networks ("shear-seed0") to run, the others being run elsewhere; empty
             is all.
     """
 
@@ -70,10 +70,10 @@ def run_study(
     script whose own `Dataset` is used has to guard this call by `if __name__ == "__main__":`.
 
     Args:
-        study: a `Study`, the name of one that comes with the package, or a TOML file.
-        out: the study folder; by default one under runs/ named after the study.
-        where: devices and processes; nothing in it changes the results.
-        on_advance: called with an `Advance` now and then.
+        study: A `Study`, the name of one that comes with the package, or a TOML file.
+        out: The study folder; by default one under runs/ named after the study.
+        where: Devices and processes; nothing in it changes the results.
+        on_advance: Called with an `Advance` now and then.
         trust: Whether a function that the study names as its architecture may be imported and
             run. A file that names code is no consent to run it.
 
@@ -81,9 +81,9 @@ def run_study(
         The folder; `noctule.overlap_of(folder.folder)` is its overlap matrix.
 
     Raises:
-        InputError: something cannot be used, which is said before anything is trained, or the
+        InputError: Something cannot be used, which is said before anything is trained, or the
             folder holds another study.
-        NoctuleError: something failed on the way; what is finished is kept.
+        NoctuleError: Something failed on the way; what is finished is kept.
     """
     end_if_unguarded()
     spec = study if isinstance(study, Study) else load_study(study)
@@ -107,9 +107,9 @@ def prepare_study(
     is finished no network is built.
 
     Raises:
-        InputError: something cannot be used, the study names a function and `trust` is False,
+        InputError: Something cannot be used, the study names a function and `trust` is False,
             or the folder holds another study.
-        OutputError: the folder cannot be written.
+        OutputError: The folder cannot be written.
     """
     where = where or ExecutionConfig()
     devices = _devices(where)
@@ -156,8 +156,8 @@ def run_prepared(
     """Train and measure every network that is missing.
 
     Raises:
-        InputError: the loss of some network was not finite; the others are trained.
-        NoctuleError: something failed; what is finished is kept, and the next call goes on.
+        InputError: The loss of some network was not finite; the others are trained.
+        NoctuleError: Something failed; what is finished is kept, and the next call goes on.
     """
     where = where or ExecutionConfig()
     folder = prepared.folder

@@ -28,8 +28,8 @@ class Member(NamedTuple):
     """One network of a study.
 
     Attributes:
-        candidate: the corruption it is trained with, or None for the standard model.
-        seed: of its training.
+        candidate: The corruption it is trained with, or None for the standard model.
+        seed: Of its training.
     """
 
     candidate: str | None
@@ -48,10 +48,10 @@ class Images(Spec):
     """How an image becomes the image that a corruption sees, and a network's input.
 
     Attributes:
-        side_px: images are squashed to squares of this side.
-        interpolation: of the resizing, as in Pillow.
-        mean: subtracted from each channel, in units where white is 1.
-        std: what each channel is then divided by.
+        side_px: Images are squashed to squares of this side.
+        interpolation: Of the resizing, as in Pillow.
+        mean: Subtracted from each channel, in units where white is 1.
+        std: What each channel is then divided by.
     """
 
     side_px: Annotated[int, Field(ge=MIN_SIDE_PX, le=MAX_SIDE_PX)]
@@ -73,20 +73,20 @@ class Study(Spec):
     """A standard network and one for each candidate corruption, trained alike.
 
     Attributes:
-        name: short name, as used on the command line.
-        title: what figures are headed with.
-        source: who proposed it, and where; what is known of it.
-        architecture: what `build_untrained` takes.
-        candidates: names of corruptions, or the name of a benchmark whose corruptions they are.
-        seeds: every network is trained once with each.
-        train: the images to train on; a name, or a path relative to the working directory.
-        test: the images every network is measured on.
-        images: how images become images.
-        recipe: how each network is trained.
-        precision: of the forward and backward passes; "auto" is float32 on a CPU and bfloat16
+        name: Short name, as used on the command line.
+        title: What figures are headed with.
+        source: Who proposed it, and where; what is known of it.
+        architecture: What `build_untrained` takes.
+        candidates: Names of corruptions, or the name of a benchmark whose corruptions they are.
+        seeds: Every network is trained once with each.
+        train: The images to train on; a name, or a path relative to the working directory.
+        test: The images every network is measured on.
+        images: How images become images.
+        recipe: How each network is trained.
+        precision: Of the forward and backward passes; "auto" is float32 on a CPU and bfloat16
             on a GPU, where float32 lets convolutions use TF32, as PyTorch does.
-        compiled: whether to use `torch.compile`.
-        threads: of each process, on a CPU; the last bits of a weight depend on it.
+        compiled: Whether to use `torch.compile`.
+        threads: Of each process, on a CPU; the last bits of a weight depend on it.
     """
 
     name: Text
@@ -160,6 +160,6 @@ def load_study(name_or_path: str | Path) -> Study:
     """A study that comes with the package, by name, or one from a TOML file.
 
     Raises:
-        InputError: no such name or file, or something in the file is wrong.
+        InputError: No such name or file, or something in the file is wrong.
     """
     return read_named(name_or_path, STUDIES_FOLDER, Study, "study")

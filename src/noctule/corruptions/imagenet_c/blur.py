@@ -76,11 +76,11 @@ def defocus_blur(
     that reach it gain weight there: at 224 px, severities 4 and 5 brighten by about 1 %.
 
     Args:
-        images: see `noctule.corrupt`.
-        released: see above.
-        radius_px: of the disc at 224 px, scaled with the shorter side, (batch,).
-        edge_sigma: of the Gaussian that softens the disc, in pixels of the image, not scaled,
-            (batch,). It has 3 × 3 taps, or 5 × 5 if the radius is above 8 px of the image.
+        images: See `noctule.corrupt`.
+        released: See above.
+        radius_px: Of the disc at 224 px, scaled with the shorter side.
+        edge_sigma: Of the Gaussian that softens the disc, in pixels of the image, not scaled.
+            It has 3 × 3 taps, or 5 × 5 if the radius is above 8 px of the image.
     """
 
     def change(part: Tensor, radius: float, sigma: float) -> Tensor:
@@ -203,9 +203,9 @@ def gaussian_blur(images: Images, released: bool = False, *, sigma_px: PerImage)
     Released mode truncates to 8 bits.
 
     Args:
-        images: see `noctule.corrupt`.
-        released: see above.
-        sigma_px: standard deviation at 224 px, scaled with the shorter side, (batch,).
+        images: See `noctule.corrupt`.
+        released: See above.
+        sigma_px: Standard deviation at 224 px, scaled with the shorter side.
     """
 
     def change(part: Tensor, sigma: float) -> Tensor:
@@ -231,12 +231,12 @@ def zoom_blur(
     Released mode truncates to 8 bits, and counts the image itself twice.
 
     Args:
-        images: see `noctule.corrupt`.
-        released: see above.
-        largest: the last zoom factor, at least 1, (batch,). The released ranges leave out their
+        images: See `noctule.corrupt`.
+        released: See above.
+        largest: The last zoom factor, at least 1. The released ranges leave out their
             ends, but for that of the first severity; those here are the last factors they
             reach.
-        step: between zoom factors, (batch,).
+        step: Between zoom factors.
     """
 
     def change(part: Tensor, last: float, between: float) -> Tensor:

@@ -21,8 +21,8 @@ def canny(planes: Tensor, low: int, high: int) -> Tensor:
     """Ridges of the gradient above `low` that hang together with one above `high`.
 
     Args:
-        planes: whole numbers from 0 to 255, int16 (batch, height, width).
-        low, high: thresholds of |x derivative| + |y derivative|.
+        planes: Whole numbers from 0 to 255, int16 (batch, height, width).
+        low, high: Thresholds of |x derivative| + |y derivative|.
 
     Returns:
         1 on edges and 0 elsewhere, int16 (batch, height, width).
@@ -64,9 +64,9 @@ def _least_ridge(frame: Tensor, x: Tensor, y: Tensor, signs: Tensor) -> Tensor:
     """The least gradient that makes a pixel a ridge across the gradient's direction.
 
     Args:
-        frame: the gradient's norm, framed by zeros.
-        x, y: the derivatives' magnitudes.
-        signs: negative where the derivatives have different signs.
+        frame: The gradient's norm, framed by zeros.
+        x, y: The derivatives' magnitudes.
+        signs: Negative where the derivatives have different signs.
     """
     # Along x and y the one neighbour must be exceeded and the other reached; along a
     # diagonal both must be exceeded.

@@ -37,10 +37,10 @@ def brightness_c(images: Images, *, released: bool = False, change: PerImage) ->
     images take the constant.
 
     Args:
-        images: see `noctule.corrupt`.
-        released: send uint8 images through HSV in float64 and truncate the result, as the
+        images: See `noctule.corrupt`.
+        released: Send uint8 images through HSV in float64 and truncate the result, as the
             released code does, rounding errors included. Otherwise results are rounded.
-        change: in [0, 1] units, (batch,).
+        change: In [0, 1] units.
     """
     if _is_released(images, released):
 
@@ -72,9 +72,9 @@ def contrast_c(images: Images, *, released: bool = False, factor: PerImage) -> I
     """Shrink the distance of all pixels from the mean of their channel.
 
     Args:
-        images: see `noctule.corrupt`.
-        released: truncate uint8 results; else round them.
-        factor: what is left of the distance, (batch,).
+        images: See `noctule.corrupt`.
+        released: Truncate uint8 results; else round them.
+        factor: What is left of the distance.
     """
     nudge = NUDGE if _is_released(images, released) else 0.0
 
@@ -117,11 +117,11 @@ def saturate(
     The saturation ends at 1. Grays have hue 0, so that what is added makes them red.
 
     Args:
-        images: see `noctule.corrupt`.
-        released: send uint8 images through HSV in float64 and truncate the result, as the
+        images: See `noctule.corrupt`.
+        released: Send uint8 images through HSV in float64 and truncate the result, as the
             released code does, rounding errors included. Otherwise results are rounded.
-        factor: of the saturation, (batch,).
-        added: to the saturation, in [0, 1] units, (batch,).
+        factor: Of the saturation.
+        added: To the saturation, in [0, 1] units.
     """
     if _is_released(images, released):
 
@@ -147,7 +147,7 @@ def _stretch(value: Tensor, below: Tensor, factor: float, added: float) -> Tenso
     S′ / S = S′ · V / spread, where S = spread / V, and at most V / spread.
 
     Args:
-        below: made red, and lower in the others by 1, where it is gray and something is added.
+        below: Made red, and lower in the others by 1, where it is gray and something is added.
     """
     spread = _largest(below)
     gray = _is_zero(spread)

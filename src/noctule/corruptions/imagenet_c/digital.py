@@ -39,8 +39,8 @@ def jpeg_compression(images: Images, *, quality: PerImage) -> Images:
     Float32 images are rounded to 8 bits first. The codec runs on the CPU.
 
     Args:
-        images: see `noctule.corrupt`.
-        quality: as libjpeg counts it, 1 to 100, (batch,).
+        images: See `noctule.corrupt`.
+        quality: As libjpeg counts it, 1 to 100.
     """
     if images.dtype == torch.uint8:
         return through_jpeg(images, quality.tolist())
@@ -61,14 +61,14 @@ def pixelate_c(images: Images, *, released: bool = False, share: PerImage) -> Im
     So blocks of whole pixels, of up to two heights and two widths, are replaced by their mean.
 
     Args:
-        images: see `noctule.corrupt`.
-        released: send uint8 images through Pillow, as the released code does, on the CPU. It
+        images: See `noctule.corrupt`.
+        released: Send uint8 images through Pillow, as the released code does, on the CPU. It
             rounds half up after the columns and again after the rows, up to half a level
             brighter on average; and where a pixel's centre is on the border of two blocks (at
             224, 64 and 32 px there is none), its rounding errors decide whether the pixel
             counts for one, both or neither. Otherwise the mean is rounded once, half to even,
             and such a pixel is the first of the second block.
-        share: of the side; rounded down to whole pixels, at least 1, (batch,).
+        share: Of the side; rounded down to whole pixels, at least 1.
     """
     if released and images.dtype == torch.uint8:
         return group_by_params(images, [share], _with_pillow)
@@ -118,14 +118,14 @@ class _Blocks(NamedTuple):
     """How a side is cut into blocks of whole pixels.
 
     Attributes:
-        blocks: how many.
-        of_pixel: number of the block of each pixel, int64 (side,).
-        place: number of each pixel in its block, int64 (side,).
-        pixel_size: size of each pixel's block in pixels, int64 (side,).
-        first: pixel of each block, int64 (blocks,).
-        size: of each block in pixels, int64 (blocks,).
-        smallest, largest: sizes of a block.
-        tied: whether a pixel's centre is on the border of two blocks.
+        blocks: How many.
+        of_pixel: Number of the block of each pixel, int64 (side,).
+        place: Number of each pixel in its block, int64 (side,).
+        pixel_size: Size of each pixel's block in pixels, int64 (side,).
+        first: Pixel of each block, int64 (blocks,).
+        size: Of each block in pixels, int64 (blocks,).
+        smallest, largest: Sizes of a block.
+        tied: Whether a pixel's centre is on the border of two blocks.
     """
 
     blocks: int

@@ -68,16 +68,16 @@ def elastic_transform(
     pixels, as in the authors' programs for the three sizes.
 
     Args:
-        images: see `noctule.corrupt`.
-        released: lengths are 244 / 224 times longer except at 32 and 64 px, which have
+        images: See `noctule.corrupt`.
+        released: Lengths are 244 / 224 times longer except at 32 and 64 px, which have
             programs of their own; in oblong images the three points lie about
             (height / 2, width / 2) instead of the centre; and the result is cut off to whole
             levels instead of rounded, uint8 only.
-        alpha_px: factor of the filtered displacement, (batch,).
-        sigma_px: of the Gaussian filter of a displacement uniform in (−1, 1), cut off at three
-            of it, (batch,).
-        affine_px: the points move by less than this along x and along y, (batch,).
-        corners: six random numbers.
+        alpha_px: Factor of the filtered displacement.
+        sigma_px: Of the Gaussian filter of a displacement uniform in (−1, 1), cut off at three
+            of it.
+        affine_px: The points move by less than this along x and along y.
+        corners: Six random numbers.
         displacement: 8 random bits for each pixel and direction; where sigma is large, for each
             cell of a quarter of sigma.
     """
@@ -156,8 +156,8 @@ def _read(values: Tensor, x: Tensor, y: Tensor, *, corners: bool) -> Tensor:
 
     Args:
         values: float32 (batch, channels, height, width).
-        x, y: columns and rows, (batch, height, width); overwritten.
-        corners: the border.
+        x, y: Columns and rows, (batch, height, width); overwritten.
+        corners: The border.
     """
     for place, size in zip((x, y), values.shape[:1:-1], strict=True):
         # grid_sample counts from −1 to 1, between edge pixels or between edges.

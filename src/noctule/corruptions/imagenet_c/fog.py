@@ -43,10 +43,10 @@ def fog(
     image; the image shows its upper left corner, the same in all channels.
 
     Args:
-        images: see `noctule.corrupt`.
-        released: cut the result off to whole levels instead of rounding; uint8 only.
-        intensity: of white, the height of the map before scaling back, (batch,).
-        wibble_decay: by whose square the fractal's steps shrink when they halve, (batch,).
+        images: See `noctule.corrupt`.
+        released: Cut the result off to whole levels instead of rounding; uint8 only.
+        intensity: Of white, the height of the map before scaling back.
+        wibble_decay: By whose square the fractal's steps shrink when they halve.
         plasma: 8 or 16 random bits for each element of the map.
     """
     height, width = images.shape[2:]

@@ -56,19 +56,19 @@ def frost(
     On images with one channel, it is the frost's luma.
 
     Args:
-        images: see `noctule.corrupt`.
-        released: the frost is one of those photographs (see `textures.py`),
+        images: See `noctule.corrupt`.
+        released: The frost is one of those photographs (see `textures.py`),
             but never the sixth; what does not cover the image is enlarged; and the result is
             cut off to whole levels instead of rounded, uint8 only.
-        image_share: of the image, (batch,).
-        frost_share: of the frost, (batch,).
-        texture_scale: size of the frost in images of 224 px, scaled with the shorter side;
-            (batch,). The released code for 32 px shrinks it to 0.2 and that for 64 px to 0.3,
-            which is 1.4 and 1.05 here.
-        place: four random numbers: which sheet, which row and which column.
+        image_share: Of the image.
+        frost_share: Of the frost.
+        texture_scale: Size of the frost in images of 224 px, scaled with the shorter side. The
+            released code for 32 px shrinks it to 0.2 and that for 64 px to 0.3, which is 1.4
+            and 1.05 here.
+        place: Four random numbers: which sheet, which row and which column.
 
     Raises:
-        InputError: published, and a photograph is not there or is another file.
+        InputError: Published, and a photograph is not there or is another file.
     """
     height, width = images.shape[2:]
     scale = texture_scale * (min(height, width) / REFERENCE_SIDE_PX)

@@ -54,13 +54,13 @@ def glass_blur(
     the first, and truncates to 8 bits after each blur.
 
     Args:
-        images: see `noctule.corrupt`.
-        released: see above.
-        sigma_px: standard deviation of both blurs at 224 px, scaled with the shorter side,
-            (batch,); see `gaussian_blur`.
-        reach_px: how far pixels move along each axis at 224 px, scaled with the shorter side
-            and rounded, at least 1, (batch,).
-        iterations: how often, (batch,).
+        images: See `noctule.corrupt`.
+        released: See above.
+        sigma_px: Standard deviation of both blurs at 224 px, scaled with the shorter side; see
+            `gaussian_blur`.
+        reach_px: How far pixels move along each axis at 224 px, scaled with the shorter side
+            and rounded, at least 1.
+        iterations: How often.
         moves: 16 random bits for each pixel and iteration.
     """
     height, width = images.shape[2:]
@@ -166,7 +166,7 @@ def _ends(following: Tensor) -> Tensor:
     """Where the chain that begins at each place ends: int32 (places,).
 
     Args:
-        following: the place that follows in the chain, or the place itself at its end; int32.
+        following: The place that follows in the chain, or the place itself at its end; int32.
 
     >>> _ends(torch.tensor([2, 1, 3, 4, 4], dtype=torch.int32)).tolist()
     [4, 1, 4, 4, 4]

@@ -31,16 +31,16 @@ class Sheet(NamedTuple):
     """How one sheet looks.
 
     Attributes:
-        crystals: number of seeds.
-        arms: of each crystal.
-        film: height of the film between the crystals.
-        angle_deg: between an arm and its branches.
-        spacing_px: between the branches of an arm.
-        reach: length of a branch as a share of the arm's length beyond it.
-        bend: turn of an arm per pixel, at most, in radians.
-        octaves: standard deviation of each octave, from the finest to the coarsest.
-        tones: the quantiles of the brightness, in levels.
-        slopes, offsets: of red, green and blue over the brightness.
+        crystals: Number of seeds.
+        arms: Of each crystal.
+        film: Height of the film between the crystals.
+        angle_deg: Between an arm and its branches.
+        spacing_px: Between the branches of an arm.
+        reach: Length of a branch as a share of the arm's length beyond it.
+        bend: Turn of an arm per pixel, at most, in radians.
+        octaves: Standard deviation of each octave, from the finest to the coarsest.
+        tones: The quantiles of the brightness, in levels.
+        slopes, offsets: Of red, green and blue over the brightness.
     """
 
     crystals: int

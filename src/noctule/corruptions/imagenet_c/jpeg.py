@@ -33,7 +33,7 @@ def through_jpeg(images: Tensor, quality: Sequence[int]) -> Tensor:
         uint8, of the same shape and on the same device.
 
     Raises:
-        InputError: a side is longer than `LONGEST_PX`.
+        InputError: A side is longer than `LONGEST_PX`.
 
     >>> through_jpeg(torch.full((1, 1, 16, 16), 77, dtype=torch.uint8), [85])[0, 0, 0, 0].item()
     77

@@ -42,12 +42,11 @@ def motion_blur(
     rounding, so that there is no released mode.
 
     Args:
-        images: see `noctule.corrupt`.
-        radius_px: half the length of the line at 224 px, scaled with the shorter side and
-            rounded, at least 1, (batch,).
-        sigma_px: standard deviation of the weights at 224 px, scaled with the shorter side,
-            (batch,).
-        angle_deg: of the line, from the right towards the bottom, (batch,).
+        images: See `noctule.corrupt`.
+        radius_px: Half the length of the line at 224 px, scaled with the shorter side and
+            rounded, at least 1.
+        sigma_px: Standard deviation of the weights at 224 px, scaled with the shorter side.
+        angle_deg: Of the line, from the right towards the bottom.
     """
 
     def change(part: Tensor, radius: float, sigma: float, angle_deg: Tensor) -> Tensor:
@@ -67,7 +66,7 @@ def along_lines(
 
     Args:
         images: (batch, channels, height, width), uint8 or float32.
-        radius_px, sigma_px: in pixels of the images.
+        radius_px, sigma_px: In pixels of the images.
         angle_deg: (batch,).
 
     Yields:

@@ -18,7 +18,7 @@ def framed(planes: Tensor, frame: Frame) -> Tensor:
     """The planes (batch, height, width) with a pixel more on every side.
 
     Args:
-        planes: of any type.
+        planes: Of any type.
         frame: "zero", "repeat" the edge pixel, or "mirror" about it (c b | a b c).
     """
     batch, height, width = planes.shape
@@ -41,8 +41,8 @@ def sum_of_nine(planes: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """The sum over each pixel and its neighbours, mirrored about the edge pixels.
 
     Args:
-        planes: of a type that holds the sum of three.
-        dtype: of the sum of nine, if it is not theirs.
+        planes: Of a type that holds the sum of three.
+        dtype: Of the sum of nine, if it is not theirs.
     """
     frame = framed(planes, "mirror")
     rows = frame[:, :-2] + frame[:, 1:-1]

@@ -53,9 +53,9 @@ def gaussian_noise(
     The noise has 65,536 equally likely values, which end at ±4.3 sigma.
 
     Args:
-        images: see `noctule.corrupt`.
-        released: truncate uint8 results, which darkens by half a level; else round them.
-        sigma: standard deviation, in [0, 1] units, (batch,).
+        images: See `noctule.corrupt`.
+        released: Truncate uint8 results, which darkens by half a level; else round them.
+        sigma: Standard deviation, in [0, 1] units.
         noise: 16 random bits for each element.
     """
 
@@ -94,9 +94,9 @@ def speckle_noise(
     The noise has 65,536 equally likely values, which end at ±4.3 sigma.
 
     Args:
-        images: see `noctule.corrupt`.
-        released: truncate uint8 results, which darkens by half a level; else round them.
-        sigma: standard deviation as a share of the value, (batch,).
+        images: See `noctule.corrupt`.
+        released: Truncate uint8 results, which darkens by half a level; else round them.
+        sigma: Standard deviation as a share of the value.
         noise: 16 random bits for each element.
     """
 
@@ -130,9 +130,8 @@ def impulse_noise(images: Images, *, amount: PerImage, noise: Stream) -> Images:
     severe one.
 
     Args:
-        images: see `noctule.corrupt`.
-        amount: probability that an element is replaced, in steps of 1 / 32,768 and below 1,
-            (batch,).
+        images: See `noctule.corrupt`.
+        amount: Probability that an element is replaced, in steps of 1 / 32,768 and below 1.
         noise: 16 random bits for each element.
     """
     words = noise.bits16(images[0].numel())
@@ -165,9 +164,9 @@ def shot_noise(
     mean is right to 1 / 128 of a level.
 
     Args:
-        images: see `noctule.corrupt`.
-        released: truncate uint8 results, which darkens a little; else round them.
-        photons: how many white counts on average, and at most, (batch,).
+        images: See `noctule.corrupt`.
+        released: Truncate uint8 results, which darkens a little; else round them.
+        photons: How many white counts on average, and at most.
         noise: 16 random bits for each element, and as many again if the images are float32.
     """
     return group_by_params(

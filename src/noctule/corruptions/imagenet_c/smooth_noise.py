@@ -48,8 +48,8 @@ def smooth_noise(noise: Tensor, sigma_px: float) -> Tensor:
     two of its standard deviation.
 
     Args:
-        noise: from `small_noise`, int8 (batch, height, width).
-        sigma_px: standard deviation of the filter.
+        noise: From `small_noise`, int8 (batch, height, width).
+        sigma_px: Standard deviation of the filter.
 
     Returns:
         float32 (batch, 1, height, width).

@@ -64,15 +64,15 @@ def snow(
     8 bits, which is not rounded here.
 
     Args:
-        images: see `noctule.corrupt`.
-        released: see above.
-        mean, deviation: of the noise, (batch,).
-        flake_px: by how much the noise is magnified, at 224 px; scaled with the shorter side,
-            at least 1, (batch,).
-        threshold: noise below it becomes 0, (batch,).
-        radius_px, sigma_px: of the motion blur, at 224 px, (batch,).
-        kept: share of the image in the mixture, (batch,).
-        tilt_deg: of the line, from straight up to the right, (batch,).
+        images: See `noctule.corrupt`.
+        released: See above.
+        mean, deviation: Of the noise.
+        flake_px: By how much the noise is magnified, at 224 px; scaled with the shorter side,
+            at least 1.
+        threshold: Noise below it becomes 0.
+        radius_px, sigma_px: Of the motion blur, at 224 px.
+        kept: Share of the image in the mixture.
+        tilt_deg: Of the line, from straight up to the right.
         flakes: 16 random bits for each value of the noise.
     """
     size = (images.shape[2], images.shape[3])

@@ -13,7 +13,7 @@ def places(values: Tensor) -> Tensor:
     bytes are looked at together.
 
     Args:
-        values: whole numbers of any shape, that fill a storage of their own from its beginning.
+        values: Whole numbers of any shape, that fill a storage of their own from its beginning.
 
     >>> places(torch.tensor([[0, 0, 7], [0, 0, 1]], dtype=torch.int16)).tolist()
     [2, 5]

@@ -71,19 +71,17 @@ def spatter(
     of their colour.
 
     Args:
-        images: see `noctule.corrupt`.
-        released: water deeper than 1 starts again at 0, and the result is cut off to whole
+        images: See `noctule.corrupt`.
+        released: Water deeper than 1 starts again at 0, and the result is cut off to whole
             levels instead of rounded; uint8 only.
-        mean: of the noise, (batch,).
-        spread_px: standard deviation of the noise before it is smoothed, of grains of one pixel
-            at 224 px; scaled like a length, so that smoothed it is the same at every size,
-            (batch,).
-        sigma_px: of its Gaussian filter at 224 px, scaled with the shorter side, (batch,).
-        threshold: where the liquid begins, (batch,).
-        mud: 1 for mud, 0 for water, (batch,).
-        intensity: the brightest water's share of white; of no effect on mud, (batch,).
-        mud_sigma_px: of the mud's Gaussian filter at 224 px, scaled; of no effect on water,
-            (batch,).
+        mean: Of the noise.
+        spread_px: Standard deviation of the noise before it is smoothed, of grains of one pixel
+            at 224 px; scaled like a length, so that smoothed it is the same at every size.
+        sigma_px: Of its Gaussian filter at 224 px, scaled with the shorter side.
+        threshold: Where the liquid begins.
+        mud: 1 for mud, 0 for water.
+        intensity: The brightest water's share of white; of no effect on mud.
+        mud_sigma_px: Of the mud's Gaussian filter at 224 px, scaled; of no effect on water.
         liquid: 8 random bits for each pixel.
     """
     height, width = images.shape[2:]

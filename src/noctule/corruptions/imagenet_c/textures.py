@@ -52,7 +52,7 @@ def load_texture(texture: Texture, device: torch.device | str = "cpu") -> Tensor
     """A declared photograph: uint8 (3, height, width). Loaded once; not to be written to.
 
     Raises:
-        InputError: it is not there, or is another file.
+        InputError: It is not there, or is another file.
     """
     return _load(texture, os.environ.get(ENVIRONMENT) or None, torch.device(device))
 

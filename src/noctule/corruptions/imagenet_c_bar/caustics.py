@@ -54,18 +54,18 @@ def caustic_refraction(
     What is bent from outside of the image is black, as published.
 
     Args:
-        images: see `noctule.corrupt`.
+        images: See `noctule.corrupt`.
         released: uint8 is truncated; water flatter than 2.6° does not bend, so that what it
             shows ends in a step, of 3.4 px at severity 5; and the water beyond the image has
             the height 0, so that the outermost pixels lie on a slope. None of this is meant:
             otherwise the slope at the border is one-sided. And the slopes, and the softening
             of the water by 1 px, do not scale with the image, so that the released code changes
             images of 32 px much more than those of 224 px.
-        lens_px: how far light with a slope of 1 would go, for 224 px, before refraction takes
-            its part; published as severity · 11.2, (batch,).
-        lighting: brightness, in [0, 1] units, by slope; published as severity · .2, (batch,).
-        time: of the water's animation, (batch,).
-        wave_px: distance for 224 px after which the water repeats, (batch,).
+        lens_px: How far light with a slope of 1 would go, for 224 px, before refraction takes
+            its part; published as severity · 11.2.
+        lighting: Brightness, in [0, 1] units, by slope; published as severity · .2.
+        time: Of the water's animation.
+        wave_px: Distance for 224 px after which the water repeats.
     """
     scale = side_scale(images)
     slope_scale = 1.0 if released else scale

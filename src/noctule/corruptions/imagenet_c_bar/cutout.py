@@ -43,11 +43,10 @@ def checkerboard_cutout(
     never within an image whose sides are up to 1 : 3, unless smaller squares are asked for.
 
     Args:
-        images: see `noctule.corrupt`.
-        share: of the squares of this colour that are covered, published as severity / 10,
-            (batch,).
-        square_px: side of a square for 224 px, at least a pixel, (batch,).
-        angle_deg: by which the board is turned, (batch,).
+        images: See `noctule.corrupt`.
+        share: Of the squares of this colour that are covered, published as severity / 10.
+        square_px: Side of a square for 224 px, at least a pixel.
+        angle_deg: By which the board is turned.
         squares: 16 random bits for each square.
     """
     rows, columns = pixel_positions(images)

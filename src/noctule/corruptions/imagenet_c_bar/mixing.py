@@ -21,8 +21,8 @@ def add_pattern(
 
     Args:
         pattern: float32, broadcastable to the images; overwritten.
-        amplitude: in [0, 1] units, (batch,).
-        released: truncate uint8 instead of rounding it.
+        amplitude: In [0, 1] units, (batch,).
+        released: Truncate uint8 instead of rounding it.
     """
     change = pattern.mul_(per_image(amplitude * full_scale(images)))
     return from_float(to_float(images).add_(change), images.dtype, truncate=released)
@@ -33,8 +33,8 @@ def blend_pattern(images: Tensor, pattern: Tensor, alpha: Tensor, *, released: b
 
     Args:
         pattern: float32 in [0, 1] units, broadcastable to the images; overwritten.
-        alpha: share of the pattern, (batch,).
-        released: truncate uint8 instead of rounding it.
+        alpha: Share of the pattern, (batch,).
+        released: Truncate uint8 instead of rounding it.
     """
     change = pattern.mul_(per_image(alpha * full_scale(images)))
     values = to_float(images).mul_(per_image(1 - alpha)).add_(change)
@@ -46,7 +46,7 @@ def move_to_white(images: Tensor, share: Tensor, *, released: bool) -> Tensor:
 
     Args:
         share: float32 in [0, 1], broadcastable to the images.
-        released: truncate uint8 instead of rounding it.
+        released: Truncate uint8 instead of rounding it.
     """
     values = to_float(images)
     # Added to the value, not taken from white: the sum is then never below the value, and

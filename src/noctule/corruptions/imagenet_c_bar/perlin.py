@@ -37,10 +37,10 @@ def perlin_noise(
     1985, so that the image repeats itself there at half the size.
 
     Args:
-        images: see `noctule.corrupt`.
+        images: See `noctule.corrupt`.
         released: uint8 is truncated; nothing else differs.
-        alpha: share of the noise, published as severity · .05, (batch,).
-        lattice: a random order of 256 places, and a direction for each. Departure: a direction
+        alpha: Share of the noise, published as severity · .05.
+        lattice: A random order of 256 places, and a direction for each. Departure: a direction
             cannot be zero, which in released code it is once in 262,144.
     """
     order, gradients = _lattice(lattice)

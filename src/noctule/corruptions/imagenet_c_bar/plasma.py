@@ -46,13 +46,13 @@ def plasma_noise(
     A grey image takes the plasma's red.
 
     Args:
-        images: see `noctule.corrupt`.
+        images: See `noctule.corrupt`.
         released: uint8 is truncated; nothing else differs.
-        alpha: share of the plasma, published as severity · 6.4 / 255, (batch,).
-        time: phase of the animation that it is a frame of, in radians, (batch,).
-        bends: how often the coordinates are bent, 1 to 32; more are taken as 32, (batch,).
-        sharpness: in [0, 1]; the higher, the more the later, finer bends move, (batch,).
-        scale_px: length for 224 px that is one radian of the first bend, (batch,).
+        alpha: Share of the plasma, published as severity · 6.4 / 255.
+        time: Phase of the animation that it is a frame of, in radians.
+        bends: How often the coordinates are bent, 1 to 32; more are taken as 32.
+        sharpness: In [0, 1]; the higher, the more the later, finer bends move.
+        scale_px: Length for 224 px that is one radian of the first bend.
     """
     height, width = images.shape[2:]
     plasma = torch.empty(

@@ -35,8 +35,8 @@ def angle_from_down(down: Tensor, right: Tensor, distance: Tensor) -> Tensor:
     tensor, and then between batches; torch.atan does not.
 
     Args:
-        down, right: of the same shape and dtype.
-        distance: the root of the sum of their squares.
+        down, right: Of the same shape and dtype.
+        distance: The root of the sum of their squares.
     """
     # By the half-angle formula, for the first quadrant: in [0, ½π].
     tangent = right.abs().div_(down.abs().add_(distance).add_(1e-30))

@@ -49,11 +49,11 @@ def sparkles(
     """Light five sparkles, whose rays fade with the square of the distance over all the image.
 
     Args:
-        images: see `noctule.corrupt`.
+        images: See `noctule.corrupt`.
         released: uint8 is truncated; nothing else differs.
-        radius_px: distance up to which a sparkle is white, on average, for 224 px; published as
-            severity · 2.24; a ray is at least one pixel long at any size, (batch,).
-        places: of each sparkle, and the number of its rays, 50 to 199.
+        radius_px: Distance up to which a sparkle is white, on average, for 224 px; published as
+            severity · 2.24; a ray is at least one pixel long at any size.
+        places: Of each sparkle, and the number of its rays, 50 to 199.
         rays: 16 random bits for the length of each ray.
     """
     height, width = images.shape[2:]
@@ -95,13 +95,12 @@ def inverse_sparkles(
     """Turn everything white but one sparkle, a quarter of the image's side in radius.
 
     Args:
-        images: see `noctule.corrupt`.
+        images: See `noctule.corrupt`.
         released: uint8 is truncated; nothing else differs.
-        exponent: of (radius / distance)², the share that stays, published as severity · .13,
-            (batch,).
-        center_row: as a share of the height, (batch,).
-        center_column: as a share of the width, (batch,).
-        ray_count: number of rays, at least 1, (batch,).
+        exponent: Of (radius / distance)², the share that stays, published as severity · .13.
+        center_row: As a share of the height.
+        center_column: As a share of the width.
+        ray_count: Number of rays, at least 1.
         rays: 16 random bits for the length of each ray.
     """
     height, width = images.shape[2:]
@@ -129,10 +128,10 @@ def _light(
     (length / distance)² of the ray, to a power; where two rays meet, a quarter less.
 
     Args:
-        images: for their size.
-        center: row and column in pixels, float32 (batch,) each.
+        images: For their size.
+        center: Row and column in pixels, float32 (batch,) each.
         ray_count: (batch,).
-        lengths: of at least as many rays, float32 (batch, rays).
+        lengths: Of at least as many rays, float32 (batch, rays).
         power: (batch, 1, 1), or None for 1.
     """
     height, width = images.shape[2:]

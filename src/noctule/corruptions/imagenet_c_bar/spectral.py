@@ -39,11 +39,10 @@ def blue_noise_sample(
     1, 21 % at severity 5.
 
     Args:
-        images: see `noctule.corrupt`.
-        released: every phase is used twice, which couples pixel (y, x) to pixel
+        images: See `noctule.corrupt`.
+        released: Every phase is used twice, which couples pixel (y, x) to pixel
             (height − y, width − x): their correlation is cos(2π (y / height + x / width)).
-        threshold: in standard deviations of the noise, published as .3 · severity − 2.5,
-            (batch,).
+        threshold: In standard deviations of the noise, published as .3 · severity − 2.5.
         phases: 16 random bits for each frequency.
     """
     noise = _noise(images, phases, "blue", planes=1, mirrored=released)
@@ -68,9 +67,9 @@ def brownish_noise(
     towards the standard deviation, as published.
 
     Args:
-        images: see `noctule.corrupt`.
+        images: See `noctule.corrupt`.
         released: uint8 is truncated, and every phase is used twice, as in `blue_noise_sample`.
-        sigma: standard deviation in [0, 1] units, published as severity · 6.4 / 255, (batch,).
+        sigma: Standard deviation in [0, 1] units, published as severity · 6.4 / 255.
         phases: 16 random bits for each frequency of each channel.
     """
     noise = _noise(images, phases, "brownish", planes=images.shape[1], mirrored=released)

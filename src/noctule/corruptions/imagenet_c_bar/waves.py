@@ -54,13 +54,13 @@ def single_frequency_greyscale(
     scale with the image.
 
     Args:
-        images: see `noctule.corrupt`.
+        images: See `noctule.corrupt`.
         released: uint8 is truncated; nothing else differs.
-        amplitude: in [0, 1] units, published as severity · 19.6 / 255, (batch,).
-        frequency: along the axis where it is higher, cycles per pixel, (batch,).
-        slope: the other axis' frequency as a share of it, in [−1, 1], (batch,).
-        axis: 0 if the frequency is higher from row to row, 1 from column to column, (batch,).
-        phase_deg: in the top left pixel, degrees, (batch,).
+        amplitude: In [0, 1] units, published as severity · 19.6 / 255.
+        frequency: Along the axis where it is higher, cycles per pixel.
+        slope: The other axis' frequency as a share of it, in [−1, 1].
+        axis: 0 if the frequency is higher from row to row, 1 from column to column.
+        phase_deg: In the top left pixel, degrees.
     """
     rows, columns = pixel_positions(images)
     turn, other = 2 * math.pi * frequency, 2 * math.pi * frequency * slope
@@ -103,15 +103,15 @@ def cocentric_sine_waves(
     is spelt as published.
 
     Args:
-        images: see `noctule.corrupt`.
+        images: See `noctule.corrupt`.
         released: uint8 is truncated; nothing else differs.
-        amplitude: half the height of a tooth, in [0, 1] units, published as
-            severity · 6.4 / 255, (batch,).
-        center_row: the point's row as a share of the height, (batch,).
-        center_column: the point's column as a share of the width, (batch,).
-        lobes: periods of the outline around a ring, not whole, (batch,).
-        lobe_px: amplitude of the outline for 224 px, (batch,).
-        ring_px: width of a ring for 224 px, (batch,).
+        amplitude: Half the height of a tooth, in [0, 1] units, published as
+            severity · 6.4 / 255.
+        center_row: The point's row as a share of the height.
+        center_column: The point's column as a share of the width.
+        lobes: Periods of the outline around a ring, not whole.
+        lobe_px: Amplitude of the outline for 224 px.
+        ring_px: Width of a ring for 224 px.
     """
     rows, columns = pixel_positions(images)
     height, width = images.shape[2:]

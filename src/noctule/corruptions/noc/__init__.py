@@ -1,7 +1,8 @@
-"""ImageNet-NOC: 23 candidate corruptions in seven families, one file each.
+"""ImageNet-NOC: its corruptions and the other candidates of its paper, one file per family.
 
-Laugros, Caplier & Ospici, "Using the overlapping score to improve corruption benchmarks", 2021,
-and the code its authors released. `stamps`, `hsv` and `resampling` are shared by the families.
+Laugros, Caplier & Ospici, "Increasing the coverage and balance of robustness benchmarks by
+using non-overlapping corruptions", 2020, and the code that its authors released. The families
+share `stamps`, `hsv` and `resampling`.
 """
 
 from noctule.corruptions.noc import (

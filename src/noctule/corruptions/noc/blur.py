@@ -22,15 +22,15 @@ PASSES_AT_224_PX = 5
     bytes_per_value=16,
 )
 def blur(images: Images, *, weight: PerImage) -> Images:
-    """Mix the image with its blur by five 3 × 3 box passes, zero-padded, so edges darken.
+    """Mix the image with a blurred copy: five passes of a 3 × 3 box filter.
 
-    The passes' total variance is 10/3 px² per axis at 224 px. At other sizes their number
-    scales with the square of the shorter side, so that sigma scales with the side; at least
-    one pass is made.
+    The filter pads with zeros, so the edges darken. The total variance of the passes is
+    10/3 px² per axis at 224 px. At other sizes the number of passes, at least one, scales with
+    the square of the shorter side, so that the standard deviation scales with the side.
 
     Args:
-        images: see `noctule.corrupt`.
-        weight: share of the blurred image, (batch,).
+        images: See `noctule.corrupt`.
+        weight: Share of the blurred image.
     """
     share = per_image(weight)
     scale = min(images.shape[2:]) / REFERENCE_SIDE_PX
@@ -40,12 +40,12 @@ def blur(images: Images, *, weight: PerImage) -> Images:
 
 
 def _box_passes(values: Tensor, passes: int) -> Tensor:
-    """Repeat a 3 × 3 box filter, taking zeros from outside in every pass.
+    """Repeat a 3 × 3 box filter with zero padding in every pass.
 
-    Zeros outside in every pass are the same as one odd reflection about the first pixel
-    outside, which the filter preserves. So the planes are reflected once and filtered lying end
-    to end, without a look at edges: what leaks from plane to plane, or from row to row, comes
-    one pixel nearer with each pass and stays within the reflection.
+    Zero padding in every pass equals one odd reflection about the first pixel outside the
+    image, which the filter preserves. So the planes are reflected once, stored end to end and
+    filtered without regard to edges: values leak from row to row and from plane to plane by one
+    pixel per pass, which stays within the reflection.
     """
     values = _reflect_oddly(_reflect_oddly(values, passes, dim=2), passes, dim=3)
     shape = values.shape
@@ -56,14 +56,14 @@ def _box_passes(values: Tensor, passes: int) -> Tensor:
             out = torch.add(flat[: -2 * step], flat[2 * step :], out=spare[:width])
             out.add_(flat[step:-step]).mul_(1 / 3)
             flat, spare = out, flat
-    # What was pixel (passes, passes) of a reflected plane is now its first.
+    # Pixel (passes, passes) of a reflected plane is now its first.
     inner = (*shape[:2], shape[2] - 2 * passes, shape[3] - 2 * passes)
     plane = shape[2] * shape[3]
     return flat.as_strided(inner, (shape[1] * plane, plane, shape[3], 1)).contiguous()
 
 
 def _reflect_oddly(values: Tensor, margin: int, dim: int) -> Tensor:
-    """Extend by `margin` on both sides: a zero, then the negated pixels, mirrored."""
+    """Extend by `margin` on both sides: a zero, then the mirrored pixels with opposite sign."""
     size = values.shape[dim]
     distance = torch.arange(-margin, size + margin, device=values.device) + 1
     turn = distance % (2 * size + 2)  # the reflected image repeats with this period
@@ -81,21 +81,22 @@ def _reflect_oddly(values: Tensor, margin: int, dim: int) -> Tensor:
     bytes_per_value=16,
 )
 def thumbnail_resize(images: Images, *, factor: PerImage) -> Images:
-    """Shrink with antialiased bilinear filtering, and stretch back to the old size.
+    """Shrink with antialiased bilinear filtering, then enlarge to the original size.
 
-    The filters are Pillow's; departure: Pillow rounds to 8 bits after each of its four passes,
-    here only the result is rounded, so that values can differ by up to two levels.
+    The filters are Pillow's. Departure: Pillow rounds to 8 bits after each of its four passes;
+    here only the result is rounded, so values can differ by up to two grey levels.
 
     Args:
-        images: see `noctule.corrupt`.
-        factor: the small image has int(height / factor) × int(width / factor) pixels, (batch,).
+        images: See `noctule.corrupt`.
+        factor: Ratio of the sizes, at least 1: the small image has int(height / factor) ×
+            int(width / factor) pixels.
     """
     values = _shrink_and_stretch(to_float(images.transpose(2, 3)), factor)
     return from_float(_shrink_and_stretch(values.transpose(2, 3), factor), images.dtype)
 
 
 def _shrink_and_stretch(values: Tensor, factor: Tensor) -> Tensor:
-    """Along the rows; float32 (batch, channels, height, width)."""
+    """Shrink and enlarge along the rows; float32 (batch, channels, height, width)."""
     channels, height = values.shape[1:3]
     small = (height / factor).to(torch.int64).clamp(min=1).repeat_interleave(channels)
     full = torch.full_like(small, height)

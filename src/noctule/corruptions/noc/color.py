@@ -34,13 +34,14 @@ SOURCE = "Laugros et al. 2020"
 def backlight(
     images: Images, *, change: PerImage, split_px: PerImage, axis: PerImage
 ) -> Images:
-    """Brighten one side of a straight line and darken the other by as much.
+    """Brighten one side of a straight line and darken the other by the same amount.
 
     Args:
-        images: see `noctule.corrupt`.
-        change: of the side before the line, in [0, 1] units; −change of the other, (batch,).
-        split_px: the line's distance from the middle at 224 px, scaled with the side, (batch,).
-        axis: 0 splits the rows, 1 the columns, (batch,).
+        images: See `noctule.corrupt`.
+        change: Change on the side before the line, in [0, 1] units; the other side changes by
+            −change.
+        split_px: Distance of the line from the middle at 224 px, scaled with the shorter side.
+        axis: 0 splits the rows, 1 the columns.
     """
     rows, columns = coordinates(images)
     height, width = images.shape[2:]
@@ -64,8 +65,8 @@ def brightness(images: Images, *, change: PerImage) -> Images:
     """Add a constant to all pixels, and clamp.
 
     Args:
-        images: see `noctule.corrupt`.
-        change: in [0, 1] units, (batch,).
+        images: See `noctule.corrupt`.
+        change: Constant to add, in [0, 1] units.
     """
     return add_clamped(images, per_image(change, torch.float64))
 
@@ -80,8 +81,8 @@ def contrast(images: Images, *, weight: PerImage) -> Images:
     """Mix the image with its mean over all pixels and channels.
 
     Args:
-        images: see `noctule.corrupt`.
-        weight: share of the mean, (batch,).
+        images: See `noctule.corrupt`.
+        weight: Weight of the mean, in [0, 1].
     """
     share = per_image(weight)
     values = to_float(images)
@@ -92,8 +93,8 @@ def contrast(images: Images, *, weight: PerImage) -> Images:
 def _mean(values: Tensor, *, exact: bool) -> Tensor:
     """Mean of each image: float32 (batch, 1, 1, 1).
 
-    A floating-point sum would depend on the number of threads, so all sums are of whole
-    numbers: exact in float32 along a row of bytes, and in float64 up to 2**53.
+    A floating-point sum would depend on the number of threads, so integers are summed: exactly
+    in float32 along a row of bytes, and in float64 up to 2**53.
     """
     whole = values if exact else (values * 2**24).round_().to(torch.float64)
     total = whole.sum(dim=3).sum(dim=(1, 2), dtype=torch.float64)
@@ -112,9 +113,9 @@ def color_distortion(images: Images, *, change: PerImage, channel: PerImage) -> 
     """Brighten one channel, and clamp. Published as `color_disortion`. Needs 3 channels.
 
     Args:
-        images: see `noctule.corrupt`.
-        change: in [0, 1] units, (batch,).
-        channel: 0 red, 1 green, 2 blue, (batch,).
+        images: See `noctule.corrupt`.
+        change: Constant to add to the channel, in [0, 1] units.
+        channel: 0 for red, 1 for green, 2 for blue.
     """
     chosen = torch.arange(3, device=images.device) == channel[:, None]
     return add_clamped(images, (change[:, None] * chosen)[:, :, None, None])
@@ -130,12 +131,12 @@ def color_distortion(images: Images, *, change: PerImage, channel: PerImage) -> 
 def gray_scale(images: Images, *, weight: PerImage) -> Images:
     """Mix the image with its luma (ITU-R BT.601, Pillow's integer form). Needs 3 channels.
 
-    The luma of uint8 images is rounded to 8 bits as published; departure: that of float32
-    images is not (the released code truncates those to 8 bits).
+    The luma of uint8 images is rounded to 8 bits, as in the released code. Departure: the luma
+    of float32 images is not rounded, where the released code truncates it to 8 bits.
 
     Args:
-        images: see `noctule.corrupt`.
-        weight: share of the luma, (batch,).
+        images: See `noctule.corrupt`.
+        weight: Weight of the luma, in [0, 1].
     """
     share = per_image(weight)
     values = to_float(images).mul_(1 - share)
@@ -143,7 +144,7 @@ def gray_scale(images: Images, *, weight: PerImage) -> Images:
 
 
 def _luma(images: Tensor) -> Tensor:
-    """(batch, 1, height, width), float32 in the images' own units."""
+    """The luma: float32 (batch, 1, height, width), in the units of the images."""
     wide = images.to(torch.int32) if images.dtype == torch.uint8 else images
     luma = wide[:, :1] * 19595
     luma.add_(wide[:, 1:2], alpha=38470).add_(wide[:, 2:], alpha=7471)
@@ -160,19 +161,20 @@ def _luma(images: Tensor) -> Tensor:
     bytes_per_value=16,
 )
 def hue(images: Images, *, turn: PerImage) -> Images:
-    """Turn the hue, through Pillow's 8-bit HSV; grays stay. Needs 3 channels.
+    """Rotate the hue in Pillow's 8-bit HSV; greys do not change. Needs 3 channels.
 
-    The 8-bit round trip alone changes 70 % of the pixels, by at most 4 levels; published so.
-    Departure: float32 images are rounded to 8 bits first, where the released code truncates.
+    As in the released code, the conversion to 8-bit HSV and back alone changes 70 % of the
+    pixels, by at most 4 grey levels. Departure: float32 images are first rounded to 8 bits,
+    where the released code truncates them.
 
     Args:
-        images: see `noctule.corrupt`.
-        turn: in turns of the colour circle, (batch,).
+        images: See `noctule.corrupt`.
+        turn: Rotation in turns of the colour circle.
     """
     eight_bit = (
         images if images.dtype == torch.uint8 else (images * 255).round_().to(torch.uint8)
     )
     hue_, saturation, value = rgb_to_hsv(eight_bit)
-    step = (turn * 255).to(torch.int64) % 256  # truncates toward zero first, as published
+    step = (turn * 255).to(torch.int64) % 256  # truncates towards zero first, as released
     turned = hsv_to_rgb(hue_.add_(step.to(torch.uint8).view(-1, 1, 1)), saturation, value)
     return turned if images.dtype == torch.uint8 else turned.to(torch.float32).div_(255)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from noctule.corruptions.draws import Integer, NoiseField, unit
 from noctule.corruptions.grouping import group_by_params
-from noctule.corruptions.noc.stamps import draw_places, paint
+from noctule.corruptions.noc.stamps import draw_positions, paint
 from noctule.corruptions.pixels import (
     REFERENCE_SIDE_PX,
     from_float,
@@ -29,11 +29,11 @@ SOURCE = "Laugros et al. 2020"
     bytes_per_value=16,
 )
 def quantization(images: Images, *, steps: PerImage) -> Images:
-    """Round every channel to steps + 1 levels, half to even.
+    """Round every channel to steps + 1 equidistant values, half to even.
 
     Args:
-        images: see `noctule.corrupt`.
-        steps: intervals between black and white, at least 1, (batch,).
+        images: See `noctule.corrupt`.
+        steps: Number of intervals between black and white, at least 1.
     """
     scale = per_image(steps.to(torch.float64) / full_scale(images))
     back = per_image(full_scale(images) / steps.to(torch.float64))
@@ -50,25 +50,26 @@ def quantization(images: Images, *, steps: PerImage) -> Images:
 def pixelate(images: Images, *, block_px: PerImage) -> Images:
     """Replace square blocks by their mean.
 
-    Where the block does not divide a side, the blocks are those counted from the top left, and
-    are shown centred, with the rest reflected: published so for 224 px and blocks of 3, where
-    the image moves by one pixel. Departure: for other sides the released code returns
-    another size; this returns the input's.
+    Where a side is not a multiple of the block, the blocks are counted from the top left, shown
+    centred, and the rest is filled by reflection. The released code does this at 224 px with
+    blocks of 3, where the image moves by one pixel. Departure: at other sizes the released code
+    returns an image of another size; this kernel keeps the size.
 
     Args:
-        images: see `noctule.corrupt`.
-        block_px: side of a block, not scaled with the image, (batch,).
+        images: See `noctule.corrupt`.
+        block_px: Side of a block in pixels, at least 1; not scaled with the image.
     """
-    return group_by_params(images, [block_px.clamp(max=min(images.shape[2:]))], _pixelate_alike)
+    blocks = block_px.clamp(max=min(images.shape[2:]))
+    return group_by_params(images, [blocks], _pixelate_by)
 
 
-def _pixelate_alike(images: Tensor, block_px: float) -> Tensor:
+def _pixelate_by(images: Tensor, block_px: float) -> Tensor:
     block = int(block_px)
     of_row, of_column = (_block_of(side, block, images.device) for side in images.shape[2:])
     down, across = (side // block for side in images.shape[2:])
-    # int16 holds the sum of 11 × 11 bytes, and is twice as fast as int32.
-    small = torch.int16 if block <= 11 else torch.int32
-    values = images.to(small if images.dtype == torch.uint8 else torch.float32)
+    # int16 holds the sum of 11 × 11 bytes and is twice as fast as int32.
+    integer = torch.int16 if block <= 11 else torch.int32
+    values = images.to(integer if images.dtype == torch.uint8 else torch.float32)
     values = values[:, :, : down * block, : across * block]
     sums = _strided_sum(_strided_sum(values, block, dim=2), block, dim=3)
     means = from_float(sums.to(torch.float32).div_(block**2), images.dtype)
@@ -83,9 +84,9 @@ def _strided_sum(values: Tensor, block: int, dim: int) -> Tensor:
 
 
 def _block_of(side: int, block: int, device: torch.device) -> Tensor:
-    """The block each row shows: int64 (side,).
+    """Index of the block that each row shows: int64 (side,).
 
-    >>> _block_of(8, 3, torch.device("cpu")).tolist()  # blocks begin at 1; ends reflect
+    >>> _block_of(8, 3, torch.device("cpu")).tolist()  # blocks start at row 1, ends reflect
     [0, 0, 0, 0, 1, 1, 1, 1]
     """
     first, count = side % block // 2, side // block
@@ -105,15 +106,15 @@ DASH_BEFORE = (-10, -8, -6, -4, -2)
     draws={"count": Integer(14, 170), "gray": unit(), "dashes": NoiseField()},
 )
 def artifacts(images: Images, *, count: PerImage, gray: PerImage, dashes: Stream) -> Images:
-    """Draw dashes three rows high, solid or with dotted tails, all of one gray.
+    """Draw dashes, three rows high, solid or with dotted tails, all in one grey.
 
-    The released code writes into its input; this does not.
+    Departure: the released code modifies its input; this kernel does not.
 
     Args:
-        images: see `noctule.corrupt`.
-        count: number of dashes, at least 1, (batch,); their size scales with the shorter side.
-        gray: in [0, 1], (batch,).
-        dashes: places, and which are solid only.
+        images: See `noctule.corrupt`.
+        count: Number of dashes, at least 1; their size scales with the shorter side.
+        gray: Grey of the dashes, in [0, 1].
+        dashes: Random words for the positions and for which dashes have no tails.
     """
     return _draw_dashes(images, count, gray, dashes, vertical=False)
 
@@ -128,13 +129,13 @@ def vertical_artifacts(
 ) -> Images:
     """Draw dashes as `artifacts` does, with rows and columns exchanged.
 
-    Departure: the sizes are exchanged too, where the released code breaks for oblong images.
+    Departure: height and width are exchanged too; the released code fails on oblong images.
 
     Args:
-        images: see `noctule.corrupt`.
-        count: number of dashes, at least 1, (batch,); their size scales with the shorter side.
-        gray: in [0, 1], (batch,).
-        dashes: places, and which are solid only.
+        images: See `noctule.corrupt`.
+        count: Number of dashes, at least 1; their size scales with the shorter side.
+        gray: Grey of the dashes, in [0, 1].
+        dashes: Random words for the positions and for which dashes have no tails.
     """
     return _draw_dashes(images, count, gray, dashes, vertical=True)
 
@@ -150,27 +151,27 @@ def _draw_dashes(
         for offsets in ((-1, 0, 1), DASH_SOLID, DASH_AFTER, DASH_BEFORE)
     )
     half_thick, half_solid = int(thick.max()), int(solid.max())
-    places = draw_places(
+    positions = draw_positions(
         count,
         dashes,
         rows=(half_thick, across - 1 - half_thick),
         columns=(half_solid, along - 1 - half_solid),
     )
-    tail = (places.coin > 0)[:, :, None]
-    start = places.column[:, :, None]
-    # A tail that is absent, or would leave the image, collapses onto the dash's centre.
+    tail = (positions.coin > 0)[:, :, None]
+    start = positions.column[:, :, None]
+    # A tail that is absent, or would leave the image, collapses onto the centre of the dash.
     right = after * (tail & (start + after.max() < along)) if len(after) else after
     left = before * (tail & (start + before.min() >= 0)) if len(before) else before
-    shape = (*places.row.shape, -1)
+    shape = (*positions.row.shape, -1)
     columns = start + torch.cat([part.expand(shape) for part in (solid, right, left)], dim=2)
-    rows = places.row[:, :, None] + thick
+    rows = positions.row[:, :, None] + thick
     row_step, column_step = (1, width) if vertical else (width, 1)
     index = rows[..., None] * row_step + columns[:, :, None] * column_step
     return paint(images, index.flatten(1), gray[:, None, None])
 
 
 def _scaled_offsets(offsets: tuple[int, ...], scale: float) -> Tensor:
-    """Pixels of a shape drawn at another scale: those whose nearest original pixel is in it.
+    """Offsets of a rescaled shape: the pixels whose nearest original pixel belongs to it.
 
     >>> _scaled_offsets(DASH_SOLID, 1.0).tolist(), _scaled_offsets((-1, 0, 1), 2.0).tolist()
     ([-2, -1, 0, 1, 2], [-3, -2, -1, 0, 1, 2])

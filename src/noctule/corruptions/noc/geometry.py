@@ -22,12 +22,12 @@ _ONE = 1 << 16  # fixed point with 16 fractional bits, as Pillow's affine transf
     draws={"dx_px": SignedInteger(15, 62), "dy_px": SignedInteger(15, 62)},
 )
 def translation(images: Images, *, dx_px: PerImage, dy_px: PerImage) -> Images:
-    """Shift each image by whole pixels, along both axes; black fill.
+    """Shift each image by whole pixels along both axes; black fill.
 
     Args:
-        images: see `noctule.corrupt`.
-        dx_px: shift to the right at 224 px, scaled with the shorter side, (batch,).
-        dy_px: shift down, likewise.
+        images: See `noctule.corrupt`.
+        dx_px: Shift to the right at 224 px, scaled with the shorter side.
+        dy_px: Shift downwards at 224 px, scaled with the shorter side.
     """
     rows, _ = coordinates(images)
     source_row = rows.flatten() - scale_px(dy_px, images)[:, None]
@@ -44,12 +44,12 @@ def translation(images: Images, *, dx_px: PerImage, dy_px: PerImage) -> Images:
 def shear(images: Images, *, angle_deg: PerImage) -> Images:
     """Shear each image along x about its centre; nearest neighbour, black fill.
 
-    A positive angle moves the upper rows to the right. Sampling is Pillow's of today; the
-    torchvision of the publication (0.6) placed the centre half a pixel off.
+    Sampling is that of current Pillow versions; torchvision 0.6, which the authors used, placed
+    the centre half a pixel off.
 
     Args:
-        images: see `noctule.corrupt`.
-        angle_deg: (batch,).
+        images: See `noctule.corrupt`.
+        angle_deg: Shear angle in degrees; a positive angle moves the upper rows to the right.
     """
     slope = torch.deg2rad(angle_deg.to(torch.float64)).tan()
     rows = coordinates(images)[0].flatten().expand(len(images), -1)
@@ -64,16 +64,18 @@ def _fixed(value: Tensor) -> Tensor:
 
 
 def _shift_rows(images: Tensor, source_row: Tensor, shift: Tensor) -> Tensor:
-    """Make each row from a row of the same image, read from `shift` pixels on; black outside.
+    """Fill each row from another row of the same image, offset by a shift; black outside.
 
     Args:
-        source_row, shift: int64 (batch, height), for all channels alike.
+        images: (batch, channels, height, width), of any dtype.
+        source_row: Index of the row to read, int64 (batch, height).
+        shift: Column at which to start reading, int64 (batch, height).
     """
     batch, channels, height, width = images.shape
     margin = min(width, int(shift.abs().max()))
     shift = shift.clamp(-margin, margin)
     pitch = width + 2 * margin
-    # One more image of zeros, where rows from outside are read.
+    # One more row of zeros, from which rows outside the image are read.
     padded = F.pad(images.flatten(0, 2), (margin, margin, 0, 1)).flatten()
     plane = torch.arange(batch * channels, device=images.device).view(batch, channels, 1)
     row = (plane * height + source_row[:, None]) * pitch + margin + shift[:, None]
@@ -92,12 +94,12 @@ def _shift_rows(images: Tensor, source_row: Tensor, shift: Tensor) -> Tensor:
 def rotation(images: Images, *, angle_deg: PerImage) -> Images:
     """Rotate each image about its centre; nearest neighbour, black fill; positive is clockwise.
 
-    Sampling is Pillow's of today; the torchvision of the publication (0.6) placed the centre
-    half a pixel off.
+    Sampling is that of current Pillow versions; torchvision 0.6, which the authors used, placed
+    the centre half a pixel off.
 
     Args:
-        images: see `noctule.corrupt`.
-        angle_deg: (batch,).
+        images: See `noctule.corrupt`.
+        angle_deg: Rotation angle in degrees.
     """
     height, width = images.shape[2:]
     angle = torch.deg2rad(angle_deg.to(torch.float64))[:, None, None]
@@ -109,7 +111,7 @@ def rotation(images: Images, *, angle_deg: PerImage) -> Images:
 
 
 def _coordinate(images: Tensor, per_column: Tensor, per_row: Tensor, origin: Tensor) -> Tensor:
-    """One source coordinate of every pixel: int32 (batch, height, width)."""
+    """One coordinate of the source of every pixel: int32 (batch, height, width)."""
     rows, columns = (numbers[0] for numbers in coordinates(images))
     along_rows = (_fixed(origin) + _fixed(per_row) * rows).to(torch.int32)
     along_columns = (_fixed(per_column) * columns).to(torch.int32)
@@ -119,7 +121,7 @@ def _coordinate(images: Tensor, per_column: Tensor, per_row: Tensor, origin: Ten
 def _sample(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Read each pixel from column x and row y, int32 (batch, height, width); black outside."""
     batch, channels, height, width = images.shape
-    framed = F.pad(images, (1, 1, 1, 1))  # one black pixel stands for all outside
+    framed = F.pad(images, (1, 1, 1, 1))  # a black frame stands for everything outside
     index = y.clamp_(-1, height).add_(1).mul_(width + 2).add_(x.clamp_(-1, width)).add_(1)
     index = index.to(torch.int64).view(batch, 1, -1).expand(-1, channels, -1)
     return framed.view(batch, channels, -1).gather(2, index).view_as(images)
@@ -132,15 +134,16 @@ def _sample(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
     bytes_per_value=6,
 )
 def elastic(images: Images, *, cut_px: PerImage, side: PerImage) -> Images:
-    """Cut a strip from the top or the left, and stretch the rest to the full size.
+    """Cut a strip off the top or the left, and stretch the rest to the full size.
 
-    A one-sided stretch by 1.24 to 1.96, not a warp, in spite of its published name. Bilinear as
-    Pillow's; departure: values can differ by one level from Pillow's fixed-point arithmetic.
+    Despite its published name this is a one-sided stretch by 1.24 to 1.96, not a warp.
+    Interpolation is Pillow's bilinear filter. Departure: values can differ by one grey level
+    from Pillow's fixed-point arithmetic.
 
     Args:
-        images: see `noctule.corrupt`.
-        cut_px: width of the strip at 224 px, scaled with the shorter side, (batch,).
-        side: 0 for the top, 1 for the left, (batch,).
+        images: See `noctule.corrupt`.
+        cut_px: Width of the strip at 224 px, scaled with the shorter side.
+        side: 0 for the top, 1 for the left.
     """
     result = torch.empty_like(images)
     cut = scale_px(cut_px, images).clamp(max=min(images.shape[2:]) - 1)

@@ -1,8 +1,8 @@
-"""Pillow's 8-bit HSV: RGB to HSV and back, equal to the bit.
+"""RGB to HSV and back, bit-identical to Pillow's 8-bit conversion.
 
-Pillow mixes float32 and float64, and truncates. Every step depends on two bytes and a sector of
-the colour circle, so it is looked up in a table built in the same precisions: that is exact,
-and leaves no floating point but one product to be done per pixel.
+Pillow mixes float32 and float64, and truncates. Every step depends on two bytes and on a sector
+of the colour circle, so it is looked up in a table that is built with the same precisions. This
+is exact, and leaves one floating-point product per pixel.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ def _hue_table(device: torch.device) -> Tensor:
     spread = levels.expand(_SIDE, _SIDE)
     middle = (levels[:, None] / spread.clamp(min=1)).to(torch.float64)
     farthest = torch.ones_like(middle)
-    # Distances of the other two channels from the largest, in units of the spread; red is
-    # followed by green, green by blue, blue by red.
+    # Distances of the other two channels from the largest, in units of the spread; the order of
+    # the channels is red, green, blue, red.
     angles = [
         (sixth + previous) - following
         for sixth in (0, 2, 4)
         for previous, following in ((farthest, middle), (middle, farthest))
     ]
     turn = torch.stack(angles).to(torch.float32).to(torch.float64).div_(6).add_(1).remainder_(1)
-    # Distances beyond the spread do not occur; their entries are cut to fit.
+    # Distances beyond the spread do not occur; their entries are clamped to fit.
     hue = turn.to(torch.float32).to(torch.float64).mul_(255).clamp_(0, 255).to(torch.uint8)
     return hue.masked_fill_(spread == 0, 0).flatten().to(device)
 
 
 @functools.cache
 def _saturation_table(device: torch.device) -> Tensor:
-    """Saturation by value and spread (largest less smallest channel): uint8 (256 · 256,)."""
+    """Saturation by value and spread (largest minus smallest channel): uint8 (256 · 256,)."""
     levels = torch.arange(_SIDE, dtype=torch.float32)
     share = levels / levels.clamp(min=1)[:, None]
     return share.to(torch.float64).mul_(255).clamp_(0, 255).to(torch.uint8).flatten().to(device)
@@ -63,7 +63,7 @@ def _share_table(device: torch.device) -> Tensor:
 
 
 def rgb_to_hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Convert as Pillow's `convert("HSV")`.
+    """Convert like Pillow's `convert("HSV")`.
 
     Args:
         images: uint8 (batch, 3, height, width).
@@ -76,12 +76,12 @@ def rgb_to_hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     low = torch.minimum(torch.minimum(red, green), blue)
     not_red, not_green = (red != high).view(torch.uint8), (green != high).view(torch.uint8)
     green_low, blue_low, red_low = ((p == low).view(torch.uint8) for p in (green, blue, red))
-    # Which channel is largest (red wins ties, then green), and whether the next is smallest.
+    # Index of the largest channel (ties go to red, then green); whether the next is smallest.
     largest = not_green.add(1).mul_(not_red)
     next_low = green_low ^ (
         not_red & (green_low ^ blue_low ^ (not_green & (blue_low ^ red_low)))
     )
-    # high − mid, modulo 256 as all of this.
+    # high − middle, modulo 256 like all arithmetic here.
     to_middle = high.add(high).add_(low).sub_(red).sub_(green).sub_(blue)
     spread = high - low
     index = largest.mul_(2).add_(next_low).to(torch.int64)
@@ -92,7 +92,10 @@ def rgb_to_hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def hsv_to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
-    """Convert as Pillow's `convert("RGB")`; uint8 (batch, height, width) each.
+    """Convert like Pillow's `convert("RGB")`.
+
+    Args:
+        hue, saturation, value: uint8 (batch, height, width).
 
     Returns:
         uint8 (batch, 3, height, width).
@@ -107,6 +110,6 @@ def hsv_to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
 
 
 def _look_up(table: Tensor, index: Tensor) -> Tensor:
-    # A row per image, because rows are what gather works on in parallel.
+    # One row per image, because gather works on rows in parallel.
     batch = len(index)
     return table.expand(batch, -1).gather(1, index.view(batch, -1)).view_as(index)

@@ -25,12 +25,12 @@ SOURCE = "Laugros et al. 2020"
 def gaussian(images: Images, *, sigma: PerImage, noise: Stream) -> Images:
     """Add the absolute value of Gaussian noise, independently per pixel and channel.
 
-    The published operation is one-sided, it only brightens; kept.
+    Departure from what the name suggests, as released: the noise only brightens.
 
     Args:
-        images: see `noctule.corrupt`.
-        sigma: standard deviation before the absolute value, in [0, 1] units, (batch,).
-        noise: 16 random bits for each element.
+        images: See `noctule.corrupt`.
+        sigma: Standard deviation before the absolute value, in [0, 1] units.
+        noise: 16 random bits per element.
     """
     index = field_index(noise, images[0].numel(), torch.int64)
     amplitude = sigma.to(torch.float32)[:, None]
@@ -51,12 +51,12 @@ def gaussian(images: Images, *, sigma: PerImage, noise: Stream) -> Images:
 def uniform(images: Images, *, amplitude: PerImage, noise: Stream) -> Images:
     """Add noise uniform in (−amplitude, amplitude), independently per pixel and channel.
 
-    A range is published without code; this operation is noctule's own.
+    The authors published a range but no code, so the operation is noctule's own.
 
     Args:
-        images: see `noctule.corrupt`.
-        amplitude: largest change, in [0, 1] units, (batch,).
-        noise: 16 random bits for each element.
+        images: See `noctule.corrupt`.
+        amplitude: Largest change, in [0, 1] units.
+        noise: 16 random bits per element.
     """
     index = field_index(noise, images[0].numel(), torch.int64)
     odd = torch.arange(1, 2 * TABLE_SIZE, 2, dtype=torch.float32, device=images.device)
@@ -74,31 +74,31 @@ def uniform(images: Images, *, amplitude: PerImage, noise: Stream) -> Images:
     draws={"amount": Uniform(0.003, 0.032), "noise": NoiseField()},
 )
 def salt_pepper(images: Images, *, amount: PerImage, noise: Stream) -> Images:
-    """Set each element to black or to white with probability amount / 2 each.
+    """Set each element (pixel of one channel) to black or white with probability amount / 2.
 
-    Elements are pixels of one channel. Only the specks are visited: candidates at the density
-    of the hardest setting lie at geometric gaps, and a milder one keeps a part of them, which
-    is the same distribution as one coin per element; the specks of a mild severity are among
-    those of a severe one.
+    Only the specks are computed. Candidate positions have geometrically distributed gaps at the
+    density of the highest severity, and a lower severity keeps a subset of them. This gives the
+    same distribution as one coin per element, and the specks of a low severity are a subset of
+    those of a high one.
 
     Args:
-        images: see `noctule.corrupt`.
-        amount: probability that an element is replaced, (batch,).
-        noise: two random words for each candidate.
+        images: See `noctule.corrupt`.
+        amount: Probability that an element is replaced.
+        noise: Two random words per candidate.
     """
     elements = images[0].numel()
     density = amount.clamp(min=0.032)[:, None]
     mean = elements * float(density.max())
-    # Eight standard deviations more than expected: enough but for a chance of 1e-15.
+    # Eight standard deviations above the mean: too few with a probability of 1e-15.
     candidates = min(elements, math.ceil(mean + 8 * math.sqrt(mean) + 16))
     gap_words, keep_words = noise.words(candidates, rounds=FIELD_ROUNDS)
     # float64: rounding must not move a gap, which would move all later specks, on any device.
     uniform_gap = (high24(gap_words).to(torch.float64) + 0.5) / (1 << 24)
     gaps = (uniform_gap.log() / torch.log1p(-density)).floor().to(torch.int64) + 1
     position = gaps.cumsum(dim=1) - 1
-    kept = high24(keep_words) * density < amount[:, None] * (1 << 24)
-    image, which = (kept & (position < elements)).nonzero(as_tuple=True)
+    is_speck = high24(keep_words) * density < amount[:, None] * (1 << 24)
+    image, candidate = (is_speck & (position < elements)).nonzero(as_tuple=True)
     result = images.clone()
-    speck = shade(bits_of(keep_words)[image, which], images)
-    result.view(len(images), -1)[image, position[image, which]] = speck
+    speck = shade(bits_of(keep_words)[image, candidate], images)
+    result.view(len(images), -1)[image, position[image, candidate]] = speck
     return result

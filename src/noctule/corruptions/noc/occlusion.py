@@ -12,7 +12,13 @@ from noctule.corruptions.noc.stamps import (
     rhombus_offsets,
     stamp_margin_px,
 )
-from noctule.corruptions.pixels import coordinates, paste, per_image, place, scale_px
+from noctule.corruptions.pixels import (
+    coordinates,
+    fraction_to_index,
+    paste,
+    per_image,
+    scale_px,
+)
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import Stream, unit_interval
@@ -26,15 +32,15 @@ SOURCE = "Laugros et al. 2020"
     draws={"count": Integer(9, 76), "stamps": NoiseField()},
 )
 def rhombus(images: Images, *, count: PerImage, stamps: Stream) -> Images:
-    """Cover the image with rhombi of 98 px, each of its own gray; later over earlier.
+    """Cover the image with grey rhombi of 98 pixels; later ones cover earlier ones.
 
     Args:
-        images: see `noctule.corrupt`.
-        count: number of rhombi, at least 1, (batch,); their size scales with the shorter side.
-        stamps: places and grays.
+        images: See `noctule.corrupt`.
+        count: Number of rhombi, at least 1; their size scales with the shorter side.
+        stamps: Random words for the position and the grey of each rhombus.
     """
-    places = draw_centers(images, count, stamps)
-    return paint_in_order(images, places, rhombus_offsets(stamp_margin_px(images)))
+    positions = draw_centers(images, count, stamps)
+    return paint_in_order(images, positions, rhombus_offsets(stamp_margin_px(images)))
 
 
 @corruption(
@@ -44,18 +50,16 @@ def rhombus(images: Images, *, count: PerImage, stamps: Stream) -> Images:
     channels=3,
 )
 def arlequin(images: Images, *, count: PerImage, color: Stream, stamps: Stream) -> Images:
-    """Cover the image with rhombi, all of one colour.
-
-    Needs 3 channels.
+    """Cover the image with rhombi, all in one colour. Needs 3 channels.
 
     Args:
-        images: see `noctule.corrupt`.
-        count: number of rhombi, at least 1, (batch,); their size scales with the shorter side.
-        color: the colour of all rhombi of an image, each channel uniform in [0, 1).
-        stamps: places.
+        images: See `noctule.corrupt`.
+        count: Number of rhombi, at least 1; their size scales with the shorter side.
+        color: Random words for the colour of an image's rhombi, each channel in [0, 1).
+        stamps: Random words for the position of each rhombus.
     """
-    places = draw_centers(images, count, stamps)
-    index = pixel_index(images, places, rhombus_offsets(stamp_margin_px(images)))
+    positions = draw_centers(images, count, stamps)
+    index = pixel_index(images, positions, rhombus_offsets(stamp_margin_px(images)))
     return paint(images, index, unit_interval(color.words(3)[0])[:, :, None])
 
 
@@ -65,15 +69,15 @@ def arlequin(images: Images, *, count: PerImage, color: Stream, stamps: Stream) 
     draws={"count": Integer(7, 50), "stamps": NoiseField()},
 )
 def circle(images: Images, *, count: PerImage, stamps: Stream) -> Images:
-    """Cover the image with discs of 121 px, each of its own gray; later over earlier.
+    """Cover the image with grey discs of 121 pixels; later ones cover earlier ones.
 
     Args:
-        images: see `noctule.corrupt`.
-        count: number of discs, at least 1, (batch,); their size scales with the shorter side.
-        stamps: places and grays.
+        images: See `noctule.corrupt`.
+        count: Number of discs, at least 1; their size scales with the shorter side.
+        stamps: Random words for the position and the grey of each disc.
     """
-    places = draw_centers(images, count, stamps)
-    return paint_in_order(images, places, disc_offsets(stamp_margin_px(images)))
+    positions = draw_centers(images, count, stamps)
+    return paint_in_order(images, positions, disc_offsets(stamp_margin_px(images)))
 
 
 @corruption(
@@ -94,18 +98,19 @@ def obstruction(
     left_fraction: PerImage,
     gray: PerImage,
 ) -> Images:
-    """Cover a square with one gray.
+    """Cover a square with one grey.
 
     Args:
-        images: see `noctule.corrupt`.
-        side_px: side of the square at 224 px, scaled with the shorter side, (batch,).
-        top_fraction, left_fraction: where among all places that fit, in [0, 1), (batch,).
-        gray: in [0, 1], (batch,).
+        images: See `noctule.corrupt`.
+        side_px: Side of the square at 224 px, scaled with the shorter side.
+        top_fraction, left_fraction: Position of the square, in [0, 1) of the positions where
+            it fits.
+        gray: Grey of the square, in [0, 1].
     """
     height, width = images.shape[2:]
     side = scale_px(side_px, images).clamp(max=min(height, width))
-    top = place(top_fraction, height - side + 1).view(-1, 1, 1, 1)
-    left = place(left_fraction, width - side + 1).view(-1, 1, 1, 1)
+    top = fraction_to_index(top_fraction, height - side + 1).view(-1, 1, 1, 1)
+    left = fraction_to_index(left_fraction, width - side + 1).view(-1, 1, 1, 1)
     side = side.view(-1, 1, 1, 1)
     rows, columns = coordinates(images)
     in_rows = (rows >= top) & (rows < top + side)
@@ -119,14 +124,14 @@ def obstruction(
     draws={"thickness_px": Integer(9, 46), "gray": unit()},
 )
 def border(images: Images, *, thickness_px: PerImage, gray: PerImage) -> Images:
-    """Frame the image with one gray, inside its edges.
+    """Cover a frame along the edges of the image with one grey.
 
-    The released code writes into its input; this does not.
+    Departure: the released code modifies its input; this kernel does not.
 
     Args:
-        images: see `noctule.corrupt`.
-        thickness_px: of all four sides at 224 px, scaled with the shorter side, (batch,).
-        gray: in [0, 1], (batch,).
+        images: See `noctule.corrupt`.
+        thickness_px: Width of the frame at 224 px, scaled with the shorter side.
+        gray: Grey of the frame, in [0, 1].
     """
     height, width = images.shape[2:]
     thickness = scale_px(thickness_px, images).view(-1, 1, 1, 1)

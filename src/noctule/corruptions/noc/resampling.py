@@ -1,7 +1,7 @@
 """Pillow's bilinear resampling with a different size for each image, as one gather per tap.
 
-The rows of a batch lie one after another, plane by plane (a plane is one channel of one image),
-and their number may differ from plane to plane.
+The rows of a batch are stored end to end, plane by plane (a plane is one channel of one image);
+the number of rows may differ between planes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def first_rows(rows: Tensor) -> Tensor:
-    """Where each plane begins when planes with these numbers of rows lie end to end.
+    """Index of the first row of each plane, for planes with these numbers of rows.
 
     >>> first_rows(torch.tensor([3, 2, 4])).tolist()
     [0, 3, 5]
@@ -22,13 +22,13 @@ def first_rows(rows: Tensor) -> Tensor:
 def resize_rows(values: Tensor, first: Tensor, rows_in: Tensor, rows_out: Tensor) -> Tensor:
     """Resize planes along their rows like Pillow's `resize(..., BILINEAR)`, without rounding.
 
-    The filter is a triangle, widened when shrinking (antialiasing), normalised at the edges.
+    The filter is a triangle, widened when shrinking (antialiasing) and normalised at the edges.
 
     Args:
         values: float32 (rows of all planes, width).
-        first: where in `values` each plane's rows to resize begin, int64 (planes,).
-        rows_in: how many rows to resize in each plane, int64 (planes,).
-        rows_out: how many to make of them, int64 (planes,).
+        first: Index of the first row to read in each plane, int64 (planes,).
+        rows_in: Number of rows to read in each plane, int64 (planes,).
+        rows_out: Number of rows to make of them, int64 (planes,).
 
     Returns:
         float32 (sum of rows_out, width), plane by plane.

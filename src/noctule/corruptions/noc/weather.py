@@ -23,18 +23,18 @@ from noctule.sampling import Stream
     draws={"count": Integer(12, 120), "stamps": NoiseField()},
 )
 def rain(images: Images, *, count: PerImage, stamps: Stream) -> Images:
-    """Let discs of 121 px halve the distance to white; where they overlap, again.
+    """Draw drops, discs of 121 pixels, each of which halves the distance to white.
 
     Args:
-        images: see `noctule.corrupt`.
-        count: number of drops, at least 1, (batch,); their size scales with the shorter side.
-        stamps: places.
+        images: See `noctule.corrupt`.
+        count: Number of drops, at least 1; their size scales with the shorter side.
+        stamps: Random words for the position of each drop.
     """
-    places = draw_centers(images, count, stamps)
+    positions = draw_centers(images, count, stamps)
     offsets = disc_offsets(stamp_margin_px(images))
-    index = pixel_index(images, places, offsets)
-    # An image with fewer drops than the batch's most repeats its last: those do not count.
-    real = torch.arange(places.row.shape[1], device=images.device) < count[:, None]
+    index = pixel_index(images, positions, offsets)
+    # Images with fewer drops than the batch's maximum repeat their last, which does not count.
+    real = torch.arange(positions.row.shape[1], device=images.device) < count[:, None]
     drops = torch.zeros(
         len(images), images[0, 0].numel(), dtype=torch.int32, device=images.device
     )
@@ -43,10 +43,10 @@ def rain(images: Images, *, count: PerImage, stamps: Stream) -> Images:
     )
     result = images.clone()
     planes = result.view(*images.shape[:2], -1)
-    each = index[:, None].expand(-1, images.shape[1], -1)
+    pixels = index[:, None].expand(-1, images.shape[1], -1)
     white = full_scale(images)
-    darkness = white - planes.gather(2, each).to(torch.float32)
-    left = torch.ldexp(darkness, -drops.gather(1, index)[:, None])
-    # torch 2.6 makes it of the default dtype.
-    planes.scatter_(2, each, from_float(white - left.to(torch.float32), images.dtype))
+    darkness = white - planes.gather(2, pixels).to(torch.float32)
+    remaining = torch.ldexp(darkness, -drops.gather(1, index)[:, None])
+    # In torch 2.6, ldexp returns the default dtype.
+    planes.scatter_(2, pixels, from_float(white - remaining.to(torch.float32), images.dtype))
     return result

@@ -15,12 +15,12 @@ def benchmark_of(choice: Choice | FamilyDesign, matrix: OverlapMatrix, name: str
     """The benchmark of these corruptions over their full ranges; its source tells the design.
 
     Args:
-        choice: what was chosen.
-        matrix: what it was chosen from.
-        name: of the benchmark, as used in tables.
+        choice: What was chosen.
+        matrix: What it was chosen from.
+        name: Of the benchmark, as used in tables.
 
     Raises:
-        InputError: a candidate that is not a registered corruption, or a choice that is not
+        InputError: A candidate that is not a registered corruption, or a choice that is not
             complete.
     """
     if isinstance(choice, Choice) and not choice.complete:

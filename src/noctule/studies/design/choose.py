@@ -27,11 +27,11 @@ class Choice:
 
     Attributes:
         method: "exact" or "greedy".
-        names: the corruptions; greedy: in the order they were taken, exact: in the alphabet's.
-        size: how many were asked for.
-        max_overlap: what the overlap score of every pair had to be below; None for no limit.
-        scores: of the set; it also says which candidates were left out as undefined.
-        note: what a reader has to know about it: greedy got stuck, or a smaller set is better.
+        names: The corruptions; greedy: in the order they were taken, exact: in the alphabet's.
+        size: How many were asked for.
+        max_overlap: What the overlap score of every pair had to be below; None for no limit.
+        scores: Of the set; it also says which candidates were left out as undefined.
+        note: What a reader has to know about it: greedy got stuck, or a smaller set is better.
         best_sets: Exact: the sets of the same coverage but for rounding (10⁻⁹), each in
             alphabetical order and the first by name first, which is the one chosen. No data
             prefer one to another. Greedy: empty.
@@ -111,7 +111,7 @@ def choose_greedy(matrix: OverlapMatrix, size: int, max_overlap: float | None = 
     its note says where.
 
     Raises:
-        InputError: a size that is not 1 to the number of candidates, a limit not above 0.
+        InputError: A size that is not 1 to the number of candidates, a limit not above 0.
     """
     size, max_overlap = check_request(matrix, size, max_overlap)
     matrix = matrix.by_name()
@@ -144,7 +144,7 @@ def check_request(
     """The size and the limit as plain numbers; what no set of candidates can be is refused.
 
     Raises:
-        InputError: a size that is not 1 to the number of candidates, a limit not above 0.
+        InputError: A size that is not 1 to the number of candidates, a limit not above 0.
     """
     if not isinstance(matrix, OverlapMatrix):
         raise InputError(

@@ -68,7 +68,7 @@ def choose_exact(
             may be possible. Ctrl-C ends the search at once.
 
     Raises:
-        InputError: a size that is not 1 to the number of candidates, a limit not above 0,
+        InputError: A size that is not 1 to the number of candidates, a limit not above 0,
             no set of this size within the limit (the largest one there is is named), or none
             found in time.
 
@@ -129,7 +129,7 @@ def best_sets(
         on_search: See `choose_exact`.
 
     Raises:
-        InputError: no set was found in time.
+        InputError: No set was found in time.
     """
     n = len(matrix.names)
     programme = _programme(matrix, max_overlap, (size, size))
@@ -171,7 +171,7 @@ def check_time_limit(seconds: float | None) -> None:
     """Refuse a time limit that is not above 0.
 
     Raises:
-        InputError: such a limit.
+        InputError: Such a limit.
     """
     if seconds is not None:
         real_number(

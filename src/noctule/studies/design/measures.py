@@ -24,7 +24,7 @@ class Cover(NamedTuple):
     """How far a set of corruptions covers one candidate.
 
     Attributes:
-        by: the corruption of the set that overlaps it most, itself if it is in the set, the
+        by: The corruption of the set that overlaps it most, itself if it is in the set, the
             first by name of several alike; None if none overlaps it.
         share: Ō of the two, in [0, 1].
     """
@@ -38,14 +38,14 @@ class DesignScores:
     """How good a set of corruptions is as a benchmark.
 
     Attributes:
-        coverage: in (0, 1], see `coverage`.
-        redundancy: in [0, 1], see `redundancy`; None for a single corruption.
-        balance: in (0, 1], see `balance`.
-        largest_overlap: the largest overlap score of a pair, not bounded above; None for a
+        coverage: In (0, 1], see `coverage`.
+        redundancy: In [0, 1], see `redundancy`; None for a single corruption.
+        balance: In (0, 1], see `balance`.
+        largest_overlap: The largest overlap score of a pair, not bounded above; None for a
             single corruption.
-        emphasis: weight of each candidate, in [0, 1], of sum 1; see `emphasis`.
-        covered_by: which corruption covers each candidate best, and how far.
-        undefined: why, for each candidate that is in none of these numbers.
+        emphasis: Weight of each candidate, in [0, 1], of sum 1; see `emphasis`.
+        covered_by: Which corruption covers each candidate best, and how far.
+        undefined: Why, for each candidate that is in none of these numbers.
     """
 
     coverage: float
@@ -63,7 +63,7 @@ def coverage(matrix: OverlapMatrix, names: Sequence[str]) -> float:
     The share of the candidates' robustness that doing well on B vouches for.
 
     Raises:
-        InputError: no name, one twice, or one whose overlap is unknown or undefined.
+        InputError: No name, one twice, or one whose overlap is unknown or undefined.
 
     >>> m = OverlapMatrix(("a", "b"), np.array([[1.0, 0.5], [0.5, 1.0]]))
     >>> coverage(m, ["a"]), coverage(m, ["a", "b"])
@@ -77,7 +77,7 @@ def redundancy(matrix: OverlapMatrix, names: Sequence[str]) -> float | None:
     """Mean of Ō(b, b′) over unordered pairs in B, in [0, 1]; None for a single corruption.
 
     Raises:
-        InputError: as `coverage`.
+        InputError: As `coverage`.
 
     >>> m = OverlapMatrix(("a", "b"), np.array([[1.0, 0.5], [0.5, 1.0]]))
     >>> redundancy(m, ["a", "b"]), redundancy(m, ["a"])
@@ -94,7 +94,7 @@ def emphasis(matrix: OverlapMatrix, names: Sequence[str]) -> NDArray[np.float64]
         float64 (candidates,), in the order of `matrix.names`.
 
     Raises:
-        InputError: as `coverage`.
+        InputError: As `coverage`.
 
     >>> m = OverlapMatrix(("a", "b"), np.array([[1.0, 0.25], [0.25, 1.0]]))
     >>> emphasis(m, ["a"]).tolist()
@@ -112,7 +112,7 @@ def balance(matrix: OverlapMatrix, names: Sequence[str]) -> float:
     1 when every candidate counts alike; m / |C| when m of them do and the others not at all.
 
     Raises:
-        InputError: as `coverage`.
+        InputError: As `coverage`.
 
     >>> m = OverlapMatrix(("a", "b"), np.array([[1.0, 0.0], [0.0, 1.0]]))
     >>> balance(m, ["a"]), balance(m, ["a", "b"])
@@ -127,7 +127,7 @@ def score_design(matrix: OverlapMatrix, names: Sequence[str]) -> DesignScores:
     """Every measure of one set of corruptions.
 
     Raises:
-        InputError: as `coverage`.
+        InputError: As `coverage`.
     """
     chosen = positions(matrix, names)
     pairs = _pairs(matrix.scores, chosen)
@@ -147,7 +147,7 @@ def positions(matrix: OverlapMatrix, names: Sequence[str]) -> list[int]:
     """Where these candidates are in the matrix.
 
     Raises:
-        InputError: no name, one twice, or one whose overlap is unknown or undefined.
+        InputError: No name, one twice, or one whose overlap is unknown or undefined.
     """
     if not names:
         raise InputError("no corruption is given", remedy="Name at least one candidate.")

@@ -27,9 +27,9 @@ class FamilyDesign:
     """A benchmark of some families with the same number of corruptions each.
 
     Attributes:
-        families: labels of the families, in the order of their first names.
-        names: the corruptions, family by family, in alphabetical order within each.
-        scores: of the set.
+        families: Labels of the families, in the order of their first names.
+        names: The corruptions, family by family, in alphabetical order within each.
+        scores: Of the set.
     """
 
     families: tuple[int, ...]
@@ -51,15 +51,15 @@ def n_by_k(
     candidates nor the numbering of the families changes anything.
 
     Args:
-        matrix: the candidates and their overlap.
-        labels: the family of each candidate, in the order of `matrix.names`.
-        n: families in a benchmark.
-        k: corruptions of each family.
-        count: benchmarks wanted.
-        seed: of the draws.
+        matrix: The candidates and their overlap.
+        labels: The family of each candidate, in the order of `matrix.names`.
+        n: Families in a benchmark.
+        k: Corruptions of each family.
+        count: Benchmarks wanted.
+        seed: Of the draws.
 
     Raises:
-        InputError: labels for other candidates, a number below 1, or fewer than n families
+        InputError: Labels for other candidates, a number below 1, or fewer than n families
             with k members (the sizes there are are given).
     """
     n = whole_number(n, "families", low=1)

@@ -84,7 +84,7 @@ def stability(
         on_resample: Called with the number of replicates done and of all.
 
     Raises:
-        InputError: no replicates are known, a number of resamples below 1, or a request that
+        InputError: No replicates are known, a number of resamples below 1, or a request that
             `choose_exact` refuses for every matrix.
     """
     size, max_overlap = check_request(matrix, size, max_overlap)

@@ -44,7 +44,7 @@ def save_checkpoint(folder: Path, run: TrainingRun, network: str) -> None:
         network: What makes it this network and no other; compared when it is loaded.
 
     Raises:
-        OutputError: it cannot be written; the older one is kept.
+        OutputError: It cannot be written; the older one is kept.
     """
     older = checkpoints(folder)
     path = folder / f"epoch-{len(run.losses):04d}.pt"
@@ -71,7 +71,7 @@ def load_checkpoint(folder: Path, run: TrainingRun, network: str) -> None:
         network: As it was given to `save_checkpoint`.
 
     Raises:
-        InputError: the checkpoint is damaged, or of another network.
+        InputError: The checkpoint is damaged, or of another network.
     """
     found = checkpoints(folder)
     if not found:

@@ -27,8 +27,8 @@ def initialised(build: Callable[[], nn.Module], seed: int, rule: Rule) -> nn.Mod
     """A freshly built module, its initial weights a function of `seed` and `rule` only.
 
     Args:
-        build: makes the module.
-        seed: of the weights.
+        build: Makes the module.
+        seed: Of the weights.
         rule: "architecture" keeps what `build` gives; "xavier" is the NOC study's:
             Xavier-uniform weights of convolutions and linear layers, linear biases 0.01,
             batch-normalisation weights N(1, 0.02) and biases 0.

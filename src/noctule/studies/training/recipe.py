@@ -22,9 +22,9 @@ class Sgd(Spec):
     """Stochastic gradient descent.
 
     Attributes:
-        momentum: of the moving average of gradients.
-        nesterov: whether to look ahead by the momentum.
-        weight_decay: added to the gradient as a multiple of the weights.
+        momentum: Of the moving average of gradients.
+        nesterov: Whether to look ahead by the momentum.
+        weight_decay: Added to the gradient as a multiple of the weights.
     """
 
     kind: Literal["sgd"]
@@ -53,8 +53,8 @@ class AdamW(Spec):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
 
     Attributes:
-        betas: of the moving averages of gradients and of their squares.
-        weight_decay: multiples of learning rate times weights taken off at a step.
+        betas: Of the moving averages of gradients and of their squares.
+        weight_decay: Multiples of learning rate times weights taken off at a step.
     """
 
     kind: Literal["adamw"]
@@ -151,19 +151,19 @@ class Recipe(Spec):
     """How each network is trained.
 
     Attributes:
-        epochs: passes over the images; fixed, nothing stops early.
-        batch_size: images in a step. An image that is shown twice, clean and corrupted,
+        epochs: Passes over the images; fixed, nothing stops early.
+        batch_size: Images in a step. An image that is shown twice, clean and corrupted,
             counts twice. The incomplete last batch of an epoch is left out.
-        learning_rate: at its highest; the schedule multiplies it.
+        learning_rate: At its highest; the schedule multiplies it.
         optimiser: `kind` is "sgd" or "adamw".
         schedule: `kind` is "step", "cosine" or "one-cycle".
         initial_weights: "architecture" for those its authors chose, "xavier" for
             Xavier-uniform convolutions and linear layers, linear biases of 0.01 and
             batch-normalisation weights N(1, 0.02), as the NOC study has them.
-        flip: mirror each image left to right with probability one half.
-        shift_px: shift each image by up to this much both ways, edges reflected; in pixels
+        flip: Mirror each image left to right with probability one half.
+        shift_px: Shift each image by up to this much both ways, edges reflected; in pixels
             of the image, whatever its side.
-        label_smoothing: share of a label that is spread over all classes.
+        label_smoothing: Share of a label that is spread over all classes.
     """
 
     epochs: Count

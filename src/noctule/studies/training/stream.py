@@ -41,10 +41,10 @@ class Epoch(NamedTuple):
     """What one epoch draws.
 
     Attributes:
-        seed: of the training.
-        number: of the epoch, from 0.
+        seed: Of the training.
+        number: Of the epoch, from 0.
         order: (N,) int64, the images' numbers in the order they are shown.
-        moves: of every view.
+        moves: Of every view.
     """
 
     seed: int
@@ -85,7 +85,7 @@ def moved(images: Tensor, augmentations: Augmentations) -> Tensor:
 
     Args:
         images: uint8 (B, C, H, W), on any device.
-        moves: of these images.
+        moves: Of these images.
 
     Returns:
         uint8 (B, C, H, W).

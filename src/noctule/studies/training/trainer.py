@@ -35,14 +35,14 @@ class TrainingConfig:
     """What networks in training have in common.
 
     Attributes:
-        dataset: the labelled images.
-        preprocessing: from an image to the image a corruption sees, and its normalisation.
-        recipe: how each network is trained.
-        seed: of initial weights, order, moves, corruptions and dropout.
-        device: where it happens.
-        precision: of the forward and backward passes; weights are float32 throughout.
-        workers: processes that decode.
-        compiled: whether to compile the networks with `torch.compile`.
+        dataset: The labelled images.
+        preprocessing: From an image to the image a corruption sees, and its normalisation.
+        recipe: How each network is trained.
+        seed: Of initial weights, order, moves, corruptions and dropout.
+        device: Where it happens.
+        precision: Of the forward and backward passes; weights are float32 throughout.
+        workers: Processes that decode.
+        compiled: Whether to compile the networks with `torch.compile`.
         channels_last: Whether to train in this memory layout, in which convolutions are a third
             faster, on CPUs as well; networks that flatten with `view` do not work in it.
     """
@@ -63,12 +63,12 @@ class TrainingRun:
     """A network in training.
 
     Attributes:
-        name: what messages call it.
-        views: how it sees each image in an epoch.
-        module: the network, in training mode, on the config's device.
-        optimiser: of its weights.
-        forward: the network, or its compiled form.
-        losses: mean cross-entropy of each finished epoch, in nats.
+        name: What messages call it.
+        views: How it sees each image in an epoch.
+        module: The network, in training mode, on the config's device.
+        optimiser: Of its weights.
+        forward: The network, or its compiled form.
+        losses: Mean cross-entropy of each finished epoch, in nats.
     """
 
     name: str
@@ -96,7 +96,7 @@ def steps_per_epoch(images: int, recipe: Recipe, views: int) -> int:
     """How many full batches there are.
 
     Raises:
-        InputError: there is none, or a batch is not a whole number of images.
+        InputError: There is none, or a batch is not a whole number of images.
     """
     if recipe.batch_size % views:
         raise InputError(
@@ -138,17 +138,17 @@ def train(
     A network whose loss is not finite any more stops there, and the others go on.
 
     Args:
-        runs: networks with as many views each.
-        config: what they have in common.
-        after_epoch: called with each network when it has finished an epoch: a checkpoint.
-        after_step: called after each batch with the number of networks it trained.
+        runs: Networks with as many views each.
+        config: What they have in common.
+        after_epoch: Called with each network when it has finished an epoch: a checkpoint.
+        after_step: Called after each batch with the number of networks it trained.
 
     Returns:
         The networks that stopped because their loss was not finite.
 
     Raises:
-        InputError: the images do not fill a batch, or one cannot be decoded.
-        MachineError: the device's memory does not hold the networks.
+        InputError: The images do not fill a batch, or one cannot be decoded.
+        MachineError: The device's memory does not hold the networks.
     """
     diverged: list[TrainingRun] = []
     for number in range(config.recipe.epochs):
