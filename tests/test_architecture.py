@@ -13,7 +13,8 @@ import noctule
 
 PACKAGE = Path(noctule.__file__).parent
 ROOMS = [
-    "_version", "errors", "processes", "arguments", "input_files", "formulas", "config",
+    "_version", "errors", "arguments", "input_files", "plugins", "registry", "processes",
+    "formulas", "config",
     "provenance", "sampling", "corruptions", "compat", "benchmarks", "data", "models",
     "outcomes", "store", "metrics", "scoring", "comparison", "evaluation", "stored", "studies",
     "report",

@@ -8,9 +8,8 @@ import torch
 
 import noctule
 from corruption_cases import each, sample_images
-from noctule.corruptions import CORRUPTIONS, Corruption, corrupt
+from noctule.corruptions import CORRUPTIONS, Corruption, corrupt, corruption
 from noctule.corruptions.draws import Uniform
-from noctule.corruptions.registry import Registry
 from noctule.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -100,24 +99,11 @@ def test_names() -> None:
     assert noctule.CORRUPTIONS is CORRUPTIONS
 
 
-def test_a_name_is_registered_once() -> None:
-    fresh = Registry()
-    rain = CORRUPTIONS["rain"]
-    fresh.register(rain, aliases=["drizzle"])
-    assert fresh["drizzle"] is rain
-    assert list(fresh) == ["rain"]
-    assert len(fresh) == 1
-    with pytest.raises(ValueError, match="rain"):
-        fresh.register(rain)
-    with pytest.raises(ValueError, match="drizzle"):
-        fresh.register(CORRUPTIONS["blur"], aliases=["drizzle"])
-
-
 def test_draws_must_be_the_kernels_parameters() -> None:
     blur = CORRUPTIONS["blur"]
-    wrong = Corruption("wrong", blur.family, blur.source, {"sigma": Uniform(0, 1)}, blur.kernel)
+    register = corruption(family="blur", source="x", draws={"sigma": Uniform(0, 1)})
     with pytest.raises(ValueError, match="weight"):
-        Registry().register(wrong)
+        register(blur.kernel)
 
 
 @each

@@ -300,7 +300,7 @@ def test_two_corruptions_of_one_published_name_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     double = replace(CORRUPTIONS["gaussian"], published_name="Shear")
-    monkeypatch.setitem(CORRUPTIONS._corruptions, "gaussian", double)
+    monkeypatch.setitem(CORRUPTIONS._entries, "gaussian", double)
     with pytest.raises(noctule.InputError, match="'gaussian' would be written to 'Shear', as"):
         check_published_names(SEVERITIES)
 

@@ -6,62 +6,13 @@ The command line, tables, contact sheets, benchmarks and tests look corruptions 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from noctule.corruptions.draws import Draw
 from noctule.corruptions.spec import Corruption, Kernel
-from noctule.errors import unknown_name
+from noctule.registry import Registry
 
-
-class Registry(Mapping[str, Corruption]):
-    """The corruptions by name, in order of registration.
-
-    Indexing also accepts aliases; an unknown name raises an InputError that suggests the
-    nearest one.
-    """
-
-    def __init__(self) -> None:
-        self._corruptions: dict[str, Corruption] = {}
-        self._aliases: dict[str, str] = {}
-
-    def __getitem__(self, name: str) -> Corruption:
-        is_text = isinstance(name, str)  # other types may not be hashable
-        corruption = self._corruptions.get(self._aliases.get(name, name)) if is_text else None
-        if corruption is None:
-            raise unknown_name("corruption", name, self._corruptions)
-        return corruption
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._corruptions or name in self._aliases
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._corruptions)
-
-    def __len__(self) -> int:
-        return len(self._corruptions)
-
-    def register(self, corruption: Corruption, aliases: Sequence[str] = ()) -> None:
-        """Add a corruption.
-
-        Raises:
-            ValueError: The name is taken, or the kernel's parameters are not the draws.
-        """
-        for name in (corruption.name, *aliases):
-            if name in self:
-                raise ValueError(f"a corruption named {name!r} exists already")
-        parameters = list(inspect.signature(corruption.kernel).parameters)[1:]
-        if "released" in parameters:
-            parameters.remove("released")
-        if parameters != list(corruption.draws):
-            raise ValueError(
-                f"{corruption.name}: the draws are {list(corruption.draws)}, but the kernel "
-                f"takes {parameters}"
-            )
-        self._corruptions[corruption.name] = corruption
-        self._aliases.update(dict.fromkeys(aliases, corruption.name))
-
-
-CORRUPTIONS = Registry()
+CORRUPTIONS: Registry[Corruption] = Registry("corruption", "noctule.corruptions")
 
 
 def corruption(
@@ -81,23 +32,30 @@ def corruption(
         aliases: Other names by which the registry finds it.
 
     Raises:
-        ValueError: A name is taken, or the kernel's parameters are not the draws.
+        InputError: A name is taken.
+        ValueError: The kernel's parameters are not the draws.
     """
 
     def register(kernel: Kernel) -> Kernel:
-        CORRUPTIONS.register(
-            Corruption(
-                name=kernel.__name__,
-                family=family,
-                source=source,
-                draws=dict(draws),
-                kernel=kernel,
-                channels=channels,
-                bytes_per_value=bytes_per_value,
-                published_name=published_name or kernel.__name__,
-            ),
-            aliases,
+        parameters = [
+            name for name in inspect.signature(kernel).parameters if name != "released"
+        ]
+        if parameters[1:] != list(draws):
+            raise ValueError(
+                f"{kernel.__name__}: the draws are {list(draws)}, but the kernel takes "
+                f"{parameters[1:]}"
+            )
+        value = Corruption(
+            name=kernel.__name__,
+            family=family,
+            source=source,
+            draws=dict(draws),
+            kernel=kernel,
+            channels=channels,
+            bytes_per_value=bytes_per_value,
+            published_name=published_name or kernel.__name__,
         )
+        CORRUPTIONS.add(value.name, value, origin=kernel.__module__, aliases=aliases)
         return kernel
 
     return register
