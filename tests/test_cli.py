@@ -19,6 +19,7 @@ import noctule
 from command_line import run
 from noctule.cli import app
 from noctule.corruptions import CORRUPTIONS
+from noctule.corruptions.draws import NoiseField
 
 SIDE = 32
 
@@ -139,7 +140,7 @@ def test_a_reference_of_other_data_is_refused_before_the_run(
         (["evaluate", "torchvision:resnet51"], "resnet50"),
         (["evaluate", "no.module:f", "photo-patches"], "no"),
         (["evaluate", "--device", "gpu7"], "no device 'gpu7'"),
-        (["evaluate", "--mean", "a,b", "--out", "r"], "--mean: 'a,b' is not numbers"),
+        (["evaluate", "--mean", "a,b", "--out", "r"], "--mean: 'a,b' is not a list of numbers"),
         (["evaluate", "--batch-size", "0"], "batch_size: 0 is out of range"),
         (["evaluate", "--workers", "-1", "--out", "r"], "workers: -1 is out of range"),
         (["evaluate", "--reference", "nowhere"], "nowhere"),
@@ -193,7 +194,7 @@ def test_a_corrupt_file_stops_or_is_skipped_and_counted(noctule_cli, folder, tmp
         "evaluate", MODEL, folder, "--out", out, "--on-unreadable", "skip"
     )
     assert status == 0
-    assert "1 images could not be read" in err
+    assert "1 unreadable images were skipped" in err
     assert "green/3.png" in err
 
 
@@ -221,6 +222,42 @@ def test_list_names_everything(noctule_cli) -> None:
     _, out, _ = noctule_cli("list")
     for name in [*CORRUPTIONS, "imagenet-noc-candidates", "photo-patches", "timm:NAME"]:
         assert name in out
+
+
+@pytest.mark.parametrize("name", list(CORRUPTIONS))
+def test_list_shows_a_corruption_in_full(noctule_cli, name) -> None:
+    status, out, err = noctule_cli("list", "corruptions", name)
+    assert status == 0, err
+    corruption = CORRUPTIONS[name]
+    for text in (corruption.summary, corruption.source, corruption.family):
+        assert text in out
+    for parameter, draw in corruption.draws.items():
+        if not isinstance(draw, NoiseField):
+            (line,) = [one for one in out.splitlines() if one.startswith(f"{parameter} ")]
+            assert draw.describe() in line
+    assert ("same as mode paper" in out) == (not corruption.has_modes)
+
+
+def test_list_shows_a_benchmark_and_a_study_in_full(noctule_cli) -> None:
+    out = noctule_cli("list", "benchmarks", "imagenet-c")[1]
+    assert "Hendrycks" in out
+    assert "glass_blur" in out
+    assert "photo-patches/train" in noctule_cli("list", "studies", "photo-patches-quick")[1]
+    status, _, err = noctule_cli("list", "models", "resnet50")
+    assert (status, "cannot be shown in full" in err) == (2, True)
+
+
+def test_an_options_help_is_below_it_with_choices_and_default(noctule_cli) -> None:
+    status, out, _ = noctule_cli("evaluate", "-h")
+    assert status == 0
+    lines = out.splitlines()
+    at = lines.index("  -f, --format FORMAT")
+    assert " ".join(" ".join(lines[at + 1 : at + 3]).split()) == (
+        "Output format. [one of: table, csv, json, markdown, latex; default: table]"
+    )
+    assert lines[0].endswith("evaluate [OPTIONS] [MODEL] [DATA]")
+    assert "  --self-check, --no-self-check" in lines
+    assert max(map(len, lines)) <= 80
 
 
 def test_version_and_help() -> None:
@@ -315,7 +352,11 @@ def test_show_replaces_neither_the_photograph_nor_another_file(noctule_cli, tmp_
     notes.write_text("mine")
     os.mkfifo(pipe)
     before = photo.read_bytes()
-    for out, words in ((photo, "is the photograph"), (notes, "no PNG"), (pipe, "named pipe")):
+    for out, words in (
+        (photo, "is the photograph"),
+        (notes, "not a PNG"),
+        (pipe, "named pipe"),
+    ):
         status, _, err = noctule_cli("show", photo, "-c", "shear", "--size-px", "32", "-o", out)
         assert (status, words in err) == (2, True), err
     assert (photo.read_bytes(), notes.read_text()) == (before, "mine")
@@ -325,5 +366,5 @@ def test_show_says_nothing_of_sets_of_images(noctule_cli, tmp_path) -> None:
     (tmp_path / "photo.png").write_bytes(b"no image")
     status, _, err = noctule_cli("show", tmp_path / "photo.png", "-o", tmp_path / "out.png")
     assert status == 2
-    assert "Name another photograph" in err
+    assert "Use another photograph" in err
     assert "--on-unreadable" not in err

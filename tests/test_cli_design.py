@@ -61,8 +61,8 @@ def test_a_design_is_printed_and_written_as_a_benchmark(design, tmp_path) -> Non
     assert "from overlap.csv: 2 corruptions, every overlap below 0.45" in benchmark.source
     assert "blur (empty in overlap.csv)" in benchmark.source
     assert "noctule evaluate MODEL DATA --benchmark new/two.toml" in out
-    assert "left out, their overlap is not defined: blur (empty in overlap.csv)" in out
-    assert "not known: overlap.csv holds scores only" in out
+    assert "omitted because their overlap is undefined: blur (empty in overlap.csv)" in out
+    assert "not computed: overlap.csv holds scores only" in out
 
 
 def test_exact_and_greedy_stand_side_by_side(design) -> None:
@@ -171,7 +171,7 @@ def test_a_study_folder_brings_its_resamples(design, tmp_path, monkeypatch) -> N
     assert "on 3 bootstrap resamples" in out
     assert "no such set exists" not in out
     _, out, _ = design("folder", "--size", 2, "--resamples", 0)
-    assert "not known: none is asked for" in out
+    assert "not computed: --resamples is 0" in out
 
 
 def test_all_best_sets_are_listed_and_counted_alike(design, tmp_path, monkeypatch) -> None:
@@ -235,7 +235,7 @@ def test_a_benchmark_is_scored_within_the_candidates(design, tmp_path) -> None:
         line.split()[0] for line in out.splitlines() if re.search(r" \d\.\d\d +\d\.", line)
     ]
     assert listed == ["rain", "shear", "hue", "border"]
-    assert "Left out, their overlap is not defined: blur." in out
+    assert "Omitted because their overlap is undefined: blur." in out
 
 
 def test_the_most_weighted_come_first(design, tmp_path) -> None:
@@ -253,8 +253,8 @@ def test_the_most_weighted_come_first(design, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("corruptions", "message"),
     [
-        (("rain", "circle", "contrast"), "b has circle, contrast, not among the 5 candidates"),
-        (("blur",), "the overlap of no corruption of b is defined"),
+        (("rain", "circle", "contrast"), "lacks circle, contrast of b among its 5 candidates"),
+        (("blur",), "defines no overlap for any corruption of b"),
     ],
 )
 def test_a_benchmark_of_others_is_refused(design, tmp_path, corruptions, message) -> None:
@@ -289,7 +289,7 @@ def test_benchmarks_of_families_are_printed_and_written(design, blocks, tmp_path
     assert [files[0].name, files[-1].name] == ["2-by-1-001.toml", "2-by-1-009.toml"]
     assert load_benchmark(files[0]).name == "2-by-1-001"
     assert "rain, shear, hue" in out
-    assert "There are no more than these 9." in out
+    assert "Only 9 such benchmarks exist." in out
     assert "blur (empty in blocks.csv)" in out
     assert re.search(r"^1 +0\.933", out, re.MULTILINE)  # (1 + .9 + .9) / 3
 
@@ -314,7 +314,7 @@ def test_a_folder_that_cannot_be_made_exits_2(design, blocks) -> None:
         "n-by-k", blocks, "--families", 1, "--per-family", 1, "--out", blocks
     )
     assert (status, "Traceback" in err) == (2, False)
-    assert "blocks.csv: cannot be made" in err
+    assert "blocks.csv: cannot be created" in err
 
 
 # The word `choose` may be left out

@@ -70,8 +70,8 @@ def test_export_verify_and_evaluate_again(
     assert "60 images of 32 × 32 px under every condition of small" in printed
     status, printed, err = noctule_cli("verify", out, "--again", 20)
     assert status == 0, err
-    assert printed == f"{2 + 60 * 11} files are as they were written, 20 images made again " \
-        "alike.\n"  # fmt: skip
+    assert printed == f"{2 + 60 * 11} files unchanged; 20 images corrupted again, " \
+        "all identical.\n"  # fmt: skip
 
     status, _, err = noctule_cli(
         "evaluate", MODEL, folder, "-b", benchmark_file, "--seed", 3, "--out", tmp_path / "live"
@@ -171,7 +171,7 @@ def test_options_that_mean_nothing_with_stored_images_are_refused(
         "evaluate", MODEL, "--stored", out, "-b", benchmark_file, "--seed", 3
     )
     assert status == 2
-    assert "were published, with no seed, not 3" in err
+    assert "have no seed, not 3" in err
 
 
 def test_out_in_data_and_a_run_folder_are_refused(
@@ -218,7 +218,7 @@ def test_the_mode_of_a_stored_set_cannot_be_chosen(
     noctule_cli("export", benchmark_file, folder, out, "--processes", 1, "--mode", "released")
     status, _, err = noctule_cli("evaluate", MODEL, "--stored", out, "--mode", "paper")
     assert status == 2
-    assert "is in mode 'released', not 'paper'" in err
+    assert "its images are in mode 'released', not 'paper'" in err
 
 
 @pytest.mark.parametrize(
@@ -263,6 +263,6 @@ def test_ctrl_c_says_how_to_go_on_and_exporting_goes_on(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     stderr = process.communicate(timeout=60)[1]
     assert process.returncode == 130, stderr
-    assert "give the same command again" in stderr
+    assert "rerun the same command" in stderr
     assert "Traceback" not in stderr
     assert len(list(pieces.glob("[0-9]*"))) < 32  # of 1024 images in pieces of 32

@@ -83,7 +83,7 @@ def test_status_counts_networks(noctule_cli: Any, study: Path) -> None:
     status, out, _ = noctule_cli("study", "status", study)
     assert status == 0
     assert out.count("measured") >= 5
-    assert "5 of 5 networks are trained and measured." in out
+    assert "5 of 5 networks are trained and evaluated." in out
 
 
 def test_a_finished_study_is_only_scored_again(noctule_cli: Any, study: Path) -> None:
@@ -124,12 +124,12 @@ def test_a_benchmark_is_designed_from_the_folder(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run"], "no study is given. Give a TOML file"),
-        (["run", "small", "--quick"], "'small' and --quick are two studies"),
+        (["run"], "no study is named. Pass a TOML file"),
+        (["run", "small", "--quick"], "'small' and --quick name two studies"),
         (["run", "imagenet-10"], "Did you mean 'imagenet-100'"),
         (["run", "absent.toml"], "absent.toml: cannot be read"),
         (["run", "--quick", "--candidates", "sheer,rain"], "Did you mean 'shear'"),
-        (["run", "--quick", "--seeds", "one"], "--seeds: 'one' is not whole numbers"),
+        (["run", "--quick", "--seeds", "one"], "--seeds: 'one' is not a list of whole numbers"),
         (["run", "--quick", "--epochs", "0"], "recipe.epochs: should be greater"),
         (["run", "--quick", "--train", "nowhere"], "unknown dataset 'nowhere'"),
         (["run", "--quick", "--architecture", "timm:resnet19"], "Nearest: resnet1"),

@@ -236,7 +236,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_run_goes_on(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     stderr = process.communicate(timeout=60)[1]
     assert process.returncode == 130, stderr
-    assert "give the same command again" in stderr
+    assert "rerun the same command" in stderr
     assert "Traceback" not in stderr
     store = noctule.RunStore.open(tmp_path / "run")
     assert 0 < len(store.finished_slices()) < store.identity.num_slices

@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 import noctule
 from command_line import run
 from noctule.benchmarks import Benchmark
-from noctule.cli.page import scene_of, start_of
+from noctule.cli.page import start_values, viewer_config
 from noctule.corruptions import CORRUPTIONS, SEVERITIES
 from noctule.data.photo_patches import photograph
 from noctule.explore import Predictor, ViewerConfig, application, photographs, server
@@ -40,14 +40,14 @@ ALL = Benchmark(
 
 
 def client_of(viewer: ViewerConfig) -> TestClient:
-    start = start_of(viewer, "cat", None, None, 0)
+    start = start_values(viewer, "cat", None, None, 0)
     return TestClient(application(viewer, start, PORT), HOME, raise_server_exceptions=False)
 
 
 def viewer(name: str | None = None, **options: Any) -> ViewerConfig:
     benchmark = ALL if name is None else noctule.load_benchmark(name)
     options = {"model": None, "size_px": 64, "device": "cpu", **options}
-    return scene_of(benchmark, name, options.pop("given", None), **options)
+    return viewer_config(benchmark, name, options.pop("given", None), **options)
 
 
 @pytest.fixture(scope="module")
@@ -465,13 +465,13 @@ def test_the_lines_shown_give_the_image_shown(name, tmp_path, monkeypatch, capsy
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--serve", "--out", "a.png"], "--out: has no meaning here"),
-        (["--serve", "--overview"], "--overview: has no meaning here"),
-        (["--serve", "--id", "a"], "--id: has no meaning here"),
-        (["--port", "0"], "--port: has no meaning here"),
-        (["--no-open"], "--open/--no-open: has no meaning here"),
-        (["--device", "cpu"], "--device: has no meaning here"),
-        (["--serve", "--model", "photo-patches", "--size-px", "64"], "contradicts --model"),
+        (["--serve", "--out", "a.png"], "--out: is not allowed here"),
+        (["--serve", "--overview"], "--overview: is not allowed here"),
+        (["--serve", "--id", "a"], "--id: is not allowed here"),
+        (["--port", "0"], "--port: is not allowed here"),
+        (["--no-open"], "--open/--no-open: is not allowed here"),
+        (["--device", "cpu"], "--device: is not allowed here"),
+        (["--serve", "--model", "photo-patches", "--size-px", "64"], "cannot be combined"),
         (["--serve", "--model", "photo-patchs"], "Did you mean 'photo-patches'"),
         (["--serve", "--benchmark", "imagenet-d"], "unknown benchmark 'imagenet-d'"),
         (["astronot", "--serve"], "Did you mean 'astronaut'"),

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from noctule.cli.page import scene_of, start_of
+from noctule.cli.page import start_values, viewer_config
 from noctule.explore import connections, listen, run_server, server, server_of
 from photos import noise_image, png_bytes
 from test_explore_answers import ALL
@@ -28,9 +28,9 @@ MEGABYTE = 1_000_000
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     """A page without a model."""
-    viewer = scene_of(ALL, None, None, model=None, size_px=32, device="cpu")
+    viewer = viewer_config(ALL, None, None, model=None, size_px=32, device="cpu")
     listening = listen(0)
-    serving = server_of(viewer, start_of(viewer, "cat", "hue", 3, 0), listening)
+    serving = server_of(viewer, start_values(viewer, "cat", "hue", 3, 0), listening)
     thread = threading.Thread(target=run_server, args=(serving, listening))
     port = listening.getsockname()[1]
     thread.start()

@@ -19,7 +19,7 @@ from playwright.sync_api import Page, Route, expect
 
 import noctule
 from browser import DESK, PHONE, Browser, browser, visit  # noqa: F401
-from noctule.cli.page import scene_of, start_of
+from noctule.cli.page import start_values, viewer_config
 from noctule.data.photo_patches import photograph
 from noctule.explore import listen, run_server, server_of
 from photos import noise_image, png_bytes
@@ -31,10 +31,10 @@ PHOTO = {"name": "<b>mine</b>.png", "mimeType": "image/png"}
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A page with the shipped classifier, served on a free port."""
-    viewer = scene_of(ALL, None, None, model="photo-patches", size_px=None, device="cpu")
+    viewer = viewer_config(ALL, None, None, model="photo-patches", size_px=None, device="cpu")
     listening = listen(0)
     port = listening.getsockname()[1]
-    server = server_of(viewer, start_of(viewer, "cat", "shear", 3, 0), listening)
+    server = server_of(viewer, start_values(viewer, "cat", "shear", 3, 0), listening)
     thread = threading.Thread(target=run_server, args=(server, listening))
     thread.start()
     yield f"http://127.0.0.1:{port}"

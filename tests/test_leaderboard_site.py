@@ -55,7 +55,9 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def site(sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("out") / "site"
-    build_site(list(sources.values()), out, resamples=20, title="Models of the day")
+    build_site(
+        list(sources.values()), out, resamples=20, title="Models of the day", landmarks=True
+    )
     return out
 
 

@@ -202,7 +202,7 @@ WRITING = {
     "study-accuracy": ("study", "overlap", "study", "--form", "accuracy", "--resamples", "200",
                        "--confidence", "0.9", "--seed", "1", "-o", "study-accuracy"),
     "leaderboard": ("leaderboard", "build", "noc-a", "noc-b", "submitted/submission",
-                    "--resamples", "200", "-o", "leaderboard"),
+                    "--resamples", "200", "--landmarks", "-o", "leaderboard"),
 }  # fmt: skip
 KEPT = (
     "report-*/*.csv", "study-*/*.csv", "study-*/*.json", "leaderboard/index.html",

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Heavy imports wait until a command needs them."""
+"""The command line: parse, call, print. A command defers its heavy imports."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from noctule.cli import design as _design
 from noctule.cli import evaluate as _evaluate
 from noctule.cli import export as _export
 from noctule.cli import leaderboard as _leaderboard
+from noctule.cli import listing as _listing
 from noctule.cli import report as _report
 from noctule.cli import show as _show
 from noctule.cli import study as _study
 from noctule.cli.app import app, main
 
-# Imported to register their commands.
-del _compare, _design, _evaluate, _export, _leaderboard, _show, _report, _study
+# The imports register the commands.
+del _compare, _design, _evaluate, _export, _leaderboard, _listing, _report, _show, _study
 
 __all__ = ["app", "main"]

@@ -9,53 +9,59 @@ import typer
 
 from noctule.cli.app import app
 from noctule.cli.echo import echo, echo_message, echo_text
-from noctule.cli.evaluate import FormatOption, ReferenceOption
+from noctule.cli.help import Command
+from noctule.cli.options import FormatOption, ReferenceOption
 
 EXIT_WORSE = 1
 
 
-@app.command()
+@app.command(cls=Command)
 def compare(
-    run_a: Annotated[Path, typer.Argument(help="Run folder of the baseline.")],
+    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="Run folder of the baseline.")],
     run_b: Annotated[
-        Path, typer.Argument(help="Run folder of the candidate, on the same data.")
+        Path,
+        typer.Argument(metavar="RUN_B", help="Run folder of the candidate, on the same data."),
     ],
     reference: ReferenceOption = None,
     by: Annotated[
         Literal["corruption", "condition"],
-        typer.Option(help="Test corruptions, their severities together, or every condition."),
+        typer.Option(
+            help="Test each corruption, severities pooled, or each condition separately."
+        ),
     ] = "corruption",
     fail_if_worse: Annotated[
         float | None,
         typer.Option(
             metavar="POINTS",
-            help="Exit with status 1 if B's mean error, or its error on clean images or under "
-            "any corruption, is shown to be worse than A's by more than this many percentage "
-            "points. If it is not, the chance of status 1 is at most 1 − confidence.",
+            help="Exit with status 1 if B is shown to be worse than A by more than POINTS "
+            "percentage points, in its mean error, its clean error, or its error under any "
+            "corruption. Otherwise status 1 occurs with probability at most 1 − confidence.",
         ),
     ] = None,
     format: FormatOption = "table",
     confidence: Annotated[
         float,
         typer.Option(
-            help="Confidence of the intervals; a difference is called real if p < 1 − this."
+            metavar="P",
+            help="Confidence level of the intervals. A difference is called significant if "
+            "p < 1 − P.",
         ),
     ] = 0.95,
 ) -> None:
-    """Is a difference between two models real? Paired, image by image, from stored rows.
+    """Test whether two models differ: a paired comparison, image by image, from stored rows.
 
-    RUN_A and RUN_B are finished runs on the same images, with the same seed. No model is run.
+    RUN_A and RUN_B are finished runs on the same images with the same seed. No model is run.
     """
     from noctule.comparison import compare as compare_runs
     from noctule.comparison import reasons_it_is_worse
     from noctule.report.comparison import comparison_table, render_comparison
 
-    found = compare_runs(run_a, run_b, reference=reference, by=by, confidence=confidence)
-    reasons = [] if fail_if_worse is None else reasons_it_is_worse(found, fail_if_worse)
+    result = compare_runs(run_a, run_b, reference=reference, by=by, confidence=confidence)
+    reasons = [] if fail_if_worse is None else reasons_it_is_worse(result, fail_if_worse)
     if format == "table":
-        echo(comparison_table(found))
+        echo(comparison_table(result))
     else:
-        echo_text(render_comparison(found, format))
+        echo_text(render_comparison(result, format))
     for reason in reasons:
         echo_message(f"{run_b} is worse than {run_a}: {reason}")
     if reasons:

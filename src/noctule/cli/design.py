@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from noctule.cli.app import EXIT_INTERRUPTED, Group, app
+from noctule.cli.app import EXIT_INTERRUPTED, app
 from noctule.cli.echo import echo, echo_message
+from noctule.cli.help import HELP_NAMES, Command, CommandGroup
+from noctule.cli.options import BenchmarkArgument
 from noctule.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -22,57 +24,76 @@ DEFAULT_COMMAND = "choose"
 UNDEFINED = "–"  # as in noctule.report.tables, which takes long to import
 
 MatrixArgument = Annotated[
-    Path, typer.Argument(help="A square CSV of overlap scores, or a study folder.")
+    Path,
+    typer.Argument(
+        metavar="MATRIX", help="Square CSV file of overlap scores, or a study folder."
+    ),
 ]
 
 
-class _Group(Group):
-    """`noctule design MATRIX` is `noctule design choose MATRIX`."""
+class DesignGroup(CommandGroup):
+    """Reads `noctule design MATRIX` as `noctule design choose MATRIX`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] != "--help":
+        """Insert the default command if none is named."""
+        if args and args[0] not in (*self.commands, *HELP_NAMES):
             args = [DEFAULT_COMMAND, *args]
         return super().parse_args(ctx, args)
 
 
-design = typer.Typer(
-    cls=_Group,
+design_app = typer.Typer(
+    cls=DesignGroup,
     no_args_is_help=True,
-    help="Choose corruptions for a benchmark from an overlap matrix: "
-    "`noctule design MATRIX --size 8 --max-overlap 0.3`.",
+    help="Design a benchmark: choose corruptions that overlap little, from an overlap matrix.",
+    epilog="Example: noctule design MATRIX --size 8 --max-overlap 0.3",
 )
-app.add_typer(design, name="design")
+app.add_typer(design_app, name="design")
 
 
-@design.command()
+@design_app.command(cls=Command)
 def choose(
     matrix: MatrixArgument,
-    size: Annotated[int, typer.Option(help="Corruptions in the benchmark.")] = 8,
+    size: Annotated[
+        int, typer.Option(metavar="N", help="Number of corruptions to choose.")
+    ] = 8,
     max_overlap: Annotated[
         float | None,
-        typer.Option(help="Every pair overlaps by less than this; by default no limit."),
+        typer.Option(
+            metavar="X",
+            help="Upper limit on the overlap of every pair.",
+            show_default="no limit",
+        ),
     ] = None,
     method: Annotated[
-        Literal["exact", "greedy"], typer.Option(help="Whose choice is taken.")
+        Literal["exact", "greedy"], typer.Option(help="Method whose choice is used.")
     ] = "exact",
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The benchmark to write, a .toml.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="PATH", help="Benchmark file to write, a .toml."),
     ] = None,
     resamples: Annotated[
         int,
-        typer.Option(min=0, help="Bootstrap resamples to repeat the choice on; 0 for none."),
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Bootstrap resamples on which the choice is repeated, to measure its "
+            "stability; 0 skips this.",
+        ),
     ] = 200,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap, for a study folder.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Random seed of the bootstrap of a study folder.")
+    ] = 0,
     time_limit: Annotated[
         float | None,
         typer.Option(
             metavar="SECONDS",
-            help="Most time for the exact choice, and for the resamples; then the best set "
-            "found so far is taken. By default no limit.",
+            help="Time limit for the exact search, and for the resamples. When it is reached, "
+            "the best set found so far is used.",
+            show_default="no limit",
         ),
     ] = None,
 ) -> None:
-    """Choose the corruptions that cover most candidates; what `noctule design MATRIX` does."""
+    """Choose the corruptions that best cover all candidates. This is the default command."""
     from noctule.report.text_tables import text_table
     from noctule.studies.design import benchmark_of, choose_greedy
     from noctule.studies.design.benchmark import limit_text
@@ -88,26 +109,29 @@ def choose(
     title = f"{size} of {len(overlap.names)} candidates, {limit_text(max_overlap)}"
     echo(
         text_table(title, ["", "exact", "greedy"], _side_by_side(exact, greedy)),
-        *(f"{one.method}: {', '.join(one.names)}" for one in (exact, greedy)),
-        *(one.note for one in (exact, greedy) if one.note),
+        *(f"{design.method}: {', '.join(design.names)}" for design in (exact, greedy)),
+        *(design.note for design in (exact, greedy) if design.note),
         *exact.tie_notes,
         *_covers(choice),
         *_undefined(overlap),
     )
     if out is not None:
         _write(benchmark_of(choice, overlap, out.stem), out)
-        echo(f"{out}: evaluate it with noctule evaluate MODEL DATA --benchmark {out}")
+        echo(f"{out}", f"Use it with: noctule evaluate MODEL DATA --benchmark {out}")
     echo("", *_stability(overlap, choice, resamples, time_limit))
 
 
-@design.command()
+@design_app.command(cls=Command)
 def score(
-    benchmark: Annotated[str, typer.Argument(help="Name, or path of a TOML file.")],
+    benchmark: BenchmarkArgument,
     matrix: Annotated[
-        Path, typer.Option(help="A square CSV of overlap scores, or a study folder.")
+        Path,
+        typer.Option(
+            metavar="MATRIX", help="Square CSV file of overlap scores, or a study folder."
+        ),
     ],
 ) -> None:
-    """Say how far a benchmark covers the candidates, and which ones count more than others."""
+    """Score a benchmark: how well it covers the candidates, and how evenly it weighs them."""
     from noctule.benchmarks import load_benchmark
     from noctule.report.text_tables import text_table
     from noctule.studies.design import score_design
@@ -115,16 +139,16 @@ def score(
     spec, overlap = load_benchmark(benchmark), _read(matrix)
     names = _within(spec, overlap)
     scores = score_design(overlap, names)
-    how_many = f"{len(names)} of its {len(spec.corruptions)} corruptions"
-    title = f"{spec.title}: {how_many} among {len(overlap.names)} candidates"
+    num_scored = f"{len(names)} of its {len(spec.corruptions)} corruptions"
+    title = f"{spec.title}: {num_scored} among {len(overlap.names)} candidates"
     weights = {name: len(overlap.names) * share for name, share in scores.emphasis.items()}
     rows = []
     for name in sorted(weights, key=lambda name: (-weights[name], name)):
         by, share = scores.covered_by[name]
         rows.append([name, f"{weights[name]:.2f}", f"{share:.2f}", by or UNDEFINED])
-    notes = ["Weight 1 is what each candidate has if all count alike."]
+    notes = ["A weight of 1 means that the candidate counts as much as under equal weights."]
     if left_out := [name for name in spec.corruptions if name not in names]:
-        notes.append(f"Left out, their overlap is not defined: {', '.join(left_out)}.")
+        notes.append(f"Omitted because their overlap is undefined: {', '.join(left_out)}.")
     header = ["candidate", "weight", "covered", "best by"]
     echo(
         text_table(title, ["", ""], _numbers(scores)),
@@ -134,18 +158,25 @@ def score(
     )
 
 
-@design.command(name="n-by-k")
+@design_app.command(name="n-by-k", cls=Command)
 def n_by_k(
     matrix: MatrixArgument,
-    families: Annotated[int, typer.Option(help="Families in each benchmark.")],
-    per_family: Annotated[int, typer.Option(help="Corruptions of each family.")],
-    count: Annotated[int, typer.Option(help="Benchmarks wanted.")] = 20,
-    seed: Annotated[int, typer.Option(help="Of the families and of the draws.")] = 0,
+    families: Annotated[
+        int, typer.Option(metavar="N", help="Families of corruptions in each benchmark.")
+    ],
+    per_family: Annotated[int, typer.Option(metavar="K", help="Corruptions per family.")],
+    count: Annotated[
+        int, typer.Option(metavar="N", help="Number of benchmarks to generate.")
+    ] = 20,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Random seed of the families and benchmarks.")
+    ] = 0,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for the benchmarks.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="PATH", help="Folder for the benchmarks."),
     ] = None,
 ) -> None:
-    """Make benchmarks of N families with K corruptions each."""
+    """Generate benchmarks of N families with K corruptions each."""
     from noctule.report.text_tables import text_table
     from noctule.studies.design import benchmark_of
     from noctule.studies.design import n_by_k as benchmarks_of_families
@@ -160,20 +191,20 @@ def n_by_k(
     rows = [[letter, ", ".join(names)] for letter, names in members.items()]
     table = text_table("Families", ["family", "candidates"], rows)
     rows = [
-        [str(number), *_short(one.scores), ", ".join(one.names)]
-        for number, one in enumerate(designs, start=1)
+        [str(number), *_short(design.scores), ", ".join(design.names)]
+        for number, design in enumerate(designs, start=1)
     ]
     header = ["", "coverage", "redundancy", "balance", "corruptions"]
     echo(
         table,
         text_table(f"{families} families with {per_family} corruptions each", header, rows),
-        *([f"There are no more than these {len(designs)}."] if len(designs) < count else []),
+        *([f"Only {len(designs)} such benchmarks exist."] if len(designs) < count else []),
         *_undefined(overlap),
     )
     if out is not None:
-        for number, one in enumerate(designs, start=1):
+        for number, design in enumerate(designs, start=1):
             name = f"{families}-by-{per_family}-{number:03d}"
-            _write(benchmark_of(one, overlap, name), out / f"{name}.toml")
+            _write(benchmark_of(design, overlap, name), out / f"{name}.toml")
         echo(f"{out}: {len(designs)} benchmarks")
 
 
@@ -195,14 +226,14 @@ def _within(spec: Benchmark, overlap: OverlapMatrix) -> list[str]:
     known = {*overlap.names, *overlap.undefined}
     if unknown := [name for name in spec.corruptions if name not in known]:
         raise InputError(
-            f"{spec.name} has {', '.join(unknown)}, not among the {len(known)} candidates",
+            f"lacks {', '.join(unknown)} of {spec.name} among its {len(known)} candidates",
             where=overlap.source,
-            remedy="Their overlap is not known; use a matrix that has them.",
+            remedy="Use a matrix that includes these corruptions.",
         )
     names = [name for name in spec.corruptions if name in overlap.names]
     if not names:
         raise InputError(
-            f"the overlap of no corruption of {spec.name} is defined", where=overlap.source
+            f"defines no overlap for any corruption of {spec.name}", where=overlap.source
         )
     return names
 
@@ -222,7 +253,7 @@ def _write(benchmark: Benchmark, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot be made: {error.strerror}", where=path.parent) from error
+        raise OutputError(f"cannot be created: {error.strerror}", where=path.parent) from error
     write_benchmark(benchmark, path)
 
 
@@ -243,15 +274,15 @@ def _exact(
             )
     except KeyboardInterrupt as error:
         echo_message(
-            "stopped before the best set was proven. With --time-limit the "
-            "best set found in time is shown."
+            "stopped before the best set was proven optimal. Use --time-limit to get the best "
+            "set found in a given time."
         )
         raise typer.Exit(EXIT_INTERRUPTED) from error
 
 
 def _side_by_side(exact: Choice, greedy: Choice) -> list[list[str]]:
     numbers = zip(_numbers(exact.scores), _numbers(greedy.scores), strict=True)
-    return [[name, one, other] for (name, one), (_, other) in numbers]
+    return [[name, left, right] for (name, left), (_, right) in numbers]
 
 
 def _numbers(scores: DesignScores) -> list[tuple[str, str]]:
@@ -267,22 +298,22 @@ def _short(scores: DesignScores) -> tuple[str, str, str]:
 
 
 def _covers(choice: Choice) -> list[Part]:
-    """What each chosen corruption covers better than the others do."""
+    """The candidates that each chosen corruption covers best."""
     from noctule.report.text_tables import text_table
 
     covers = sorted(choice.scores.covered_by.items(), key=lambda item: -item[1].share)
     rows = []
     for name in choice.names:
         others = [
-            f"{one} {cover.share:.2f}"
-            for one, cover in covers
-            if cover.by == name and one != name
+            f"{candidate} {cover.share:.2f}"
+            for candidate, cover in covers
+            if cover.by == name and candidate != name
         ]
         rows.append([name, ", ".join(others) or UNDEFINED])
     header = ["corruption", "others it covers best"]
     parts: list[Part] = [text_table(f"What the {choice.method} choice covers", header, rows)]
-    if bare := [name for name, cover in covers if cover.by is None]:
-        parts.append(f"Covered by none of them: {', '.join(bare)}.")
+    if uncovered := [name for name, cover in covers if cover.by is None]:
+        parts.append(f"Covered by none of them: {', '.join(uncovered)}.")
     return parts
 
 
@@ -294,14 +325,14 @@ def _stability(
     from noctule.studies.design import stability
 
     if overlap.replicates is None or not resamples:
-        why = (
-            "none is asked for"
+        reason = (
+            "--resamples is 0"
             if overlap.replicates is not None
-            else f"{overlap.source} holds scores only; give the study folder"
+            else f"{overlap.source} holds scores only; pass the study folder"
         )
-        return [f"How often each is chosen on bootstrap resamples is not known: {why}."]
+        return [f"Stability across bootstrap resamples was not computed: {reason}."]
     try:
-        with progress_bar("choosing again on resamples") as advance:
+        with progress_bar("choosing on resamples") as advance:
             result = stability(
                 overlap,
                 choice.size,
@@ -312,8 +343,8 @@ def _stability(
             )
     except KeyboardInterrupt as error:
         echo_message(
-            "stopped; how often each is chosen on resamples is not known. With --time-limit "
-            "as many resamples are taken as there is time for."
+            "stopped before the stability was known. Use --time-limit to stop after a given "
+            "time with the resamples finished so far."
         )
         raise typer.Exit(EXIT_INTERRUPTED) from error
     shares = {name: share for name, share in result.share.items() if share}
@@ -331,4 +362,4 @@ def _undefined(overlap: OverlapMatrix) -> list[str]:
     if not reasons:
         return []
     listed = "; ".join(f"{name} ({reason})" for name, reason in reasons.items())
-    return [f"Candidates left out, their overlap is not defined: {listed}."]
+    return [f"Candidates omitted because their overlap is undefined: {listed}."]

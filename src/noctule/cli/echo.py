@@ -1,4 +1,4 @@
-"""Everything the commands print: no control character of a name reaches the terminal."""
+"""Printing. Control characters, which may occur in names, never reach the terminal."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 def echo(*parts: Part) -> None:
-    """Print texts and tables to stdout, of which nothing is cut off at any width."""
+    """Print texts and tables to stdout; nothing is cut off at any width."""
     from noctule.report.terminal import columns_of, terminal_text
 
     if parts:
-        # Not by typer.echo, which takes a terminal that lacks letters for one that has all.
+        # typer.echo ignores that a terminal's encoding may lack characters.
         sys.stdout.write(terminal_text(parts, columns_of(sys.stdout)) + "\n")
         sys.stdout.flush()
 
 
 def echo_text(text: str) -> None:
-    """Print what a renderer made, such as CSV or LaTeX, without control characters."""
+    """Print rendered text, such as CSV or LaTeX, without control characters."""
     typer.echo(shown(text), nl=False)
 
 
 def echo_message(text: object) -> None:
-    """Print a message of the program to stderr, without control characters."""
+    """Print a message to stderr, without control characters."""
     typer.echo(f"noctule: {shown(text)}", err=True)

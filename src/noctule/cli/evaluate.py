@@ -9,6 +9,21 @@ import typer
 
 from noctule.cli.app import EXIT_INTERRUPTED, app
 from noctule.cli.echo import echo, echo_message, echo_text
+from noctule.cli.help import Command
+from noctule.cli.options import (
+    BackgroundOption,
+    BootstrapSeedOption,
+    ConfidenceOption,
+    CropOption,
+    Format,
+    FormatOption,
+    LabelsOption,
+    Mode,
+    ModeOption,
+    ReferenceOption,
+    ResizeOption,
+    RunArgument,
+)
 from noctule.errors import InputError
 from noctule.formulas import FORMULAS
 
@@ -19,32 +34,28 @@ if TYPE_CHECKING:
     from noctule.store import RunStore
     from noctule.stored import StoredSet
 
-Format = Literal["table", "csv", "json", "markdown", "latex"]
-FormatOption = Annotated[
-    Format, typer.Option("--format", "-f", help="How to print the scores.")
-]
-ReferenceOption = Annotated[
-    Path | None,
-    typer.Option(help="Run folder of the model that CE is relative to, on the same data."),
-]
-
-
 SCORES = (
-    "Scores, with E_c the mean error over the severities of a corruption:\n\n"
+    "Scores, where E_c is the mean error over the severities of corruption c:\n\n"
     + "\n\n".join(FORMULAS.values())
 )
 
 
-@app.command(epilog=SCORES)
+@app.command(cls=Command, epilog=SCORES)
 def evaluate(
     model: Annotated[
         str,
-        typer.Argument(help="torchvision:NAME, timm:NAME, package.module:function, or shipped"),
+        typer.Argument(
+            metavar="MODEL",
+            help="photo-patches, torchvision:NAME, timm:NAME, or package.module:function. "
+            "See `noctule list models`.",
+        ),
     ] = "photo-patches",
     data: Annotated[
         str | None,
         typer.Argument(
-            help="An image folder, an .npz or .npy, torchvision:NAME, or embedded",
+            metavar="DATA",
+            help="Image folder, .npz or .npy file, torchvision:NAME, or an embedded dataset. "
+            "See `noctule list datasets`.",
             show_default="photo-patches",
         ),
     ] = None,
@@ -53,85 +64,104 @@ def evaluate(
         typer.Option(
             "--benchmark",
             "-b",
-            help="Name, or path of a TOML file.",
+            metavar="NAME",
+            help="Name from `noctule list benchmarks`, or path of a TOML file.",
             show_default="imagenet-noc",
         ),
     ] = None,
     stored: Annotated[
         Path | None,
         typer.Option(
-            help="Corrupted images on disk: ImageNet-C, CIFAR-10-C, or a folder written by "
-            "noctule export. DATA is the clean images then, where the folder has none."
+            metavar="PATH",
+            help="Evaluate corrupted images on disk: ImageNet-C, CIFAR-10-C, or a folder "
+            "written by `noctule export`. DATA then names the clean images, if the folder "
+            "has none.",
         ),
     ] = None,
-    mode: Annotated[
-        Literal["paper", "released"] | None,
-        typer.Option(
-            help="What the paper says, or what the released code does, mistakes included; "
-            "by default what the benchmark says: paper."
-        ),
-    ] = None,
+    mode: ModeOption = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Run folder; by default one under runs/.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="PATH", help="Run folder.", show_default="under runs/"
+        ),
     ] = None,
     reference: ReferenceOption = None,
     weights: Annotated[
         Path | None,
-        typer.Option(help="Local weights: .safetensors, or .pt without pickled code."),
+        typer.Option(
+            metavar="PATH",
+            help="Local weights: a .safetensors file, or a .pt file without pickled code.",
+        ),
     ] = None,
     weights_key: Annotated[
         str | None,
         typer.Option(
-            help="Which weights of the file, such as state_dict_ema; by default the plain ones."
+            metavar="KEY",
+            help="Entry of the weights file to load, such as state_dict_ema. By default, the "
+            "plain weights.",
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="What tables and the run folder call the model.")
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="Labels file for a flat folder or an .npy of images.")
-    ] = None,
-    background: Annotated[
         str | None,
-        typer.Option(
-            help="Colour behind transparent images, as white or #808080.", show_default="white"
-        ),
+        typer.Option(metavar="NAME", help="Name of the model in tables and the run folder."),
     ] = None,
+    labels: LabelsOption = None,
+    background: BackgroundOption = None,
     seed: Annotated[
         int | None,
         typer.Option(
-            help="Chooses the corruptions' random numbers; of --stored they are chosen.",
+            metavar="N",
+            help="Random seed for the corruptions. Not allowed with --stored, whose images "
+            "are fixed.",
             show_default="0",
         ),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1; by default a GPU if any.")
+        str | None,
+        typer.Option(
+            metavar="DEVICE",
+            help="Device such as cpu, cuda or cuda:1.",
+            show_default="a GPU if there is one",
+        ),
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per forward pass.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that decode images.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="N", help="Images per forward pass.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Processes that decode images.")
+    ] = None,
     precision: Annotated[
         Literal["float32", "bfloat16"] | None,
-        typer.Option(help="float32 on CPU, bfloat16 on GPU."),
+        typer.Option(
+            help="Precision of the forward pass.",
+            show_default="float32 on a CPU, bfloat16 on a GPU",
+        ),
     ] = None,
     on_unreadable: Annotated[
-        Literal["stop", "skip"], typer.Option(help="For images that cannot be decoded.")
+        Literal["stop", "skip"],
+        typer.Option(metavar="ACTION", help="What to do with images that cannot be decoded."),
     ] = "stop",
-    self_check: Annotated[bool, typer.Option(help="Look at a part of the data first.")] = True,
-    resize: Annotated[int | None, typer.Option(help="Shorter side after resizing, px.")] = None,
-    crop: Annotated[
-        int | None, typer.Option(help="Side of the square centre crop, px.")
-    ] = None,
+    self_check: Annotated[
+        bool, typer.Option(help="Run sanity checks on a sample of the data first.")
+    ] = True,
+    resize: ResizeOption = None,
+    crop: CropOption = None,
     mean: Annotated[
-        str | None, typer.Option(help="Normalisation, as 0.485,0.456,0.406.")
+        str | None,
+        typer.Option(metavar="R,G,B", help="Normalization mean, such as 0.485,0.456,0.406."),
     ] = None,
     std: Annotated[
-        str | None, typer.Option(help="Normalisation, as 0.229,0.224,0.225.")
+        str | None,
+        typer.Option(
+            metavar="R,G,B",
+            help="Normalization standard deviation, such as 0.229,0.224,0.225.",
+        ),
     ] = None,
     format: FormatOption = "table",
 ) -> None:
-    """Run a classifier over a benchmark: errors, mCE and relative mCE, with intervals.
+    """Evaluate a classifier on a benchmark: error, mCE and relative mCE, with 95 % CIs.
 
-    A run that was stopped goes on where it was when the same command is given again.
+    If a run is interrupted, rerun the same command to resume it.
     """
     from noctule.evaluation.loop import Settings, default_folder, identify, run_benchmark
     from noctule.report.progress import progress_bar
@@ -159,7 +189,7 @@ def evaluate(
     else:
         identity = identify(classifier, dataset, spec, settings)
     folder = out or default_folder(identity)
-    other = open_reference(reference, RunStore(folder, identity)) if reference else None
+    reference_run = open_reference(reference, RunStore(folder, identity)) if reference else None
     try:
         with progress_bar(f"{classifier.name} on {dataset.name}") as advance:
             if isinstance(dataset, StoredSet):
@@ -172,25 +202,25 @@ def evaluate(
                 )
     except KeyboardInterrupt as error:
         echo_message(
-            f"stopped. Finished slices are kept in {folder}; "
-            "give the same command again to go on."
+            f"stopped. Finished work is kept in {folder}; rerun the same command to resume."
         )
         raise typer.Exit(EXIT_INTERRUPTED) from error
-    _print_scores(store, format, score_run(store, reference=other))
+    _print_scores(store, format, score_run(store, reference=reference_run))
 
 
-@app.command(epilog=SCORES)
+@app.command(cls=Command, epilog=SCORES)
 def metrics(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: RunArgument,
     reference: ReferenceOption = None,
     format: FormatOption = "table",
     resamples: Annotated[
-        int, typer.Option(help="Bootstrap resamples for the calibration error.")
+        int,
+        typer.Option(metavar="N", help="Bootstrap resamples for the calibration error."),
     ] = 1000,
-    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    confidence: ConfidenceOption = 0.95,
+    seed: BootstrapSeedOption = 0,
 ) -> None:
-    """Score a finished run again from its stored rows; no model is run."""
+    """Recompute the scores of a finished run from its stored rows. The model is not run."""
     from noctule.scoring import score_run
     from noctule.store import RunStore
 
@@ -206,10 +236,10 @@ def _images(
     labels: Path | None,
     background: str | None,
     benchmark: str | None,
-    mode: Literal["paper", "released"] | None,
+    mode: Mode | None,
     stored: Path | None,
 ) -> tuple[Dataset, Benchmark]:
-    """What is evaluated, and under which conditions."""
+    """The images to evaluate and the benchmark that names their conditions."""
     from noctule.benchmarks import load_benchmark
     from noctule.data import open_dataset
     from noctule.stored import open_stored
@@ -225,33 +255,33 @@ def _images(
     for option, value in (("--labels", labels), ("--background", background)):
         if data is None and value is not None:
             raise InputError(
-                "there is no DATA for it to go with",
+                "there is no DATA for it to describe",
                 where=option,
-                remedy=f"Name the uncorrupted images, or leave {option} out.",
+                remedy=f"Pass the clean images as DATA, or omit {option}.",
             )
     clean = (
         None if data is None else open_dataset(data, labels_file=labels, background=background)
     )
-    found = open_stored(stored, spec, clean)
-    if mode not in (None, found.benchmark.mode):
+    images = open_stored(stored, spec, clean)
+    if mode not in (None, images.benchmark.mode):
         raise InputError(
-            f"is in mode '{found.benchmark.mode}', not '{mode}'",
+            f"its images are in mode '{images.benchmark.mode}', not '{mode}'",
             where=stored,
-            remedy="Leave --mode out, or export it in that mode.",
+            remedy="Omit --mode, or export the images in that mode.",
         )
-    return found, found.benchmark
+    return images, images.benchmark
 
 
 def _check_seed(seed: int | None, stored: StoredSet) -> None:
-    """Refuse a seed that the images on disk were not made with."""
-    own = None if stored.manifest is None else stored.manifest.seed
-    if seed in (None, own):
+    """Reject a seed other than the one that the stored images were made with."""
+    stored_seed = None if stored.manifest is None else stored.manifest.seed
+    if seed in (None, stored_seed):
         return
-    made = "were published, with no seed" if own is None else f"were made with seed {own}"
+    made = "have no seed" if stored_seed is None else f"were made with seed {stored_seed}"
     raise InputError(
         f"the images of {stored.name} {made}, not {seed}",
         where="--seed",
-        remedy="Leave --seed out, or export with that seed.",
+        remedy="Omit --seed, or export the images with that seed.",
     )
 
 
@@ -270,7 +300,7 @@ def _with_preprocessing(
     mean: str | None,
     std: str | None,
 ) -> Classifier:
-    """The classifier with what the command line says of its preprocessing."""
+    """The classifier with the preprocessing options applied."""
     from dataclasses import replace
 
     changes: dict[str, Any] = {}
@@ -289,8 +319,8 @@ def _with_preprocessing(
         classifier,
         preprocessing=replace(classifier.preprocessing, **changes),
         preprocessing_note=note
-        and "Images are prepared as the options say, and otherwise as "
-        "the network's own preprocessing or noctule's default does",
+        and "Preprocessing follows the options, and otherwise the model's own settings or "
+        "noctule's defaults",
     )
 
 
@@ -299,7 +329,9 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise InputError(
-            f"'{text}' is not numbers", where=option, remedy="Use such as 0.5,0.5,0.5."
+            f"'{text}' is not a list of numbers",
+            where=option,
+            remedy="Use a value such as 0.5,0.5,0.5.",
         ) from error
 
 
@@ -309,13 +341,13 @@ def _print_scores(store: RunStore, format: Format, scores: Any) -> None:
     model, data = store.identity.model_title, store.identity.dataset["name"]
     title = f"{model} on {data}, {store.identity.benchmark['title']}"
     if store.identity.benchmark.get("mode") == "released":
-        title += ", as published"
+        title += ", released mode"
     if format == "table":
         echo(tables.score_table(scores, title), f"Rows and provenance: {store.folder}")
     else:
         echo_text(tables.render(scores, format, title=title))
     if skipped := store.unreadable():
         echo_message(
-            f"{len(skipped)} images could not be read and are not counted, the first "
+            f"{len(skipped)} unreadable images were skipped and are not counted; the first is "
             f"'{skipped[0][0]}': {skipped[0][1]}"
         )

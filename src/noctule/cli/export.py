@@ -9,67 +9,84 @@ import typer
 
 from noctule.cli.app import EXIT_INTERRUPTED, EXIT_USER_ERROR, app
 from noctule.cli.echo import echo, echo_message
+from noctule.cli.help import Command
+from noctule.cli.options import (
+    BackgroundOption,
+    BenchmarkArgument,
+    CropOption,
+    LabelsOption,
+    ModeOption,
+)
 from noctule.errors import InputError
 
 if TYPE_CHECKING:
     from noctule.models import Preprocessing
 
 
-@app.command()
+@app.command(cls=Command)
 def export(
-    benchmark: Annotated[str, typer.Argument(help="Name, or path of a TOML file.")],
+    benchmark: BenchmarkArgument,
     data: Annotated[
         str,
-        typer.Argument(help="An image folder, an .npz or .npy, torchvision:NAME, or embedded"),
-    ],
-    out: Annotated[Path, typer.Argument(help="The folder to write, new or begun before.")],
-    mode: Annotated[
-        Literal["paper", "released"] | None,
-        typer.Option(
-            help="What the paper says, or what the released code does, mistakes included; "
-            "by default what the benchmark says: paper."
+        typer.Argument(
+            metavar="DATA",
+            help="Image folder, .npz or .npy file, torchvision:NAME, or an embedded dataset. "
+            "See `noctule list datasets`.",
         ),
-    ] = None,
+    ],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="Folder to write, new or from an earlier run."),
+    ],
+    mode: ModeOption = None,
     format: Annotated[
         Literal["png", "jpeg", "webdataset", "npy"],
-        typer.Option("--format", "-f", help="png and npy equal live evaluation to the bit."),
+        typer.Option(
+            "--format",
+            "-f",
+            help="File format. Images stored as png or npy equal those of live evaluation "
+            "bit for bit.",
+        ),
     ] = "png",
     quality: Annotated[
-        int | None, typer.Option(help="Of JPEG, 1 to 100; with webdataset, JPEG in shards.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="JPEG quality, 1 to 100. With webdataset, stores JPEG files in the shards.",
+        ),
     ] = None,
     resize: Annotated[
         int | None,
         typer.Option(
-            help="Shorter side after resizing, px; 0 keeps the size. By default 256, and 224 "
-            "the crop, for photographs; small images and arrays are kept."
+            metavar="N",
+            help="Resize the shorter side to N pixels; 0 keeps the size. By default, "
+            "photographs are resized to 256 and cropped to 224; small images and arrays keep "
+            "their size.",
         ),
     ] = None,
-    crop: Annotated[
-        int | None, typer.Option(help="Side of the square centre crop, px.")
-    ] = None,
+    crop: CropOption = None,
     model: Annotated[
         str | None,
         typer.Option(
-            help="Resize and crop as this model does, so that its rows on the stored images "
-            "equal those of live evaluation. The model is not run."
+            metavar="NAME",
+            help="Resize and crop as this model does, so that its results on the stored "
+            "images equal those of live evaluation. The model is not run.",
         ),
     ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="Labels file for a flat folder or an .npy of images.")
+    labels: LabelsOption = None,
+    background: BackgroundOption = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Random seed for the corruptions.")
+    ] = 0,
+    processes: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Processes.", show_default="one per CPU core"),
     ] = None,
-    background: Annotated[
-        str | None,
-        typer.Option(
-            help="Colour behind transparent images, as white or #808080.", show_default="white"
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Chooses the corruptions' random numbers.")] = 0,
-    processes: Annotated[int | None, typer.Option(help="By default one for each core.")] = None,
 ) -> None:
-    """Write every image of a benchmark once, for any framework to read.
+    """Write all corrupted images of a benchmark to disk, for use in any framework.
 
-    A command that was stopped goes on where it was when it is given again. Given again on a
-    finished set, it compares every file with its hash and writes damaged and missing ones anew.
+    If an export is interrupted, rerun the same command to resume it. Rerun on a finished
+    folder, it checks every file against its hash and rewrites damaged and missing files.
     """
     from noctule.benchmarks import load_benchmark
     from noctule.data import open_dataset
@@ -96,63 +113,60 @@ def export(
             )
     except KeyboardInterrupt as error:
         echo_message(
-            f"stopped. Finished pieces are kept in {out}; give the same command again to go on."
+            f"stopped. Finished work is kept in {out}; rerun the same command to resume."
         )
         raise typer.Exit(EXIT_INTERRUPTED) from error
     height, width = manifest.image_px
     echo(
-        f"{len(dataset)} images of {height} × {width} px under every condition of "
-        f"{manifest.benchmark['name']}: {out}"
+        f"{out}: {len(dataset)} images of {height} × {width} px under every condition of "
+        f"{manifest.benchmark['name']}",
+        f"Check the files with: noctule verify {out}",
     )
-    echo(f"Check them with: noctule verify {out}")
 
 
-@app.command()
+@app.command(cls=Command)
 def verify(
-    out: Annotated[Path, typer.Argument(help="What `noctule export` wrote.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder written by `noctule export`.")
+    ],
     again: Annotated[
-        int, typer.Option(help="Also make so many images again, and compare every pixel.")
+        int,
+        typer.Option(metavar="N", help="Also corrupt N images again and compare every pixel."),
     ] = 0,
 ) -> None:
-    """Compare every file with its hash; exit status 2 if anything is wrong."""
+    """Check every exported file against its hash. Exits with status 2 on any mismatch."""
     from noctule.report.progress import progress_bar
     from noctule.stored import verify as verify_all
     from noctule.stored.sums import AGAIN
 
     with progress_bar("hashing") as advance:
-        found = verify_all(out, again=again, progress=advance)
-    for kind in ("missing", "changed", "extra", "differing"):
-        for name in getattr(found, kind):
-            echo(f"{kind}: {name}")
-    if not found.is_good:
-        counts = ", ".join(
-            f"{len(getattr(found, kind))} {kind}"
-            for kind in ("missing", "changed", "extra", "differing")
-        )
-        cures = []
-        if found.missing or found.changed:
-            cures.append(AGAIN)
-        if found.extra:
-            cures.append("Remove the extra files.")
-        remedy = " ".join(cures)
-        echo_message(f"{out}: of {found.num_files} files {counts}. {remedy}")
+        result = verify_all(out, again=again, progress=advance)
+    problems = {
+        kind: getattr(result, kind) for kind in ("missing", "changed", "extra", "differing")
+    }
+    echo(*(f"{kind}: {name}" for kind, names in problems.items() for name in names))
+    if not result.is_good:
+        counts = ", ".join(f"{len(names)} {kind}" for kind, names in problems.items())
+        remedies = [AGAIN] if result.missing or result.changed else []
+        remedies += ["Remove the extra files."] if result.extra else []
+        echo_message(f"{out}: of {result.num_files} files {counts}. {' '.join(remedies)}")
         raise typer.Exit(EXIT_USER_ERROR)
-    remade = f", {found.num_remade} images made again alike" if found.num_remade else ""
-    echo(f"{found.num_files} files are as they were written{remade}.")
+    again_text = f"; {result.num_remade} images corrupted again, all identical"
+    echo(f"{result.num_files} files unchanged{again_text if result.num_remade else ''}.")
 
 
 def _preprocessing(
     resize: int | None, crop: int | None, model: str | None
 ) -> Preprocessing | None:
-    """What the command line says of it; None leaves it to the data."""
+    """The preprocessing that the options describe; None leaves it to the data."""
     from noctule.models import Preprocessing, load_classifier
 
     if model is not None:
         if resize is not None or crop is not None:
             raise InputError(
-                "a model and a size are given",
+                "cannot be combined with --resize or --crop",
                 where="--model",
-                remedy="Leave out --model, or --resize and --crop.",
+                remedy="Omit --model, or omit --resize and --crop.",
             )
         classifier = load_classifier(model)
         classifier.warn_of_preprocessing()

@@ -7,35 +7,50 @@ from typing import Annotated, Literal
 
 import typer
 
-from noctule.cli.app import EXIT_USER_ERROR, Group, app
+from noctule.cli.app import EXIT_USER_ERROR, app
 from noctule.cli.echo import echo, echo_text
+from noctule.cli.help import Command, CommandGroup
+from noctule.cli.options import ResamplesOption, RunArgument
 from noctule.errors import InputError
 
 EXIT_DOES_NOT_HOLD = 1
 
 leaderboard_app = typer.Typer(
-    cls=Group,
+    cls=CommandGroup,
     no_args_is_help=True,
-    help="Submit results, check what is submitted, and build a site of them.",
+    help="Prepare submissions, check them, and build a leaderboard site.",
 )
 app.add_typer(leaderboard_app, name="leaderboard")
 
 
-@leaderboard_app.command()
+@leaderboard_app.command(cls=Command)
 def prepare(
-    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
-    out: Annotated[Path, typer.Argument(help="The submission's folder, a new one.")],
-    track: Annotated[str, typer.Option(help="Such as photo-patches-open.")],
-    title: Annotated[str, typer.Option(help="What the model is called.")],
-    architecture: Annotated[str, typer.Option(help="Such as torchvision:resnet50.")],
-    training_data: Annotated[str, typer.Option(help="Such as ImageNet-1k.")],
+    run: RunArgument,
+    out: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder of the submission, must be new.")
+    ],
+    track: Annotated[
+        str, typer.Option(metavar="NAME", help="Leaderboard track, such as photo-patches-open.")
+    ],
+    title: Annotated[str, typer.Option(metavar="TEXT", help="Name of the model.")],
+    architecture: Annotated[
+        str, typer.Option(metavar="NAME", help="Such as torchvision:resnet50.")
+    ],
+    training_data: Annotated[
+        str, typer.Option(metavar="TEXT", help="Training data, such as ImageNet-1k.")
+    ],
     parameters: Annotated[
-        int | None, typer.Option(help="By default as the run noted them.")
+        int | None,
+        typer.Option(
+            metavar="N", help="Number of parameters.", show_default="as recorded in the run"
+        ),
     ] = None,
-    link: Annotated[str | None, typer.Option(help="An https address.")] = None,
-    notes: Annotated[str | None, typer.Option(help="What else there is to say.")] = None,
+    link: Annotated[
+        str | None, typer.Option(metavar="URL", help="An https address with more information.")
+    ] = None,
+    notes: Annotated[str | None, typer.Option(metavar="TEXT", help="Further notes.")] = None,
 ) -> None:
-    """Copy a run and write submission.toml, with the scores recomputed from its rows."""
+    """Copy a run and write its submission.toml, with scores recomputed from the rows."""
     from noctule.leaderboard import prepare_submission
 
     prepare_submission(
@@ -49,22 +64,26 @@ def prepare(
         link=link,
         notes=notes,
     )
-    echo(f"{out}: check it with: noctule leaderboard check {out}")
+    echo(f"{out}", f"Check it with: noctule leaderboard check {out}")
 
 
-@leaderboard_app.command()
+@leaderboard_app.command(cls=Command)
 def check(
-    submissions: Annotated[list[Path], typer.Argument(help="Folders of submissions.")],
+    submissions: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="Submission folders.")
+    ],
     format: Annotated[
         Literal["table", "json", "markdown"],
-        typer.Option("--format", "-f", help="Markdown is for a comment on a pull request."),
+        typer.Option(
+            "--format", "-f", help="Output format. Markdown suits a pull request comment."
+        ),
     ] = "table",
 ) -> None:
-    """Recompute every number of a submission from its rows, and verify what can be verified.
+    """Recompute all numbers of a submission from its rows, and verify its other claims.
 
-    Claimed errors may be off by 0.00005 and claimed CEs by 0.005: half of the last digit that
-    `prepare` writes. Exit status: 0 if nothing fails, 1 if a line does not hold, 2 if a folder
-    is not a submission or is damaged. Nothing of a submission is executed.
+    Claimed errors may differ by 0.00005 and claimed CEs by 0.005: half of the last digit that
+    `prepare` writes. Exit status: 0 if nothing fails, 1 if a check fails, 2 if a folder is
+    damaged or not a submission. No code from a submission is executed.
     """
     from noctule.leaderboard import check_submission
     from noctule.leaderboard.text import Checked, json_text, markdown_text, table_of
@@ -92,20 +111,26 @@ def check(
         raise typer.Exit(EXIT_DOES_NOT_HOLD)
 
 
-@leaderboard_app.command()
+@leaderboard_app.command(cls=Command)
 def build(
-    sources: Annotated[list[Path], typer.Argument(help="Submissions and run folders.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The site's folder.")],
-    title: Annotated[str, typer.Option(help="Of the site.")] = "Leaderboard",
-    training_data: Annotated[str, typer.Option(help="Of runs that are no submission.")] = (
-        "unknown"
-    ),
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 1000,
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="Submissions and run folders.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="PATH", help="Folder for the site.")
+    ],
+    title: Annotated[
+        str, typer.Option(metavar="TEXT", help="Title of the site.")
+    ] = "Leaderboard",
+    training_data: Annotated[
+        str, typer.Option(metavar="TEXT", help="Training data of runs without a submission.")
+    ] = "unknown",
+    resamples: ResamplesOption = 1000,
     landmarks: Annotated[
-        bool, typer.Option(help="Show published scores for orientation.")
-    ] = True,
+        bool, typer.Option("--landmarks", help="Also show published scores, with their source.")
+    ] = False,
 ) -> None:
-    """Write a static site: tables of models, and a page for each; nothing needs the network."""
+    """Write a static site with a table of models and a page for each. It works offline."""
     from noctule.leaderboard import build_site
     from noctule.leaderboard.submission import SUBMISSION_FILE
     from noctule.store.finished import finished_runs

@@ -1,4 +1,4 @@
-"""What `noctule show --serve` does: the scene, the server, and its end."""
+"""`noctule show --serve`: set up the local page and serve it until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIRST_SEVERITY = 3
 
 
 def square(size_px: int | None) -> Preprocessing:
-    """How images are made without a model: the centre square, by default of 224 px."""
+    """The preprocessing without a model: a centre square, by default of 224 px."""
     from noctule.arguments import whole_number
     from noctule.corruptions.checks import MIN_SIDE_PX
     from noctule.corruptions.pixels import REFERENCE_SIDE_PX
@@ -32,27 +32,28 @@ def square(size_px: int | None) -> Preprocessing:
     return Preprocessing(resize_px=side_px, crop_px=(side_px, side_px))
 
 
-def scene_of(
+def viewer_config(
     benchmark: Benchmark,
     benchmark_name: str | None,
-    given: tuple[str, str, Image] | None,
+    photo: tuple[str, str, Image] | None,
     *,
     model: str | None,
     size_px: int | None,
     device: str | None,
 ) -> ViewerConfig:
-    """What the page has to choose from.
+    """The corruptions, photographs and model that the page offers.
 
     Args:
-        benchmark: in the mode to start with.
-        benchmark_name: as it was named; None if `benchmark` stands for all corruptions.
-        given: (path, image id, image) of a file to offer too.
-        model: by name; None for images without a model.
-        size_px: their side, then.
-        device: of the model; None takes a GPU if there is one.
+        benchmark: The benchmark, in the mode to start with.
+        benchmark_name: Its name on the command line; None if `benchmark` stands for all
+            corruptions.
+        photo: (path, image id, image) of a file to offer besides the embedded photographs.
+        model: Name of the model; None for images without predictions.
+        size_px: Side of the images without a model.
+        device: Device of the model; None takes a GPU if there is one.
 
     Raises:
-        InputError: unknown model or device, or an image that does not suit the model.
+        InputError: The model or device is unknown, or the image does not suit the model.
     """
     from noctule.evaluation.loop import Settings
     from noctule.explore import Photographs, Predictor, ViewerConfig
@@ -64,17 +65,17 @@ def scene_of(
         resolved = Settings(device=device).resolved_device()
         predictor = Predictor(load_classifier(model), resolved)
         preprocessing = predictor.classifier.preprocessing
-    photographs = Photographs(preprocessing, given)
+    photographs = Photographs(preprocessing, photo)
     return ViewerConfig(benchmark, benchmark_name, preprocessing, photographs, predictor, model)
 
 
-def start_of(
+def start_values(
     viewer: ViewerConfig, photo: str, corruption: str | None, severity: int | None, seed: int
 ) -> Start:
-    """What the page shows first; it is answered here, so that what cannot work fails now.
+    """The first selection of the page. It is answered once here, so that errors appear early.
 
     Raises:
-        InputError: no such severity or seed, or the model fails.
+        InputError: The severity or the seed is invalid, or the model fails.
     """
     from noctule.explore import GIVEN, Start, answer, parse_request
 
@@ -97,15 +98,15 @@ def serve_page(
     """Serve the page until Ctrl-C.
 
     Raises:
-        InputError: the port cannot be used.
+        InputError: The port cannot be used.
     """
     from noctule.explore import listen, run_server, server_of
 
     listening = listen(port)
     address = "http://{}:{}/".format(*listening.getsockname())
     server = server_of(viewer, start, listening)
-    echo(f"{address}  Ctrl-C stops it.")
-    if open_browser:  # the socket listens already, so the browser waits for the first answer
+    echo(f"{address}  Press Ctrl-C to stop.")
+    if open_browser:  # the socket already listens, so the browser waits for the first answer
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
     run_server(server, listening)
     echo("stopped")

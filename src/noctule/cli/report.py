@@ -9,40 +9,43 @@ import typer
 
 from noctule.cli.app import app
 from noctule.cli.echo import echo
+from noctule.cli.help import Command
+from noctule.cli.options import BootstrapSeedOption, ConfidenceOption, ReferenceOption
 from noctule.errors import InputError
 
 
-@app.command()
+@app.command(cls=Command)
 def report(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN...", help="Run folders; or one study folder or overlap CSV."
+            metavar="RUN...", help="Run folders, or one study folder or overlap CSV."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path(
-        "report.html"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="PATH", help="HTML file to write.")
+    ] = Path("report.html"),
     figures: Annotated[
         Path | None,
-        typer.Option(help="Folder for figures (SVG, PNG, PDF) and tables (md, tex, csv)."),
+        typer.Option(
+            metavar="PATH",
+            help="Folder for figures (SVG, PNG, PDF) and tables (Markdown, LaTeX, CSV).",
+        ),
     ] = None,
-    reference: Annotated[
-        Path | None,
-        typer.Option(help="Run folder of the model that CE is relative to, on the same data."),
-    ] = None,
+    reference: ReferenceOption = None,
     samples: Annotated[
-        int, typer.Option(help="Images to show under each corruption, of each run.")
+        int,
+        typer.Option(metavar="N", help="Sample images per corruption and run."),
     ] = 2,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap of calibration errors.")] = 0,
-    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+    seed: BootstrapSeedOption = 0,
+    confidence: ConfidenceOption = 0.95,
 ) -> None:
-    """Write one run, or many side by side, as a page that opens offline; no model is run."""
+    """Write an HTML report of one or more runs that opens offline. No model is run."""
     if len(runs) == 1 and _is_study(runs[0]):
         from noctule.report.study_page import write_study_page
 
         if reference is not None:
-            raise InputError("a study has no CE", where="--reference", remedy="Leave it out.")
+            raise InputError("a study has no CE", where="--reference", remedy="Omit it.")
         write_study_page(runs[0], out, figures=figures, confidence=confidence, seed=seed)
     else:
         from noctule.report.run_page import write_report
@@ -63,5 +66,5 @@ def report(
 
 
 def _is_study(path: Path) -> bool:
-    """A study folder, or the matrix of one."""
+    """Whether a path is a study folder or an overlap matrix."""
     return path.suffix == ".csv" or (path / "study.json").is_file()

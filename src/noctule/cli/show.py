@@ -1,4 +1,4 @@
-"""`noctule show`, a sheet or a page, and `noctule list`."""
+"""`noctule show`: a contact sheet, or a local page."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import io
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from noctule.cli.app import app
 from noctule.cli.echo import echo
+from noctule.cli.help import Command
+from noctule.cli.options import Mode, ModeOption
 from noctule.errors import InputError, NoctuleWarning, UnreadableImageError, unknown_name
 from noctule.input_files import reject_special_files
 
@@ -24,110 +26,129 @@ if TYPE_CHECKING:
     from noctule.report.sheet import Tile
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     photo: Annotated[
-        str, typer.Argument(help="An image file, or a class of photo-patches.")
+        str,
+        typer.Argument(metavar="PHOTO", help="An image file, or a class of photo-patches."),
     ] = "astronaut",
     corruption: Annotated[
-        str, typer.Option("--corruption", "-c", help="One name, or all.")
+        str,
+        typer.Option("--corruption", "-c", metavar="NAME", help="Corruption to show, or all."),
     ] = "all",
     benchmark: Annotated[
         str | None,
-        typer.Option("--benchmark", "-b", help="A benchmark's corruptions, with its tables."),
+        typer.Option(
+            "--benchmark",
+            "-b",
+            metavar="NAME",
+            help="Show the corruptions of this benchmark, with its severity tables.",
+        ),
     ] = None,
-    mode: Annotated[
-        Literal["paper", "released"] | None,
-        typer.Option(help="What the paper says, or what the released code does."),
-    ] = None,
+    mode: ModeOption = None,
     severity: Annotated[
-        int | None, typer.Option(help="Only this severity of all corruptions, 1 to 5.")
+        int | None,
+        typer.Option(metavar="N", help="Show only this severity, 1 to 5."),
     ] = None,
     overview: Annotated[
-        bool, typer.Option(help="One image of each corruption, over its full range.")
+        bool,
+        typer.Option(
+            "--overview", help="Show one image per corruption, drawn from its full range."
+        ),
     ] = False,
-    seed: Annotated[int, typer.Option(help="Chooses the random numbers.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Random seed for the corruptions.")
+    ] = 0,
     size_px: Annotated[
         int | None,
-        typer.Option(help="Side of the images, without a model.", show_default="224"),
+        typer.Option(
+            metavar="N",
+            help="Side of the images in pixels. Not allowed with --model.",
+            show_default="224",
+        ),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
-            help="Images of the size that this model sees. With --serve, its answers too, "
-            "and photo-patches unless --size-px is given."
+            metavar="NAME",
+            help="Show images at this model's input size. With --serve, also show its "
+            "predictions; photo-patches is then the default unless --size-px is given.",
         ),
     ] = None,
     image_id: Annotated[
         str | None,
-        typer.Option("--id", help="The image's id, on which its random numbers depend."),
+        typer.Option(
+            "--id",
+            metavar="ID",
+            help="Image id, which determines the random numbers together with the seed.",
+            show_default="the file name",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="The PNG to write.", show_default="noctule.png"),
+        typer.Option(
+            "--out", "-o", metavar="PATH", help="PNG to write.", show_default="noctule.png"
+        ),
     ] = None,
     serve: Annotated[
-        bool, typer.Option("--serve", help="Open a local page instead, to try photographs on.")
+        bool,
+        typer.Option("--serve", help="Open an interactive local page instead."),
     ] = False,
     port: Annotated[
         int | None,
-        typer.Option(help="Of the page; 0 is any free one.", show_default="8321 or the next"),
+        typer.Option(
+            metavar="N",
+            help="Port of the local page; 0 takes any free port.",
+            show_default="8321 or the next free port",
+        ),
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="Of the page's model: cpu, cuda; by default a GPU if any."),
+        typer.Option(
+            metavar="DEVICE",
+            help="Device of the model on the local page, such as cpu or cuda.",
+            show_default="a GPU if there is one",
+        ),
     ] = None,
     open_browser: Annotated[
-        bool | None, typer.Option("--open/--no-open", help="Open the page in a browser.")
+        bool | None,
+        typer.Option("--open/--no-open", help="Open the local page in a browser."),
     ] = None,
 ) -> None:
-    """Draw a contact sheet: a photograph under one or all corruptions, over the severities.
+    """Draw a contact sheet: a photograph under one or all corruptions, at every severity.
 
-    With --serve, a page of this machine shows one image at a time beside the original, with
-    a model's answers; photographs can be added there. Ctrl-C ends it.
+    With --serve, a local page shows one corrupted image beside its original, with a model's
+    predictions. Photographs can be added on the page. Ctrl-C stops it.
     """
     if model is not None and size_px is not None:
         raise InputError(
-            "contradicts --model", where="--size-px", remedy="A model has its own size."
+            "cannot be combined with --model", where="--size-px", remedy="Omit one of them."
         )
     chosen, names = _benchmark(corruption, benchmark, mode)
     if serve:
         _refuse({"--out": out, "--overview": overview or None, "--id": image_id}, "without")
-        from noctule.cli.page import scene_of, serve_page, start_of
+        from noctule.cli.page import serve_page, start_values, viewer_config
 
-        found, image = _photograph(photo)
-        viewer = scene_of(
+        name, image = _photograph(photo)
+        viewer = viewer_config(
             chosen,
             benchmark,
-            (photo, found, image) if Path(photo).exists() else None,
+            (photo, name, image) if Path(photo).exists() else None,
             model=model if model or size_px is not None else "photo-patches",
             size_px=size_px,
             device=device,
         )
-        start = start_of(viewer, photo, names[0], severity, seed)
+        start = start_values(viewer, photo, names[0], severity, seed)
         serve_page(viewer, start, port, open_browser is not False)
         return
     _refuse({"--port": port, "--device": device, "--open/--no-open": open_browser}, "with")
     _refuse_to_replace(photo, out or Path("noctule.png"))
-    found, image = _photograph(photo)
-    shown = _preprocessing(model, size_px).prepare(image)
-    rows = _rows(shown, chosen, names, severity, overview, image_id or found, seed)
+    name, image = _photograph(photo)
+    prepared = _preprocessing(model, size_px).prepare(image)
+    rows = _rows(prepared, chosen, names, severity, overview, image_id or name, seed)
     _save(rows, out or Path("noctule.png"))
-    what = names[0] if len(names) == 1 else f"{len(names)} corruptions"
-    echo(f"{out or 'noctule.png'}: {image_id or found} under {what}")
-
-
-@app.command(name="list")
-def list_(
-    what: Annotated[
-        Literal["all", "corruptions", "benchmarks", "studies", "datasets", "models"],
-        typer.Argument(help="What to list."),
-    ] = "all",
-) -> None:
-    """List corruptions, benchmarks, studies, datasets and models."""
-    from noctule.report.listings import listings
-
-    echo(*(table for name, table in listings().items() if what in ("all", name)))
+    shown = names[0] if len(names) == 1 else f"{len(names)} corruptions"
+    echo(f"{out or 'noctule.png'}: {image_id or name} under {shown}")
 
 
 def _preprocessing(model: str | None, size_px: int | None) -> Preprocessing:
@@ -138,9 +159,9 @@ def _preprocessing(model: str | None, size_px: int | None) -> Preprocessing:
 
 
 def _benchmark(
-    name: str, benchmark: str | None, mode: Literal["paper", "released"] | None
+    name: str, benchmark: str | None, mode: Mode | None
 ) -> tuple[Benchmark, list[str]]:
-    """The benchmark in the mode asked for, or one of all corruptions; and those to show."""
+    """The benchmark, or one of all corruptions, in a mode; and the corruptions to show."""
     from noctule.benchmarks import Benchmark, load_benchmark
     from noctule.corruptions import CORRUPTIONS, SEVERITIES
 
@@ -168,7 +189,7 @@ def _refuse(options: Mapping[str, object], when: str) -> None:
     for name, value in options.items():
         if value is not None:
             raise InputError(
-                "has no meaning here", where=name, remedy=f"Use it {when} --serve."
+                "is not allowed here", where=name, remedy=f"Use it {when} --serve."
             )
 
 
@@ -186,7 +207,8 @@ def _rows(
     applied = [sheet.Applied(name, benchmark) for name in names]
     if not overview and severity is None:
         return [
-            sheet.severity_tiles(image, one, image_id=image_id, seed=seed) for one in applied
+            sheet.severity_tiles(image, corruption, image_id=image_id, seed=seed)
+            for corruption in applied
         ]
     tiles = sheet.overview_tiles(
         image, applied, image_id=image_id, seed=seed, severity=severity
@@ -206,7 +228,7 @@ def _save(rows: Sequence[Sequence[Tile]], out: Path) -> None:
 
 
 def _refuse_to_replace(photo: str, out: Path) -> None:
-    """Refuse an output that is the photograph, or no image of an earlier command."""
+    """Reject an output path that is the photograph, or a file other than a PNG."""
     if not out.exists():
         return
     reject_special_files(out)
@@ -214,9 +236,9 @@ def _refuse_to_replace(photo: str, out: Path) -> None:
         is_png = file.read(8) in (b"\x89PNG\r\n\x1a\n", b"")
     if not is_png or (Path(photo).exists() and out.samefile(photo)):
         raise InputError(
-            "is the photograph" if is_png else "is there already, and is no PNG",
+            "is the photograph" if is_png else "exists and is not a PNG",
             where=out,
-            remedy="Name another file, such as noctule.png.",
+            remedy="Use another file, such as noctule.png.",
         )
 
 
@@ -227,19 +249,21 @@ def _photograph(photo: str) -> tuple[str, Image]:
 
     path = Path(photo)
     if path.exists():
-        # A name that is not UTF-8 has no bytes to hash.
+        # The id is hashed as UTF-8, which a file name need not be.
         image_id = path.name.encode("utf-8", "backslashreplace").decode()
         try:
             image = decode_file(path, path.name)
-        except UnreadableImageError as error:  # its remedy is one for a set of images
+        except UnreadableImageError as error:  # its remedy is for datasets
             raise InputError(
                 f"cannot read this image: {error.reason}",
                 where=error.where,
-                remedy="Name another photograph.",
+                remedy="Use another photograph.",
             ) from error
         if COMPOSITED in image.info:
             warnings.warn(
-                f"{path}: a transparent image, shown on white", NoctuleWarning, stacklevel=2
+                f"{path}: transparent image, shown on a white background",
+                NoctuleWarning,
+                stacklevel=2,
             )
         return image_id, image
     if photo not in CLASS_NAMES:

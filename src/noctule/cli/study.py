@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from noctule.cli.app import EXIT_INTERRUPTED, Group, app
+from noctule.cli.app import EXIT_INTERRUPTED, app
 from noctule.cli.echo import echo, echo_message
+from noctule.cli.help import Command, CommandGroup
+from noctule.cli.options import ConfidenceOption, ResamplesOption
 from noctule.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,67 +20,107 @@ if TYPE_CHECKING:
     from noctule.studies.spec import Study
 
 study_app = typer.Typer(
-    cls=Group,
+    cls=CommandGroup,
     no_args_is_help=True,
-    help="Train one network per corruption, measure every one on every corruption, and score "
-    "how much robustness to one corruption buys robustness to another.",
+    help="Train one network per corruption, evaluate each on every corruption, and measure "
+    "how far robustness to one corruption carries over to another.",
 )
 app.add_typer(study_app, name="study")
 
 QUICK = "photo-patches-quick"
 
-FolderArgument = Annotated[Path, typer.Argument(help="A study folder.")]
+FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="Study folder.")]
 DeviceOption = Annotated[
     list[str] | None,
-    typer.Option("--device", help="cpu, cuda, cuda:1; give it again for several GPUs."),
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="Device such as cpu, cuda or cuda:1. Repeat the option for several GPUs.",
+    ),
 ]
 ProcessesOption = Annotated[
-    int | None, typer.Option(help="By default one for each CPU core, or for each GPU.")
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Training processes.",
+        show_default="one per CPU core, or one per GPU",
+    ),
 ]
 ModelsAtOnceOption = Annotated[
-    int | None, typer.Option(help="Most networks that train together in a process.")
+    int | None,
+    typer.Option(metavar="N", help="Largest number of networks trained together per process."),
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option(help="Processes that decode images, for each process.")
+    int | None,
+    typer.Option(metavar="N", help="Image-decoding workers per training process."),
 ]
 OnlyOption = Annotated[
     list[str] | None,
-    typer.Option(help="Only this network, such as shear-seed0; give it again for several."),
+    typer.Option(
+        metavar="NETWORK",
+        help="Train only this network, such as shear-seed0. Repeat the option for several.",
+    ),
 ]
 TrustOption = Annotated[
     bool,
     typer.Option(
-        "--trust", help="Import and run the function that the study names as its architecture."
+        "--trust",
+        help="Allow the study to import and run the function named as its architecture.",
     ),
 ]
 FormOption = Annotated[
     Literal["robustness", "accuracy"],
-    typer.Option(help="Overlap from ratios to the clean accuracy, or from plain accuracies."),
+    typer.Option(
+        help="Compute overlap from robustness (accuracy relative to clean accuracy) or from "
+        "plain accuracy."
+    ),
 ]
 
 
-@study_app.command()
+@study_app.command(cls=Command)
 def run(
     study: Annotated[
-        str | None, typer.Argument(help="A TOML file, or a name from: noctule list studies")
+        str | None,
+        typer.Argument(
+            metavar="STUDY", help="Name from `noctule list studies`, or path of a TOML file."
+        ),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="The embedded photographs, within minutes.")
+        bool,
+        typer.Option("--quick", help="Run a small built-in study that takes a few minutes."),
     ] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Study folder; by default under runs/.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="PATH", help="Study folder.", show_default="under runs/"
+        ),
     ] = None,
-    train: Annotated[str | None, typer.Option(help="Images to train on.")] = None,
-    test: Annotated[str | None, typer.Option(help="Images to measure on.")] = None,
+    train: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Images to train on.")
+    ] = None,
+    test: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Images to evaluate on.")
+    ] = None,
     candidates: Annotated[
-        str | None, typer.Option(help="Corruptions, as shear,rain,hue; or a benchmark's name.")
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Corruptions to study, such as shear,rain,hue, or the name of a benchmark.",
+        ),
     ] = None,
-    seeds: Annotated[str | None, typer.Option(help="As 0,1,2.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="NUMBERS", help="Training seeds, such as 0,1,2.")
+    ] = None,
     architecture: Annotated[
-        str | None, typer.Option(help="As torchvision:resnet18, or timm:NAME.")
+        str | None,
+        typer.Option(metavar="NAME", help="Such as torchvision:resnet18 or timm:NAME."),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the images.")] = None,
-    side_px: Annotated[int | None, typer.Option(help="Side of the images.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", help="Training epochs per network.")
+    ] = None,
+    side_px: Annotated[
+        int | None, typer.Option(metavar="N", help="Image side in pixels.")
+    ] = None,
     device: DeviceOption = None,
     processes: ProcessesOption = None,
     models_at_once: ModelsAtOnceOption = None,
@@ -86,16 +128,22 @@ def run(
     only: OnlyOption = None,
     trust: TrustOption = False,
 ) -> None:
-    """Train, measure and score. A study that was stopped goes on where it was."""
+    """Train and evaluate all networks of a study, then score their overlap.
+
+    Options override the study's own values. If a study is interrupted, rerun the same command
+    or use `noctule study resume` to resume it.
+    """
     from noctule.studies.spec import load_study
 
     if quick and study is not None:
-        raise InputError(f"'{study}' and --quick are two studies", where="study run")
+        raise InputError(
+            f"'{study}' and --quick name two studies", where="study run", remedy="Omit one."
+        )
     if study is None and not quick:
         raise InputError(
-            "no study is given",
+            "no study is named",
             where="study run",
-            remedy="Give a TOML file, a name from `noctule list studies`, or --quick.",
+            remedy="Pass a TOML file, a name from `noctule list studies`, or --quick.",
         )
     spec = load_study(study or QUICK)
     changes = {
@@ -107,13 +155,13 @@ def run(
         "recipe.epochs": epochs,
         "images.side_px": side_px,
     }
-    # Whoever types the architecture's name means it to be run.
+    # An architecture named on the command line is trusted.
     trust = trust or architecture is not None
     where = _where(device, processes, models_at_once, workers, only)
     _run(_changed(spec, changes), out, where, trust)
 
 
-@study_app.command()
+@study_app.command(cls=Command)
 def resume(
     folder: FolderArgument,
     device: DeviceOption = None,
@@ -123,51 +171,69 @@ def resume(
     only: OnlyOption = None,
     trust: TrustOption = False,
 ) -> None:
-    """Go on with a study that was stopped."""
+    """Resume an interrupted study."""
     from noctule.studies.folder import StudyFolder
 
-    found = StudyFolder.open(folder)
-    if not device and found.identity["device_type"] == "cpu":
-        device = ["cpu"]  # where it was, though there may be a GPU
+    existing = StudyFolder.open(folder)
+    if not device and existing.identity["device_type"] == "cpu":
+        device = ["cpu"]  # a study begun on a CPU stays there, even if there is a GPU
     where = _where(device, processes, models_at_once, workers, only)
-    _run(found.study, folder, where, trust)
+    _run(existing.study, folder, where, trust)
 
 
-@study_app.command()
+@study_app.command(cls=Command)
 def status(folder: FolderArgument) -> None:
-    """Say how far every network of a study is."""
+    """Show the progress of every network of a study."""
     from noctule.report.text_tables import text_table
     from noctule.studies.folder import StudyFolder
 
-    found = StudyFolder.open(folder)
+    study_folder = StudyFolder.open(folder)
+    epochs = study_folder.study.recipe.epochs
     rows = [
-        (str(one.member), one.state, f"{one.epochs} of {found.study.recipe.epochs}")
-        for one in found.status()
+        (str(network.member), network.state, f"{network.epochs} of {epochs}")
+        for network in study_folder.status()
     ]
-    missing = len(found.missing())
-    done = f"{len(rows) - missing} of {len(rows)} networks are trained and measured"
+    missing = len(study_folder.missing())
+    done = f"{len(rows) - missing} of {len(rows)} networks are trained and evaluated."
     echo(
-        text_table(found.study.title, ("network", "state", "epochs"), rows),
-        f"{done}; go on with: noctule study resume {folder}" if missing else f"{done}.",
+        text_table(study_folder.study.title, ("network", "state", "epochs"), rows),
+        f"{done} Resume with: noctule study resume {folder}" if missing else done,
     )
 
 
-@study_app.command(name="overlap")
+@study_app.command(name="overlap", cls=Command)
 def overlap_(
     folder: FolderArgument,
     form: FormOption = "robustness",
     candidates: Annotated[
-        str | None, typer.Option(help="Only these, as shear,rain,hue; or a benchmark's name.")
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Use only these corruptions, such as shear,rain,hue, or those of a benchmark.",
+        ),
     ] = None,
-    seeds: Annotated[str | None, typer.Option(help="Only these, as 0,1.")] = None,
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 1000,
-    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap and of the families.")] = 0,
+    seeds: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBERS", help="Use only these training seeds, such as 0,1."),
+    ] = None,
+    resamples: ResamplesOption = 1000,
+    confidence: ConfidenceOption = 0.95,
+    seed: Annotated[
+        int,
+        typer.Option(metavar="N", help="Random seed of the bootstrap and of the families."),
+    ] = 0,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="By default the folder's results/.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="PATH",
+            help="Folder for the results.",
+            show_default="results/ in the study folder",
+        ),
     ] = None,
 ) -> None:
-    """Score the overlap again from the stored rows, with other choices; no network is run."""
+    """Recompute the overlap from stored rows, with other options. No network is run."""
     from noctule.studies.folder import StudyFolder
 
     _score(
@@ -200,7 +266,7 @@ def _run(spec: Study, out: Path | None, where: ExecutionConfig, trust: bool) -> 
     from noctule.report.progress import progress_bar, study_progress
     from noctule.studies.run import prepare_study, run_prepared, work_left
 
-    with progress_bar("reading every image once") as advance_reading:
+    with progress_bar("reading images") as advance_reading:
         prepared = prepare_study(
             spec, out=out, where=where, progress=advance_reading, trust=trust
         )
@@ -211,12 +277,12 @@ def _run(spec: Study, out: Path | None, where: ExecutionConfig, trust: bool) -> 
             run_prepared(prepared, where=where, on_advance=advance)
     except KeyboardInterrupt as error:
         echo_message(
-            f"stopped. Finished epochs are kept in {folder.folder}; "
-            f"go on with: noctule study resume {folder.folder}"
+            f"stopped. Finished epochs are kept in {folder.folder}. "
+            f"Resume with: noctule study resume {folder.folder}"
         )
         raise typer.Exit(EXIT_INTERRUPTED) from error
     if missing := folder.missing():
-        echo(f"{len(missing)} networks are left to other processes, first {missing[0]}.")
+        echo(f"{len(missing)} networks are not finished yet, the first is {missing[0]}.")
         return
     _score(folder, None)
 
@@ -228,12 +294,12 @@ def _score(folder: StudyFolder, out: Path | None, **choices: Any) -> None:
     echo(
         *results.summary,
         f"Matrix, tables and figures: {out or folder.results}",
-        f"A page of it all: {results.files[-1]}",
+        f"Report: {results.files[-1]}",
     )
 
 
 def _changed(spec: Study, changes: dict[str, Any]) -> Study:
-    """The study with what the command line says of it; checked like a file."""
+    """The study with some values replaced, validated like a file."""
     from noctule.config import build_spec
     from noctule.studies.spec import Study
 
@@ -261,5 +327,7 @@ def _whole_numbers(option: str, text: str) -> Sequence[int]:
         return [int(part) for part in text.split(",")]
     except ValueError as error:
         raise InputError(
-            f"'{text}' is not whole numbers", where=option, remedy="Use such as 0,1,2."
+            f"'{text}' is not a list of whole numbers",
+            where=option,
+            remedy="Use a value such as 0,1,2.",
         ) from error

@@ -35,7 +35,7 @@ def build_site(
     title: str = "Leaderboard",
     training_data: str = "unknown",
     resamples: int = 1000,
-    landmarks: bool = True,
+    landmarks: bool = False,
 ) -> list[str]:
     """Write a static site; an older one in the same folder is replaced, page by page.
 

@@ -1,0 +1,104 @@
+"""How `--help` looks: each option on a line of its own, its help indented below it.
+
+An option's help is one or two sentences. Its choices, its default and whether it is required
+are appended here, so no help text repeats them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+HELP_NAMES = ("-h", "--help")
+
+
+class Command(TyperCommand):
+    """A command whose help has one block per argument and option."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The words after the command's name in its usage line."""
+        return _usage(self, ctx)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments and the options."""
+        _write_parameters(self, ctx, formatter)
+
+
+class CommandGroup(TyperGroup):
+    """A group of commands; their summaries are not cut to one line."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command or None; its summary is the first paragraph of its help."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and command.short_help is None:
+            command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())
+        return command
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands, then the options."""
+        self.format_commands(ctx, formatter)
+        _write_parameters(self, ctx, formatter)
+
+
+def _write_parameters(command: Any, ctx: Any, formatter: Any) -> None:
+    parameters = [one for one in command.get_params(ctx) if not getattr(one, "hidden", False)]
+    for kind, heading in (("argument", "Arguments"), ("option", "Options")):
+        entries = [one for one in parameters if one.param_type_name == kind]
+        if not entries:
+            continue
+        with formatter.section(heading):
+            for parameter in entries:
+                formatter.write_text(_term(parameter))
+                with formatter.indentation(), formatter.indentation():
+                    formatter.write_text(_description(parameter))
+
+
+def _usage(command: Any, ctx: Any) -> list[str]:
+    arguments = [one for one in command.get_params(ctx) if one.param_type_name == "argument"]
+    return [
+        "[OPTIONS]",
+        *(_term(one) if one.required else f"[{_term(one)}]" for one in arguments),
+    ]
+
+
+def _term(parameter: Any) -> str:
+    """An argument's metavar, or an option's names and metavar.
+
+    >>> import typer
+    >>> app = typer.Typer()
+    >>> @app.command(cls=Command)
+    ... def paint(colour: str = typer.Option("red", "--colour", "-c")) -> None: ...
+    >>> print(_term(typer.main.get_command(app).params[0]))
+    -c, --colour COLOUR
+    """
+    metavar = parameter.metavar or parameter.name.upper().replace("_", "-")
+    if parameter.param_type_name == "argument":
+        return str(metavar)
+    names = ", ".join([*sorted(parameter.opts, key=len), *parameter.secondary_opts])
+    return names if parameter.is_flag else f"{names} {metavar}"
+
+
+def _description(parameter: Any) -> str:
+    """The help text and, in brackets, the choices and the default."""
+    # Typer has described types itself since it stopped using click's.
+    described = getattr(parameter, "type_descriptor", None) or parameter.type
+    choices = getattr(described, "choices", None)
+    notes = [f"one of: {', '.join(choices)}"] if choices else []
+    if default := _default(parameter):
+        notes.append(f"default: {default}")
+    if parameter.param_type_name == "option" and parameter.required:
+        notes.append("required")
+    bracket = f"[{'; '.join(notes)}]" if notes else ""
+    return f"{parameter.help or ''} {bracket}".strip()
+
+
+def _default(parameter: Any) -> str:
+    if isinstance(parameter.show_default, str):
+        return parameter.show_default
+    if parameter.param_type_name == "option" and parameter.is_flag:
+        on, off = parameter.opts, parameter.secondary_opts
+        is_shown = off and parameter.default is not None
+        return str((on if parameter.default else off)[0]) if is_shown else ""
+    is_shown = parameter.show_default and parameter.default is not None
+    return str(parameter.default) if is_shown else ""

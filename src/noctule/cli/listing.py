@@ -1,0 +1,185 @@
+"""`noctule list`: what is available, in short or one entry in full."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from noctule.cli.app import app
+from noctule.cli.echo import echo
+from noctule.cli.help import Command
+from noctule.errors import InputError
+
+if TYPE_CHECKING:
+    from noctule.report.terminal import Part
+    from noctule.report.text_tables import TextTable
+
+Kind = Literal["all", "corruptions", "benchmarks", "studies", "datasets", "models"]
+
+
+@app.command(name="list", cls=Command)
+def list_(
+    what: Annotated[Kind, typer.Argument(metavar="WHAT", help="What to list.")] = "all",
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Show this corruption, benchmark or study in full, with its source and "
+            "parameters.",
+        ),
+    ] = None,
+) -> None:
+    """List the available corruptions, benchmarks, studies, datasets and models."""
+    if name is None:
+        echo(*(table() for kind, table in LISTINGS.items() if what in ("all", kind)))
+    elif what in DETAILS:
+        echo(*DETAILS[what](name))
+    else:
+        raise InputError(
+            f"'{name}' cannot be shown in full",
+            where=f"list {what}",
+            remedy=f"Use one of: list {' NAME, list '.join(DETAILS)} NAME.",
+        )
+
+
+def _corruptions() -> TextTable:
+    from noctule.corruptions import CORRUPTIONS
+
+    rows = [(one.name, one.family, one.summary) for one in CORRUPTIONS.values()]
+    return _table("Corruptions", ("name", "family", "description"), rows)
+
+
+def _benchmarks() -> TextTable:
+    from noctule.benchmarks import benchmark_names, load_benchmark
+
+    benchmarks = {name: load_benchmark(name) for name in benchmark_names()}
+    rows = [(name, str(len(one.corruptions)), one.title) for name, one in benchmarks.items()]
+    return _table("Benchmarks", ("name", "corruptions", "title"), rows)
+
+
+def _studies() -> TextTable:
+    from noctule.studies.spec import load_study, study_names
+
+    studies = {name: load_study(name) for name in study_names()}
+    rows = [(name, str(len(one.candidates)), one.title) for name, one in studies.items()]
+    return _table("Studies", ("name", "candidates", "title"), rows)
+
+
+def _datasets() -> TextTable:
+    from noctule.data import dataset_forms
+
+    return _table("Datasets", ("name", "description"), dataset_forms())
+
+
+def _models() -> TextTable:
+    from noctule.models import model_forms
+
+    return _table("Models", ("name", "description"), model_forms())
+
+
+def _corruption(name: str) -> list[Part]:
+    """One corruption: what it does, where it comes from and what it draws for each image."""
+    from noctule.corruptions import CORRUPTIONS, SEVERITIES
+    from noctule.corruptions.draws import NoiseField, PerSeverity
+
+    corruption = CORRUPTIONS[name]
+    text, arguments = split_docstring(inspect.getdoc(corruption.kernel) or "")
+    facts = [("family", corruption.family), ("source", corruption.source)]
+    if corruption.published_name not in ("", corruption.name):
+        facts.append(("published as", corruption.published_name))
+    if corruption.channels is not None:
+        facts.append(("channels", str(corruption.channels)))
+    has_tables = any(isinstance(draw, PerSeverity) for draw in corruption.draws.values())
+    range_note = "one value each" if has_tables else "equal parts of the range"
+    facts.append(("severities", f"{SEVERITIES[0]} to {SEVERITIES[-1]}, {range_note}"))
+    released = arguments.get("released", "as the released code does")
+    facts.append(("mode released", released if corruption.has_modes else "same as mode paper"))
+    parameters = [
+        (parameter, draw.describe(), arguments.get(parameter, ""))
+        for parameter, draw in corruption.draws.items()
+        if not isinstance(draw, NoiseField)
+    ]
+    parts: list[Part] = [part for paragraph in text for part in (paragraph, "")]
+    header = ("parameter", "drawn for each image", "description")
+    return [corruption.name, "", *parts, _facts(facts), _table("", header, parameters)]
+
+
+def _benchmark(name: str) -> list[Part]:
+    from noctule.benchmarks import load_benchmark
+
+    benchmark = load_benchmark(name)
+    severities = benchmark.severities
+    facts = [
+        ("title", benchmark.title),
+        ("source", benchmark.source),
+        ("main score", benchmark.metric),
+        ("mode", benchmark.mode),
+        ("severities", ", ".join(map(str, severities)) if severities else "full range"),
+        ("corruptions", ", ".join(benchmark.corruptions)),
+        ("references", ", ".join(one.model for one in benchmark.references) or "none"),
+    ]
+    return [benchmark.name, _facts(facts)]
+
+
+def _study(name: str) -> list[Part]:
+    from noctule.studies.spec import load_study
+
+    study = load_study(name)
+    facts = [
+        ("title", study.title),
+        ("source", study.source),
+        ("architecture", study.architecture),
+        ("training data", study.train),
+        ("test data", study.test),
+        ("seeds", ", ".join(map(str, study.seeds))),
+        ("epochs", str(study.recipe.epochs)),
+        ("candidates", ", ".join(study.candidates)),
+    ]
+    return [study.name, _facts(facts)]
+
+
+def split_docstring(text: str) -> tuple[list[str], dict[str, str]]:
+    r"""The paragraphs of a docstring, and the descriptions of its arguments by name.
+
+    >>> split_docstring("Shift.\n\nBlack fill.\n\nArgs:\n    dx, dy: Pixels,\n        (batch,)")
+    (['Shift.', 'Black fill.'], {'dx': 'Pixels', 'dy': 'Pixels'})
+    """
+    body, _, tail = text.partition("\nArgs:\n")
+    paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", body) if part.strip()]
+    tail = re.split(r"\n\S", tail)[0]
+    arguments: dict[str, str] = {}
+    for names, description in re.findall(
+        r"^ {4}([\w, ]+): (.*(?:\n {5,}.*)*)", tail, re.MULTILINE
+    ):
+        without_shape = re.sub(r",? \(batch,\)\.?$", "", " ".join(description.split()))
+        for name in names.split(","):
+            arguments[name.strip()] = without_shape
+    return paragraphs, arguments
+
+
+def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> TextTable:
+    from noctule.report.text_tables import text_table
+
+    return text_table(title, header, rows)
+
+
+def _facts(facts: Iterable[tuple[str, str]]) -> TextTable:
+    return _table("", ("", ""), facts)
+
+
+LISTINGS: dict[str, Callable[[], TextTable]] = {
+    "corruptions": _corruptions,
+    "benchmarks": _benchmarks,
+    "studies": _studies,
+    "datasets": _datasets,
+    "models": _models,
+}
+DETAILS: dict[str, Callable[[str], list[Part]]] = {
+    "corruptions": _corruption,
+    "benchmarks": _benchmark,
+    "studies": _study,
+}
