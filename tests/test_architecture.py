@@ -14,7 +14,7 @@ import noctule
 PACKAGE = Path(noctule.__file__).parent
 ROOMS = [
     "_version", "errors", "arguments", "input_files", "plugins", "registry", "processes",
-    "formulas", "config",
+    "csv_files", "formulas", "config",
     "provenance", "sampling", "corruptions", "compat", "benchmarks", "data", "models",
     "outcomes", "store", "metrics", "scoring", "comparison", "evaluation", "stored", "studies",
     "report",

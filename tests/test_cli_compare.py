@@ -34,7 +34,7 @@ def test_the_verdict_and_the_table_are_printed(noctule_cli: Any) -> None:
     assert (status, err) == (0, "")
     words = " ".join(out.split())
     assert verdict(compare("a", "b")) in words
-    assert "first errs less under shear (by 10.00 points)" in words
+    assert "first has the lower error under shear (by 10.00 points)" in words
     assert "shear 0.0 10.0 +10.0" in words
 
 

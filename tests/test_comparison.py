@@ -297,39 +297,42 @@ MEAN = "The mean error of B1 is 2.00 points lower than that of A1 (95 % CI 0.50 
     [
         (
             [("shear", -1.0), ("hue", -3.1), ("rain", 2.0), ("fog", 0.4, 2400), ("x", 1, 9000)],
-            "B1 errs less under hue (by 3.10 points) and shear (by 1.00); A1 errs less under "
-            "rain (by 2.00 points); under the other 2 corruptions they cannot be told apart "
-            "with 1,024 images. About 2,400 (fog) to 9,000 (x) would, if the differences are "
-            "as large as they look here.",
+            "B1 has the lower error under hue (by 3.10 points) and shear (by 1.00); A1 has the "
+            "lower error under rain (by 2.00 points); under the other 2 corruptions the "
+            "differences are not significant with 1,024 images. Detecting the differences "
+            "would take about 2,400 (fog) to 9,000 (x) images, if they are as large as "
+            "observed here.",
         ),
         (
             [("shear", 1.0), ("hue", 3.0), ("fog", 0.4, 2400)],
-            "A1 errs less under hue (by 3.00 points) and shear (by 1.00); under fog they "
-            "cannot be told apart with 1,024 images. About 2,400 would, if the difference is "
-            "as large as it looks here.",
+            "A1 has the lower error under hue (by 3.00 points) and shear (by 1.00); under fog "
+            "the difference is not significant with 1,024 images. Detecting the difference "
+            "would take about 2,400 images, if it is as large as observed here.",
         ),
         (
             [("shear", -1.0), ("hue", -3.0), ("fog", -2.0)],
-            "B1 errs less under all 3 corruptions, by 1.00 (shear) to 3.00 points (hue).",
+            "B1 has the lower error under all 3 corruptions, by 1.00 (shear) to 3.00 points "
+            "(hue).",
         ),
         (
             [("shear", 1.0), ("hue", 3.0)],
-            "A1 errs less under both corruptions, by 1.00 (shear) to 3.00 points (hue).",
+            "A1 has the lower error under both corruptions, by 1.00 (shear) to 3.00 points "
+            "(hue).",
         ),
-        ([("shear", 1.0)], "A1 errs less under shear (by 1.00 points)."),
+        ([("shear", 1.0)], "A1 has the lower error under shear (by 1.00 points)."),
         (
             [("shear", 0.1, 50_000), ("hue", 0.0)],
-            "Under none of the 2 corruptions can they be told apart with 1,024 images. About "
-            "50,000 would under shear, if the difference is as large as it looks here; "
-            "elsewhere none is seen.",
+            "Under none of the 2 corruptions is the difference significant with 1,024 images. "
+            "Detecting the difference under shear would take about 50,000 images, if it is as "
+            "large as observed here; elsewhere none was observed.",
         ),
         (
             [("a", 0.1, 500), ("b", 0.1, 500), ("c", 0.0)],
-            "Under none of the 3 corruptions can they be told apart with 1,024 images. About "
-            "500 would, if the differences are as large as they look here; elsewhere none is "
-            "seen.",
+            "Under none of the 3 corruptions is the difference significant with 1,024 images. "
+            "Detecting the differences would take about 500 images, if they are as large as "
+            "observed here; elsewhere none was observed.",
         ),
-        ([("hue", 0.0)], "Under hue they cannot be told apart with 1,024 images."),
+        ([("hue", 0.0)], "Under hue the difference is not significant with 1,024 images."),
     ],
 )
 def test_the_verdict(differences: list[Any], expected: str) -> None:
@@ -342,17 +345,19 @@ def test_the_verdict_on_means_and_clean_images() -> None:
     higher = mean_error(2.0, 0.01)
     text = verdict(replace(found, mean_error=higher, clean=difference("clean", -0.5)))
     assert "is 2.00 points higher than that of A1 (95 % CI 0.50 to 3.50)" in text
-    assert "On clean images B1 errs less, by 0.50 points." in text
+    assert "On clean images B1 has the lower error, by 0.50 points." in text
     unclear = mean_error(0.2, 0.6, real=False)
     text = verdict(replace(found, mean_error=unclear, clean=difference("clean", 0.0)))
-    assert "mean errors of A1 and B1 cannot be told apart: they differ by +0.20 points" in text
-    assert "(95 % CI −1.30 to +1.70). On clean images they cannot be told apart." in text
+    assert (
+        "mean errors of A1 and B1 do not differ significantly: the difference is +0.20 points "
+        "(95 % CI −1.30 to +1.70). On clean images the difference is not significant."
+    ) in text
 
 
 def test_models_of_one_name_are_called_a_and_b() -> None:
     found = comparison(difference("shear", 1.0), model_b="A1", num_images=1)
     assert "The mean error of B is" in verdict(found)
-    assert "A errs less under shear" in verdict(found)
+    assert "A has the lower error under shear" in verdict(found)
 
 
 def test_the_same_outcomes_are_said_to_be_the_same(
@@ -445,8 +450,8 @@ def test_equal_models_are_found_to_differ_at_most_as_often_as_promised(
 def test_the_table_by_hand(pair: tuple[Path, Path]) -> None:
     found = compare(*pair)
     table = comparison_table(found)
-    assert table.header == ("corruption", "A %", "B %", "B − A", "95 % CI", "p", "tells")
-    clean, shear, _, hue, mean = table.rows
+    assert table.header == ("corruption", "A %", "B %", "B − A", "95 % CI", "p", "detectable")
+    clean, shear, _, hue, mean = table.texts
     # No image differs: 3.84 / √(120² − 3.84 · 120) = 3.3 % may all the same.
     assert clean == ("clean", "10.0", "10.0", "0.0", "−3.3 to +3.3", "1.000", "–")
     assert (*shear[:4], *shear[5:]) == ("shear", "50.0", "25.0", "−25.0", "<0.001", "")
@@ -455,17 +460,17 @@ def test_the_table_by_hand(pair: tuple[Path, Path]) -> None:
     assert (*hue[:4], *hue[5:]) == ("hue", "40.0", "41.7", "+1.7", "1.000", "8.0")
     # 144 and 128 of 360
     assert (*mean[:4], *mean[5:]) == ("mean error", "40.0", "35.6", "−4.4", "0.050", "")
-    assert table.lines == (verdict(found),)
+    assert table.lines == [verdict(found)]
     assert any(note.startswith("No CE: the reference errors") for note in table.notes)
     assert any(
-        "the mean error, the clean error and 3 corruptions; half the weight" in note
+        "the mean error, the clean error and 3 corruptions; the mean error has half" in note
         for note in table.notes
     )
     needed = found.differences[2].images_needed
     assert needed is not None
     # At n = 880, s √n = 3.8297: (√(10.472² + 7.477²) + 3.2231) / n = .01829 > 1/60.
     assert needed > 880
-    assert any(note.endswith(f"as seen here: hue {needed:,}.") for note in table.notes)
+    assert any(note.endswith(f"as observed: hue {needed:,}.") for note in table.notes)
 
 
 def test_the_table_fits_80_columns_and_obeys_no_markup() -> None:
@@ -476,7 +481,7 @@ def test_the_table_fits_80_columns_and_obeys_no_markup() -> None:
     lines = text.splitlines()
     assert any("vertical_artifacts" in line and "−3.50 to −1.50" in line for line in lines)
     assert all(len(line) <= 80 for line in lines)
-    assert any("tells" in line and "95 % CI" in line for line in lines)
+    assert any("detectable" in line and "95 % CI" in line for line in lines)
 
 
 def test_csv_and_json_carry_full_precision(pair: tuple[Path, Path]) -> None:
@@ -517,7 +522,7 @@ def test_equal_differences_are_said_once(tmp_path: Path) -> None:
     stored_run(tmp_path / "a", dict.fromkeys(names, right), model="first")
     stored_run(tmp_path / "b", dict.fromkeys(names, wrong), model="second")
     said = verdict(compare(tmp_path / "a", tmp_path / "b"))
-    assert "first errs less under both corruptions, by 100.00 points." in said
+    assert "first has the lower error under both corruptions, by 100.00 points." in said
 
 
 def test_nothing_is_drawn(pair: tuple[Path, Path]) -> None:

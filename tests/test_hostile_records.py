@@ -10,14 +10,15 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from noctule.csv_files import csv_text
 from noctule.data import open_dataset
 from noctule.errors import InputError
 from noctule.explore import Photographs
 from noctule.explore import photographs as photographs_module
 from noctule.metrics.outcome_matrix import outcome_matrix
 from noctule.models import Preprocessing
+from noctule.report.table import Column, Row, Table, markdown, table_csv
 from noctule.report.terminal import terminal_text
-from noctule.report.text_tables import TextTable, csv_text, markdown_table
 from noctule.store import disk, slices
 
 HOSTILE = "a\x1b[31m\nb|<img src=x>[c](d)"
@@ -72,8 +73,9 @@ def test_lines_that_are_no_records_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_name_cannot_leave_its_cell() -> None:
-    table = TextTable(HOSTILE, ("name", "error %"), ((HOSTILE, "1.0"),), (HOSTILE,), 0)
-    text = markdown_table(table)
+    columns = Column("name"), Column("error %", 1)
+    table = Table(HOSTILE, columns, [Row([HOSTILE, 1])], [HOSTILE])
+    text = markdown(table)
     escaped = "a\ufffd\\[31m b\\|\\<img src=x\\>\\[c\\](d)"
     assert text.splitlines() == [
         f"**{escaped}**", "", "| name | error % |", "| --- | ---: |",
@@ -85,6 +87,8 @@ def test_a_name_cannot_leave_its_cell() -> None:
 def test_a_name_is_no_formula_in_a_spreadsheet() -> None:
     records = [{"name": "=HYPERLINK(1)", "value": -1.5}, {"name": "@x", "value": None}]
     assert csv_text(records) == "name,value\n'=HYPERLINK(1),-1.5\n'@x,\n"
+    table = Table("t", [Column("+x"), Column("n", 0)], [Row(["-a", 1])])
+    assert table_csv(table) == "'+x,n\n'-a,1.0\n"
 
 
 def test_a_very_long_photograph_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

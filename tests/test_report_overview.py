@@ -114,7 +114,7 @@ def test_without_reference_errors_the_mean_error_ranks(tmp_path: Path) -> None:
     assert errors == sorted(errors)
     assert errors[0] < errors[1]
     sheet = overview_sheet("t", group, {})
-    assert [row[0] for row in sheet.rows] == [one.run.label for one in ranked(group)]
+    assert [row[0] for row in sheet.texts] == [one.run.label for one in ranked(group)]
 
 
 def test_a_score_that_one_run_lacks_neither_ranks_nor_is_drawn(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from noctule import InputError
 from noctule.formulas import FORMULAS
 from noctule.metrics import Estimate, Scores
 from noctule.metrics.results import ConditionScores, CorruptionScores
-from noctule.report.tables import render, score_table
+from noctule.report.scores import render, score_table
 from noctule.report.terminal import terminal_text
 
 CE = Estimate(81.4, 79.6, 83.5)
@@ -59,16 +59,16 @@ def test_a_single_image_is_one_image() -> None:
 def test_the_table_shows_percent_intervals_and_reasons() -> None:
     table = score_table(SCORES, "model [bold] on data")
     assert table.header[3:] == ("CE", "95 % CI", "relative CE")
-    assert table.rows[0] == ("clean", "20.0", "19.0 to 21.0", "", "", "")
-    assert table.rows[1] == ("shear", "50.0", "49.0 to 51.0", "81", "80 to 84", "71")
-    assert table.rows[2] == ("hue", "25.0", "24.0 to 26.0", "–", "", "55")
-    assert table.rows[3] == ("mean", "37.5", "36.5 to 38.5", "–", "", "63.1")
-    assert table.lines == (
+    assert table.texts[0] == ("clean", "20.0", "19.0 to 21.0", "", "", "")
+    assert table.texts[1] == ("shear", "50.0", "49.0 to 51.0", "81", "80 to 84", "71")
+    assert table.texts[2] == ("hue", "25.0", "24.0 to 26.0", "–", "", "55")
+    assert table.texts[3] == ("mean", "37.5", "36.5 to 38.5", "–", "", "63.1")
+    assert table.lines == [
         "mCE: not defined, CE is not defined for hue",
         "relative mCE: 63.1 (95 % CI: 60.0 to 66.0)",
         "mean error: 37.5 % (95 % CI: 36.5 to 38.5)",
         "clean error: 20.0 % (95 % CI: 19.0 to 21.0)",
-    )
+    ]
     notes = " ".join(table.notes)
     assert "1,234 images" in notes
     assert "top-5 error is 10.0 %" in notes
@@ -79,8 +79,8 @@ def test_the_table_shows_percent_intervals_and_reasons() -> None:
 def test_the_authors_own_score_comes_first_and_each_has_its_formula() -> None:
     table = score_table(replace(SCORES, metric="relative_ce"), "t")
     assert table.header[3:] == ("relative CE", "95 % CI", "CE")
-    assert table.rows[1][3:] == ("71", "70 to 72", "81")
-    assert table.rows[3] == ("mean", "37.5", "36.5 to 38.5", "63.1", "60.0 to 66.0", "–")
+    assert table.texts[1][3:] == ("71", "70 to 72", "81")
+    assert table.texts[3] == ("mean", "37.5", "36.5 to 38.5", "63.1", "60.0 to 66.0", "–")
     assert table.lines[0] == "relative mCE: 63.1 (95 % CI: 60.0 to 66.0)"
     assert "ImageNet-NOC publishes as mCE" in " ".join(table.notes)
     for notes in (table.notes, score_table(SCORES, "t").notes):
@@ -94,13 +94,13 @@ def test_without_a_reference_the_table_says_why() -> None:
     table = score_table(bare, "t")
     assert "No CE: this data is of unknown origin." in table.notes
     assert table.header == ("corruption", "error %", "95 % CI")
-    assert table.rows[-1] == ("mean", "37.5", "36.5 to 38.5")
+    assert table.texts[-1] == ("mean", "37.5", "36.5 to 38.5")
     assert [line.split(":")[0] for line in table.lines] == ["mean error", "clean error"]
 
 
 def test_without_clean_images_the_table_has_no_such_row() -> None:
     table = score_table(replace(SCORES, clean=None), "t")
-    assert table.rows[0][0] == "shear"
+    assert table.texts[0][0] == "shear"
     assert "the clean ones were not evaluated" in table.notes[0]
 
 
@@ -141,7 +141,7 @@ def test_every_name_and_number_is_whole_at_any_width(columns) -> None:
     words = " ".join(text.split())
     for sentence in (*table.lines, *table.notes):
         assert sentence in words
-    for cell in {cell for row in table.rows for cell in row}:
+    for cell in {cell for row in table.texts for cell in row}:
         assert cell in words
     assert words.startswith("t mCE: 65.8 (95 % CI: 60.1 to 71.5)")
     if columns in (40, 60, 80):

@@ -10,7 +10,8 @@ import pytest
 
 import noctule
 from command_line import run
-from noctule.report.text_tables import csv_text, escape_latex, escape_markdown
+from noctule.csv_files import csv_text
+from noctule.report.table import escape_latex, escape_markdown
 from stored_runs import stored_run
 
 CLI = Path(noctule.__file__).parent / "cli"

@@ -13,6 +13,7 @@ from noctule.cli.echo import echo, echo_message
 from noctule.cli.help import HELP_NAMES, Command, CommandGroup
 from noctule.cli.options import BenchmarkArgument
 from noctule.errors import InputError, OutputError
+from noctule.report.formatting import UNDEFINED, number
 
 if TYPE_CHECKING:
     from noctule.benchmarks import Benchmark
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from noctule.studies.matrix import OverlapMatrix
 
 DEFAULT_COMMAND = "choose"
-UNDEFINED = "–"  # as in noctule.report.tables, which takes long to import
 
 MatrixArgument = Annotated[
     Path,
@@ -94,7 +94,7 @@ def choose(
     ] = None,
 ) -> None:
     """Choose the corruptions that best cover all candidates. This is the default command."""
-    from noctule.report.text_tables import text_table
+    from noctule.report.table import text_table
     from noctule.studies.design import benchmark_of, choose_greedy
     from noctule.studies.design.benchmark import limit_text
     from noctule.studies.design.exact import check_time_limit
@@ -133,7 +133,7 @@ def score(
 ) -> None:
     """Score a benchmark: how well it covers the candidates, and how evenly it weighs them."""
     from noctule.benchmarks import load_benchmark
-    from noctule.report.text_tables import text_table
+    from noctule.report.table import text_table
     from noctule.studies.design import score_design
 
     spec, overlap = load_benchmark(benchmark), _read(matrix)
@@ -145,7 +145,7 @@ def score(
     rows = []
     for name in sorted(weights, key=lambda name: (-weights[name], name)):
         by, share = scores.covered_by[name]
-        rows.append([name, f"{weights[name]:.2f}", f"{share:.2f}", by or UNDEFINED])
+        rows.append([name, number(weights[name], 2), number(share, 2), by or UNDEFINED])
     notes = ["A weight of 1 means that the candidate counts as much as under equal weights."]
     if left_out := [name for name in spec.corruptions if name not in names]:
         notes.append(f"Omitted because their overlap is undefined: {', '.join(left_out)}.")
@@ -177,7 +177,7 @@ def n_by_k(
     ] = None,
 ) -> None:
     """Generate benchmarks of N families with K corruptions each."""
-    from noctule.report.text_tables import text_table
+    from noctule.report.table import text_table
     from noctule.studies.design import benchmark_of
     from noctule.studies.design import n_by_k as benchmarks_of_families
     from noctule.studies.families import family_letter, kmeans_families
@@ -288,18 +288,21 @@ def _side_by_side(exact: Choice, greedy: Choice) -> list[list[str]]:
 def _numbers(scores: DesignScores) -> list[tuple[str, str]]:
     largest = scores.largest_overlap
     names = ("coverage", "redundancy", "balance", "largest overlap")
-    cells = (*_short(scores), UNDEFINED if largest is None else f"{largest:.3f}")
+    cells = (*_short(scores), number(largest, 3))
     return list(zip(names, cells, strict=True))
 
 
 def _short(scores: DesignScores) -> tuple[str, str, str]:
-    redundancy = UNDEFINED if scores.redundancy is None else f"{scores.redundancy:.3f}"
-    return f"{scores.coverage:.3f}", redundancy, f"{scores.balance:.3f}"
+    return (
+        number(scores.coverage, 3),
+        number(scores.redundancy, 3),
+        number(scores.balance, 3),
+    )
 
 
 def _covers(choice: Choice) -> list[Part]:
     """The candidates that each chosen corruption covers best."""
-    from noctule.report.text_tables import text_table
+    from noctule.report.table import text_table
 
     covers = sorted(choice.scores.covered_by.items(), key=lambda item: -item[1].share)
     rows = []
@@ -321,7 +324,7 @@ def _stability(
     overlap: OverlapMatrix, choice: Choice, resamples: int, time_limit_s: float | None
 ) -> list[Part]:
     from noctule.report.progress import progress_bar
-    from noctule.report.text_tables import text_table
+    from noctule.report.table import text_table
     from noctule.studies.design import stability
 
     if overlap.replicates is None or not resamples:

@@ -336,16 +336,16 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
 
 
 def _print_scores(store: RunStore, format: Format, scores: Any) -> None:
-    from noctule.report import tables
+    from noctule.report.scores import render, score_table
 
     model, data = store.identity.model_title, store.identity.dataset["name"]
     title = f"{model} on {data}, {store.identity.benchmark['title']}"
     if store.identity.benchmark.get("mode") == "released":
         title += ", released mode"
     if format == "table":
-        echo(tables.score_table(scores, title), f"Rows and provenance: {store.folder}")
+        echo(score_table(scores, title), f"Rows and provenance: {store.folder}")
     else:
-        echo_text(tables.render(scores, format, title=title))
+        echo_text(render(scores, format, title=title))
     if skipped := store.unreadable():
         echo_message(
             f"{len(skipped)} unreadable images were skipped and are not counted; the first is "

@@ -15,8 +15,8 @@ from noctule.cli.help import Command
 from noctule.errors import InputError
 
 if TYPE_CHECKING:
+    from noctule.report.table import Table
     from noctule.report.terminal import Part
-    from noctule.report.text_tables import TextTable
 
 Kind = Literal["all", "corruptions", "benchmarks", "studies", "datasets", "models"]
 
@@ -46,14 +46,14 @@ def list_(
         )
 
 
-def _corruptions() -> TextTable:
+def _corruptions() -> Table:
     from noctule.corruptions import CORRUPTIONS
 
     rows = [(one.name, one.family, one.summary) for one in CORRUPTIONS.values()]
     return _table("Corruptions", ("name", "family", "description"), rows)
 
 
-def _benchmarks() -> TextTable:
+def _benchmarks() -> Table:
     from noctule.benchmarks import benchmark_names, load_benchmark
 
     benchmarks = {name: load_benchmark(name) for name in benchmark_names()}
@@ -61,7 +61,7 @@ def _benchmarks() -> TextTable:
     return _table("Benchmarks", ("name", "corruptions", "title"), rows)
 
 
-def _studies() -> TextTable:
+def _studies() -> Table:
     from noctule.studies.spec import load_study, study_names
 
     studies = {name: load_study(name) for name in study_names()}
@@ -69,13 +69,13 @@ def _studies() -> TextTable:
     return _table("Studies", ("name", "candidates", "title"), rows)
 
 
-def _datasets() -> TextTable:
+def _datasets() -> Table:
     from noctule.data import dataset_forms
 
     return _table("Datasets", ("name", "description"), dataset_forms())
 
 
-def _models() -> TextTable:
+def _models() -> Table:
     from noctule.models import model_forms
 
     return _table("Models", ("name", "description"), model_forms())
@@ -161,17 +161,17 @@ def split_docstring(text: str) -> tuple[list[str], dict[str, str]]:
     return paragraphs, arguments
 
 
-def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> TextTable:
-    from noctule.report.text_tables import text_table
+def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    from noctule.report.table import text_table
 
     return text_table(title, header, rows)
 
 
-def _facts(facts: Iterable[tuple[str, str]]) -> TextTable:
+def _facts(facts: Iterable[tuple[str, str]]) -> Table:
     return _table("", ("", ""), facts)
 
 
-LISTINGS: dict[str, Callable[[], TextTable]] = {
+LISTINGS: dict[str, Callable[[], Table]] = {
     "corruptions": _corruptions,
     "benchmarks": _benchmarks,
     "studies": _studies,

@@ -184,7 +184,7 @@ def resume(
 @study_app.command(cls=Command)
 def status(folder: FolderArgument) -> None:
     """Show the progress of every network of a study."""
-    from noctule.report.text_tables import text_table
+    from noctule.report.table import text_table
     from noctule.studies.folder import StudyFolder
 
     study_folder = StudyFolder.open(folder)

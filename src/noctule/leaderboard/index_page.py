@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from noctule.formulas import FORMULAS
@@ -11,8 +12,9 @@ from noctule.leaderboard.entries import Entry, Group, headline
 from noctule.leaderboard.figures import group_figure
 from noctule.leaderboard.landmarks import Landmark
 from noctule.metrics import Estimate
-from noctule.report.text_tables import UNDEFINED, interval_cells
-from noctule.report.web import Column, Row, Table, render_page
+from noctule.report.formatting import UNDEFINED, estimate_texts
+from noctule.report.table import Cell, Column, Row, Table
+from noctule.report.web import render_page
 from noctule.report.web.text import shown
 
 METRIC_TITLES = {"relative_mce": "relative mCE", "mce": "mCE", "mean_error": "mean error"}
@@ -118,33 +120,22 @@ def _group_table(
         Column("model"),
         Column("architecture"),
         Column("training data"),
-        Column(f"{METRIC_TITLES[metric]}{unit}", numeric=True, note="With its interval."),
-        Column("clean error %", numeric=True),
-        Column("mean error %", numeric=True),
-        Column("images", numeric=True),
+        Column(f"{METRIC_TITLES[metric]}{unit}", 1, note="With its interval."),
+        Column("clean error %", 1, 100),
+        Column("mean error %", 1, 100),
+        Column("images", 0),
         Column("track"),
         Column("checked", note="Lines of a submission that hold; see the model's page."),
     ]
     # Landmarks have one score each: where they are alone, two columns would be empty.
-    shown_columns = range(len(columns)) if group.entries else (0, 1, 2, 3, 6, 7, 8)
+    kept = range(len(columns)) if group.entries else (0, 1, 2, 3, 6, 7, 8)
     return Table(
         name=f"table-{number}",
-        caption=f"{group.benchmark.title} on {plain(group.data)}: lower is better.",
-        columns=[columns[index] for index in shown_columns],
-        rows=[_part(row, shown_columns) for _, row in rows],
+        title=f"{group.benchmark.title} on {plain(group.data)}: lower is better.",
+        columns=[columns[index] for index in kept],
+        rows=[replace(row, values=[row.values[index] for index in kept]) for _, row in rows],
         searchable=len(rows) > 5,
         filters=("architecture", "training data", "track"),
-    )
-
-
-def _part(row: Row, columns: Sequence[int]) -> Row:
-    """Some of a row's cells, with their keys."""
-    keys = row.cells if row.keys is None else row.keys
-    return Row(
-        cells=[row.cells[index] for index in columns],
-        keys=[keys[index] for index in columns],
-        link=row.link,
-        facets=row.facets,
     )
 
 
@@ -161,38 +152,28 @@ def _landmark_key(landmark: Landmark) -> float:
 def _entry_row(entry: Entry, metric: str) -> Row:
     scores = entry.scores
     main: Estimate = getattr(scores, metric)
-    clean = scores.clean.error if scores.clean else Estimate(None, None, None)
     scale = 100 if metric == "mean_error" else 1
-    value, interval = interval_cells(main, scale, 1)
-    clean_cell, mean_cell = (
-        interval_cells(one, 100, 1)[0] for one in (clean, scores.mean_error)
-    )
+    value, interval = estimate_texts(main, scale=scale)
+    ranking = value if interval in ("", UNDEFINED) else f"{value} ({interval})"
     texts = [plain(one) for one in (entry.title, entry.architecture, entry.training_data)]
     track = entry.track_title or "no track"
-    ranking = value if interval in ("", UNDEFINED) else f"{value} ({interval})"
-    return Row(
-        cells=(
-            *texts, ranking, clean_cell, mean_cell, f"{scores.num_images:,}", track,
-            entry.status,
-        ),
-        keys=(
-            *texts, main.value, clean.value, scores.mean_error.value,
-            scores.num_images, track, entry.status,
-        ),
-        link=f"{MODELS_FOLDER}/{entry.page}",
-        facets={"architecture": texts[1], "training data": texts[2], "track": track},
-    )  # fmt: skip
+    values = (
+        *texts,
+        Cell(_key(entry, metric), ranking),
+        scores.clean.error.value if scores.clean else None,
+        scores.mean_error.value,
+        scores.num_images,
+        track,
+        entry.status,
+    )
+    facets = {"architecture": texts[1], "training data": texts[2], "track": track}
+    return Row(values, link=f"{MODELS_FOLDER}/{entry.page}", facets=facets)
 
 
 def _landmark_row(landmark: Landmark) -> Row:
-    status = "not recomputed"
     texts = (landmark.title, landmark.architecture, landmark.training_data)
     digits = 0 if landmark.value == int(landmark.value) and not landmark.ces else 1
-    return Row(
-        cells=(
-            *texts, f"{landmark.value:.{digits}f}", UNDEFINED, UNDEFINED,
-            f"{landmark.images:,}", PUBLISHED, status,
-        ),
-        keys=(*texts, landmark.value, None, None, landmark.images, PUBLISHED, status),
-        facets={"architecture": texts[1], "training data": texts[2], "track": PUBLISHED},
-    )  # fmt: skip
+    value = Cell(landmark.value, digits=digits)
+    values = (*texts, value, None, None, landmark.images, PUBLISHED, "not recomputed")
+    facets = {"architecture": texts[1], "training data": texts[2], "track": PUBLISHED}
+    return Row(values, facets=facets)

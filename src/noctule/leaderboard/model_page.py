@@ -13,9 +13,10 @@ from noctule.leaderboard.figures import model_figure
 from noctule.leaderboard.index_page import METRIC_TITLES
 from noctule.leaderboard.settings import fingerprint_of, images_of
 from noctule.leaderboard.text import MARKS
-from noctule.metrics import Estimate, Scores
-from noctule.report.text_tables import interval_cells
-from noctule.report.web import Column, Row, Table, render_page
+from noctule.metrics import Scores
+from noctule.report.formatting import estimate_texts, interval_name, sentence
+from noctule.report.table import Cell, Column, Row, Table
+from noctule.report.web import render_page
 from noctule.report.web.text import shown
 
 
@@ -28,7 +29,7 @@ def model_page(entry: Entry, group: Group, title: str) -> str:
             ("mean error", _value(scores, "mean_error"), _interval(scores, "mean_error"))
         )
     if scores.clean is not None:
-        value, interval = interval_cells(scores.clean.error, 100, 1)
+        value, interval = estimate_texts(scores.clean.error)
         cards.append(("clean error", f"{value} %", interval))
     figure = model_figure(scores)
     return render_page(
@@ -49,18 +50,21 @@ def model_page(entry: Entry, group: Group, title: str) -> str:
 
 
 def _value(scores: Scores, name: str) -> str:
-    scale = 100 if name == "mean_error" else 1
-    value = interval_cells(getattr(scores, name), scale, 1)[0]
+    value = estimate_texts(getattr(scores, name), scale=_scale(name))[0]
     return f"{value} %" if name == "mean_error" else value
 
 
 def _interval(scores: Scores, name: str) -> str:
-    return interval_cells(getattr(scores, name), 100 if name == "mean_error" else 1, 1)[1]
+    return estimate_texts(getattr(scores, name), scale=_scale(name))[1]
+
+
+def _scale(name: str) -> float:
+    return 100 if name == "mean_error" else 1
 
 
 def _formulas(scores: Scores) -> list[str]:
     names = ("mean_error",) if scores.reference is None else ("relative_ce", "ce", "mean_error")
-    return [FORMULAS[name][:1].upper() + FORMULAS[name][1:] + "." for name in names]
+    return [f"{sentence(FORMULAS[name])}." for name in names]
 
 
 def _corruption_table(scores: Scores) -> Table:
@@ -68,31 +72,27 @@ def _corruption_table(scores: Scores) -> Table:
     if scores.reference is not None:
         ratios = [("relative_ce", "relative CE", 1, 0), ("ce", "CE", 1, 0)]
         measures += ratios if scores.metric == "relative_ce" else ratios[::-1]
+    interval = interval_name(scores.confidence)
     columns = [Column("corruption")]
-    for _, title, _, _ in measures:
-        columns += [Column(title, numeric=True), Column(f"{title} interval", numeric=True)]
-    rows = []
+    columns += [Column(title, digits, scale, interval) for _, title, scale, digits in measures]
     named = [("clean", scores.clean)] if scores.clean else []
-    for name, one in [*named, *((one.corruption, one) for one in scores.corruptions)]:
-        cells: list[str] = [name]
-        keys: list[str | float | None] = [name]
-        for measure, _, scale, digits in measures:
-            estimate = getattr(one, measure, Estimate(None, None, None))
-            cells += interval_cells(estimate, scale, digits)
-            keys += [estimate.value, estimate.low]
-        rows.append(Row(cells=cells, keys=keys))
-    return Table("corruptions", "Scores by corruption, over all its severities.", columns, rows)
+    rows = [
+        Row([name, *(getattr(one, measure[0], Cell(None, "")) for measure in measures)])
+        for name, one in [*named, *((one.corruption, one) for one in scores.corruptions)]
+    ]
+    title = "Scores by corruption, over all its severities."
+    return Table(title, columns, rows, name="corruptions")
 
 
 def _check_table(entry: Entry) -> Table | None:
     if not entry.lines:
         return None
     rows = [
-        Row(cells=(one.name, f"{MARKS[one.state]} {one.state}", one.detail))
-        for one in entry.lines
+        Row((one.name, f"{MARKS[one.state]} {one.state}", one.detail)) for one in entry.lines
     ]
     columns = [Column("what"), Column("result"), Column("values")]
-    return Table("checks", "Recomputed from the submitted rows.", columns, rows, sortable=False)
+    title = "Recomputed from the submitted rows."
+    return Table(title, columns, rows, name="checks", sortable=False)
 
 
 def _facts(entry: Entry, group: Group) -> list[tuple[str, str]]:

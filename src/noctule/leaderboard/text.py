@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from noctule.errors import InputError
 from noctule.leaderboard.checks import CheckResult
 from noctule.leaderboard.lines import CheckItem
-from noctule.report.text_tables import TextTable, text_table
+from noctule.report.table import Table, text_table
 from noctule.report.web.text import shown
 
 MARKS = {"holds": "✓", "does not hold": "✗", "cannot be verified": "?"}
@@ -36,7 +36,7 @@ class Checked(NamedTuple):
         return "All lines hold."
 
 
-def table_of(checked: Checked) -> TextTable | None:
+def table_of(checked: Checked) -> Table | None:
     """For the terminal; None if nothing could be checked."""
     if isinstance(checked.found, InputError):
         return None

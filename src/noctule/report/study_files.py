@@ -7,27 +7,44 @@ that has no bound, for neither JSON nor a spreadsheet knows infinity.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from noctule.report.heatmap import draw_heatmap, save_heatmap
-from noctule.report.matrix_tables import FORMULA, latex_square, markdown_square, terms
+from noctule.csv_files import csv_text
+from noctule.report.formatting import UNDEFINED, interval_name, number
+from noctule.report.heatmap import draw_heatmap, save_heatmap, score_text
+from noctule.report.table import (
+    Cell,
+    Column,
+    Formula,
+    Row,
+    Table,
+    Value,
+    escape_latex,
+    latex,
+    markdown,
+    text_table,
+)
 from noctule.report.terminal import Part
-from noctule.report.text_tables import UNDEFINED, text_table
 from noctule.store.disk import output_errors, write_atomically
 from noctule.studies.accuracy import AccuracyRow
 from noctule.studies.families import Families, family_letter
 from noctule.studies.matrix import OverlapMatrix, write_matrix
 
-if TYPE_CHECKING:
-    pass
-
+FORMULA = (
+    "O(a, b) = max(0, ½ · [(R(a, b) − R(std, b)) / (R(b, b) − R(std, b)) + "
+    "(R(b, a) − R(std, a)) / (R(a, a) − R(std, a))])"
+)
+_FORMULA_LATEX = (
+    r"$O(a, b) = \max\Bigl(0, \frac{1}{2}\Bigl["
+    r"\frac{R(a, b) - R(\mathrm{std}, b)}{R(b, b) - R(\mathrm{std}, b)} + "
+    r"\frac{R(b, a) - R(\mathrm{std}, a)}{R(a, a) - R(\mathrm{std}, a)}\Bigr]\Bigr)$"
+)
+_FORMS = {"robustness": "A(m, c) / A(m, clean)", "accuracy": "A(m, c)"}
 NO_BOUND = "the interval has no bound where its end is missing"
 PAIRS_SHOWN = 5
 _CANDIDATE_FIELDS = ("corruption", "kmeans", "hierarchical", "place", "reason")
@@ -93,6 +110,7 @@ def write_study_files(
     pairs = [pair._asdict() for pair in pairs_of(matrix)]
     candidates = _candidates(matrix, families, hierarchical, order)
     measured = [_accuracy_record(row) for row in accuracies]
+    square = square_table(matrix, families, order, title)
     both = {"kmeans": families, "hierarchical": hierarchical}
     everything = {
         "title": title,
@@ -107,11 +125,11 @@ def write_study_files(
         "accuracies": measured,
     }
     texts = {
-        "accuracies.csv": _csv(measured, _ACCURACY_FIELDS),
-        "overlap-pairs.csv": _csv(pairs, Pair._fields),
-        "families.csv": _csv(candidates, _CANDIDATE_FIELDS),
-        "overlap.md": markdown_square(matrix, families, order, title),
-        "overlap.tex": latex_square(matrix, families, order, title),
+        "accuracies.csv": csv_text(measured, _ACCURACY_FIELDS),
+        "overlap-pairs.csv": csv_text(pairs, Pair._fields),
+        "families.csv": csv_text(candidates, _CANDIDATE_FIELDS),
+        "overlap.md": markdown(square),
+        "overlap.tex": latex(square),
         "overlap.json": json.dumps(everything, indent=2, ensure_ascii=False, allow_nan=False)
         + "\n",
     }
@@ -149,6 +167,62 @@ def pairs_of(matrix: OverlapMatrix) -> list[Pair]:
     return pairs
 
 
+def pair_interval(pair: Pair) -> str:
+    """The interval of a pair; an end may have no bound."""
+    if pair.low is None and pair.high is None:
+        return UNDEFINED
+    ends = ("no bound" if end is None else number(end, 2) for end in (pair.low, pair.high))
+    return " to ".join(ends)
+
+
+def terms(matrix: OverlapMatrix) -> str:
+    """What the letters of `FORMULA` stand for, in the form of this matrix."""
+    return (
+        f"where R(m, c) = {_FORMS[matrix.form]} ({matrix.form}), A(m, c) is the accuracy of "
+        "model m under c, model a was trained with a, and model std with none"
+    )
+
+
+def square_table(
+    matrix: OverlapMatrix, families: Families, order: Sequence[int], title: str
+) -> Table:
+    """The square of scores, in `order`; undefined candidates come last."""
+    scores, is_bold = matrix.scores, matrix.established()
+    missing: list[Cell | None] = [None] * len(matrix.undefined)
+
+    def cell(i: int, j: int) -> Cell:
+        text = "1" if i == j else score_text(scores[i, j])
+        return Cell(float(scores[i, j]), text, bold=bool(is_bold[i, j]))
+
+    rows = [
+        Row([matrix.names[i], family_letter(families.labels[i]),
+             *(cell(i, j) for j in order), *missing])
+        for i in order
+    ]  # fmt: skip
+    nothing = [None] * (1 + len(order) + len(missing))
+    rows += [Row([name, *nothing]) for name in matrix.undefined]
+    columns = [Column("corruption"), Column("family")]
+    columns += [Column(matrix.names[i], 2) for i in order]
+    columns += [Column(name, 2) for name in matrix.undefined]
+    return Table(title, columns, rows, _square_notes(matrix), turned=True)
+
+
+def _square_notes(matrix: OverlapMatrix) -> list[str]:
+    notes: list[str] = [
+        Formula(
+            f"Overlap score {FORMULA}, {terms(matrix)}.",
+            f"Overlap score {_FORMULA_LATEX}, {escape_latex(terms(matrix))}.",
+        ),
+        "Families by k-means.",
+    ]
+    if matrix.intervals() is not None:
+        notes.append(f"Bold: the {interval_name(matrix.confidence)} lies above 0.")
+    if matrix.undefined:
+        reasons = "; ".join(f"{name} ({why})" for name, why in matrix.undefined.items())
+        notes.append(f"{UNDEFINED}: undefined, {reasons}.")
+    return [*notes, f"Source: {matrix.source}."]
+
+
 def summary(matrix: OverlapMatrix, families: Families) -> list[Part]:
     """For the terminal: the families, the pairs that fit them least, the undefined."""
     family = dict(zip(matrix.names, families.labels, strict=True))
@@ -163,7 +237,8 @@ def summary(matrix: OverlapMatrix, families: Families) -> list[Part]:
     defined.sort(key=lambda pair: pair.raw or 0.0)
     within = [pair for pair in defined if family[pair.a] == family[pair.b]]
     between = [pair for pair in reversed(defined) if family[pair.a] != family[pair.b]]
-    header = ("corruption", "and", "overlap", f"{100 * matrix.confidence:g} % CI")
+    interval = interval_name(matrix.confidence)
+    header = (Column("corruption"), Column("and"), Column("overlap", 2), Column(interval, 2))
     for heading, pairs in (
         ("Least overlap within a family", within[:PAIRS_SHOWN]),
         ("Most overlap between families", between[:PAIRS_SHOWN]),
@@ -174,10 +249,8 @@ def summary(matrix: OverlapMatrix, families: Families) -> list[Part]:
     return parts
 
 
-def _pair_cells(pair: Pair) -> tuple[str, str, str, str]:
-    low, high = ("none" if end is None else f"{end:.2f}" for end in (pair.low, pair.high))
-    interval = UNDEFINED if low == high == "none" else f"{low} to {high}"
-    return pair.a, pair.b, f"{pair.score:.2f}", interval
+def _pair_cells(pair: Pair) -> tuple[Value, ...]:
+    return pair.a, pair.b, pair.score, Cell(pair.low, pair_interval(pair))
 
 
 def _accuracy_record(row: AccuracyRow) -> dict[str, Any]:
@@ -195,14 +268,6 @@ def _candidates(
         rows.append((name, *names, list(order).index(i) + 1, None))
     rows += [(name, None, None, None, why) for name, why in matrix.undefined.items()]
     return [dict(zip(_CANDIDATE_FIELDS, row, strict=True)) for row in rows]
-
-
-def _csv(records: Iterable[Mapping[str, Any]], fields: Sequence[str]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fields, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return buffer.getvalue()
 
 
 def _write(path: Path, text: str) -> Path:

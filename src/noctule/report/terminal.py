@@ -1,7 +1,7 @@
-"""What people read in a terminal, a pipe or a log; nothing of it is cut off.
+"""Tables and texts in a terminal, a pipe or a log; nothing is cut off.
 
-At a terminal lines are broken between words; elsewhere, where the reader's width is not known,
-they are not broken at all. A table that does not fit is shown row by row.
+In a terminal, lines break between words, and a table that does not fit is shown row by row.
+Elsewhere the reader's width is not known, and lines are not broken.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import TextIO
 from rich.cells import cell_len
 
 from noctule.errors import shown
-from noctule.report.text_tables import TextTable
+from noctule.report.formatting import one_line
+from noctule.report.table import Table
 
 GAP = "  "
 # Text columns are not made narrower than this, or than their longest word.
 _LEAST_WIDTH = 16
 
-Part = TextTable | str
+Part = Table | str
 
 
 def columns_of(stream: TextIO) -> int | None:
@@ -29,9 +30,11 @@ def columns_of(stream: TextIO) -> int | None:
 
 
 def terminal_text(parts: Sequence[Part], columns: int | None) -> str:
-    """Texts and tables as lines, with an empty line around each table.
+    """Texts and tables as lines, with an empty line before and after each table.
 
-    >>> table = TextTable("", ("name", "error %"), (("shear", "8.5"), ("fog", "12.0")), ())
+    >>> from noctule.report.table import Column, Row
+    >>> columns = [Column("name"), Column("error %", digits=1)]
+    >>> table = Table("", columns, [Row(["shear", 8.5]), Row(["fog", 12])])
     >>> print(terminal_text([table], None))
     name   error %
     -----  -------
@@ -49,19 +52,20 @@ def terminal_text(parts: Sequence[Part], columns: int | None) -> str:
     lines: list[str] = []
     after_table = False
     for part in parts:
-        is_table = isinstance(part, TextTable)
+        is_table = isinstance(part, Table)
         if lines and lines[-1] and (is_table or after_table):
             lines.append("")
         after_table = is_table
-        lines += _block(part, columns) if isinstance(part, TextTable) else _text(part, columns)
+        lines += _block(part, columns) if isinstance(part, Table) else _text(part, columns)
     return "\n".join(lines)
 
 
-def _block(table: TextTable, columns: int | None) -> list[str]:
+def _block(table: Table, columns: int | None) -> list[str]:
+    above, below = (table.title, *table.lines), table.notes
     sections = (
-        [line for one in (table.title, *table.lines) if one for line in _line(one, columns)],
+        [line for text in above if text for line in _line(text, columns)],
         _table(table, columns),
-        [line for one in table.notes for line in _line(one, columns)],
+        [line for text in below for line in _line(text, columns)],
     )
     lines: list[str] = []
     for section in filter(None, sections):
@@ -70,12 +74,12 @@ def _block(table: TextTable, columns: int | None) -> list[str]:
 
 
 def _line(text: str, columns: int | None) -> list[str]:
-    """As `_text`, where no name may begin a line of its own, as if it were a score."""
+    """Like `_text`, but a line break in a name cannot forge a line of scores."""
     return _text(" ".join(text.splitlines()), columns)
 
 
 def _text(text: str, columns: int | None) -> list[str]:
-    """One paragraph; what it is indented by, its further lines are too."""
+    """One paragraph; wrapped lines keep its indentation."""
     text = shown(text).rstrip()
     indent = text[: len(text) - len(text.lstrip())]
     return _wrapped(text, columns, indent) or [""]
@@ -93,29 +97,26 @@ def _wrapped(text: str, columns: int | None, indent: str = "") -> list[str]:
     )
 
 
-def _table(table: TextTable, columns: int | None) -> list[str]:
-    cells = [[_cell(cell) for cell in row] for row in (table.header, *table.rows)]
+def _table(table: Table, columns: int | None) -> list[str]:
+    cells = [[one_line(cell) for cell in row] for row in (table.header, *table.texts)]
     if not table.rows:
         return []
-    widths = _widths(cells, table.numbers, columns)
+    numeric = [heading.is_numeric for heading in table.headings]
+    widths = _widths(cells, numeric, columns)
     if widths is None:
         return list(_stacked(cells, columns))
     header, *rows = cells
     lines: list[str] = []
     if any(header):
-        lines += _row(header, widths, table.numbers)
+        lines += _row(header, widths, numeric)
         lines.append(GAP.join("-" * width for width in widths))
     for row in rows:
-        lines += _row(row, widths, table.numbers)
+        lines += _row(row, widths, numeric)
     return lines
 
 
-def _cell(text: str) -> str:
-    return " ".join(shown(text).split())
-
-
 def _widths(
-    cells: Sequence[Sequence[str]], numbers: bool, columns: int | None
+    cells: Sequence[Sequence[str]], numeric: Sequence[bool], columns: int | None
 ) -> list[int] | None:
     """Width of each column; None if the table does not fit."""
     by_column = list(zip(*cells, strict=True))
@@ -123,15 +124,15 @@ def _widths(
     if columns is None:
         return widths
     least = [
-        width if numbers else min(width, max(_LEAST_WIDTH, *map(_longest_word, column)))
-        for width, column in zip(widths, by_column, strict=True)
+        width if fixed else min(width, max(_LEAST_WIDTH, *map(_longest_word, column)))
+        for width, column, fixed in zip(widths, by_column, numeric, strict=True)
     ]
     excess = sum(widths) + len(GAP) * (len(widths) - 1) - columns
     for _ in range(excess):
         spare = [width - low for width, low in zip(widths, least, strict=True)]
         if max(spare) == 0:
             return None
-        # The widest of those that can give.
+        # Narrow the widest column that can still shrink.
         widths[max(range(len(widths)), key=lambda i: (spare[i] > 0, widths[i]))] -= 1
     return widths
 
@@ -140,19 +141,19 @@ def _longest_word(text: str) -> int:
     return max(map(cell_len, text.split()), default=0)
 
 
-def _row(row: Sequence[str], widths: Sequence[int], numbers: bool) -> Iterator[str]:
+def _row(row: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> Iterator[str]:
     wrapped = [_wrapped(cell, width) for cell, width in zip(row, widths, strict=True)]
     for line in range(max(map(len, wrapped))):
-        texts = [one[line] if line < len(one) else "" for one in wrapped]
         padded = []
-        for number, (text, width) in enumerate(zip(texts, widths, strict=True)):
+        for lines, width, is_number in zip(wrapped, widths, numeric, strict=True):
+            text = lines[line] if line < len(lines) else ""
             blank = " " * (width - cell_len(text))
-            padded.append(blank + text if numbers and number else text + blank)
+            padded.append(blank + text if is_number else text + blank)
         yield GAP.join(padded).rstrip()
 
 
 def _stacked(cells: Sequence[Sequence[str]], columns: int | None) -> Iterator[str]:
-    """The first cell of each row, and under it each other one with the name of its column."""
+    """The first cell of each row, and below it the others with the names of their columns."""
     (_, *names), *rows = cells
     for first, *others in rows:
         yield from _wrapped(first, columns)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noctule.arguments import path_like
+from noctule.csv_files import csv_lines, unguard_formula
 from noctule.errors import InputError
 from noctule.input_files import read_text
 from noctule.store.disk import output_errors, write_atomically
@@ -123,12 +124,9 @@ def write_matrix(matrix: OverlapMatrix, path: Path) -> None:
     empty = [""] * len(matrix.undefined)
     rows = [[f"{value:.17g}" for value in row] + empty for row in matrix.scores]
     rows += [[""] * len(names)] * len(matrix.undefined)
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([CORNER, *names])
-    writer.writerows([name, *row] for name, row in zip(names, rows, strict=True))
+    lines = [[CORNER, *names], *([name, *row] for name, row in zip(names, rows, strict=True))]
     with output_errors(path):
-        write_atomically(path, buffer.getvalue().encode())
+        write_atomically(path, csv_lines(lines).encode())
 
 
 def read_matrix(path: Path) -> OverlapMatrix:
@@ -226,7 +224,7 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     separator = next((one for one in "\t;," if one in first), " ")
     reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
     try:
-        rows = [[cell.strip() for cell in row] for row in reader if any(row)]
+        rows = [[unguard_formula(cell.strip()) for cell in row] for row in reader if any(row)]
     except csv.Error as error:
         raise InputError(f"is not a CSV file: {error}", where=path) from error
     if not rows:

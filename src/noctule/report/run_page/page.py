@@ -9,16 +9,15 @@ from pathlib import Path
 from noctule.arguments import whole_number
 from noctule.comparison import Comparison, compare
 from noctule.metrics.estimates import bootstrap_settings
-from noctule.report.comparison import comparison_table, render_comparison, verdict
+from noctule.report.comparison import comparison_table, render_comparison
+from noctule.report.formatting import counted, interval_name, sentence
 from noctule.report.run_page import charts, tables
-from noctule.report.run_page.fields import Sheet
 from noctule.report.run_page.heat import heat_map
 from noctule.report.run_page.opening import Run, open_runs
 from noctule.report.run_page.overview import Group, Settings, grouped, summarise
 from noctule.report.run_page.sections import reference_sentence, section_of
-from noctule.report.run_page.words import counted, interval_name, sentence
-from noctule.report.text_tables import TextTable
-from noctule.report.web import Column, Figure, Row, Table, render_page, write_page
+from noctule.report.table import Table, table_files
+from noctule.report.web import Figure, render_page, write_page
 from noctule.report.web.outputs import check_outputs, write_files
 from noctule.report.web.text import shown
 
@@ -35,9 +34,7 @@ class Overview:
         reference: what CE is relative to, or why there is none.
         ranking, matrix: tables.
         ranking_figure, matrix_figure: names of the figures.
-        verdict: whether two models differ, in words; empty unless there are two.
-        differences: the table of that, and what has to be said under it.
-        notes: of the comparison.
+        differences: Whether two models differ; None unless there are two.
     """
 
     title: str
@@ -47,9 +44,7 @@ class Overview:
     matrix: Table
     ranking_figure: str
     matrix_figure: str
-    verdict: str = ""
     differences: Table | None = None
-    notes: Sequence[str] = ()
 
 
 @dataclass
@@ -145,7 +140,7 @@ def report_of(
     ]
     for section in sections:
         report.figures += section.figures
-        _add_files(report, section.sheets)
+        report.tables |= table_files(section.sheets)
     title = _title(runs, groups)
     report.html = render_page(
         "run_report.html",
@@ -195,7 +190,7 @@ def _overview(
     prefix = f"group-{number}-"
     ranking = tables.overview_sheet(f"{prefix}ranking", group, links)
     matrix = tables.matrix_sheet(f"{prefix}matrix", group)
-    _add_files(report, [ranking, matrix])
+    report.tables |= table_files([ranking, matrix])
     figures = _overview_figures(prefix, group)
     report.figures += figures
     first = group.summaries[0].run
@@ -205,8 +200,8 @@ def _overview(
         f"{counted(group.num_images, 'image')}, seed {first.store.identity.seed}, mode "
         f"{group.benchmark.mode}.",
         reference=reference_sentence(group),
-        ranking=ranking.table(),
-        matrix=matrix.table(),
+        ranking=ranking,
+        matrix=matrix,
         ranking_figure=figures[0].name,
         matrix_figure=figures[1].name,
     )
@@ -255,23 +250,10 @@ def _overview_figures(prefix: str, group: Group) -> list[Figure]:
 def _add_comparison(
     overview: Overview, compared: Comparison, name: str, report: Report
 ) -> None:
-    text = comparison_table(compared)
-    overview.verdict = verdict(compared)
-    overview.notes = text.notes
-    overview.differences = _plain(name, text)
-    for ending, format in (("md", "markdown"), ("tex", "latex"), ("csv", "csv")):
-        report.tables[f"{name}.{ending}"] = render_comparison(compared, format)
-
-
-def _plain(name: str, text: TextTable) -> Table:
-    columns = [Column(one, numeric=number > 0) for number, one in enumerate(text.header)]
-    return Table(name, text.title, columns, [Row(row) for row in text.rows], sortable=False)
-
-
-def _add_files(report: Report, sheets: Sequence[Sheet]) -> None:
-    for sheet in sheets:
-        for ending, text in sheet.files().items():
-            report.tables[f"{sheet.name}.{ending}"] = text
+    table = comparison_table(compared, name)
+    overview.differences = table
+    report.tables |= table_files([table])
+    report.tables[f"{name}.csv"] = render_comparison(compared, "csv")
 
 
 def _settings(samples: int, seed: int, resamples: int, confidence: float) -> Settings:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from noctule.benchmarks import CLEAN
+from noctule.report.formatting import counted, number
 from noctule.report.run_page.details import Outcomes, class_name
 from noctule.report.run_page.opening import Run
 from noctule.report.run_page.samples import Absent, Strip, rule, strips
-from noctule.report.run_page.words import counted, percent
 
 
 class Photo(NamedTuple):
@@ -53,7 +53,8 @@ def _photo_strip(strip: Strip, names: Mapping[int, str], conditions: int) -> Pho
     photos = []
     for one in strip.answers:
         heading = "uncorrupted" if one.condition == CLEAN else one.condition
-        said = f"{class_name(names, one.prediction)}, {percent(one.confidence, 0)}\u00a0%"
+        confidence = number(one.confidence, 0, scale=100)
+        said = f"{class_name(names, one.prediction)}, {confidence}\u00a0%"
         verdict = "✓ right" if one.is_right else "✗ wrong"
         photos.append(
             Photo(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from noctule.benchmarks import CLEAN
 from noctule.metrics import Estimate, Scores
+from noctule.report.formatting import counted, estimate_texts, interval_name, sentence
 from noctule.report.run_page import charts, origin, tables
 from noctule.report.run_page.details import (
     ClassDamage,
@@ -18,11 +19,10 @@ from noctule.report.run_page.details import (
     outcomes_of,
     reliability,
 )
-from noctule.report.run_page.fields import Sheet
 from noctule.report.run_page.overview import Group, Settings, Summary
 from noctule.report.run_page.photos import PhotoStrip, photo_strips
-from noctule.report.run_page.words import cells, counted, interval_name, sentence
-from noctule.report.web import Figure, Table
+from noctule.report.table import Table
+from noctule.report.web import Figure
 from noctule.scoring import score_run
 
 MOST_CLASSES, WORST_CLASSES, BEST_CLASSES = 20, 10, 5
@@ -70,7 +70,7 @@ class Section:
     facts: list[tuple[str, str]]
     command: str
     figures: list[Figure] = field(default_factory=list)
-    sheets: list[Sheet] = field(default_factory=list)
+    sheets: list[Table] = field(default_factory=list)
 
 
 def section_of(
@@ -110,7 +110,7 @@ def section_of(
         *_class_sheets(prefix, damage, names, group.confidence),
     ]
     found, note = photo_strips(summary.run, outcomes, names, samples)
-    scores_table, losses_table, bins, conditions, *classes = (one.table() for one in sheets)
+    scores_table, losses_table, bins, conditions, *classes = sheets
     return Section(
         anchor=f"run-{number}",
         title=run.label,
@@ -143,7 +143,7 @@ def tiles_of(group: Group, summary: Summary) -> list[Tile]:
     share = f"{100 * group.confidence:g}\u00a0%"
 
     def tile(name: str, estimate: Estimate, scale: float) -> Tile:
-        value, interval = cells(estimate, scale)
+        value, interval = estimate_texts(estimate, scale=scale)
         if estimate.value is None:
             return Tile(name, value, f"not defined: {estimate.reason}")
         if estimate.low is None:
@@ -251,7 +251,7 @@ def _ece_figure(name: str, scores: Scores, summary: Summary) -> Figure:
 
 def _class_sheets(
     prefix: str, damage: list[ClassDamage], names: Mapping[int, str], confidence: float
-) -> list[Sheet]:
+) -> list[Table]:
     if len(damage) <= MOST_CLASSES:
         return [
             tables.classes_sheet(

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from noctule.metrics import CorruptionScores, Estimate, Scores
+from noctule.report.formatting import interval_name, sentence
 from noctule.report.run_page.details import Bin, ClassDamage, Loss, class_name
-from noctule.report.run_page.fields import Field, Sheet, Value
 from noctule.report.run_page.overview import Group, Summary
-from noctule.report.run_page.words import interval_name, sentence
+from noctule.report.table import Column, Row, Table, Value
 
 
 class Measure(NamedTuple):
@@ -90,62 +90,64 @@ def ranked(group: Group) -> list[Summary]:
     )
 
 
-def overview_sheet(name: str, group: Group, links: Mapping[str, str]) -> Sheet:
+def overview_sheet(name: str, group: Group, links: Mapping[str, str]) -> Table:
     """All runs of a group by their headline score."""
     interval = interval_name(group.confidence)
     shown = measures(group)
     fields = [
-        Field("model"),
+        Column("model"),
         *(
-            Field(f"{one.mean_name} %", 1, one.scale, interval if one is shown[0] else None)
+            Column(f"{one.mean_name} %", 1, one.scale, interval if one is shown[0] else None)
             for one in shown
         ),
-        Field("clean error %", 1, 100.0, note="error on uncorrupted images"),
-        Field("run folder"),
+        Column("clean error %", 1, 100.0, note="error on uncorrupted images"),
+        Column("run folder"),
     ]
     runs = ranked(group)
-    rows: list[list[Value]] = [
-        [
-            summary.run.label,
-            *(one.mean(summary) for one in shown),
-            summary.clean,
-            str(summary.run.store.folder),
-        ]
+    rows = [
+        Row(
+            [
+                summary.run.label,
+                *(one.mean(summary) for one in shown),
+                summary.clean,
+                str(summary.run.store.folder),
+            ],
+            link=links.get(summary.run.label),
+        )
         for summary in runs
     ]
     caption = f"All models by {shown[0].mean_name}, the least first.{why_not_own(group)}"
-    found = [links.get(summary.run.label) for summary in runs]
-    return Sheet(name, caption, fields, rows, found, searchable=len(rows) > 8)
+    return Table(caption, fields, rows, name=name, searchable=len(rows) > 8)
 
 
-def matrix_sheet(name: str, group: Group) -> Sheet:
+def matrix_sheet(name: str, group: Group) -> Table:
     """The headline measure of every model under every corruption."""
     measure = headline(group)
     fields = [
-        Field("model"),
-        *(Field(one, 1, measure.scale) for one in group.benchmark.corruptions),
+        Column("model"),
+        *(Column(one, 1, measure.scale) for one in group.benchmark.corruptions),
     ]
-    rows: list[list[Value]] = [
-        [summary.run.label, *(measure.of(one) for one in summary.corruptions)]
+    rows: list[Row] = [
+        Row([summary.run.label, *(measure.of(one) for one in summary.corruptions)])
         for summary in ranked(group)
     ]
-    return Sheet(
-        name, f"{sentence(measure.unit)}, of every model under every corruption", fields, rows
-    )
+    title = f"{sentence(measure.unit)}, of every model under every corruption"
+    return Table(title, fields, rows, name=name)
 
 
-def scores_sheet(name: str, group: Group, summary: Summary) -> Sheet:
+def scores_sheet(name: str, group: Group, summary: Summary) -> Table:
     """Error, CE and relative CE of one run by corruption."""
     interval = interval_name(group.confidence)
     shown = measures(group)
-    fields = [Field("corruption")] + [
-        Field(f"{one.name} %", 1, one.scale, interval) for one in shown
+    fields = [Column("corruption")] + [
+        Column(f"{one.name} %", 1, one.scale, interval) for one in shown
     ]
-    rows: list[list[Value]] = [
-        [one.corruption, *(measure.of(one) for measure in shown)]
+    rows: list[Row] = [
+        Row([one.corruption, *(measure.of(one) for measure in shown)])
         for one in sorted_corruptions(summary, shown[0])
     ]
-    return Sheet(name, f"Scores by corruption, the largest {shown[0].name} first", fields, rows)
+    title = f"Scores by corruption, the largest {shown[0].name} first"
+    return Table(title, fields, rows, name=name)
 
 
 def sorted_corruptions(summary: Summary, measure: Measure) -> list[CorruptionScores]:
@@ -160,50 +162,50 @@ def sorted_corruptions(summary: Summary, measure: Measure) -> list[CorruptionSco
     )
 
 
-def losses_sheet(name: str, losses: Sequence[Loss], confidence: float) -> Sheet:
+def losses_sheet(name: str, losses: Sequence[Loss], confidence: float) -> Table:
     """The conditions that cost the most accuracy."""
     interval = interval_name(confidence)
     fields = [
-        Field("condition"),
-        Field("loss, points", 1, 100.0, interval, "accuracy on clean images less under it"),
-        Field("accuracy %", 1, 100.0, interval),
+        Column("condition"),
+        Column("loss, points", 1, 100.0, interval, "accuracy on clean images less under it"),
+        Column("accuracy %", 1, 100.0, interval),
     ]
-    rows: list[list[Value]] = [[one.condition, one.loss, one.accuracy] for one in losses]
-    return Sheet(name, "Accuracy lost, the most first", fields, rows)
+    rows = [Row([one.condition, one.loss, one.accuracy]) for one in losses]
+    return Table("Accuracy lost, the most first", fields, rows, name=name)
 
 
-def conditions_sheet(name: str, scores: Scores) -> Sheet:
+def conditions_sheet(name: str, scores: Scores) -> Table:
     """Accuracy, top-5 error and calibration under every condition."""
     interval = interval_name(scores.confidence)
     fields = [
-        Field("condition"),
-        Field("ECE %", 1, 100.0, interval, "expected calibration error, 15 bins"),
-        Field("accuracy %", 1, 100.0, interval),
-        Field("top-5 error %", 1, 100.0, interval),
+        Column("condition"),
+        Column("ECE %", 1, 100.0, interval, "expected calibration error, 15 bins"),
+        Column("accuracy %", 1, 100.0, interval),
+        Column("top-5 error %", 1, 100.0, interval),
     ]
     found = [one for one in (scores.clean, *scores.conditions) if one is not None]
-    rows: list[list[Value]] = [
-        [one.condition, one.ece, one.accuracy, one.top5_error] for one in found
+    rows: list[Row] = [
+        Row([one.condition, one.ece, one.accuracy, one.top5_error]) for one in found
     ]
-    return Sheet(name, "Every condition", fields, rows, searchable=len(rows) > 20)
+    return Table("Every condition", fields, rows, name=name, searchable=len(rows) > 20)
 
 
-def bins_sheet(name: str, series: Sequence[tuple[str, Sequence[Bin]]]) -> Sheet:
+def bins_sheet(name: str, series: Sequence[tuple[str, Sequence[Bin]]]) -> Table:
     """The bins of the reliability diagram, with their counts."""
-    fields = [Field("confidence in the bin, %")]
+    fields = [Column("confidence in the bin, %")]
     for word, _ in series:
         fields += [
-            Field(f"{word}: outcomes", 0),
-            Field(f"{word}: confidence %", 1, 100.0),
-            Field(f"{word}: accuracy %", 1, 100.0),
+            Column(f"{word}: outcomes", 0),
+            Column(f"{word}: confidence %", 1, 100.0),
+            Column(f"{word}: accuracy %", 1, 100.0),
         ]
-    rows: list[list[Value]] = []
+    rows: list[Row] = []
     for bins in zip(*(found for _, found in series), strict=True):
         row: list[Value] = [f"{100 * bins[0].low:.1f} to {100 * bins[0].high:.1f}"]
         for one in bins:
             row += [one.num_outcomes, one.confidence, one.accuracy]
-        rows.append(row)
-    return Sheet(name, "Reliability by bin of confidence", fields, rows)
+        rows.append(Row(row))
+    return Table("Reliability by bin of confidence", fields, rows, name=name)
 
 
 def classes_sheet(
@@ -212,27 +214,29 @@ def classes_sheet(
     damage: Sequence[ClassDamage],
     names: Mapping[int, str],
     confidence: float,
-) -> Sheet:
+) -> Table:
     """What the corruptions cost each class, and what it is taken for."""
     fields = [
-        Field("class"),
-        Field("images", 0),
-        Field("loss, points", 1, 100.0, interval_name(confidence)),
-        Field("clean %", 1, 100.0, note="accuracy on clean images"),
-        Field("corrupted %", 1, 100.0, note="mean accuracy over the corrupted conditions"),
-        Field("most often taken for"),
-        Field("share %", 1, 100.0, note="of its outcomes under corruption"),
+        Column("class"),
+        Column("images", 0),
+        Column("loss, points", 1, 100.0, interval_name(confidence)),
+        Column("clean %", 1, 100.0, note="accuracy on clean images"),
+        Column("corrupted %", 1, 100.0, note="mean accuracy over the corrupted conditions"),
+        Column("most often taken for"),
+        Column("share %", 1, 100.0, note="of its outcomes under corruption"),
     ]
-    rows: list[list[Value]] = [
-        [
-            class_name(names, one.label),
-            one.num_images,
-            one.loss,
-            one.clean_accuracy,
-            one.accuracy,
-            class_name(names, one.confusion.label) if one.confusion else None,
-            one.confusion.share if one.confusion else None,
-        ]
+    rows: list[Row] = [
+        Row(
+            [
+                class_name(names, one.label),
+                one.num_images,
+                one.loss,
+                one.clean_accuracy,
+                one.accuracy,
+                class_name(names, one.confusion.label) if one.confusion else None,
+                one.confusion.share if one.confusion else None,
+            ]
+        )
         for one in damage
     ]
-    return Sheet(name, caption, fields, rows)
+    return Table(caption, fields, rows, name=name)

@@ -7,8 +7,8 @@ from typing import Any
 
 import altair as alt
 
+from noctule.report.formatting import estimate_texts, number
 from noctule.report.study_page.findings import Gain
-from noctule.report.study_page.words import percent, percent_interval, share
 from noctule.report.web.figures import COLORS, Figure
 from noctule.report.web.text import shown
 from noctule.studies.design import DesignScores
@@ -29,9 +29,9 @@ def gains_figure(gains: Sequence[Gain], confidence: float) -> Figure:
             "accuracy": 100 * (estimate.value or 0.0),
             "low": None if estimate.low is None else 100 * estimate.low,
             "high": None if estimate.high is None else 100 * estimate.high,
-            "text": f"{percent(estimate)} %",
-            "interval": percent_interval(estimate),
-            "gain": f"{percent(one.gain)} points",
+            "text": f"{estimate_texts(estimate)[0]} %",
+            "interval": estimate_texts(estimate)[1],
+            "gain": f"{estimate_texts(one.gain)[0]} points",
         }
         for one in ordered
         for model, estimate in zip(_MODELS, (one.standard, one.own), strict=True)
@@ -71,7 +71,7 @@ def gains_figure(gains: Sequence[Gain], confidence: float) -> Figure:
 def benchmarks_figure(rows: Sequence[tuple[str, DesignScores]]) -> Figure:
     """Coverage, balance and redundancy of several benchmarks, side by side."""
     records = [
-        {"benchmark": name, "measure": measure, "value": value, "text": share(value)}
+        {"benchmark": name, "measure": measure, "value": value, "text": number(value, 3)}
         for name, scores in rows
         for measure, value in zip(
             _MEASURES, (scores.coverage, scores.balance, scores.redundancy), strict=True

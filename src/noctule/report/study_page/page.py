@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from noctule.report.formatting import counted, number
 from noctule.report.heatmap import draw_heatmap, save_heatmap
-from noctule.report.matrix_tables import FORMULA, terms
+from noctule.report.study_files import FORMULA, terms
 from noctule.report.study_page import charts, provenance, tables
 from noctule.report.study_page.designs import DEFAULT_SIZE, Design, design_of, score_shipped
 from noctule.report.study_page.findings import (
@@ -18,7 +19,6 @@ from noctule.report.study_page.findings import (
 )
 from noctule.report.study_page.square import NAME as HEATMAP
 from noctule.report.study_page.square import heatmap_figure
-from noctule.report.study_page.words import counted, share
 from noctule.report.web import Figure, render_page, save_figure, write_page
 from noctule.report.web.figures import FIGURE_FORMATS
 from noctule.report.web.outputs import check_outputs
@@ -205,8 +205,9 @@ def _design_words(design: Design, count: int) -> list[str]:
     words = [
         f"The {choice.size} of {counted(count, 'candidate')} that cover most, by the exact "
         f"method, without a limit on overlap: {', '.join(choice.names)}.",
-        f"Coverage {share(scores.coverage)}, balance {share(scores.balance)}, redundancy "
-        f"{share(scores.redundancy)}, largest overlap {share(scores.largest_overlap)}.",
+        f"Coverage {number(scores.coverage, 3)}, balance {number(scores.balance, 3)}, "
+        f"redundancy {number(scores.redundancy, 3)}, largest overlap "
+        f"{number(scores.largest_overlap, 3)}.",
         *choice.tie_notes,
     ]
     if not design.is_default:

@@ -9,7 +9,7 @@ from typing import Any
 
 from noctule.report.study_page.designs import Design
 from noctule.report.study_page.findings import Findings, Measured
-from noctule.report.web.page import Column, Row, Table
+from noctule.report.table import Column, Row, Table
 
 _LISTED_ELSEWHERE = ("name", "title", "source", "candidates", "seeds", "train", "test")
 _PROGRAM = ("noctule", "__main__.py", "noctule.exe")
@@ -32,7 +32,8 @@ def settings_table(measured: Measured) -> Table:
         Row(["precision used", str(identity.get("precision", "not recorded"))]),
     ]
     columns = [Column("setting"), Column("value")]
-    return Table("settings", "What determines the results", columns, rows, sortable=False)
+    title = "What determines the results"
+    return Table(title, columns, rows, name="settings", sortable=False)
 
 
 def starts_table(measured: Measured) -> Table:
@@ -43,7 +44,8 @@ def starts_table(measured: Measured) -> Table:
     ]  # fmt: skip
     starts = measured.folder.starts()
     rows = [Row(_start(one)) for one in starts if isinstance(one, Mapping)]
-    return Table("starts", "Every start of the study", columns, rows, sortable=False)
+    title = "Every start of the study"
+    return Table(title, columns, rows, name="starts", sortable=False)
 
 
 def commands(findings: Findings, place: Path, design: Design | None) -> list[str]:

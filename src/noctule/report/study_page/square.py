@@ -8,10 +8,10 @@ from typing import Any
 
 import altair as alt
 
+from noctule.report.formatting import counted, number
 from noctule.report.heatmap import FAMILY_COLORS, score_text, text_color
-from noctule.report.study_files import Pair, pairs_of
+from noctule.report.study_files import Pair, pair_interval, pairs_of
 from noctule.report.study_page.findings import Findings
-from noctule.report.study_page.words import counted, pair_interval, score_number
 from noctule.report.web.figures import COLORS, Figure
 from noctule.report.web.text import shown
 from noctule.studies.families import family_letter
@@ -82,8 +82,8 @@ def _defined(pair: Pair, is_bold: bool) -> Record:
     is_itself = pair.a == pair.b
     return {
         "score": pair.score,
-        "score_text": score_number(pair.score),
-        "raw_text": score_number(pair.raw),
+        "score_text": number(pair.score, 2),
+        "raw_text": number(pair.raw, 2),
         "interval": "1 by definition" if is_itself else pair_interval(pair),
         "text": "1" if is_itself else score_text(pair.score),
         "bold": is_bold,

@@ -9,6 +9,6 @@ assets/      one style sheet, and one script that draws charts, sorts and filter
 """
 
 from noctule.report.web.figures import Figure, save_figure
-from noctule.report.web.page import Column, Row, Table, render_page, write_page
+from noctule.report.web.page import render_page, write_page
 
-__all__ = ["Column", "Figure", "Row", "Table", "render_page", "save_figure", "write_page"]
+__all__ = ["Figure", "render_page", "save_figure", "write_page"]

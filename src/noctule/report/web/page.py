@@ -11,8 +11,7 @@ import base64
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -28,75 +27,6 @@ from noctule.report.web.vega import vega
 from noctule.store.disk import output_errors, write_atomically
 
 _ASSETS = files("noctule.report.web") / "assets"
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table.
-
-    Attributes:
-        name: the heading, with the unit.
-        numeric: whether its cells are numbers: set to the right, and sorted as numbers.
-        note: what the heading means, where it does not say so itself.
-    """
-
-    name: str
-    numeric: bool = False
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of a table.
-
-    Attributes:
-        cells: text, one per column.
-        keys: what a column is sorted by, where not by its text: numbers, None where a number
-            is not defined. By default the cells.
-        link: the address that the first cell leads to, relative to the page.
-        facets: values by which rows are filtered, by the filter's name.
-    """
-
-    cells: Sequence[str]
-    keys: Sequence[str | float | None] | None = None
-    link: str | None = None
-    facets: Mapping[str, str] | None = None
-
-    def __post_init__(self) -> None:
-        if self.keys is not None and len(self.keys) != len(self.cells):
-            raise ValueError(f"{len(self.keys)} keys for {len(self.cells)} cells")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of text that people can sort and, where it is asked for, filter.
-
-    Attributes:
-        name: its id in the page: letters, digits and hyphens.
-        caption: what it holds.
-        columns: the first one names the row.
-        rows: in the order in which they are shown first.
-        sortable: whether the headings sort.
-        searchable: whether there is a field to search for text.
-        filters: names of `Row.facets` to choose by.
-    """
-
-    name: str
-    caption: str
-    columns: Sequence[Column]
-    rows: Sequence[Row]
-    sortable: bool = True
-    searchable: bool = False
-    filters: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        for row in self.rows:
-            if len(row.cells) != len(self.columns):
-                raise ValueError(f"{len(row.cells)} cells for {len(self.columns)} columns")
-
-    def choices(self, facet: str) -> list[str]:
-        """The values of a facet, sorted."""
-        return sorted({(row.facets or {}).get(facet, "") for row in self.rows} - {""})
 
 
 def render_page(
