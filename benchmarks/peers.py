@@ -1,6 +1,6 @@
 """Milliseconds per image of ImageNet-C's 19 corruptions, beside every package made from it.
 
-    PYTHONPATH=tests python benchmarks/peers.py [--all-severities] [--mode released]
+    PYTHONPATH=tests:tests/helpers python benchmarks/peers.py [--all-severities]
         [--images 32] [--size-px 224] [--passes 3] [--rounds 3] [--only fog snow]
 
 Both sides use both of two cores, and get what their interfaces ask for, in memory and of bytes:
@@ -15,7 +15,7 @@ the machine meets all; and all corruptions are gone through several times, so th
 minute does not decide on one of them. Medians over all rounds count. The ratio is the
 fastest package's time over noctule's, and the best is the same of each side's least
 disturbed round. A star says that a package does other, mostly less, work than the authors'
-program (see tests/imagenet_c_peers.py); it counts all the same.
+program (see tests/helpers/imagenet_c_peers.py); it counts all the same.
 
 With `--passes 1`, packages are for the most part as in a program's first minutes: the C
 library hands their memory back to the system after each image, and takes it again by

@@ -1,9 +1,10 @@
 """Compares ImageNet-C with the packages made from its authors' code, at length.
 
-    PYTHONPATH=tests python docs/agreement.py [--seeds 100]
+    PYTHONPATH=tests:tests/helpers python docs/agreement.py [--seeds 100]
 
 Writes agreement.csv, agreement.md, imagenet-c.png and imagenet-c-bar.png beside itself. The
-comparison is that of tests/test_agreement.py, with more seeds: about 6 minutes on 2 idle cores.
+comparison is that of tests/corruptions/test_agreement.py, with more seeds: about 6 minutes on
+2 idle cores.
 """
 
 from __future__ import annotations

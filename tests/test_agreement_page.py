@@ -6,7 +6,6 @@ import csv
 import functools
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
 import pytest
 
@@ -14,9 +13,9 @@ from corruption_cases import CROPS
 from imagenet_c_agreement import DETERMINISTIC, NAMES, STATISTICS, STOCHASTIC, Difference
 from imagenet_c_peers import REFERENCES
 from noctule.corruptions import SEVERITIES
+from repository import DOCS
 
 LIMIT = 0.01 / (len(STOCHASTIC) * len(SEVERITIES))
-DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "agreement.md").read_text(encoding="utf-8")
 LINE = re.compile(r"^\| `(\w+)` \| (.*) \|$", re.M)
 

@@ -11,8 +11,8 @@ import pytest
 
 from noctule.studies.design import choose_exact, score_design
 from noctule.studies.matrix import read_matrix
+from repository import ROOT
 
-ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGE = (ROOT / "docs" / "overlap.md").read_text(encoding="utf-8")
 

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))  # for synthetic_studies and leaderboard_cases
+sys.path.insert(0, str(HERE.parent / "helpers"))  # for synthetic_studies and leaderboard_cases
 
 # What the package calls things. The golden files say "paper", "released" and "severity".
 MODES = {"paper": "paper", "released": "released"}
