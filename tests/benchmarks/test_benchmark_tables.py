@@ -22,7 +22,7 @@ COLUMNS = {
     "fog": ("intensity", "wibble_decay"),
     "frost": ("image_share", "frost_share"),
     "snow": (
-        "mean", "deviation", "flake_px", "threshold", "radius_px", "sigma_px", "kept"),
+        "mean", "deviation", "flake_px", "threshold", "radius_px", "sigma_px", "image_share"),
     "spatter": (
         "mean", "spread_px", "sigma_px", "threshold", "intensity or mud_sigma_px", "mud"),
     "contrast_c": ("factor",),
@@ -125,8 +125,8 @@ TINY = CIFAR | {
     "fog": [(0.4, 3), (0.7, 3), (1, 2.5), (1.5, 2), (2, 1.75)],
     "frost": [(1, 0.3), (0.9, 0.4), (0.8, 0.45), (0.75, 0.5), (0.7, 0.55)],
     "snow": [
-        (*row[:6], kept)
-        for row, kept in zip(CIFAR["snow"], (0.8, 0.8, 0.7, 0.65, 0.6), strict=True)
+        (*row[:6], share)
+        for row, share in zip(CIFAR["snow"], (0.8, 0.8, 0.7, 0.65, 0.6), strict=True)
     ],
     "spatter": [
         (0.62, 0.1, 0.7, 0.7, 0.6, 0),

@@ -19,7 +19,7 @@ from noctule.corruptions.imagenet_c.glass import _copied, _others, _swapped
 from noctule.corruptions.imagenet_c.motion import (
     _along,
     _along_all,
-    line_places,
+    line_offsets,
     line_weights,
 )
 from noctule.sampling import Stream
@@ -231,7 +231,7 @@ def test_a_line_by_hand() -> None:
     weights = line_weights(2.0, 1.0)
     assert sum(weights) == pytest.approx(1)
     assert weights[2] / weights[0] == pytest.approx(math.exp(-2))
-    down, right = line_places(len(weights), torch.tensor([30.0, -90.0]))
+    down, right = line_offsets(len(weights), torch.tensor([30.0, -90.0]))
     assert down.tolist() == [[0, 0, 1, 1, 2], [0, -1, -2, -3, -4]]
     assert right.tolist() == [[0, 1, 2, 3, 3], [0, 0, 0, 0, 0]]
 
@@ -241,7 +241,7 @@ def test_lines_all_at_once_as_one_by_one(dtype: torch.dtype) -> None:
     """As GPUs and CPUs do it: equal to the bit."""
     images = sample_images(5, 48, 80, dtype=dtype)
     weights = line_weights(10.0, 8.0)
-    rows, columns = line_places(len(weights), torch.tensor([0.0, 33.0, -41.0, -95.0, 170.0]))
+    rows, columns = line_offsets(len(weights), torch.tensor([0.0, 33.0, -41.0, -95.0, 170.0]))
     together = _along_all(images, rows, columns, weights)
     for number, places in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
         assert together[number].equal(_along(images[number], *places, weights)), number

@@ -120,7 +120,7 @@ def test_without_photographs_there_is_frost() -> None:
 
 @pytest.mark.usefixtures("nowhere")
 def test_without_photographs_published_names_the_remedies() -> None:
-    with pytest.raises(InputError, match=r"frost[1-5].*is nowhere.*no_such_package") as caught:
+    with pytest.raises(InputError, match=r"frost[1-5].*is missing.*no_such_package") as caught:
         FROST_C.in_mode("released")(sample_images(2, 32, 32))
     for part in ("NOCTULE_TEXTURES", "pip install --no-deps imagecorruptions", "paper"):
         assert part in str(caught.value)
@@ -129,7 +129,7 @@ def test_without_photographs_published_names_the_remedies() -> None:
 def test_a_folder_of_ones_own(nowhere: pytest.MonkeyPatch, tmp_path: Path) -> None:
     images = sample_images(5, 32, 32)
     nowhere.setenv(textures.ENVIRONMENT, str(tmp_path))
-    with pytest.raises(InputError, match="cannot read it: No such file"):
+    with pytest.raises(InputError, match="cannot be read: No such file"):
         FROST_C.in_mode("released")(images, ids=range(len(images)))
     for texture in FROST:
         shutil.copy(folder_of_photographs() / texture.name, tmp_path)

@@ -21,7 +21,7 @@ CIFAR = {
     "threshold": [0.6, 0.5, 0.55, 0.6, 0.65],
     "radius_px": [8, 10, 10, 12, 14],
     "sigma_px": [3, 4, 4, 6, 12],
-    "kept": [0.95, 0.9, 0.9, 0.85, 0.8],
+    "image_share": [0.95, 0.9, 0.9, 0.85, 0.8],
 }
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -74,14 +74,16 @@ def test_without_flakes_the_image_is_bleached(mode: str) -> None:
     image = (
         torch.tensor([200, 100, 50], dtype=torch.uint8).view(1, 3, 1, 1).expand(-1, -1, 16, 16)
     )
-    result = corrupt(image, "snow", ids=range(len(image)), mode=mode, kept=0.75, **NO_FLAKES)
+    result = corrupt(
+        image, "snow", ids=range(len(image)), mode=mode, image_share=0.75, **NO_FLAKES
+    )
     # .75 · 200 + .25 · 313.8 = 228.45, and so on.
     assert result[0, :, 0, 0].tolist() == [228, 153, 115 if mode == "released" else 116]
 
 
 def test_the_layer_is_added_upside_down_too() -> None:
     black = torch.zeros(1, 1, 64, 80)
-    snow = corrupt(black, "snow", ids=range(len(black)), severity=1, kept=1.0)
+    snow = corrupt(black, "snow", ids=range(len(black)), severity=1, image_share=1.0)
     assert snow.max() > 0.3
     assert snow.equal(snow.flip(2, 3))
 
@@ -89,7 +91,13 @@ def test_the_layer_is_added_upside_down_too() -> None:
 def test_flakes_are_threshold_to_one_and_as_many_as_the_noise_has() -> None:
     """Unblurred, not magnified, and for N(0.5, 1): 0 below .75, 40 % of it; 1 above 1, 31 %."""
     black = torch.zeros(64, 1, 64, 64)
-    settings = {"mean": 0.5, "deviation": 1.0, "threshold": 0.75, "flake_px": 1.0, "kept": 1.0}
+    settings = {
+        "mean": 0.5,
+        "deviation": 1.0,
+        "threshold": 0.75,
+        "flake_px": 1.0,
+        "image_share": 1.0,
+    }
     one = corrupt(black, "snow", ids=range(len(black)), sigma_px=0.0, **settings)
     halves = one[:, 0, :32].flatten()  # a layer and another, upside down, that is independent
     dark, bright = 0.5987, 0.3085  # Φ(.25) and 1 − Φ(.5)

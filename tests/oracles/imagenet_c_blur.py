@@ -171,7 +171,7 @@ def snow(
     threshold: float,
     radius_px: float,
     sigma_px: float,
-    kept: float,
+    image_share: float,
     tilt_deg: float,
     flakes: WordStream,
     released: bool = False,
@@ -188,7 +188,7 @@ def snow(
         layer = np.rint(layer)
     red, green, blue = image if len(image) == 3 else image.repeat(3, axis=0)
     grey = 0.299 * red + 0.587 * green + 0.114 * blue
-    bleached = kept * image + (1 - kept) * np.maximum(image, 1.5 * grey + 127.5)
+    bleached = image_share * image + (1 - image_share) * np.maximum(image, 1.5 * grey + 127.5)
     return np.clip(bleached + layer + layer[:, ::-1, ::-1], 0, 255)
 
 

@@ -28,20 +28,21 @@ from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 
 SOURCE = "Hendrycks & Dietterich 2019"
-# Added before truncation: sums of what is a whole number end a hair below or above it, here and
-# in the released code, which mostly keeps whole numbers.
+# Added before truncation, because sums that should be integers end slightly below or above
+# them; the released code's sums mostly do not lose a grey level.
 LIFT = 2.0**-10
-# So many values are averaged over discs at once: 16-bit numbers take less of a cache.
+# Number of values in a chunk for defocus blur: 16-bit integers take less of a cache.
 DEFOCUSED_AT_ONCE = 10 * 224**2
-# So many are zoomed at once: planes of 224 px that fill vectors as channels do.
+# Number of values in a chunk for zoom blur: planes of 224 px that fill vectors as channels.
 ZOOMED_AT_ONCE = 48 * 224**2
-_GRID_PX = 8  # the released code draws smaller discs on a grid of this half side
+_GRID_PX = 8  # half side of the grid on which the released code draws smaller discs
 
 
 def scaled(length_px: float, images: Tensor) -> float:
-    """A length given for 224 px, for these images.
+    """Scale a length for 224 px with the shorter side of the images.
 
-    To nine decimals, so that lengths of other datasets, given as multiples, come back exactly.
+    Rounded to nine decimals, so that lengths of other datasets, which are stored as multiples,
+    are recovered exactly.
     """
     return round(length_px * min(images.shape[2:]) / REFERENCE_SIDE_PX, 9)
 
@@ -49,9 +50,9 @@ def scaled(length_px: float, images: Tensor) -> float:
 def finished(
     values: Tensor, dtype: torch.dtype, *, released: bool, in_range: bool = True
 ) -> Tensor:
-    """Float32 in the units of `dtype`, clamped; uint8 is rounded, or truncated as published.
+    """Clamp float32 values; for uint8, round them, or truncate them in released mode.
 
-    For `map_chunks`: see `to_int16_levels`.
+    The result is for `map_chunks`: see `to_int16_levels`.
     """
     if released and dtype == torch.uint8:
         values.add_(LIFT)
@@ -69,26 +70,24 @@ def finished(
 def defocus_blur(
     images: Images, released: bool = False, *, radius_px: PerImage, edge_sigma: PerImage
 ) -> Images:
-    """Average over a disc with a softened edge; the image is mirrored at its borders.
-
-    Released mode truncates to 8 bits. It also softens the disc on a grid that is reflected at
-    its own border, which lies 8 px from the middle, or at the radius if that is larger. Discs
-    that reach it gain weight there: at 224 px, severities 4 and 5 brighten by about 1 %.
+    """Average over a disc with a soft edge; the image is mirrored at its borders.
 
     Args:
         images: See `noctule.corrupt`.
-        released: See above.
-        radius_px: Of the disc at 224 px, scaled with the shorter side.
-        edge_sigma: Of the Gaussian that softens the disc, in pixels of the image, not scaled.
-            It has 3 × 3 taps, or 5 × 5 if the radius is above 8 px of the image.
+        released: Truncate to 8 bits, and soften the disc on a grid that ends 8 px from the
+            centre, or at the radius if that is larger, and is mirrored there. Discs that reach
+            its border gain weight: at 224 px, severities 4 and 5 brighten by about 1 %.
+        radius_px: Radius of the disc at 224 px, scaled with the shorter side.
+        edge_sigma: Standard deviation of the Gaussian that softens the disc, in pixels of the
+            image, not scaled. It has 3 × 3 taps, or 5 × 5 if the scaled radius is above 8 px.
     """
 
     def change(part: Tensor, radius: float, sigma: float) -> Tensor:
         disc = Disc(scaled(radius, images), sigma)
 
-        def defocus(few: Tensor) -> Tensor:
-            values = _defocused(few, disc, released=released)
-            # The released code's larger discs brighten: white must not become black.
+        def defocus(planes: Tensor) -> Tensor:
+            values = _defocused(planes, disc, released=released)
+            # The released code's larger discs brighten: white must not overflow to black.
             in_range = not released
             return finished(values, images.dtype, released=released, in_range=in_range)
 
@@ -100,41 +99,46 @@ def defocus_blur(
 
 @dataclass(frozen=True)
 class Disc:
-    """A disc of pixels, and the Gaussian that softens its edge."""
+    """A disc of pixels, and the Gaussian that softens its edge.
+
+    Attributes:
+        radius_px: Radius in pixels of the image.
+        edge_sigma: Standard deviation of the Gaussian, in pixels of the image.
+    """
 
     radius_px: float
     edge_sigma: float
 
     @property
     def reach(self) -> int:
-        """How many whole pixels it reaches from the middle."""
+        """Whole pixels from its centre to its border."""
         return int(self.radius_px)
 
     @property
     def half_widths(self) -> list[int]:
-        """How many pixels it reaches to the side, in the middle row and in those below it."""
+        """Half-widths in pixels, of the middle row and the rows below it."""
         square = math.floor(self.radius_px**2 + 1e-6)
         return [math.isqrt(square - row**2) for row in range(self.reach + 1)]
 
     @property
     def area(self) -> int:
-        """Its number of pixels."""
+        """Number of pixels."""
         widths = [2 * half + 1 for half in self.half_widths]
         return 2 * sum(widths) - widths[0]
 
     @property
     def soft(self) -> list[float]:
-        """The weights of the Gaussian, from its middle outwards, without those below 1e-7."""
-        places = range(2 if self.radius_px <= _GRID_PX else 3)
+        """The weights of the Gaussian, from its centre outwards, without those below 1e-7."""
+        taps = range(2 if self.radius_px <= _GRID_PX else 3)
         sigma = max(self.edge_sigma, 1e-3)
-        weights = [math.exp(-0.5 * (x / sigma) ** 2) for x in places]
+        weights = [math.exp(-0.5 * (x / sigma) ** 2) for x in taps]
         weights = [weight for weight in weights if weight > 1e-7]
         total = 2 * sum(weights) - 1
         return [weight / total for weight in weights]
 
     @functools.cached_property
     def gain(self) -> list[tuple[float, list[list[int]]]]:
-        """What the released kernel has more than this: weights, and their rows and columns."""
+        """The difference of the released kernel: weights, and the offsets where they apply."""
         grid, soft = max(_GRID_PX, self.reach), self.soft
         line = np.arange(-grid, grid + 1)
         sharp = (line**2 + line[:, None] ** 2 <= self.radius_px**2 + 1e-6) / self.area
@@ -144,7 +148,7 @@ class Disc:
         excess, result = excess.round(12), []
         for weight in np.unique(excess[np.abs(excess) > 1e-7]).tolist():
             pixels = (np.argwhere(excess == weight) - (grid + margin)).tolist()
-            # Only as many at a time as 16 bits can sum.
+            # In groups of the size that 16 bits can sum.
             result += [(weight, pixels[i : i + 256]) for i in range(0, len(pixels), 256)]
         return result
 
@@ -159,9 +163,10 @@ def _soften(
 
 
 def _defocused(planes: Tensor, disc: Disc, *, released: bool) -> Tensor:
-    """Convolve (planes, height, width): float32, in the planes' units.
+    """Convolve planes (count, height, width): float32, in the units of the planes.
 
-    Discs are summed in whole numbers, exactly: bytes around 0, or multiples of 2^-24.
+    Sums over discs are exact, because they are sums of integers: signed bytes, or multiples of
+    2^-24.
     """
     soft = disc.soft
     margin = disc.reach + len(soft) - 1
@@ -187,8 +192,7 @@ def _defocused(planes: Tensor, disc: Disc, *, released: bool) -> Tensor:
         middle += start * weight * len(pixels)
     if planes.dtype == torch.float32:
         total.mul_(2.0**-24)
-    place = (wide.shape[1] * pitch, pitch, 1)
-    return total.add_(middle).as_strided(planes.shape, place)
+    return total.add_(middle).as_strided(planes.shape, (wide.shape[1] * pitch, pitch, 1))
 
 
 @corruption(
@@ -198,13 +202,11 @@ def _defocused(planes: Tensor, disc: Disc, *, released: bool) -> Tensor:
     bytes_per_value=5,
 )
 def gaussian_blur(images: Images, released: bool = False, *, sigma_px: PerImage) -> Images:
-    """Filter with a Gaussian that ends at four standard deviations; edge pixels are repeated.
-
-    Released mode truncates to 8 bits.
+    """Apply a Gaussian filter, truncated at four standard deviations; edge pixels are repeated.
 
     Args:
         images: See `noctule.corrupt`.
-        released: See above.
+        released: Truncate to 8 bits instead of rounding.
         sigma_px: Standard deviation at 224 px, scaled with the shorter side.
     """
 
@@ -226,31 +228,28 @@ def gaussian_blur(images: Images, released: bool = False, *, sigma_px: PerImage)
 def zoom_blur(
     images: Images, released: bool = False, *, largest: PerImage, step: PerImage
 ) -> Images:
-    """Average the image zoomed by 1, 1 + step, 1 + 2 · step, … and the largest factor.
-
-    Released mode truncates to 8 bits, and counts the image itself twice.
+    """Average the image zoomed by the factors 1, 1 + step, 1 + 2 · step, … and the largest.
 
     Args:
         images: See `noctule.corrupt`.
-        released: See above.
-        largest: The last zoom factor, at least 1. The released ranges leave out their
-            ends, but for that of the first severity; those here are the last factors they
-            reach.
-        step: Between zoom factors.
+        released: Truncate to 8 bits, and count the image itself twice.
+        largest: Last zoom factor, at least 1. The released code's ranges exclude their ends,
+            except at severity 1; the values here are the last factors that it uses.
+        step: Difference of successive zoom factors.
     """
 
     def change(part: Tensor, last: float, between: float) -> Tensor:
         factors = zoom_factors(last, between)
 
-        def zoom(few: Tensor) -> Tensor:
-            values = as_channels(few)
+        def zoom(planes: Tensor) -> Tensor:
+            values = as_channels(planes)
             total = values * (2 if released else 1)
             for factor in factors[1:]:
                 total.add_(clipped_zoom(values, factor))
             total.div_(len(factors) + released)
-            # Bytes before they are put side by side again, which takes longer with more.
+            # Converted to bytes before the change of layout, which is slower for larger types.
             levels = finished(total, part.dtype, released=released).to(part.dtype)
-            return levels[0, : len(few)]
+            return levels[0, : len(planes)]
 
         planes = part.flatten(0, 1)
         return map_chunks(zoom, planes, at_once=ZOOMED_AT_ONCE).view_as(part)
@@ -259,7 +258,7 @@ def zoom_blur(
 
 
 def zoom_factors(largest: float, step: float) -> list[float]:
-    """1, 1 + step, … and the largest, as NumPy's `arange`: crops depend on the last bit.
+    """1, 1 + step, … and the largest, like NumPy's `arange`: crops depend on the last bit.
 
     >>> zoom_factors(1.06, 0.02)
     [1.0, 1.02, 1.04, 1.06]

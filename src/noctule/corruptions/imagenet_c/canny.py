@@ -1,7 +1,7 @@
-"""Edges after Canny, as OpenCV finds them in 8-bit planes.
+"""Canny edges of 8-bit planes, identical to OpenCV's.
 
-J. Canny, "A computational approach to edge detection", PAMI 1986; with Sobel's 3 × 3
-derivatives, the gradient's L1 norm and no smoothing.
+J. Canny, "A computational approach to edge detection", PAMI 1986; with 3 × 3 Sobel derivatives,
+the L1 norm of the gradient and no smoothing.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 
 from noctule.corruptions.imagenet_c.neighbours import framed, neighbour
-from noctule.corruptions.imagenet_c.sparse import places
+from noctule.corruptions.imagenet_c.sparse import nonzero_positions
 
-# OpenCV's; a short binary fraction, so products are exact, and an odd number of 32,768ths, so
-# that a whole number below 32,768 times it is whole only if it is 0.
+# OpenCV's constant: a short binary fraction, so that products are exact, and an odd multiple of
+# 1 / 32,768, so that its product with an integer below 32,768 is an integer only if it is 0.
 TAN_22_5_DEG = 13573 / 32768
 
 
 def canny(planes: Tensor, low: int, high: int) -> Tensor:
-    """Ridges of the gradient above `low` that hang together with one above `high`.
+    """Ridges of the gradient above `low` that are connected to a ridge above `high`.
 
     Args:
-        planes: Whole numbers from 0 to 255, int16 (batch, height, width).
+        planes: Values from 0 to 255, int16 (batch, height, width).
         low, high: Thresholds of |x derivative| + |y derivative|.
 
     Returns:
@@ -37,16 +37,16 @@ def canny(planes: Tensor, low: int, high: int) -> Tensor:
 
 
 def _joined(strong: Tensor, weak: Tensor) -> Tensor:
-    """The strong edges and the weak ones that hang together with them; few are weak."""
+    """The strong edges and the weak edges that are connected to them; few are weak."""
     frame = framed(strong, "zero")
     pitch = frame.shape[2]
     edges = frame.view(-1)
-    pixel, before = places(framed(weak, "zero")), -1
+    pixel, before = nonzero_positions(framed(weak, "zero")), -1
     around = [pitch * down + right for down in (-1, 0, 1) for right in (-1, 0, 1)]
     steps = torch.tensor(around, device=pixel.device)[:, None]
     while len(pixel) not in (0, before):
         before = len(pixel)
-        near = edges.index_select(0, (pixel + steps).flatten())  # half the cost of indexing
+        near = edges.index_select(0, (pixel + steps).flatten())  # half the time of indexing
         joins = near.view(len(steps), -1).amax(dim=0)
         edges.index_copy_(0, pixel, joins)
         pixel = pixel[joins == 0]
@@ -64,18 +64,18 @@ def _least_ridge(frame: Tensor, x: Tensor, y: Tensor, signs: Tensor) -> Tensor:
     """The least gradient that makes a pixel a ridge across the gradient's direction.
 
     Args:
-        frame: The gradient's norm, framed by zeros.
-        x, y: The derivatives' magnitudes.
+        frame: Norm of the gradient, framed by zeros.
+        x, y: Magnitudes of the derivatives.
         signs: Negative where the derivatives have different signs.
     """
-    # Along x and y the one neighbour must be exceeded and the other reached; along a
-    # diagonal both must be exceeded.
+    # Along x and y, a ridge exceeds one neighbour and is at least as high as the other; along a
+    # diagonal, it exceeds both.
     along_x = (neighbour(frame, 0, -1) + 1).maximum(neighbour(frame, 0, 1))
     along_y = (neighbour(frame, -1, 0) + 1).maximum(neighbour(frame, 1, 0))
     falling = neighbour(frame, -1, -1).maximum(neighbour(frame, 1, 1)).add_(1)
     rising = neighbour(frame, -1, 1).maximum(neighbour(frame, 1, -1)).add_(1)
     limit = falling.add_(signs.lt_(0).mul_(rising.sub_(falling)))
-    slope = x.to(torch.float32).mul_(TAN_22_5_DEG).to(torch.int16)  # never whole: rounded down
+    slope = x.to(torch.float32).mul_(TAN_22_5_DEG).to(torch.int16)  # never an integer
     flat, steep = slope.clone().ge_(y), slope.lt_(y.sub(x, alpha=2))
     towards_x, towards_y = along_x.sub_(limit), along_y.sub_(limit)
     return limit.add_(towards_x.mul_(flat)).add_(towards_y.mul_(steep))

@@ -16,11 +16,12 @@ from noctule.corruptions.shapes import Images, PerImage
 
 SOURCE = "Hendrycks & Dietterich 2019, ImageNet-C"
 
-# Truncation must not take a whole level from whole numbers that float32 misses by its last bit.
+# Added before truncation, so that integers that float32 misses by its last bit keep their
+# level.
 NUDGE = 1e-4
-# Less is as good as 0: float32 must not overflow in dividing by it.
+# Smaller values count as 0, because dividing by them would overflow float32.
 TINY = 1e-30
-# Number of values that go through HSV at once, in float64, on a CPU and elsewhere.
+# Number of values in a chunk that is converted to HSV, in float64, on a CPU and elsewhere.
 HSV_CPU_VALUES_AT_ONCE, HSV_VALUES_AT_ONCE = 6 * 224**2, 1 << 24
 
 
@@ -33,14 +34,14 @@ HSV_CPU_VALUES_AT_ONCE, HSV_VALUES_AT_ONCE = 6 * 224**2, 1 << 24
 def brightness_c(images: Images, *, released: bool = False, change: PerImage) -> Images:
     """Add a constant to the value (largest channel), keeping hue and saturation.
 
-    The other channels grow in proportion; black becomes gray; the value ends at white. Grey
-    images take the constant.
+    The other channels grow in proportion, and the value is clamped to white. Black becomes
+    grey. The constant is simply added to images with one channel.
 
     Args:
         images: See `noctule.corrupt`.
-        released: Send uint8 images through HSV in float64 and truncate the result, as the
+        released: Convert uint8 images to HSV in float64 and truncate the result, as the
             released code does, rounding errors included. Otherwise results are rounded.
-        change: In [0, 1] units.
+        change: Constant to add, in [0, 1] units.
     """
     if _is_released(images, released):
 
@@ -50,16 +51,16 @@ def brightness_c(images: Images, *, released: bool = False, change: PerImage) ->
         return _through_hsv(images, [change], brightened)
     white = full_scale(images)
 
-    def brighten(few: Tensor, added: float) -> Tensor:
-        value = _largest(few)
+    def brighten(chunk: Tensor, added: float) -> Tensor:
+        value = _largest(chunk)
         black = _is_zero(value)
-        # Black is made 1, so that its ratio is what it shall become.
+        # Black is replaced by 1, so that the ratio is the new value.
         ratio = to_float(value).add_(white * added).clamp_(max=white)
         ratio.div_((value + black).to(torch.float32))
-        values = (few + black).to(torch.float32).mul_(ratio)
-        return to_int16_levels(values, few.dtype, in_range=True)
+        values = (chunk + black).to(torch.float32).mul_(ratio)
+        return to_int16_levels(values, chunk.dtype, in_range=True)
 
-    return _by_setting_and_few(images, [change], brighten)
+    return _map_groups(images, [change], brighten)
 
 
 @corruption(
@@ -69,30 +70,30 @@ def brightness_c(images: Images, *, released: bool = False, change: PerImage) ->
     published_name="contrast",
 )
 def contrast_c(images: Images, *, released: bool = False, factor: PerImage) -> Images:
-    """Shrink the distance of all pixels from the mean of their channel.
+    """Scale the distance of all pixels from the mean of their channel.
 
     Args:
         images: See `noctule.corrupt`.
-        released: Truncate uint8 results; else round them.
-        factor: What is left of the distance.
+        released: Truncate uint8 results instead of rounding them.
+        factor: Factor of the distance, in [0, 1].
     """
     nudge = NUDGE if _is_released(images, released) else 0.0
 
-    def flatten(few: Tensor, share: float) -> Tensor:
-        values = to_float(few)
-        offset = _channel_means(values, exact=few.dtype == torch.uint8)
+    def flatten(chunk: Tensor, share: float) -> Tensor:
+        values = to_float(chunk)
+        offset = _channel_means(values, exact=chunk.dtype == torch.uint8)
         offset.mul_(1 - share).add_(nudge)
         values.mul_(share).add_(offset)
-        return to_int16_levels(values, few.dtype, in_range=True, truncate=released)
+        return to_int16_levels(values, chunk.dtype, in_range=True, truncate=released)
 
-    return _by_setting_and_few(images, [factor], flatten)
+    return _map_groups(images, [factor], flatten)
 
 
 def _channel_means(values: Tensor, *, exact: bool) -> Tensor:
     """Mean of each channel of each image: float32 (batch, channels, 1, 1).
 
-    A floating-point sum would depend on the number of threads, so all sums are of whole
-    numbers: exact in float32 along a row of bytes, and in float64 up to 2**53.
+    A floating-point sum would depend on the number of threads, so integers are summed: exactly
+    in float32 along a row of bytes, and in float64 up to 2**53.
     """
     whole = values if exact else (values * 2**24).round_().to(torch.float64)
     total = whole.sum(dim=3, keepdim=True).sum(dim=2, keepdim=True, dtype=torch.float64)
@@ -114,14 +115,15 @@ def saturate(
 ) -> Images:
     """Multiply the saturation and add to it, keeping hue and value. Needs 3 channels.
 
-    The saturation ends at 1. Grays have hue 0, so that what is added makes them red.
+    The saturation is clamped to 1. Greys have the hue 0, so that adding saturation makes them
+    red.
 
     Args:
         images: See `noctule.corrupt`.
-        released: Send uint8 images through HSV in float64 and truncate the result, as the
+        released: Convert uint8 images to HSV in float64 and truncate the result, as the
             released code does, rounding errors included. Otherwise results are rounded.
-        factor: Of the saturation.
-        added: To the saturation, in [0, 1] units.
+        factor: Factor of the saturation.
+        added: Constant to add to the saturation, in [0, 1] units.
     """
     if _is_released(images, released):
 
@@ -130,24 +132,28 @@ def saturate(
 
         return _through_hsv(images, [factor, added], scaled)
 
-    def change(few: Tensor, factor: float, added: float) -> Tensor:
-        value = _largest(few)
-        below = value - few  # how far each channel is below the value
+    def change(chunk: Tensor, factor: float, added: float) -> Tensor:
+        value = _largest(chunk)
+        below = value - chunk  # distance of each channel below the value
         ratio = _stretch(value, below, factor, added)
         values = below.to(torch.float32).mul_(ratio)
         torch.sub(to_float(value), values, out=values)
-        return to_int16_levels(values, few.dtype, in_range=True)
+        return to_int16_levels(values, chunk.dtype, in_range=True)
 
-    return _by_setting_and_few(images, (factor, added), change)
+    return _map_groups(images, (factor, added), change)
 
 
 def _stretch(value: Tensor, below: Tensor, factor: float, added: float) -> Tensor:
-    """What the distances below the value are multiplied by: float32 (batch, 1, height, width).
+    """The factor of the distances below the value: float32 (batch, 1, height, width).
 
     S′ / S = S′ · V / spread, where S = spread / V, and at most V / spread.
 
     Args:
-        below: Made red, and lower in the others by 1, where it is gray and something is added.
+        value: Largest channel, (batch, 1, height, width).
+        below: Distance of each channel below the value, (batch, 3, height, width). Where it is
+            grey and saturation is added, green and blue are overwritten by 1.
+        factor: Factor of the saturation.
+        added: Constant to add to the saturation.
     """
     spread = _largest(below)
     gray = _is_zero(spread)
@@ -166,21 +172,21 @@ def _largest(images: Tensor) -> Tensor:
 
 
 def _is_zero(values: Tensor) -> Tensor:
-    """1 where values are 0 (or as good as), else 0, in their dtype."""
+    """1 where values are 0 or negligible, otherwise 0; in their dtype."""
     if values.dtype == torch.uint8:
-        return values.clamp(max=1).bitwise_xor_(1)  # a tenth of the cost of a comparison
+        return values.clamp(max=1).bitwise_xor_(1)  # a tenth of the time of a comparison
     return (values < TINY).to(values.dtype)
 
 
-def _by_setting_and_few(
+def _map_groups(
     images: Tensor, parameters: Sequence[Tensor], change: Callable[..., Tensor]
 ) -> Tensor:
-    """Apply `change(few, *values)` to a few images with the same parameters at a time."""
+    """Apply `change(chunk, *values)` to chunks of images with equal parameters."""
 
-    def few_of(part: Tensor, *values: float) -> Tensor:
-        return map_chunks(lambda few: change(few, *values), part)
+    def map_group(part: Tensor, *values: float) -> Tensor:
+        return map_chunks(lambda chunk: change(chunk, *values), part)
 
-    return group_by_params(images, parameters, few_of)
+    return group_by_params(images, parameters, map_group)
 
 
 class Hsv(NamedTuple):
@@ -192,7 +198,7 @@ class Hsv(NamedTuple):
 
 
 def _is_released(images: Tensor, released: bool) -> bool:
-    """Whether results are to be truncated as the released code truncates them."""
+    """Whether results are truncated as in the released code."""
     return released and images.dtype == torch.uint8
 
 
@@ -201,36 +207,36 @@ def _through_hsv(
 ) -> Tensor:
     """Apply `change(hsv, *values)` to uint8 images, in the released code's steps and precision.
 
-    Each operation is one that the authors' program performs through scikit-image, in float64,
-    so that the same values end just below a whole level and lose it.
+    Each operation is performed by the authors' code through scikit-image, in float64, so that
+    the same values end slightly below a grey level and are truncated to the one below.
     """
 
-    def few_of(few: Tensor, *values: float) -> Tensor:
-        pixels = few.to(torch.float64).div_(255)
-        if few.shape[1] == 1:
+    def convert(chunk: Tensor, *values: float) -> Tensor:
+        pixels = chunk.to(torch.float64).div_(255)
+        if chunk.shape[1] == 1:
             gray = torch.zeros_like(pixels[:, 0])
             result = change(Hsv(gray, gray, pixels[:, 0]), *values).value[:, None]
         else:
             result = _to_rgb(change(_to_hsv(pixels), *values))
         return result.mul_(255).to(torch.uint8)
 
-    def parts_of(part: Tensor, *values: float) -> Tensor:
+    def convert_group(part: Tensor, *values: float) -> Tensor:
         on_cpu = part.device.type == "cpu"
         most = HSV_CPU_VALUES_AT_ONCE if on_cpu else HSV_VALUES_AT_ONCE
         at_once = max(1, most // part[:1].numel())
-        return torch.cat([few_of(few, *values) for few in torch.split(part, at_once)])
+        return torch.cat([convert(chunk, *values) for chunk in torch.split(part, at_once)])
 
-    return group_by_params(images, parameters, parts_of)
+    return group_by_params(images, parameters, convert_group)
 
 
 def _to_hsv(rgb: Tensor) -> Hsv:
-    """As scikit-image's `rgb2hsv`, to the bit; float64 (batch, 3, height, width)."""
+    """Bit-identical to scikit-image's `rgb2hsv`; float64 (batch, 3, height, width)."""
     red, green, blue = rgb.unbind(dim=1)
     value = rgb.amax(dim=1)
     spread = value - rgb.amin(dim=1)
     gray = spread == 0
     divisor = spread.masked_fill(gray, 1)
-    # Of equal channels the last decides on the hue.
+    # The last of equal channels determines the hue.
     sixths = torch.where(
         blue == value,
         (red - green).div_(divisor).add_(4),
@@ -246,7 +252,7 @@ def _to_hsv(rgb: Tensor) -> Hsv:
 
 
 def _to_rgb(hsv: Hsv) -> Tensor:
-    """As scikit-image's `hsv2rgb`, to the bit: float64 (batch, 3, height, width)."""
+    """Bit-identical to scikit-image's `hsv2rgb`: float64 (batch, 3, height, width)."""
     angle = hsv.hue * 6
     sector = angle.floor()
     rest = angle.sub_(sector)
@@ -255,7 +261,7 @@ def _to_rgb(hsv: Hsv) -> Tensor:
     falling = high * (1 - rest * hsv.saturation)
     rising = high * (1 - (1 - rest) * hsv.saturation)
     levels = torch.stack([high, rising, low, falling], dim=1)
-    # Which of these red, green and blue are in the six sectors.
+    # Index into these of red, green and blue in the six sectors.
     order = ((0, 3, 2, 2, 1, 0), (1, 0, 0, 3, 2, 2), (2, 2, 1, 0, 0, 3))
     channels = torch.tensor(order, device=sector.device)
     index = channels[:, sector.to(torch.int64) % 6].transpose(0, 1)

@@ -21,7 +21,7 @@ from noctule.corruptions.threads import in_threads
 
 SOURCE = "Hendrycks & Dietterich 2019, ImageNet-C"
 
-# So many values are pixelated at once: as many as keep their sums in a CPU's caches.
+# Number of values in a chunk for pixelation, so that sums stay in a CPU's cache.
 PIXELATED_AT_ONCE = 5 << 18
 BOX = Image.Resampling.BOX
 CPU = torch.device("cpu")
@@ -34,13 +34,13 @@ CPU = torch.device("cpu")
     bytes_per_value=1,
 )
 def jpeg_compression(images: Images, *, quality: PerImage) -> Images:
-    """Save as JPEG and open again, as Pillow does, chroma at half the resolution.
+    """Encode as JPEG and decode again, as Pillow does; chroma has half the resolution.
 
-    Float32 images are rounded to 8 bits first. The codec runs on the CPU.
+    float32 images are first rounded to 8 bits. The codec runs on the CPU.
 
     Args:
         images: See `noctule.corrupt`.
-        quality: As libjpeg counts it, 1 to 100.
+        quality: Quality in libjpeg's units, 1 to 100.
     """
     if images.dtype == torch.uint8:
         return through_jpeg(images, quality.tolist())
@@ -56,19 +56,19 @@ def jpeg_compression(images: Images, *, quality: PerImage) -> Images:
     bytes_per_value=1,
 )
 def pixelate_c(images: Images, *, released: bool = False, share: PerImage) -> Images:
-    """Shrink to a share of each side and enlarge again, with a box filter.
+    """Shrink to a share of each side with a box filter, and enlarge again.
 
-    So blocks of whole pixels, of up to two heights and two widths, are replaced by their mean.
+    This replaces blocks of whole pixels, of up to two heights and two widths, by their mean.
 
     Args:
         images: See `noctule.corrupt`.
-        released: Send uint8 images through Pillow, as the released code does, on the CPU. It
-            rounds half up after the columns and again after the rows, up to half a level
-            brighter on average; and where a pixel's centre is on the border of two blocks (at
-            224, 64 and 32 px there is none), its rounding errors decide whether the pixel
-            counts for one, both or neither. Otherwise the mean is rounded once, half to even,
-            and such a pixel is the first of the second block.
-        share: Of the side; rounded down to whole pixels, at least 1.
+        released: Resize uint8 images with Pillow on the CPU, as the released code does. Pillow
+            rounds half up after the columns and again after the rows, which brightens by up to
+            half a grey level on average. Where the centre of a pixel is on the border of two
+            blocks (which does not occur at 224, 64 and 32 px), rounding errors decide whether
+            the pixel counts for one, both or neither. Otherwise the mean is rounded once, half
+            to even, and such a pixel belongs to the second block.
+        share: Share of the side, rounded down to whole pixels, at least 1 px.
     """
     if released and images.dtype == torch.uint8:
         return group_by_params(images, [share], _with_pillow)
@@ -86,10 +86,11 @@ def _pixelated(images: Tensor, share: float) -> Tensor:
 
 
 def _with_pillow(images: Tensor, share: float) -> Tensor:
-    """Columns first, as all versions of Pillow did when the code was released.
+    """Resize with Pillow, columns first, as Pillow did when the code was released.
 
-    Planes are resampled as one tall image, whose blocks end where planes end, unless rounding
-    errors decide on them: they are others further down.
+    Planes are resampled as one tall image, whose blocks end where planes end. Where rounding
+    errors decide on blocks, planes are resampled one by one, because these errors depend on the
+    position in the tall image.
     """
     height, width = images.shape[2:]
     down, across = (_cut(side, share, CPU) for side in (height, width))
@@ -102,7 +103,7 @@ def _with_pillow(images: Tensor, share: float) -> Tensor:
             tall = Image.fromarray(planes[start : start + count].reshape(-1, width))
             narrow = tall.resize((across.blocks, count * height), BOX)
             small = narrow.resize((across.blocks, count * down.blocks), BOX)
-            back = BOX if across.tied else Image.Resampling.NEAREST  # much quicker
+            back = BOX if across.tied else Image.Resampling.NEAREST  # much faster
             wide = small.resize((width, count * down.blocks), back)
             if down.tied:
                 result[start] = np.asarray(wide.resize((width, height), BOX))
@@ -115,22 +116,22 @@ def _with_pillow(images: Tensor, share: float) -> Tensor:
 
 
 class _Blocks(NamedTuple):
-    """How a side is cut into blocks of whole pixels.
+    """The division of a side into blocks of whole pixels.
 
     Attributes:
-        blocks: How many.
-        of_pixel: Number of the block of each pixel, int64 (side,).
-        place: Number of each pixel in its block, int64 (side,).
+        blocks: Number of blocks.
+        of_pixel: Index of each pixel's block, int64 (side,).
+        offset: Index of each pixel within its block, int64 (side,).
         pixel_size: Size of each pixel's block in pixels, int64 (side,).
-        first: Pixel of each block, int64 (blocks,).
-        size: Of each block in pixels, int64 (blocks,).
-        smallest, largest: Sizes of a block.
-        tied: Whether a pixel's centre is on the border of two blocks.
+        first: First pixel of each block, int64 (blocks,).
+        size: Size of each block in pixels, int64 (blocks,).
+        smallest, largest: Smallest and largest size of a block.
+        tied: Whether the centre of a pixel is on the border of two blocks.
     """
 
     blocks: int
     of_pixel: Tensor
-    place: Tensor
+    offset: Tensor
     pixel_size: Tensor
     first: Tensor
     size: Tensor
@@ -141,7 +142,7 @@ class _Blocks(NamedTuple):
 
 @functools.lru_cache(maxsize=4 * len(SEVERITIES))
 def _cut(side: int, share: float, device: torch.device) -> _Blocks:
-    """A pixel belongs to the block of equal length that its centre is in.
+    """Divide a side: a pixel belongs to the block of equal length that contains its centre.
 
     >>> _cut(7, 0.5, torch.device("cpu")).of_pixel.tolist()
     [0, 0, 1, 1, 1, 2, 2]
@@ -164,15 +165,15 @@ def _cut(side: int, share: float, device: torch.device) -> _Blocks:
     )
 
 
-# The functions below prepare a step, which then runs on a few images at a time. Along rows, it
-# runs along whole planes, because loops over rows are short.
+# The functions below prepare a step that is then applied to chunks of images. Steps along rows
+# run over whole planes, because a loop over one row would be short.
 _Step = Callable[[Tensor], Tensor]
 
 
 def _means(down: _Blocks, across: _Blocks, dtype: torch.dtype) -> _Step:
     """The mean at the first column of each block: (batch, channels, blocks, width)."""
     exact = _exact(dtype, down.largest * across.largest)
-    sums_down = _sums_down(down, len(across.place), exact)
+    sums_down = _sums_down(down, len(across.offset), exact)
     sums_across = _sums_across(across, down.blocks, exact)
     area = (down.size[:, None] * across.pixel_size).to(torch.float32)
 
@@ -184,7 +185,7 @@ def _means(down: _Blocks, across: _Blocks, dtype: torch.dtype) -> _Step:
 
 
 def _exact(dtype: torch.dtype, area: int) -> torch.dtype:
-    """What holds the sum of so many values: int16 that of 128 bytes."""
+    """A dtype that holds the sum of an area's values: int16 for up to 128 bytes."""
     if dtype == torch.uint8:
         return torch.int16 if area <= 128 else torch.int32
     return dtype
@@ -209,7 +210,7 @@ def _sums_down(blocks: _Blocks, width: int, exact: torch.dtype) -> _Step:
 
 
 def _sums_across(blocks: _Blocks, height: int, exact: torch.dtype) -> _Step:
-    """The same of each block of columns, at its first one; the others hold anything."""
+    """The sum of each block of columns, at its first column; other columns are undefined."""
     steps = range(1, blocks.largest)
     inside = {
         step: _plane((blocks.pixel_size > step).to(exact), height).flatten()[:-step]
@@ -234,9 +235,9 @@ def _add(total: Tensor, values: Tensor, inside: Tensor | None) -> None:
 
 
 def _spread_across(blocks: _Blocks, height: int, dtype: torch.dtype) -> _Step:
-    """The value of each block's first column in all of its columns."""
+    """Copy the value of each block's first column to all of its columns."""
     here = [
-        _plane((blocks.place == step).to(dtype), height).flatten()[step:]
+        _plane((blocks.offset == step).to(dtype), height).flatten()[step:]
         for step in range(blocks.largest)
     ]
 
@@ -251,5 +252,5 @@ def _spread_across(blocks: _Blocks, height: int, dtype: torch.dtype) -> _Step:
 
 
 def _plane(line: Tensor, height: int, width: int = -1) -> Tensor:
-    """A row or a column repeated."""
+    """Repeat a row or a column."""
     return line.expand(height, width).contiguous()

@@ -1,7 +1,8 @@
-"""How far each pixel is from the nearest marked one, in OpenCV's chamfer metric.
+"""Distance of each pixel to the nearest marked pixel, in OpenCV's chamfer metric.
 
-G. Borgefors, "Distance transformations in digital images", CVGIP 1986: the shortest path of
-steps along rows and columns (1 px), diagonals (1.4 px) and knight's moves (2.1969 px).
+G. Borgefors, "Distance transformations in digital images", CVGIP 1986: the length of the
+shortest path of steps along rows and columns (1 px), diagonals (1.4 px) and knight's moves
+(2.1969 px).
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from torch import Tensor
 
 MOST_PX = 20
 UNITS_PER_PX = 1000
-# A path needs one direction of each of two kinds of steps, in any order. So a kind's steps can
-# be taken at once in all directions, by strides that add up to every number within MOST_PX.
+# A shortest path consists of at most two kinds of steps, each in one direction, in any order.
+# So all steps of a kind can be taken together, by strides whose sums are all numbers up to
+# MOST_PX.
 STEPS = (
     (1000, ((0, 1), (1, 0)), (1, 2, 4, 8, 5)),
     (1400, ((1, 1), (1, -1)), (1, 2, 4, 7)),
@@ -24,13 +26,13 @@ def chamfer_distance(marks: Tensor) -> Tensor:
     """The distance to the nearest mark, at most `MOST_PX`.
 
     Args:
-        marks: 0 and 1, int16 (batch, height, width).
+        marks: 1 at marks and 0 elsewhere, int16 (batch, height, width).
 
     Returns:
         int16 (batch, height, width), in thousandths of a pixel.
     """
     batch, height, width = marks.shape
-    # In a row of numbers, with gaps too wide to cross between rows, every stride is a shift.
+    # With rows stored end to end, and gaps between them wider than a path, strides are shifts.
     pitch = width + MOST_PX
     farthest = MOST_PX * UNITS_PER_PX
     distance = marks.new_full((batch, height, pitch), farthest)
@@ -46,7 +48,7 @@ def chamfer_distance(marks: Tensor) -> Tensor:
 
 
 def _relax(flat: Tensor, longer: Tensor, shift: int) -> None:
-    """Let every distance be at most `longer` at `shift` before and behind."""
+    """Lower distances to `longer` at the elements `shift` before and after."""
     if shift >= flat.shape[1]:
         return
     before, behind = flat[:, shift:], flat[:, :-shift]

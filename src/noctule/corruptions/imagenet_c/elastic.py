@@ -18,13 +18,13 @@ from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import FIELD_ROUNDS, Stream, unit_interval
 
-# The released program for 224 px says 244, those for 32 and 64 px are right.
+# The released script for 224 px has 244 instead; those for 32 and 64 px are right.
 MISTAKEN_SIDE_PX = 244
 RIGHT_SIDES_PX = (32, 64)
 TRUNCATE = 3.0
 # From this sigma on, the noise is drawn in cells of a quarter of sigma, with the same variance
-# per area. That widens the filter by the variance of a box, sigma² / 192, and so lowers the
-# displacement's standard deviation by 0.3 %.
+# per area. This widens the filter by the variance of a box, sigma² / 192, and lowers the
+# standard deviation of the displacement by 0.3 %.
 COARSE_SIGMA_PX = 8.0
 CELLS_PER_SIGMA = 4.0
 LEAST_CELLS = 4
@@ -60,26 +60,26 @@ def elastic_transform(
     corners: Stream,
     displacement: Stream,
 ) -> Images:
-    """Move three points at random, and the image with them; then displace every pixel smoothly.
+    """Apply a random affine transform, then displace every pixel by smooth noise.
 
-    Both steps read the image bilinearly: the first mirrors it about its edge pixels, the second
-    about its edges. All lengths are for 224 px and scale with the shorter side; as the filter
-    flattens the noise in proportion to its width, the smooth displacement stays a number of
-    pixels, as in the authors' programs for the three sizes.
+    Both steps interpolate bilinearly: the first mirrors the image about its edge pixels, the
+    second about its edges. All lengths are for 224 px and scale with the shorter side. As the
+    filter damps the noise in proportion to its width, the smooth displacement in pixels does
+    not depend on the size, as in the authors' scripts for three sizes.
 
     Args:
         images: See `noctule.corrupt`.
-        released: Lengths are 244 / 224 times longer except at 32 and 64 px, which have
-            programs of their own; in oblong images the three points lie about
-            (height / 2, width / 2) instead of the centre; and the result is cut off to whole
-            levels instead of rounded, uint8 only.
+        released: Lengths are 244 / 224 times longer, except at 32 and 64 px, which have scripts
+            of their own. In oblong images, the three points of the affine transform lie around
+            (height / 2, width / 2) instead of the centre. uint8 results are truncated instead
+            of rounded.
         alpha_px: Factor of the filtered displacement.
-        sigma_px: Of the Gaussian filter of a displacement uniform in (−1, 1), cut off at three
-            of it.
-        affine_px: The points move by less than this along x and along y.
-        corners: Six random numbers.
-        displacement: 8 random bits for each pixel and direction; where sigma is large, for each
-            cell of a quarter of sigma.
+        sigma_px: Standard deviation of the Gaussian filter that is applied to noise uniform in
+            (−1, 1), truncated at three standard deviations.
+        affine_px: The affine transform moves three points by less than this along x and y.
+        corners: Random words for the movement of the three points.
+        displacement: 8 random bits for each pixel and direction; for large sigma, for each cell
+            of a quarter of sigma.
     """
     side = min(images.shape[2:])
     scale = side / REFERENCE_SIDE_PX
@@ -98,7 +98,7 @@ def elastic_transform(
 
 
 def _warped(values: Tensor, reach_px: Tensor, corners: Stream, *, released: bool) -> Tensor:
-    """Resample each image so that three points of it come to lie where they are drawn."""
+    """Resample each image by the affine transform that moves three points at random."""
     height, width = values.shape[2:]
     x, y = (height // 2, width // 2) if released else (width // 2, height // 2)
     half = min(height, width) // 3
@@ -111,17 +111,17 @@ def _warped(values: Tensor, reach_px: Tensor, corners: Stream, *, released: bool
     to_x, to_y = matrix.to(values.device, torch.float32).unbind(dim=1)
     row = torch.arange(height, dtype=torch.float32, device=values.device).view(1, -1, 1)
     column = torch.arange(width, dtype=torch.float32, device=values.device).view(1, 1, -1)
-    place = [
+    position = [
         (column * part[:, 0].view(-1, 1, 1) + row * part[:, 1].view(-1, 1, 1)).add_(
             start.view(-1, 1, 1)
         )
         for part, start in zip((to_x, to_y), offset.to(row).unbind(dim=1), strict=True)
     ]
-    return _read(values, *place, corners=True)
+    return _read(values, *position, corners=True)
 
 
 def _affine(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """The map that takes three points (x, y) to three others, for each image.
+    """The affine map of three points (x, y) to three others, for each image.
 
     Args:
         source, target: float64 (batch, 3, 2).
@@ -134,7 +134,7 @@ def _affine(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         for points in (source, target)
     )
     area = p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]
-    # Points that nearly lie on a line would send pixels to infinity.
+    # Points that are nearly collinear would map pixels to infinity.
     area = torch.where(area < 0, -1, 1) * area.abs().clamp(min=1)
     inverse = torch.stack([q[:, 1], -q[:, 0], -p[:, 1], p[:, 0]], dim=1) / area[:, None]
     a, b, c, d = inverse[:, :, None].unbind(dim=1)
@@ -144,7 +144,7 @@ def _affine(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _displaced(values: Tensor, shift: Tensor) -> Tensor:
-    """Read each pixel at its own place plus its shift, (batch, 2, height, width): x, then y."""
+    """Read each pixel at its position plus a shift (batch, 2, height, width): x, then y."""
     height, width = values.shape[2:]
     row = torch.arange(height, dtype=torch.float32, device=values.device).view(1, -1, 1)
     column = torch.arange(width, dtype=torch.float32, device=values.device).view(1, 1, -1)
@@ -152,23 +152,23 @@ def _displaced(values: Tensor, shift: Tensor) -> Tensor:
 
 
 def _read(values: Tensor, x: Tensor, y: Tensor, *, corners: bool) -> Tensor:
-    """Read images bilinearly, mirrored about the edge pixels (`corners`) or about the edges.
+    """Read images with bilinear interpolation, mirrored at the border.
 
     Args:
         values: float32 (batch, channels, height, width).
-        x, y: Columns and rows, (batch, height, width); overwritten.
-        corners: The border.
+        x, y: Column and row to read for each pixel, (batch, height, width); overwritten.
+        corners: Whether to mirror about the edge pixels instead of the edges.
     """
-    for place, size in zip((x, y), values.shape[:1:-1], strict=True):
-        # grid_sample counts from −1 to 1, between edge pixels or between edges.
-        scaled = place.mul_(2 / (size - 1)) if corners else place.mul_(2 / size).add_(1 / size)
+    for axis, size in zip((x, y), values.shape[:1:-1], strict=True):
+        # The coordinates of grid_sample are −1 to 1, between edge pixels or between edges.
+        scaled = axis.mul_(2 / (size - 1)) if corners else axis.mul_(2 / size).add_(1 / size)
         scaled.sub_(1)
-    grid = torch.view_as_real(torch.complex(x, y))  # a third of the cost of stacking them
+    grid = torch.view_as_real(torch.complex(x, y))  # a third of the time of torch.stack
     return F.grid_sample(values, grid, padding_mode="reflection", align_corners=corners)
 
 
 def _displacement(stream: Stream, alpha: float, sigma: float, size: torch.Size) -> Tensor:
-    """Filtered noise for x and for y: float32 (batch, 2, height, width), in pixels."""
+    """Filtered noise for x and for y, in pixels: float32 (batch, 2, height, width)."""
     height, width = size
     if sigma < COARSE_SIGMA_PX:
         noise = _noise(stream, height, width).to(torch.float32).mul_(1 / 256)
@@ -182,9 +182,9 @@ def _displacement(stream: Stream, alpha: float, sigma: float, size: torch.Size) 
 
 
 def _noise(stream: Stream, height: int, width: int) -> Tensor:
-    """Uniform among the odd numbers in (−256, 256): int16 (batch, 2, height, width).
+    """Uniform on the odd integers in (−256, 256): int16 (batch, 2, height, width).
 
-    The first words of the stream's elements, followed by their second words, cut into bytes.
+    From the bytes of the first words of all elements, followed by those of the second words.
     """
     count = 2 * height * width
     words = stream.words(-(-count // 8), rounds=FIELD_ROUNDS)
@@ -193,12 +193,12 @@ def _noise(stream: Stream, height: int, width: int) -> Tensor:
 
 
 class _Cells(NamedTuple):
-    """What each cell of noise contributes to each pixel of a filtered line, in fixed point.
+    """The weights of cells of noise in each pixel of a filtered line, in fixed point.
 
     Attributes:
         cells: Number of cells of the line.
-        blocks: Number of the first cell that contributes to a block of pixels, and the
-            contributions to it, float64 (pixels, cells). The blocks make up the line.
+        blocks: For each block of pixels of the line: index of the first cell that contributes
+            to it, and the weights, float64 (pixels, cells).
     """
 
     cells: int
@@ -206,7 +206,7 @@ class _Cells(NamedTuple):
 
 
 def _filtered(noise: Tensor, line: _Cells) -> Tensor:
-    """Filter cells along the last dimension but one: (…, cells, n) to (…, pixels, n)."""
+    """Filter cells along the second-to-last dimension: (…, cells, n) to (…, pixels, n)."""
     parts = [
         weights @ noise[..., first : first + weights.shape[1], :]
         for first, weights in line.blocks
@@ -216,17 +216,16 @@ def _filtered(noise: Tensor, line: _Cells) -> Tensor:
 
 @functools.lru_cache(maxsize=16)
 def _cells(length: int, sigma: float, device: torch.device) -> _Cells:
-    """How a line of cells is filtered.
+    """The weights of SciPy's filter for noise that is constant over each cell of a line.
 
-    The filter is SciPy's, with borders that mirror about the edges; the noise is the same all
-    over a cell. Whole numbers, so that sums are exact and do not depend on their order; the
-    contributions to a pixel sum to about `FIXED_POINT`. A filter reaches three sigma far, so
-    that a block of pixels of a long line needs few of its cells.
+    Borders mirror about the edges. Weights are integers, so that sums are exact and do not
+    depend on their order; the weights of a pixel sum to about `FIXED_POINT`. The filter ends at
+    three sigma, so that a block of pixels depends on few cells of a long line.
     """
     radius = int(TRUNCATE * sigma + 0.5)
     tap = torch.arange(-radius, radius + 1)
     weight = torch.exp(-0.5 * (tap.to(torch.float64) / sigma) ** 2)
-    # Mirrored, a line repeats after twice its length.
+    # A mirrored line is periodic with twice its length.
     around = torch.zeros(2 * length, dtype=torch.float64)
     around.index_add_(0, tap % (2 * length), weight / weight.sum())
     count = max(LEAST_CELLS, math.ceil(length * CELLS_PER_SIGMA / sigma))

@@ -12,12 +12,12 @@ from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import FIELD_ROUNDS, Stream
 
-# Up to this side a map is made of 16-bit numbers; the finer grain, of little height, of bytes.
+# Grids up to this side use 16-bit numbers; finer grids, whose steps are small, use bytes.
 COARSE_SIDE = 64
-# Maps above this side are made in bands of rows of at most this number of values.
+# Maps above this side are computed in bands of rows of at most this number of values.
 WHOLE_SIDE = 1024
 BAND_VALUES = 1 << 20
-MAPS_VALUES = 1 << 22  # of all maps that are made together
+MAPS_VALUES = 1 << 22  # number of values of the maps that are computed together
 
 
 @corruption(
@@ -37,57 +37,58 @@ def fog(
     wibble_decay: PerImage,
     plasma: Stream,
 ) -> Images:
-    """Add a fractal height map, and scale back so that the image's maximum stays.
+    """Add a fractal height map, and rescale so that the maximum of the image does not change.
 
-    The map has heights of 0 to 1 and repeats with the smallest power of two that covers the
-    image; the image shows its upper left corner, the same in all channels.
+    Heights are 0 to 1. The side of the map is the smallest power of two that covers the image,
+    which gets its upper left corner, the same in all channels.
 
     Args:
         images: See `noctule.corrupt`.
-        released: Cut the result off to whole levels instead of rounding; uint8 only.
-        intensity: Of white, the height of the map before scaling back.
-        wibble_decay: By whose square the fractal's steps shrink when they halve.
+        released: Truncate uint8 results instead of rounding them.
+        intensity: Factor of the map before rescaling, as a share of white.
+        wibble_decay: Root of the factor by which steps shrink when the grid becomes twice as
+            fine.
         plasma: 8 or 16 random bits for each element of the map.
     """
     height, width = images.shape[2:]
     maximum = images.flatten(1).amax(dim=1).to(torch.float64) / full_scale(images)
-    # A black image stays black, also without fog.
+    # A black image stays black, even at intensity 0.
     share = maximum / (maximum + intensity).clamp(min=torch.finfo(torch.float64).tiny)
     side = 1 << (max(height, width) - 1).bit_length()
     maps = [
-        _height_map(_Steps(plasma[few], wibble_decay[few], side), height, width)
-        for few in _few(len(images), side)
+        _height_map(_Steps(plasma[part], wibble_decay[part], side), height, width)
+        for part in _chunks(len(images), side)
     ]
     heights, low, high = (torch.cat(values) for values in zip(*maps, strict=True))
     gain = share * intensity * full_scale(images) / (high - low).to(torch.float64)
     veil = heights[:, None].sub_(per_image(low)).mul_(per_image(gain))
 
-    def change(few: Tensor, what_is_left: Tensor, added: Tensor) -> Tensor:
-        values = to_float(few).mul_(what_is_left).add_(added)
+    def change(chunk: Tensor, image_share: Tensor, added: Tensor) -> Tensor:
+        values = to_float(chunk).mul_(image_share).add_(added)
         return to_int16_levels(values, images.dtype, in_range=True, truncate=released)
 
     return map_chunks(change, images, per_image(share), veil)
 
 
-def _few(count: int, side: int) -> list[slice]:
-    """Which images to make maps of that side for together."""
+def _chunks(count: int, side: int) -> list[slice]:
+    """Chunks of images whose maps of this side are computed together."""
     at_once = max(1, MAPS_VALUES // side**2)
     return [slice(start, start + at_once) for start in range(0, count, at_once)]
 
 
 def _height_map(steps: _Steps, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The upper left corner of a fractal height map that repeats, and the range of the map.
+    """The upper left corner of a periodic fractal height map, and the range of the map.
 
-    By the diamond-square algorithm: from a single 0, the grid is made twice as fine until its
-    side is that of the map. A new point is the mean of its four neighbours plus a uniform
-    number, first for the centres and then for the edges.
+    Computed by the diamond-square algorithm: starting from a single 0, the grid is refined by
+    two until it has the side of the map. New points, first at centres and then at edges, are
+    the mean of their four neighbours plus a uniform number.
 
-    A map has as many rows as columns, though the image may be a strip: a large one is made in
-    bands of rows, of which the corner and the range are kept.
+    Maps are square even if images are not. Large maps are computed in bands of rows, of which
+    only the corner and the range are kept.
 
     Returns:
-        float32 (batch, height, width), and the lowest and the highest number of the whole map,
-        float32 (batch,).
+        float32 (batch, height, width), and the lowest and the highest value of the whole map,
+        float32 (batch,) each.
     """
     size = max(
         1, (BAND_VALUES if steps.side > WHOLE_SIDE else steps.side**2) // steps.side // 2
@@ -105,10 +106,10 @@ def _height_map(steps: _Steps, height: int, width: int) -> tuple[Tensor, Tensor,
 
 
 def _planes(steps: _Steps, side: int, first: int, count: int) -> list[Tensor]:
-    """Pairs of rows of the grid with a side, from pair `first` on; the grid repeats.
+    """Pairs of rows of the periodic grid of a side, starting with pair `first`.
 
     Returns:
-        The rows' [0::2, 0::2], [0::2, 1::2], [1::2, 0::2] and [1::2, 1::2], each float32
+        [0::2, 0::2], [0::2, 1::2], [1::2, 0::2] and [1::2, 1::2] of the rows, each float32
         (batch, count, side / 2).
     """
     n = side // 2
@@ -127,7 +128,7 @@ def _planes(steps: _Steps, side: int, first: int, count: int) -> list[Tensor]:
 
 
 def _rows(steps: _Steps, side: int, first: int, count: int) -> Tensor:
-    """Rows of the grid with a side; the grid repeats: float32 (batch, count, side)."""
+    """Rows of the periodic grid of a side: float32 (batch, count, side)."""
     if side == 1:
         device = steps.plasma.keys.device
         return torch.zeros((len(steps.plasma), count, 1), dtype=torch.float32, device=device)
@@ -148,12 +149,12 @@ def _add_rolled(total: Tensor, values: Tensor, shift: int) -> Tensor:
 
 
 class _Steps:
-    """The uniform numbers that maps of a given side are made of.
+    """The uniform numbers of maps of a given side.
 
-    The first words of the stream's elements, followed by their second words, are cut into
-    halves for the grids up to `COARSE_SIDE`, and the rest into bytes. Number k belongs to the
-    new points n² to 4 n² − 1 of the grid with side n: first the centres, then the edges along
-    rows, along columns. Those of grids up to `WHOLE_SIDE` are kept.
+    The first words of the stream's elements, followed by their second words, are split into
+    16-bit numbers for grids up to `COARSE_SIDE`, and into bytes for finer grids. The grid of
+    side n uses numbers n² to 4 n² − 1 for its new points: the centres, then the edges along
+    rows, then the edges along columns. The numbers of grids up to `WHOLE_SIDE` are stored.
     """
 
     def __init__(self, plasma: Stream, decay: Tensor, side: int) -> None:
@@ -164,7 +165,7 @@ class _Steps:
             words = torch.cat(plasma.words(self.elements, rounds=FIELD_ROUNDS), dim=1)
         else:
             words, _ = plasma.words((WHOLE_SIDE**2 + self.halves) // 4, rounds=FIELD_ROUNDS)
-        self.kept = words.view(torch.int8)
+        self.stored = words.view(torch.int8)
         self.reach = {1: torch.ones_like(decay)}
         for power in range(1, side.bit_length()):
             self.reach[1 << power] = self.reach[1 << power - 1] / decay**2
@@ -175,7 +176,7 @@ class _Steps:
         Args:
             n: Side of the grid.
             which: 0 for the centres, 1 and 2 for the edges along rows and along columns.
-            first: First row; the grid repeats.
+            first: First row, modulo n.
             count: Number of rows.
 
         Returns:
@@ -184,17 +185,18 @@ class _Steps:
         start = (1 + which) * n * n
         if 2 * n <= WHOLE_SIDE:
             coarse = 2 * n <= COARSE_SIDE
-            numbers = self.kept.view(torch.int16) if coarse else self.kept[:, self.halves :]
+            stored = self.stored
+            numbers = stored.view(torch.int16) if coarse else stored[:, self.halves :]
             grid = numbers[:, start : start + n * n].view(-1, n, n)
             row = torch.arange(first, first + count, device=grid.device) % n
             part, whole = grid.index_select(1, row), 1 << (15 if coarse else 7)
         else:
-            part, whole = self._made(n, start + self.halves, first, count), 1 << 7
+            part, whole = self._computed(n, start + self.halves, first, count), 1 << 7
         scale = (self.reach[n] / whole).to(torch.float32).view(-1, 1, 1)
         return part.to(torch.float32).add_(0.5).mul_(scale)
 
-    def _made(self, n: int, start: int, first: int, count: int) -> Tensor:
-        """Bytes of a grid that are not kept: int8 (batch, count, n)."""
+    def _computed(self, n: int, start: int, first: int, count: int) -> Tensor:
+        """The bytes of a grid that are not stored: int8 (batch, count, n)."""
         pieces: list[Tensor] = []
         while count > 0:
             row = first % n
@@ -210,7 +212,7 @@ class _Steps:
 
 
 def _interleaved(planes: list[Tensor]) -> Tensor:
-    """One grid (batch, 2 n, 2 m) of its four parts (batch, n, m), in order of rows."""
+    """Interleave the four parts (batch, n, m) of a grid, row by row: (batch, 2 n, 2 m)."""
     upper, lower = (
         torch.view_as_real(torch.complex(left, right)).flatten(2)
         for left, right in (planes[:2], planes[2:])

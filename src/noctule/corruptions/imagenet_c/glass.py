@@ -10,14 +10,14 @@ from noctule.corruptions.fields import field_index
 from noctule.corruptions.filters import gaussian_filter
 from noctule.corruptions.grouping import group_by_params
 from noctule.corruptions.imagenet_c.blur import SOURCE, finished, scaled
-from noctule.corruptions.imagenet_c.sparse import places
+from noctule.corruptions.imagenet_c.sparse import nonzero_positions
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import Stream
 
-# After so many doublings of the steps one chain in some hundreds has not ended, and those are
-# followed on their own.
+# After this number of doublings, one chain in some hundreds has not ended; these are followed
+# separately.
 DOUBLINGS = 3
 
 
@@ -41,26 +41,25 @@ def glass_blur(
     iterations: PerImage,
     moves: Stream,
 ) -> Images:
-    """Blur, let every pixel change places with one nearby, again and again, and blur.
+    """Blur, repeatedly swap every pixel with a nearby pixel, and blur again.
 
-    In each iteration every pixel that is at least `reach` from the border is swapped with one
-    drawn from the square of side 2 · reach + 1 around it. Departure: the released code goes row
-    by row; here those 2 · reach + 1 apart, which do not meet, are swapped at once. Pixels move
-    as far, but for the few that a row by row order carries along.
-
-    Released mode does what the released code does. Its squares end one pixel earlier at the
-    right and at the bottom, so that the image drifts. It does not swap but overwrites a pixel
-    with the other, as its pixels are views of the same memory. It goes from the last pixel to
-    the first, and truncates to 8 bits after each blur.
+    In each iteration, every pixel at least `reach` from the border is swapped with a random
+    pixel of the square of side 2 · reach + 1 around it. Departure: the released code swaps
+    pixels row by row; here, pixels that are 2 · reach + 1 apart, whose squares are disjoint,
+    are swapped together. Pixels move equally far, except for the few that a row-by-row order
+    carries along.
 
     Args:
         images: See `noctule.corrupt`.
-        released: See above.
+        released: Do what the released code does. Its squares end one pixel earlier at the right
+            and at the bottom, so that the image drifts. It overwrites a pixel with the other
+            instead of swapping them, as its pixels are views of the same memory. It proceeds
+            from the last pixel to the first, and truncates to 8 bits after each blur.
         sigma_px: Standard deviation of both blurs at 224 px, scaled with the shorter side; see
             `gaussian_blur`.
-        reach_px: How far pixels move along each axis at 224 px, scaled with the shorter side
-            and rounded, at least 1.
-        iterations: How often.
+        reach_px: Largest movement along each axis at 224 px, scaled with the shorter side and
+            rounded, at least 1 px.
+        iterations: Number of iterations.
         moves: 16 random bits for each pixel and iteration.
     """
     height, width = images.shape[2:]
@@ -82,13 +81,15 @@ def glass_blur(
 
 
 def _others(bits: Tensor, reach: int, side: int) -> Tensor:
-    """The pixel that each one meets, in a square of this side from `reach` before it on.
+    """A random pixel for each pixel, from the square that starts `reach` before it.
 
     Args:
-        bits: int32 in [0, 65536), (batch, height, width).
+        bits: Random bits, int32 in [0, 65536), (batch, height, width).
+        reach: Rows and columns before the pixel where the square starts.
+        side: Side of the square.
 
     Returns:
-        Places in the image, int32; where the square crosses its border, they mean nothing.
+        Flat indices into the image, int32; undefined where the square crosses the border.
     """
     height, width = bits.shape[1:]
     scaled_bits = bits * side
@@ -99,10 +100,11 @@ def _others(bits: Tensor, reach: int, side: int) -> Tensor:
 
 
 def _swapped(bits: Tensor, reach: int) -> Tensor:
-    """Where each pixel comes from after all swaps: int64 (batch, height, width).
+    """Flat index of the source of each pixel after all swaps: int64 (batch, height, width).
 
     Args:
-        bits: int32 in [0, 65536), (batch, iterations, height, width).
+        bits: Random bits, int32 in [0, 65536), (batch, iterations, height, width).
+        reach: Largest movement of a swap along each axis.
     """
     batch, _, height, width = bits.shape
     side = 2 * reach + 1
@@ -112,7 +114,7 @@ def _swapped(bits: Tensor, reach: int) -> Tensor:
     for iteration in bits.unbind(1):
         other = _others(iteration, reach, side)
         for turn in range(side**2):
-            # Far from the turn before, so that pixels are not carried along.
+            # Far from the previous turn, so that pixels are not carried along.
             row, column = divmod(turn * _stride(side**2) % side**2, side)
             rows = slice(reach + row, height - reach, side)
             columns = slice(reach + column, width - reach, side)
@@ -125,7 +127,7 @@ def _swapped(bits: Tensor, reach: int) -> Tensor:
 
 
 def _stride(turns: int) -> int:
-    """How far apart successive turns are: a power of two, so coprime to an odd square.
+    """The step between successive turns: a power of two, thus coprime to an odd square.
 
     >>> [_stride(side**2) for side in (3, 5, 7)]
     [4, 8, 16]
@@ -134,39 +136,41 @@ def _stride(turns: int) -> int:
 
 
 def _copied(bits: Tensor, reach: int) -> Tensor:
-    """Where each pixel comes from after all copies: int64 (batch, height, width).
+    """Flat index of the source of each pixel after all copies: int64 (batch, height, width).
 
-    A pixel that is copied from one later in the image, which was overwritten before, shows
-    what that one shows: such chains are followed to their ends, in steps that double.
+    A pixel that is copied from a later pixel, which was overwritten before, has the value of
+    that pixel's source. Such chains are followed to their ends in steps that double.
 
     Args:
-        bits: int32 in [0, 65536), (batch, iterations, height, width).
+        bits: Random bits, int32 in [0, 65536), (batch, iterations, height, width).
+        reach: Largest movement of a copy along each axis.
     """
     batch, _, height, width = bits.shape
     rows, columns = (torch.arange(side, device=bits.device) for side in (height, width))
     moves = ((rows > reach) & (rows <= height - reach))[:, None]
     moves = moves & (columns > reach) & (columns <= width - reach)
     moves = moves.to(torch.int32).repeat(batch, 1, 1)
-    place = torch.arange(moves.numel(), dtype=torch.int32, device=bits.device)
-    here = place.view(batch, -1)[:1].view(height, width)
-    source = place
+    position = torch.arange(moves.numel(), dtype=torch.int32, device=bits.device)
+    here = position.view(batch, -1)[:1].view(height, width)
+    source = position
     for iteration in bits.unbind(1):
         way = _others(iteration, reach, 2 * reach).sub_(here)
         way = way.mul_(moves).flatten()
-        other = way + place
-        # To the other pixel if it was overwritten before, else nowhere.
+        other = way + position
+        # To the other pixel if it was overwritten before, otherwise nowhere.
         later = way.clamp(0, 1).mul_(moves.flatten().index_select(0, other))
-        end = _ends(way.mul_(later).add_(place))
+        end = _ends(way.mul_(later).add_(position))
         source = source.index_select(0, other.index_select(0, end))
-    first = place.view(batch, -1)[:, :1]
+    first = position.view(batch, -1)[:, :1]
     return (source.view(batch, -1) - first).view(moves.shape).to(torch.int64)
 
 
 def _ends(following: Tensor) -> Tensor:
-    """Where the chain that begins at each place ends: int32 (places,).
+    """The end of the chain that starts at each position: int32 (count,).
 
     Args:
-        following: The place that follows in the chain, or the place itself at its end; int32.
+        following: The next position of the chain, or at its end the position itself; int32
+            (count,).
 
     >>> _ends(torch.tensor([2, 1, 3, 4, 4], dtype=torch.int32)).tolist()
     [4, 1, 4, 4, 4]
@@ -175,10 +179,10 @@ def _ends(following: Tensor) -> Tensor:
     for _ in range(DOUBLINGS):
         end = end.index_select(0, end)
     before, end = end, end.index_select(0, end)
-    open_ones = places(end - before)
-    while len(open_ones):
-        reached = end.index_select(0, open_ones)
+    unfinished = nonzero_positions(end - before)
+    while len(unfinished):
+        reached = end.index_select(0, unfinished)
         further = end.index_select(0, reached)
-        end[open_ones] = further
-        open_ones = open_ones[further > reached]
+        end[unfinished] = further
+        unfinished = unfinished[further > reached]
     return end

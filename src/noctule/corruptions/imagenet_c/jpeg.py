@@ -1,4 +1,4 @@
-"""Batches through an image file format and back."""
+"""JPEG compression of a batch of images."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from torch import Tensor
 from noctule.corruptions.threads import in_threads
 from noctule.errors import InputError
 
-LONGEST_PX = 65_500  # libjpeg-turbo's, slightly below the format's
+LONGEST_PX = 65_500  # the limit of libjpeg-turbo, slightly below that of the format
 
 
 def through_jpeg(images: Tensor, quality: Sequence[int]) -> Tensor:
-    """Save each image as JPEG and open it again.
+    """Encode each image as JPEG and decode it again.
 
-    Equal to the bit to Pillow's `save(…, "JPEG", quality=q)` and `open`, where Pillow comes
-    with libjpeg-turbo, as its wheels do: chroma at half the resolution. Grey images give the
-    same pixels as their RGB copies would. Pillow encodes, because simplejpeg uses the less
-    exact of two transforms below a quality of 96; simplejpeg decodes, in half of the time.
+    Bit-identical to Pillow's `save(…, "JPEG", quality=q)` and `open`, if Pillow is built with
+    libjpeg-turbo, as its wheels are; chroma has half the resolution. Grey images give the same
+    pixels as their RGB copies. Pillow encodes, because simplejpeg uses the less exact of two
+    transforms below a quality of 96; simplejpeg decodes in half the time.
 
     Args:
         images: uint8 (batch, 1 or 3, height, width), on any device.
-        quality: 1 to 100 for each image.
+        quality: Quality of each image, from 1 to 100.
 
     Returns:
         uint8, of the same shape and on the same device.
 
     Raises:
-        InputError: A side is longer than `LONGEST_PX`.
+        InputError: A side is above `LONGEST_PX`.
 
     >>> through_jpeg(torch.full((1, 1, 16, 16), 77, dtype=torch.uint8), [85])[0, 0, 0, 0].item()
     77
@@ -43,25 +43,26 @@ def through_jpeg(images: Tensor, quality: Sequence[int]) -> Tensor:
     if max(images.shape[2:]) > LONGEST_PX:
         height, width = images.shape[2:]
         raise InputError(
-            f"a JPEG file cannot hold {height} × {width} px, at most {LONGEST_PX} a side",
-            remedy="Resize the images, or leave JPEG out.",
+            f"the images have {height} × {width} px, but a side of a JPEG file has at most "
+            f"{LONGEST_PX:,} px",
+            remedy="Resize the images, or leave out jpeg_compression.",
         )
     planes = images.cpu().numpy()
-    opened = np.empty_like(planes)
+    result = np.empty_like(planes)
     kind = "gray" if planes.shape[1] == 1 else "rgb"
 
     def work(part: slice) -> None:
-        # The copies are NumPy's: torch would start threads of its own within each of these
+        # NumPy makes the copies: torch would start threads of its own within each of these
         # threads, and takes three times as long to interleave colours.
         colours = [planes[part, channel] for channel in range(planes.shape[1])]
         interleaved = np.stack(colours, axis=-1) if len(colours) > 1 else colours[0]
-        # Off by a byte, because libjpeg-turbo writes past the caches into what is aligned.
+        # Misaligned by a byte, because libjpeg-turbo bypasses the cache for aligned buffers.
         buffer = np.empty(planes[0].size + 1, np.uint8)[1:]
-        for place, decoded, q in zip(opened[part], interleaved, quality[part], strict=True):
+        for out, image, q in zip(result[part], interleaved, quality[part], strict=True):
             file = io.BytesIO()
-            Image.fromarray(decoded).save(file, "JPEG", quality=q)
+            Image.fromarray(image).save(file, "JPEG", quality=q)
             decoded = decode_jpeg(file.getbuffer(), kind, buffer=buffer)
-            place[:] = decoded.transpose(2, 0, 1)
+            out[:] = decoded.transpose(2, 0, 1)
 
     in_threads(work, len(images))
-    return torch.from_numpy(opened).to(images.device)
+    return torch.from_numpy(result).to(images.device)

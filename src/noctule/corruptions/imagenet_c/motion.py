@@ -37,23 +37,23 @@ def motion_blur(
 ) -> Images:
     """Average along a line to one side, with Gaussian weights; edge pixels are repeated.
 
-    The line has 2 · radius + 1 pixels, each the nearest to its place on it. This is what
-    ImageMagick's motion blur does, which the released code calls: on images of 8 bits, and
-    rounding, so that there is no released mode.
+    The line has 2 · radius + 1 pixels, the nearest to its points. This is ImageMagick's motion
+    blur, which the released code calls. There is no released mode, because ImageMagick rounds
+    to 8 bits.
 
     Args:
         images: See `noctule.corrupt`.
         radius_px: Half the length of the line at 224 px, scaled with the shorter side and
-            rounded, at least 1.
+            rounded, at least 1 px.
         sigma_px: Standard deviation of the weights at 224 px, scaled with the shorter side.
-        angle_deg: Of the line, from the right towards the bottom.
+        angle_deg: Angle of the line, from the right towards the bottom.
     """
 
     def change(part: Tensor, radius: float, sigma: float, angle_deg: Tensor) -> Tensor:
         result = torch.empty_like(part)
         radius, sigma = scaled(radius, part), scaled(sigma, part)
-        for some, values in along_lines(part, radius, sigma, angle_deg):
-            result[some] = to_int16_levels(values, images.dtype, in_range=True)
+        for chunk, values in along_lines(part, radius, sigma, angle_deg):
+            result[chunk] = to_int16_levels(values, images.dtype, in_range=True)
         return result
 
     return group_by_params(images, (radius_px, sigma_px), change, angle_deg)
@@ -62,39 +62,39 @@ def motion_blur(
 def along_lines(
     images: Tensor, radius_px: float, sigma_px: float, angle_deg: Tensor
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Average along lines that begin at each pixel; see `motion_blur`.
+    """Average along lines that start at each pixel; see `motion_blur`.
 
     Args:
-        images: (batch, channels, height, width), uint8 or float32.
-        radius_px, sigma_px: In pixels of the images.
-        angle_deg: (batch,).
+        images: uint8 or float32 (batch, channels, height, width).
+        radius_px, sigma_px: Radius and standard deviation in pixels of the images.
+        angle_deg: Angle of the line of each image, (batch,).
 
     Yields:
-        A few of the images, and their averages, float32.
+        A slice of the images, and their averages, float32.
     """
     weights = line_weights(radius_px, sigma_px)
-    rows, columns = line_places(len(weights), angle_deg.cpu())
+    rows, columns = line_offsets(len(weights), angle_deg.cpu())
     if images.device.type == "cpu":
-        for number, places in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
-            yield slice(number, number + 1), _along(images[number], *places, weights)[None]
+        for number, offsets in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
+            yield slice(number, number + 1), _along(images[number], *offsets, weights)[None]
     else:
         yield slice(None), _along_all(images, rows, columns, weights)
 
 
 def line_weights(radius_px: float, sigma_px: float) -> tuple[float, ...]:
-    """The weights of a line's pixels, from its first on; they sum to 1."""
+    """The weights of the pixels of a line; they sum to 1."""
     pixels = 2 * max(1, round(radius_px)) + 1
     weights = [math.exp(-0.5 * (x / max(sigma_px, 1e-3)) ** 2) for x in range(pixels)]
     total = math.fsum(weights)
     return tuple(weight / total for weight in weights if weight > 1e-9)
 
 
-def line_places(pixels: int, angle_deg: Tensor) -> tuple[Tensor, Tensor]:
-    """How far down and to the right the pixels of each line lie: int64 (batch, pixels).
+def line_offsets(pixels: int, angle_deg: Tensor) -> tuple[Tensor, Tensor]:
+    """Offsets down and to the right of the pixels of each line: int64 (batch, pixels).
 
-    What lies in the middle of two pixels, up to rounding errors, counts for the first.
+    Points halfway between two pixels, up to rounding errors, count for the first.
 
-    >>> [places.tolist() for places in line_places(4, torch.tensor([30.0]))]
+    >>> [offsets.tolist() for offsets in line_offsets(4, torch.tensor([30.0]))]
     [[[0, 0, 1, 1]], [[0, 1, 2, 3]]]
     """
     angle = angle_deg.to(torch.float64).deg2rad()[:, None]
@@ -124,10 +124,10 @@ def _along(
 def _along_all(
     images: Tensor, rows: Tensor, columns: Tensor, weights: tuple[float, ...]
 ) -> Tensor:
-    """The same for many images at once, to the bit, where starting operations takes longest."""
+    """`_along` for many images at once, bit-identical, for devices with costly launches."""
     batch, channels, height, width = images.shape
-    top, left = (max(0, -int(places.min())) for places in (rows, columns))
-    bottom, right = (max(0, int(places.max())) for places in (rows, columns))
+    top, left = (max(0, -int(offsets.min())) for offsets in (rows, columns))
+    bottom, right = (max(0, int(offsets.max())) for offsets in (rows, columns))
     wide = extended(images.flatten(0, 1), (top, bottom), (left, right), "nearest")
     pitch = wide.shape[2]
     flat = wide.view(batch, channels, -1)

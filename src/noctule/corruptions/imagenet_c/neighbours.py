@@ -1,7 +1,7 @@
 """Sums and comparisons of a pixel with its eight neighbours, for batches of planes.
 
-A frame of one pixel makes every neighbour a view. Masks are whole numbers, 0 and 1, of the
-planes' own type, because comparisons that give booleans take ten times as long on the CPU.
+With a frame of one pixel, all neighbours are views. Masks are integers, 0 and 1, in the dtype
+of the planes, because comparisons that return booleans take ten times as long on the CPU.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ Frame = Literal["zero", "repeat", "mirror"]
 
 
 def framed(planes: Tensor, frame: Frame) -> Tensor:
-    """The planes (batch, height, width) with a pixel more on every side.
+    """Pad planes by one pixel on every side.
 
     Args:
-        planes: Of any type.
+        planes: (batch, height, width), of any dtype.
         frame: "zero", "repeat" the edge pixel, or "mirror" about it (c b | a b c).
     """
     batch, height, width = planes.shape
@@ -32,17 +32,17 @@ def framed(planes: Tensor, frame: Frame) -> Tensor:
 
 
 def neighbour(frame: Tensor, down: int, right: int) -> Tensor:
-    """What lies so far from each pixel, −1 to 1: a view of a framed plane."""
+    """The neighbours at an offset of −1 to 1 from each pixel: a view of a framed plane."""
     height, width = frame.shape[1] - 2, frame.shape[2] - 2
     return frame[:, 1 + down : 1 + down + height, 1 + right : 1 + right + width]
 
 
 def sum_of_nine(planes: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """The sum over each pixel and its neighbours, mirrored about the edge pixels.
+    """The sum of each pixel and its eight neighbours, mirrored about the edge pixels.
 
     Args:
-        planes: Of a type that holds the sum of three.
-        dtype: Of the sum of nine, if it is not theirs.
+        planes: (batch, height, width), of a dtype that holds the sum of three.
+        dtype: dtype of the result; by default that of the planes.
     """
     frame = framed(planes, "mirror")
     rows = frame[:, :-2] + frame[:, 1:-1]

@@ -1,4 +1,4 @@
-"""Smoothed normal noise, in whole numbers: a third of the cost of a filter in float32."""
+"""Smoothed normal noise in integers: a third of the time of a filter in float32."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from noctule.corruptions.fields import field_bits, look_up
 from noctule.corruptions.filters import extended, gaussian_filter, gaussian_kernel
 from noctule.sampling import Stream
 
-# The largest number of the noise, of 256 equally likely normal ones, and their deviation.
+# The largest of the 256 equally likely values of the noise, and their standard deviation.
 MOST = 63
 DEVIATION = 21.81
-# What the weights sum to: along rows, the sums fill 16 bits, and `ROUNDED_BITS` of them are
-# rounded away; along columns, the 24 bits up to which float32 holds all whole numbers.
+# The sums of the weights. Along rows, sums fill 16 bits, of which `ROUNDED_BITS` are rounded
+# off; along columns, they fill the 24 bits up to which float32 represents all integers.
 ROUNDED_BITS = 4
 HALF = 1 << ROUNDED_BITS - 1
 SUM_ACROSS, SUM_DOWN = ((1 << 15) - 1 - HALF) // MOST, 1 << 13
-# Wider filters have weights that are too small for whole numbers.
+# The weights of wider filters are too small for integers.
 WIDEST_SIGMA_PX = 6.0
 
 
 def small_noise(stream: Stream, count: int) -> Tensor:
-    """N(0, DEVIATION²) in whole numbers, from 8 bits each: int8 (batch, count)."""
+    """N(0, DEVIATION²) rounded to integers, from 8 bits each: int8 (batch, count)."""
     pairs = look_up(_pair_table(stream.keys.device), field_bits(stream, -(-count // 2)))
     return pairs.view(torch.int8)[:, :count].contiguous()
 
@@ -41,15 +41,15 @@ def _pair_table(device: torch.device) -> Tensor:
 
 
 def smooth_noise(noise: Tensor, sigma_px: float) -> Tensor:
-    """N(0, 1) for each pixel after a Gaussian filter that repeats the edge pixels.
+    """Filter N(0, 1) noise with a Gaussian that repeats the edge pixels.
 
     Departure from `filters.gaussian_filter`, for speed: the weights along rows are rounded, so
-    that those beyond some three standard deviations are 0. The result is off by a hundredth or
-    two of its standard deviation.
+    that those beyond about three standard deviations are 0. Errors are 1 to 2 % of the standard
+    deviation of the result.
 
     Args:
-        noise: From `small_noise`, int8 (batch, height, width).
-        sigma_px: Standard deviation of the filter.
+        noise: Noise from `small_noise`, int8 (batch, height, width).
+        sigma_px: Standard deviation of the filter, in pixels of the noise.
 
     Returns:
         float32 (batch, 1, height, width).
@@ -71,7 +71,7 @@ def smooth_noise(noise: Tensor, sigma_px: float) -> Tensor:
 
 @functools.lru_cache(maxsize=32)
 def whole_weights(sigma_px: float, total: int) -> list[int]:
-    """The filter in whole numbers, from the middle outwards, that sum to `total` at most.
+    """The filter's weights as integers, from the centre outwards, that sum to at most `total`.
 
     >>> whole_weights(1.0, 100)
     [40, 24, 5]
@@ -86,12 +86,12 @@ def whole_weights(sigma_px: float, total: int) -> list[int]:
 
 
 def _gain(weights: list[int]) -> int:
-    """The sum of all weights, of which the first is the middle's."""
+    """The sum of all weights of a symmetric filter, given from the centre outwards."""
     return 2 * sum(weights) - weights[0]
 
 
 def _sums(flat: Tensor, weights: list[int], step: int) -> Tensor:
-    """Σ weight · value along the rows of whole numbers (rows, n), with taps `step` apart."""
+    """Σ weight · value along rows of integers (rows, n), with taps `step` apart."""
     radius = len(weights) - 1
     length = flat.shape[1] - 2 * radius * step
     total = flat[:, radius * step : radius * step + length] * weights[0]

@@ -35,7 +35,7 @@ from noctule.sampling import Stream
         "threshold": PerSeverity(0.5, 0.5, 0.9, 0.85, 0.85),
         "radius_px": PerSeverity(10.0, 12.0, 12.0, 12.0, 12.0, highest=REFERENCE_SIDE_PX / 2),
         "sigma_px": PerSeverity(4.0, 4.0, 8.0, 8.0, 12.0, highest=float(REFERENCE_SIDE_PX)),
-        "kept": PerSeverity(0.8, 0.7, 0.7, 0.65, 0.55, highest=1.0),
+        "image_share": PerSeverity(0.8, 0.7, 0.7, 0.65, 0.55, highest=1.0),
         "tilt_deg": Uniform(0.0, 45.0, graded=False, signed=True),
         "flakes": NoiseField(),
     },
@@ -50,29 +50,28 @@ def snow(
     threshold: PerImage,
     radius_px: PerImage,
     sigma_px: PerImage,
-    kept: PerImage,
+    image_share: PerImage,
     tilt_deg: PerImage,
     flakes: Stream,
 ) -> Images:
-    """Bleach the image, and let flakes with streaks fall in front of it, twice.
+    """Bleach the image, and add two layers of snowflakes with streaks.
 
-    Flakes are where magnified normal noise exceeds the threshold, in 8 bits, blurred along a
-    steep line (see `motion_blur`); the layer is added as it is and upside down. Before that the
-    image is mixed with the brighter of itself and 1.5 times its grey plus 0.5.
-
-    Released mode truncates the layer and the result to 8 bits, and rounds the blurred layer to
-    8 bits, which is not rounded here.
+    Flakes are magnified normal noise above a threshold, in 8 bits, blurred along a steep line
+    (see `motion_blur`). The layer is added as it is and rotated by 180°. Before that, the image
+    is mixed with the brighter of itself and 1.5 times its grey plus 0.5.
 
     Args:
         images: See `noctule.corrupt`.
-        released: See above.
-        mean, deviation: Of the noise.
-        flake_px: By how much the noise is magnified, at 224 px; scaled with the shorter side,
-            at least 1.
-        threshold: Noise below it becomes 0.
-        radius_px, sigma_px: Of the motion blur, at 224 px.
-        kept: Share of the image in the mixture.
-        tilt_deg: Of the line, from straight up to the right.
+        released: Truncate the layer and the result to 8 bits, and round the blurred layer to 8
+            bits, which is not rounded otherwise.
+        mean, deviation: Mean and standard deviation of the noise.
+        flake_px: Magnification of the noise at 224 px, scaled with the shorter side, at least
+            1.
+        threshold: Noise below the threshold is set to 0.
+        radius_px, sigma_px: Radius and standard deviation of the motion blur at 224 px, scaled
+            with the shorter side.
+        image_share: Weight of the image in the mixture, in [0, 1].
+        tilt_deg: Angle of the line, from straight up towards the right.
         flakes: 16 random bits for each value of the noise.
     """
     size = (images.shape[2], images.shape[3])
@@ -82,12 +81,12 @@ def snow(
         factor = max(1.0, scaled(flake, images))
 
         def magnify(
-            few: Tensor, noise: Tensor, deviation: Tensor, mean: Tensor, least: Tensor
+            chunk: Tensor, noise: Tensor, deviation: Tensor, mean: Tensor, least: Tensor
         ) -> Tensor:
             noise = clipped_zoom(noise, factor, size).mul_(deviation).add_(mean)
             noise.mul_(noise >= least)
             noise.clamp_(0, 1).mul_(255)
-            return to_int16_levels(noise, few.dtype, in_range=True, truncate=released)
+            return to_int16_levels(noise, chunk.dtype, in_range=True, truncate=released)
 
         return map_chunks(magnify, layer, _noise(flakes, factor, size), *spread)
 
@@ -99,30 +98,30 @@ def snow(
     fallen.mul_(full_scale(images) / 255)
     fallen = fallen.add(fallen.flip(2, 3))
 
-    def change(few: Tensor, share: Tensor, streaks: Tensor) -> Tensor:
-        values = _bleached(few, share).add_(streaks)
+    def change(chunk: Tensor, share: Tensor, streaks: Tensor) -> Tensor:
+        values = _bleached(chunk, share).add_(streaks)
         return finished(values, images.dtype, released=released, in_range=False)
 
-    return map_chunks(change, images, per_image(kept), fallen)
+    return map_chunks(change, images, per_image(image_share), fallen)
 
 
 def _fallen(layer: Tensor, radius: float, sigma: float, tilt_deg: Tensor) -> Tensor:
-    """The layer with streaks: float32."""
+    """The layer with motion blur: float32 (batch, 1, height, width)."""
     result = torch.empty_like(layer, dtype=torch.float32)
     radius, sigma = scaled(radius, layer), scaled(sigma, layer)
-    for some, streaks in along_lines(layer, radius, sigma, tilt_deg - 90):
-        result[some] = streaks
+    for chunk, streaks in along_lines(layer, radius, sigma, tilt_deg - 90):
+        result[chunk] = streaks
     return result
 
 
 def _noise(flakes: Stream, factor: float, size: tuple[int, int]) -> Tensor:
-    """N(0, 1), as much of it as is seen when it is magnified: float64 (batch, 1, ·, ·)."""
+    """N(0, 1) noise of the size that is visible once magnified: float64 (batch, 1, ·, ·)."""
     down, across = (math.ceil(side / factor) for side in size)
     return normal_field(flakes, down * across).to(torch.float64).view(-1, 1, down, across)
 
 
-def _bleached(images: Tensor, kept: Tensor) -> Tensor:
-    """The image, mixed with the brighter of itself and 1.5 × grey + 0.5: float32."""
+def _bleached(images: Tensor, image_share: Tensor) -> Tensor:
+    """The image mixed with the brighter of itself and 1.5 × grey + 0.5: float32."""
     values = to_float(images)
     if images.shape[1] == 1:
         grey = values.clone()
@@ -131,4 +130,4 @@ def _bleached(images: Tensor, kept: Tensor) -> Tensor:
         grey.add_(values[:, 1:2] * 0.587).add_(values[:, 2:] * 0.114)
     grey.mul_(1.5).add_(0.5 * full_scale(images))
     bright = torch.maximum(values, grey)
-    return values.mul_(kept).add_(bright.mul_(1 - kept))
+    return values.mul_(image_share).add_(bright.mul_(1 - image_share))

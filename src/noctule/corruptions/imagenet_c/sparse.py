@@ -1,4 +1,4 @@
-"""Where few elements of large tensors are not 0."""
+"""Positions of the few elements of a large tensor that are not 0."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 
 
-def places(values: Tensor) -> Tensor:
-    """Where a tensor is not 0, in the order of its elements: int64 (places,).
+def nonzero_positions(values: Tensor) -> Tensor:
+    """Flat indices of the elements that are not 0, ascending: int64 (count,).
 
-    A fraction of the cost of `nonzero` for numbers of few bits, because those that are in eight
-    bytes are looked at together.
+    For small dtypes this takes a fraction of the time of `nonzero`, because elements are tested
+    eight bytes at a time.
 
     Args:
-        values: Whole numbers of any shape, that fill a storage of their own from its beginning.
+        values: Integers of any shape, contiguous and at the start of their storage.
 
-    >>> places(torch.tensor([[0, 0, 7], [0, 0, 1]], dtype=torch.int16)).tolist()
+    >>> nonzero_positions(torch.tensor([[0, 0, 7], [0, 0, 1]], dtype=torch.int16)).tolist()
     [2, 5]
     """
     flat = values.flatten()

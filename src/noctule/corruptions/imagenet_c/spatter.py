@@ -31,7 +31,7 @@ MUD = (63, 42, 20)
 CANNY_LOW, CANNY_HIGH = 50, 150
 LEAST_MUD = 0.8
 MIDDLE = MOST_PX * UNITS_PER_PX // 2
-LEVEL_BITS = 5  # of distances in whole pixels, up to 20
+LEVEL_BITS = 5  # for distances in whole pixels, up to 20
 
 
 @corruption(
@@ -62,26 +62,29 @@ def spatter(
     mud_sigma_px: PerImage,
     liquid: Stream,
 ) -> Images:
-    """Spray water, whose drops shine at their edges, or mud, which covers.
+    """Add drops of water, which shine at their edges, or splashes of mud, which cover.
 
-    The liquid is smoothed Gaussian noise where it exceeds a threshold. (Departure, for speed:
-    its noise is made of 8 bits, and the weights of its filter are rounded.) Water adds
-    light: its depth times the equalised and embossed distance from the drops' outlines. Mud
-    replaces the image where its smoothed mask exceeds 0.8. On one channel, both have the luma
-    of their colour.
+    The liquid is smoothed Gaussian noise above a threshold. Departure, for speed: the noise has
+    8 bits, and the weights of its filter are rounded. Water adds light: its depth times the
+    equalised and embossed distance to the outlines of the drops. Mud replaces the image where
+    its smoothed mask is at least 0.8. On images with one channel, both have the luma of their
+    colour.
 
     Args:
         images: See `noctule.corrupt`.
-        released: Water deeper than 1 starts again at 0, and the result is cut off to whole
-            levels instead of rounded; uint8 only.
-        mean: Of the noise.
-        spread_px: Standard deviation of the noise before it is smoothed, of grains of one pixel
-            at 224 px; scaled like a length, so that smoothed it is the same at every size.
-        sigma_px: Of its Gaussian filter at 224 px, scaled with the shorter side.
-        threshold: Where the liquid begins.
+        released: The depth of water overflows above 1 and restarts at 0, and uint8 results are
+            truncated instead of rounded.
+        mean: Mean of the noise.
+        spread_px: Standard deviation of the noise before it is smoothed, for grains of one
+            pixel at 224 px; scaled like a length, so that the smoothed noise is the same at
+            every size.
+        sigma_px: Standard deviation of the noise's Gaussian filter at 224 px, scaled with the
+            shorter side.
+        threshold: Noise above it is liquid.
         mud: 1 for mud, 0 for water.
-        intensity: The brightest water's share of white; of no effect on mud.
-        mud_sigma_px: Of the mud's Gaussian filter at 224 px, scaled; of no effect on water.
+        intensity: Brightness of the brightest water, as a share of white; not used for mud.
+        mud_sigma_px: Standard deviation of the mud's Gaussian filter at 224 px, scaled with the
+            shorter side; not used for water.
         liquid: 8 random bits for each pixel.
     """
     height, width = images.shape[2:]
@@ -113,33 +116,33 @@ def spatter(
 
 
 def _lit(images: Tensor, light: Tensor, *, truncate: bool) -> Tensor:
-    """Add light of the colour of water: a share of white for each pixel."""
+    """Add light of the colour of water; `light` is a share of white for each pixel."""
     water = _color(WATER, images)
 
-    def change(few: Tensor, light: Tensor) -> Tensor:
+    def change(chunk: Tensor, light: Tensor) -> Tensor:
         color = light * water
-        if few.dtype == torch.float32:
-            return from_float(color.add_(few), few.dtype)
-        # Whole levels are added to whole levels, so only what is added needs rounding.
-        added = from_float(color, few.dtype, truncate=truncate)
-        return torch.minimum(added, ~few).add_(few)
+        if chunk.dtype == torch.float32:
+            return from_float(color.add_(chunk), chunk.dtype)
+        # The image has integer grey levels, so that only the light needs rounding.
+        added = from_float(color, chunk.dtype, truncate=truncate)
+        return torch.minimum(added, ~chunk).add_(chunk)
 
     return map_chunks(change, images, light)
 
 
 def _covered(images: Tensor, share: Tensor, *, truncate: bool) -> Tensor:
-    """Let mud cover a share of each pixel."""
+    """Cover a share of each pixel with mud."""
     paint = _color(MUD, images)
 
-    def change(few: Tensor, cover: Tensor) -> Tensor:
-        values = to_float(few).mul_(1 - cover).add_(cover * paint)
+    def change(chunk: Tensor, cover: Tensor) -> Tensor:
+        values = to_float(chunk).mul_(1 - cover).add_(cover * paint)
         return to_int16_levels(values, images.dtype, truncate=truncate)
 
     return map_chunks(change, images, share)
 
 
 def _color(levels: tuple[int, int, int], images: Tensor) -> Tensor:
-    """A colour in the images' units, or its luma: float32 (1, channels, 1, 1)."""
+    """A colour, or its luma, in the units of the images: float32 (1, channels, 1, 1)."""
     color = torch.tensor(levels, dtype=torch.float64) * (full_scale(images) / 255)
     if images.shape[1] == 1:
         color = (color * torch.tensor(LUMA, dtype=torch.float64)).sum(dim=0, keepdim=True)
@@ -147,17 +150,17 @@ def _color(levels: tuple[int, int, int], images: Tensor) -> Tensor:
 
 
 def _mud(depth: Tensor, threshold: Tensor, sigma: float) -> Tensor:
-    """How much of each pixel mud covers: float32 (batch, 1, height, width)."""
+    """The share of each pixel that mud covers: float32 (batch, 1, height, width)."""
     share = gaussian_filter(depth.gt_(threshold), sigma)
     return share.mul_(share.clone().ge_(LEAST_MUD))
 
 
 def _water(depth: Tensor, threshold: Tensor, *, wraps: bool) -> Tensor:
-    """How brightly water shines, at most 1: float32 (batch, 1, height, width)."""
+    """The brightness of the water, at most 1: float32 (batch, 1, height, width)."""
     depth = (depth.clone().ge_(threshold) * depth * 255).squeeze(1)
     eight_bit = depth.to(torch.int32).bitwise_and_(255) if wraps else depth.clamp_(max=255)
     level = eight_bit.to(torch.int16)
-    # Around 0, so that three of them fit into 16 bits.
+    # Centred on 0, so that the sum of three fits into 16 bits.
     distance = chamfer_distance(canny(level, CANNY_LOW, CANNY_HIGH)).sub_(MIDDLE)
     whole_px = sum_of_nine(distance, torch.float32).add_(9 * MIDDLE + 0.5)
     whole_px = whole_px.div_(9 * UNITS_PER_PX).to(torch.int16)
@@ -168,17 +171,17 @@ def _water(depth: Tensor, threshold: Tensor, *, wraps: bool) -> Tensor:
 
 
 def _equalized(planes: Tensor) -> Tensor:
-    """Spread whole numbers below 32 over 0 to 255 by their ranks, as OpenCV does.
+    """Equalise the histogram like OpenCV's `equalizeHist`.
 
     Args:
-        planes: int16 (batch, height, width).
+        planes: Integers in [0, 32), int16 (batch, height, width).
 
     Returns:
-        The same type and shape.
+        Integers in [0, 255], int16 (batch, height, width).
     """
     flat = planes.flatten(1)
     count = flat.shape[1]
-    # Two at a time, which halves the number of the slow operations.
+    # Two elements at a time, which halves the number of slow operations.
     pairs = F.pad(flat, (0, count % 2)).view(torch.int32)
     index = (pairs + (pairs >> 16 - LEVEL_BITS)).bitwise_and_((1 << 2 * LEVEL_BITS) - 1)
     index = index.to(torch.int64)
@@ -187,14 +190,14 @@ def _equalized(planes: Tensor) -> Tensor:
     of_pairs.scatter_add_(1, index, torch.ones_like(of_pairs[:1, :1]).expand_as(index))
     of_pairs = of_pairs.view(-1, levels, levels)
     counts = of_pairs.sum(dim=1) + of_pairs.sum(dim=2)
-    counts[:, 0] -= count % 2  # what was padded
+    counts[:, 0] -= count % 2  # the padding
     table = _ranks(counts)
-    both = table[:, None] + (table[:, :, None] << 16)  # of the first, and of the second
+    both = table[:, None] + (table[:, :, None] << 16)  # first element, and second element
     return both.flatten(1).gather(1, index).view(torch.int16)[:, :count].view_as(planes)
 
 
 def _ranks(counts: Tensor) -> Tensor:
-    """The share of pixels above the lowest level that each level reaches, of 255: int32."""
+    """The equalised value of each level: int32 (batch, levels)."""
     at_most = counts.cumsum(dim=1)
     least = (counts > 0).to(torch.int64).argmax(dim=1, keepdim=True)
     lowest = at_most.gather(1, least)
@@ -205,7 +208,7 @@ def _ranks(counts: Tensor) -> Tensor:
 
 
 def _embossed(planes: Tensor) -> Tensor:
-    """Light from the upper left: the filter (−2 −1 0 | −1 1 1 | 0 1 2), clamped to bytes."""
+    """Emboss with the filter (−2 −1 0 | −1 1 1 | 0 1 2), clamped to [0, 255]."""
     frame = framed(planes, "mirror")
     result = (neighbour(frame, 1, 1) - neighbour(frame, -1, -1)).mul_(2)
     result.add_(neighbour(frame, 1, 0)).sub_(neighbour(frame, -1, 0))

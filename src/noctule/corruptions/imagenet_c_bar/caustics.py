@@ -20,10 +20,10 @@ from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 
 Waves = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Sine and cosine of the bent y, and of the bent x."""
+"""Sine and cosine of the bent y, then of the bent x."""
 BENDS = 5
 OFFSET = 250.0
-"""Of the waves' coordinates from zero, in radians: as published, part of their look."""
+"""Offset of the waves' coordinates in radians, as published; the pattern depends on it."""
 REFRACTIVE_INDEX = 4.0
 SOFTENING_PX = 1.0
 STEEP_COSINE = 1 - 1e-3
@@ -49,29 +49,29 @@ def caustic_refraction(
     time: PerImage,
     wave_px: PerImage,
 ) -> Images:
-    """See the image through moving water: bent, and lit, by the slope of its surface.
+    """Refract and light the image by the slopes of a water surface.
 
-    What is bent from outside of the image is black, as published.
+    Pixels that are refracted from outside the image are black, as published.
 
     Args:
         images: See `noctule.corrupt`.
-        released: uint8 is truncated; water flatter than 2.6° does not bend, so that what it
-            shows ends in a step, of 3.4 px at severity 5; and the water beyond the image has
-            the height 0, so that the outermost pixels lie on a slope. None of this is meant:
-            otherwise the slope at the border is one-sided. And the slopes, and the softening
-            of the water by 1 px, do not scale with the image, so that the released code changes
-            images of 32 px much more than those of 224 px.
-        lens_px: How far light with a slope of 1 would go, for 224 px, before refraction takes
-            its part; published as severity · 11.2.
-        lighting: Brightness, in [0, 1] units, by slope; published as severity · .2.
-        time: Of the water's animation.
-        wave_px: Distance for 224 px after which the water repeats.
+        released: Do what the released code does, apparently by mistake. uint8 results are
+            truncated. Slopes below 2.6° do not refract, which leaves a discontinuity of 3.4 px
+            at severity 5. Outside the image the water has the height 0, so that the outermost
+            pixels lie on a slope; otherwise slopes at the border are one-sided. Slopes and the
+            smoothing of the water by 1 px do not scale with the image, so that images of 32 px
+            change much more than images of 224 px.
+        lens_px: Displacement for a slope of 1 at 224 px, before the factor of refraction;
+            published as severity · 11.2.
+        lighting: Brightness per slope, in [0, 1] units; published as severity · 0.2.
+        time: Time of the water's animation.
+        wave_px: Period of the water at 224 px.
     """
     scale = side_scale(images)
     slope_scale = 1.0 if released else scale
     surface = _soft(_water(images, time, wave_px * scale), SOFTENING_PX * slope_scale)
     by_row, by_column = _slopes(surface, beyond_is_zero=released)
-    # Heights are the same at any size; a slope of 1 is one that is 1 at 224 px.
+    # Heights do not depend on the size; slopes are in units of those at 224 px.
     by_row.mul_(slope_scale), by_column.mul_(slope_scale)
     light = (by_row - by_column).mul_(per_plane(lighting).to(torch.float32))
     reach = _refraction(by_row, by_column, dead_zone=released)
@@ -85,15 +85,15 @@ def caustic_refraction(
 def _water(images: Tensor, time: Tensor, wave_px: Tensor) -> Tensor:
     """Height of the water, in [0, 1]: float32 (batch, height, width).
 
-    A well-known shader: coordinates bent by sines again and again, and bright where both of
-    two waves are steep.
+    A well-known shader: coordinates are bent repeatedly by sines, and the water is high where
+    two waves are both steep.
     """
     rows, columns = (
-        (place / per_plane(wave_px)).frac_().mul_(2 * math.pi) - OFFSET
-        for place in pixel_positions(images)
+        (axis / per_plane(wave_px)).frac_().mul_(2 * math.pi) - OFFSET
+        for axis in pixel_positions(images)
     )
     y, x = rows.to(torch.float32), columns.to(torch.float32)
-    # The sines are of smaller numbers than y and x, for their precision in float32.
+    # Sines are computed of smaller numbers than y and x, which are more precise in float32.
     turns = 2 * math.pi * math.ceil(OFFSET / (2 * math.pi))
     low_y, low_x = (rows + turns).to(torch.float32), (columns + turns).to(torch.float32)
     waves = (low_y.sin(), low_y.cos(), low_x.sin(), low_x.cos())
@@ -106,18 +106,18 @@ def _water(images: Tensor, time: Tensor, wave_px: Tensor) -> Tensor:
         steep_y = (sin_y * cos).add_(cos_y * sin)  # sin(bent y + phase)
         steep_x = (cos_x * cos).sub_(sin_x * sin)  # cos(bent x + phase)
         both = (steep_y * steep_x).abs_()
-        # 1 / hypot(y / steep_y, x / steep_x), where nothing is divided by 0.
+        # 1 / hypot(y / steep_y, x / steep_x), without divisions by 0.
         across = steep_x.mul_(y).square_().add_(steep_y.mul_(x).square_()).sqrt_()
         total = total + both.div_(across.add_(1e-9)).div_(0.005)
-    # |1.17 − (total / 5)^1.4|^8, without torch.pow: see angle_from_down.
+    # |1.17 − (total / 5)^1.4|^8 without torch.pow; see angle_from_down.
     power = total.div_(5).log_().mul_(1.4).exp_().neg_().add_(1.17)
     return power.square_().square_().square_().clamp_(max=1)
 
 
 def _bent(waves: Waves, low_y: Tensor, low_x: Tensor, sin: Tensor, cos: Tensor) -> Waves:
-    """Sine and cosine of the next bent coordinates, from those of the last.
+    """Sine and cosine of the next bent coordinates, from those of the previous ones.
 
-    Those are y + cos(phase − bent y) + sin(phase + bent x), and
+    The next are y + cos(phase − bent y) + sin(phase + bent x), and
     x + sin(phase − bent x) + cos(phase + bent y).
     """
     sin_y, cos_y, sin_x, cos_x = waves
@@ -128,9 +128,10 @@ def _bent(waves: Waves, low_y: Tensor, low_x: Tensor, sin: Tensor, cos: Tensor) 
 
 
 def _soft(values: Tensor, sigma_px: float) -> Tensor:
-    """A Gaussian filter with reflected borders, cut at 4 sigma, as SciPy's.
+    """A Gaussian filter like SciPy's, with reflected borders and truncated at 4 sigma.
 
-    By sums of shifted copies: a convolution may be computed in another way for other batches.
+    Computed by sums of shifted copies, because the algorithm of a convolution may depend on the
+    batch.
     """
     radius = int(4 * sigma_px + 0.5)
     offset = torch.arange(-radius, radius + 1, dtype=torch.float64)
@@ -138,8 +139,8 @@ def _soft(values: Tensor, sigma_px: float) -> Tensor:
     weights = (weight / weight.sum()).tolist()
     for dim in (1, 2):
         size = values.shape[dim]
-        place = torch.arange(-radius, size + radius, device=values.device) % (2 * size)
-        padded = values.index_select(dim, torch.minimum(place, 2 * size - 1 - place))
+        position = torch.arange(-radius, size + radius, device=values.device) % (2 * size)
+        padded = values.index_select(dim, torch.minimum(position, 2 * size - 1 - position))
         values = padded.narrow(dim, 0, size) * weights[0]
         for start, factor in enumerate(weights[1:], 1):
             values.add_(padded.narrow(dim, start, size), alpha=factor)
@@ -147,7 +148,7 @@ def _soft(values: Tensor, sigma_px: float) -> Tensor:
 
 
 def _slopes(surface: Tensor, *, beyond_is_zero: bool) -> tuple[Tensor, Tensor]:
-    """Height of the next pixel less that of the last, along columns and along rows."""
+    """Difference of the heights of the next and the previous pixel, per row and per column."""
     edge = F.pad(
         surface[:, None], (1, 1, 1, 1), mode="constant" if beyond_is_zero else "replicate"
     )
@@ -157,24 +158,24 @@ def _slopes(surface: Tensor, *, beyond_is_zero: bool) -> tuple[Tensor, Tensor]:
 
 
 def _refraction(by_row: Tensor, by_column: Tensor, *, dead_zone: bool) -> Tensor:
-    """How far light from straight above is bent, as a factor of the slope.
+    """The displacement of light from straight above, as a factor of the slope.
 
-    By Snell's law, sin(outer) = sin(inner) / index, and the light goes on at inner − outer.
+    By Snell's law, sin(outer) = sin(inner) / index; the light continues at inner − outer.
     """
     square = by_row.square().add_(by_column.square())
     cosine = (square + 1).rsqrt_()
     sine_square = square.mul_(cosine).mul_(cosine)
     outer_cosine = sine_square.div_(REFRACTIVE_INDEX**2).neg_().add_(1).sqrt_()
-    # sin(inner − outer), over the slope, which is sin(inner) / cos(inner).
+    # sin(inner − outer), divided by the slope, which is sin(inner) / cos(inner).
     factor = outer_cosine.sub_(cosine / REFRACTIVE_INDEX).mul_(cosine)
     return factor.mul_(cosine < STEEP_COSINE) if dead_zone else factor
 
 
 def _sampled(images: Tensor, down_px: Tensor, right_px: Tensor) -> Tensor:
-    """The images read elsewhere, bilinearly, black beyond their borders: float32."""
+    """Read the images at displaced positions, bilinearly; black outside: float32."""
     height, width = images.shape[2:]
-    rows, columns = (place.to(torch.float32) for place in pixel_positions(images))
-    # Where grid_sample finds a pixel's centre: −1 and 1 are those of the outermost.
+    rows, columns = (axis.to(torch.float32) for axis in pixel_positions(images))
+    # In the coordinates of grid_sample, −1 and 1 are the centres of the outermost pixels.
     x = right_px.add_(columns).mul_(2 / (width - 1)).sub_(1)
     y = down_px.add_(rows).mul_(2 / (height - 1)).sub_(1)
     grid = torch.stack([x, y], dim=3)

@@ -13,7 +13,7 @@ from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import Stream
 
-# More squares than from the corner to any end of an image with sides up to 1 : 3.
+# More squares than fit between two corners of an image with an aspect ratio of up to 1 : 3.
 BOARD = 64
 GRAY = 128 / 255
 
@@ -37,16 +37,17 @@ def checkerboard_cutout(
     angle_deg: PerImage,
     squares: Stream,
 ) -> Images:
-    """Cover random squares of one colour of a turned checkerboard with mid-gray.
+    """Cover random squares of one colour of a rotated checkerboard with mid-grey.
 
-    The board is turned about the centre of the top left pixel, and repeats after 64 squares:
-    never within an image whose sides are up to 1 : 3, unless smaller squares are asked for.
+    The board is rotated about the centre of the top left pixel. It repeats after 64 squares,
+    which does not occur within images with an aspect ratio of up to 1 : 3, unless `square_px`
+    is set to less than its published range.
 
     Args:
         images: See `noctule.corrupt`.
-        share: Of the squares of this colour that are covered, published as severity / 10.
-        square_px: Side of a square for 224 px, at least a pixel.
-        angle_deg: By which the board is turned.
+        share: Share of the squares of this colour that are covered; published as severity / 10.
+        square_px: Side of a square at 224 px, at least one pixel of the image.
+        angle_deg: Rotation of the board.
         squares: 16 random bits for each square.
     """
     rows, columns = pixel_positions(images)
@@ -55,7 +56,7 @@ def checkerboard_cutout(
     side = (per_plane(square_px) * side_scale(images)).clamp(min=1)
     down = rows * (cos / side) + columns * (sin / side)
     across = columns * (cos / side) - rows * (sin / side)
-    row, column = (place.floor() for place in (down, across))
+    row, column = (axis.floor() for axis in (down, across))
     same_color = (row + column) % 2 == 0
     covered = uniform_field(squares, BOARD**2) < share.to(torch.float32)[:, None]
     number = (row % BOARD).mul_(BOARD).add_(column % BOARD).to(torch.int64)

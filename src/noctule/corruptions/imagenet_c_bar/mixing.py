@@ -1,4 +1,4 @@
-"""How the corruptions of ImageNet-C-bar put a pattern on an image."""
+"""Ways in which ImageNet-C-bar combines an image and a pattern."""
 
 from __future__ import annotations
 
@@ -17,24 +17,26 @@ SOURCE = "Mintun et al. 2021, ImageNet-C-bar"
 def add_pattern(
     images: Tensor, pattern: Tensor, amplitude: Tensor, *, released: bool
 ) -> Tensor:
-    """Add amplitude · pattern.
+    """Add amplitude · pattern, and clamp.
 
     Args:
+        images: See `noctule.corrupt`.
         pattern: float32, broadcastable to the images; overwritten.
-        amplitude: In [0, 1] units, (batch,).
-        released: Truncate uint8 instead of rounding it.
+        amplitude: Amplitude in [0, 1] units, (batch,).
+        released: Whether to truncate uint8 results instead of rounding them.
     """
     change = pattern.mul_(per_image(amplitude * full_scale(images)))
     return from_float(to_float(images).add_(change), images.dtype, truncate=released)
 
 
 def blend_pattern(images: Tensor, pattern: Tensor, alpha: Tensor, *, released: bool) -> Tensor:
-    """Mix (1 − alpha) of the images with alpha of a pattern.
+    """(1 − alpha) · image + alpha · pattern.
 
     Args:
+        images: See `noctule.corrupt`.
         pattern: float32 in [0, 1] units, broadcastable to the images; overwritten.
-        alpha: Share of the pattern, (batch,).
-        released: Truncate uint8 instead of rounding it.
+        alpha: Weight of the pattern, (batch,).
+        released: Whether to truncate uint8 results instead of rounding them.
     """
     change = pattern.mul_(per_image(alpha * full_scale(images)))
     values = to_float(images).mul_(per_image(1 - alpha)).add_(change)
@@ -42,14 +44,15 @@ def blend_pattern(images: Tensor, pattern: Tensor, alpha: Tensor, *, released: b
 
 
 def move_to_white(images: Tensor, share: Tensor, *, released: bool) -> Tensor:
-    """Go a share of the way to white.
+    """Interpolate between the images and white.
 
     Args:
-        share: float32 in [0, 1], broadcastable to the images.
-        released: Truncate uint8 instead of rounding it.
+        images: See `noctule.corrupt`.
+        share: Weight of white, float32 in [0, 1], broadcastable to the images.
+        released: Whether to truncate uint8 results instead of rounding them.
     """
     values = to_float(images)
-    # Added to the value, not taken from white: the sum is then never below the value, and
-    # truncation does not darken where the share is next to nothing.
+    # Added to the value, not subtracted from white, so that the sum is never below the value
+    # and truncation does not darken where the share is close to 0.
     values.add_(values.neg().add_(full_scale(images)).mul_(share))
     return from_float(values, images.dtype, truncate=released)

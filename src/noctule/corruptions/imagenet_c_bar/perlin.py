@@ -32,21 +32,21 @@ def perlin_noise(
 ) -> Images:
     """Mix the image with turbulence: the absolute value of Perlin noise at five scales.
 
-    It lies between mid-gray and white, as published, so that it brightens dark images. All
-    scales begin in the top left pixel and share one lattice, as in Perlin's reference form of
-    1985, so that the image repeats itself there at half the size.
+    As published, the noise is between mid-grey and white, so that it brightens dark images. All
+    scales start at the top left pixel and share one lattice, as in Perlin's reference
+    implementation of 1985, so that the pattern there repeats at half the size.
 
     Args:
         images: See `noctule.corrupt`.
-        released: uint8 is truncated; nothing else differs.
-        alpha: Share of the noise, published as severity · .05.
-        lattice: A random order of 256 places, and a direction for each. Departure: a direction
-            cannot be zero, which in released code it is once in 262,144.
+        released: Truncate uint8 results instead of rounding them.
+        alpha: Weight of the noise; published as severity · 0.05.
+        lattice: Random words for a permutation of 256 lattice points and a gradient for each.
+            Departure: a gradient is never zero; in the released code one in 262,144 is.
     """
     order, gradients = _lattice(lattice)
     height, width = images.shape[2:]
     cell_px = CELL_PX * min(height, width) / REFERENCE_SIDE_PX
-    # (batch, width, height): interpolating over the first of two dimensions moves whole rows.
+    # (batch, width, height), because interpolating along the first axis moves whole rows.
     total = torch.zeros((len(images), width, height), dtype=torch.float32, device=images.device)
     for frequency in OCTAVES:
         noise = _noise(order, gradients, height, width, cell_px / frequency)
@@ -58,8 +58,8 @@ def perlin_noise(
 def _lattice(stream: Stream) -> tuple[Tensor, Tensor]:
     """A permutation, int64 (batch, 256), and unit vectors, float32 (batch, 256, 2).
 
-    The vectors point at random places of a square, not of a circle: as published, diagonal
-    ones are more likely.
+    As published, the vectors point to random points of a square, not of a circle, so that
+    diagonal directions are more likely.
     """
     order = integers(stream.words(PERIOD)[0], 0, (1 << 24) - 1).argsort(dim=1, stable=True)
     corner = torch.stack(stream.words(PERIOD, lane=1), dim=2)
@@ -70,9 +70,9 @@ def _lattice(stream: Stream) -> tuple[Tensor, Tensor]:
 def _noise(order: Tensor, gradients: Tensor, height: int, width: int, cell_px: float) -> Tensor:
     """Perlin noise without its factor: float32 (batch, width, height).
 
-    At a place r within a cell, corner 0 has the weight 1 − s(r) and pulls by gradient · r;
-    corner 1 has s(r) and pulls by gradient · (r − 1). The sum over the four corners is a
-    product of something with the rows and something with the columns, so they go in turn.
+    At a position r within a cell, corner 0 contributes gradient · r with the weight 1 − s(r),
+    and corner 1 gradient · (r − 1) with the weight s(r). The sum over the four corners is
+    separable, so rows and columns are interpolated one after the other.
     """
     rows, row, row_weight, row_pull = _along(height, cell_px, order.device)
     columns, column, column_weight, column_pull = _along(width, cell_px, order.device)
@@ -88,16 +88,16 @@ def _noise(order: Tensor, gradients: Tensor, height: int, width: int, cell_px: f
 def _along(
     size: int, cell_px: float, device: torch.device
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """How to interpolate between lattice lines.
+    """Interpolation between lattice lines.
 
     Returns:
-        The numbers of the lattice lines beside pixels, in ascending order; for each pixel, the
-        place among them of the line before it, which the next line follows; weight and pull of
+        The lattice lines next to pixels, ascending; for each pixel, the index among them of the
+        line before it, which is followed by the line after it; weights and offsets (pulls) of
         the two lines.
     """
-    place = torch.arange(size, dtype=torch.float64) / cell_px
-    line = place.floor()
-    rest = place - line
+    position = torch.arange(size, dtype=torch.float64) / cell_px
+    line = position.floor()
+    rest = position - line
     ease = rest**2 * (3 - 2 * rest)
     columns = (1 - ease, ease, (1 - ease) * rest, ease * (rest - 1))
     first, second, pull_first, pull_second = (
@@ -110,10 +110,10 @@ def _along(
 
 
 def _gradients_at(order: Tensor, gradients: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """The gradient where lattice lines cross: float32 (batch, rows, columns, 2)."""
-    place = (order[:, rows % PERIOD][:, :, None] + columns) % PERIOD
-    number = order.gather(1, place.flatten(1))[..., None].expand(-1, -1, 2)
-    return gradients.gather(1, number).view(*place.shape, 2)
+    """The gradients at the lattice points: float32 (batch, rows, columns, 2)."""
+    position = (order[:, rows % PERIOD][:, :, None] + columns) % PERIOD
+    index = order.gather(1, position.flatten(1))[..., None].expand(-1, -1, 2)
+    return gradients.gather(1, index).view(*position.shape, 2)
 
 
 def _interpolated(values: Tensor, line: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:

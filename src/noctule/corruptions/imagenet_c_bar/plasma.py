@@ -14,7 +14,8 @@ from noctule.corruptions.imagenet_c_bar.positions import per_plane, pixel_positi
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 
-# Each bend is at least 1.25 times smaller than the one before: later ones cannot be seen.
+# Each bend is at least 1.25 times smaller than the previous one, so that later ones are
+# invisible.
 MOST_BENDS = 32
 
 
@@ -40,25 +41,25 @@ def plasma_noise(
     sharpness: PerImage,
     scale_px: PerImage,
 ) -> Images:
-    """Mix the image with a coloured plasma: sines of coordinates that sines have bent.
+    """Mix the image with a coloured plasma: sines of coordinates that are bent by sines.
 
-    The plasma lies in [−1, 1] and not in [0, 1], as published, so that it darkens on average.
-    A grey image takes the plasma's red.
+    As published, the plasma is in [−1, 1] instead of [0, 1], so that it darkens on average.
+    Images with one channel get the red of the plasma.
 
     Args:
         images: See `noctule.corrupt`.
-        released: uint8 is truncated; nothing else differs.
-        alpha: Share of the plasma, published as severity · 6.4 / 255.
-        time: Phase of the animation that it is a frame of, in radians.
-        bends: How often the coordinates are bent, 1 to 32; more are taken as 32.
-        sharpness: In [0, 1]; the higher, the more the later, finer bends move.
-        scale_px: Length for 224 px that is one radian of the first bend.
+        released: Truncate uint8 results instead of rounding them.
+        alpha: Weight of the plasma; published as severity · 6.4 / 255.
+        time: Phase of the animation, in radians.
+        bends: Number of times that coordinates are bent, 1 to 32; higher numbers count as 32.
+        sharpness: Strength of the later, finer bends, in [0, 1].
+        scale_px: Length of one radian of the first bend at 224 px.
     """
     height, width = images.shape[2:]
     plasma = torch.empty(
         (len(images), 3, height, width), dtype=torch.float32, device=images.device
     )
-    rows, columns = (place / side_scale(images) for place in pixel_positions(images))
+    rows, columns = (axis / side_scale(images) for axis in pixel_positions(images))
     for index, (count,) in group_equal(bends.clamp(max=MOST_BENDS)):
         unit_px, sharp, phase = (per_plane(v[index]) for v in (scale_px, sharpness, time))
         x, y = _bent(columns / unit_px, rows / unit_px, int(count), sharp, phase)
@@ -73,9 +74,9 @@ def plasma_noise(
 def _bent(
     x: Tensor, y: Tensor, count: int, sharpness: Tensor, phase: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Coordinates after `count` bends, each of higher frequency and smaller than the last.
+    """Coordinates after `count` bends, each smaller and of a higher frequency than the last.
 
-    float64, because every bend magnifies the rounding of those before it.
+    In float64, because every bend magnifies the rounding errors of the previous ones.
     """
     frequency, size = 1.0, torch.ones_like(sharpness)
     for step in range(count):

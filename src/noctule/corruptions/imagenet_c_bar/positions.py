@@ -1,4 +1,4 @@
-"""Where pixels are, as the corruptions of ImageNet-C-bar need it."""
+"""Pixel coordinates for the corruptions of ImageNet-C-bar."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 
 
 def side_scale(images: Tensor) -> float:
-    """What a length for 224 px is to be multiplied by."""
+    """The factor by which to multiply lengths for 224 px."""
     return float(min(images.shape[2:]) / REFERENCE_SIDE_PX)
 
 
 def pixel_positions(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Row and column numbers: float64 (1, height, 1) and (1, 1, width)."""
+    """Row and column indices: float64 (1, height, 1) and (1, 1, width)."""
     height, width = images.shape[2:]
     rows = torch.arange(height, dtype=torch.float64, device=images.device)
     columns = torch.arange(width, dtype=torch.float64, device=images.device)
@@ -24,19 +24,19 @@ def pixel_positions(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def per_plane(values: Tensor) -> Tensor:
-    """(batch,) to float64 (batch, 1, 1)."""
+    """Reshape (batch,) to float64 (batch, 1, 1)."""
     return values.to(torch.float64).view(-1, 1, 1)
 
 
 def angle_from_down(down: Tensor, right: Tensor, distance: Tensor) -> Tensor:
-    """The angle of each place, 0 below and ½π to the right, as atan2(right, down).
+    """The angle of an offset, atan2(right, down): 0 downwards and ½π to the right.
 
-    torch.atan2 and torch.pow may differ in the last bit between the places of a value in a
-    tensor, and then between batches; torch.atan does not.
+    The last bit of torch.atan2 and torch.pow may depend on the position of a value in a tensor,
+    and so on the batch; that of torch.atan does not.
 
     Args:
-        down, right: Of the same shape and dtype.
-        distance: The root of the sum of their squares.
+        down, right: Offsets, of the same shape and dtype.
+        distance: Root of the sum of their squares.
     """
     # By the half-angle formula, for the first quadrant: in [0, ½π].
     tangent = right.abs().div_(down.abs().add_(distance).add_(1e-30))

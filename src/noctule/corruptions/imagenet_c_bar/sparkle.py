@@ -22,7 +22,7 @@ from noctule.sampling import Stream, integers, unit_interval
 SPARKLES = 5
 FEWEST_RAYS, MOST_RAYS = 50, 199
 SPREAD = 0.25
-"""Standard deviation of the rays' lengths, as a share of their mean."""
+"""Standard deviation of the lengths of rays, as a share of their mean."""
 SHORTEST_RAY_PX = 1.0
 SHADE_RADIUS_PX = 56.0
 TINY = 1e-30
@@ -46,14 +46,15 @@ def sparkles(
     places: Stream,
     rays: Stream,
 ) -> Images:
-    """Light five sparkles, whose rays fade with the square of the distance over all the image.
+    """Add five sparkles, whose rays fade with the square of the distance.
 
     Args:
         images: See `noctule.corrupt`.
-        released: uint8 is truncated; nothing else differs.
-        radius_px: Distance up to which a sparkle is white, on average, for 224 px; published as
-            severity · 2.24; a ray is at least one pixel long at any size.
-        places: Of each sparkle, and the number of its rays, 50 to 199.
+        released: Truncate uint8 results instead of rounding them.
+        radius_px: Mean distance up to which a sparkle is white, at 224 px; published as
+            severity · 2.24. Rays are at least one pixel long at any size.
+        places: Random words for the position of each sparkle and the number of its rays, 50 to
+            199.
         rays: 16 random bits for the length of each ray.
     """
     height, width = images.shape[2:]
@@ -92,14 +93,15 @@ def inverse_sparkles(
     ray_count: PerImage,
     rays: Stream,
 ) -> Images:
-    """Turn everything white but one sparkle, a quarter of the image's side in radius.
+    """Turn the image white except for one sparkle with a radius of a quarter of the side.
 
     Args:
         images: See `noctule.corrupt`.
-        released: uint8 is truncated; nothing else differs.
-        exponent: Of (radius / distance)², the share that stays, published as severity · .13.
-        center_row: As a share of the height.
-        center_column: As a share of the width.
+        released: Truncate uint8 results instead of rounding them.
+        exponent: Exponent of (radius / distance)², the weight of the image; published as
+            severity · 0.13.
+        center_row: Row of the centre as a share of the height.
+        center_column: Column of the centre as a share of the width.
         ray_count: Number of rays, at least 1.
         rays: 16 random bits for the length of each ray.
     """
@@ -107,8 +109,8 @@ def inverse_sparkles(
     mean = SHADE_RADIUS_PX * side_scale(images)
     lengths = normal_field(rays, int(ray_count.max())).mul_(SPREAD * mean).add_(mean)
     center = tuple(
-        (place * size).to(torch.float32)
-        for place, size in ((center_row, height), (center_column, width))
+        (share * size).to(torch.float32)
+        for share, size in ((center_row, height), (center_column, width))
     )
     power = exponent.to(torch.float32).view(-1, 1, 1)
     stays = _light(images, center, ray_count, lengths, power=power).clamp_(max=1)
@@ -123,20 +125,20 @@ def _light(
     *,
     power: Tensor | None = None,
 ) -> Tensor:
-    """How bright a sparkle is at each pixel, unbounded: float32 (batch, height, width).
+    """The brightness of a sparkle at each pixel, unbounded: float32 (batch, height, width).
 
-    (length / distance)² of the ray, to a power; where two rays meet, a quarter less.
+    It is (length / distance)² of the ray, raised to a power; between rays, a quarter less.
 
     Args:
-        images: For their size.
-        center: Row and column in pixels, float32 (batch,) each.
-        ray_count: (batch,).
-        lengths: Of at least as many rays, float32 (batch, rays).
-        power: (batch, 1, 1), or None for 1.
+        images: Images, of which only the size is used.
+        center: Row and column of the centre in pixels, float32 (batch,) each.
+        ray_count: Number of rays, int64 (batch,).
+        lengths: Lengths of at least that number of rays, float32 (batch, rays).
+        power: Exponent, (batch, 1, 1), or None for 1.
     """
     height, width = images.shape[2:]
     shape = (len(images), height, width)
-    rows, columns = (place.to(torch.float32) for place in pixel_positions(images))
+    rows, columns = (axis.to(torch.float32) for axis in pixel_positions(images))
     dy = (rows - center[0].view(-1, 1, 1)).expand(shape).contiguous()
     dx = (columns - center[1].view(-1, 1, 1)).expand(shape).contiguous()
     distance = dx.square().add_(dy.square()).sqrt_()
@@ -153,7 +155,7 @@ def _light(
 
 
 def _ray_ends(lengths: Tensor, ray_count: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
-    """The length of a ray, and how much longer the next one is: (batch, pixels) each."""
+    """The length of a ray, and the difference of the next ray's: (batch, pixels) each."""
     around = torch.arange(int(ray_count.max()) + 2, device=lengths.device) % ray_count[:, None]
     ring = lengths.gather(1, around)
     return ring.gather(1, number), ring.diff(dim=1).gather(1, number)

@@ -32,17 +32,18 @@ Color = Literal["blue", "brownish"]
 def blue_noise_sample(
     images: Images, *, released: bool = False, threshold: PerImage, phases: Stream
 ) -> Images:
-    """Blacken pixels where blue noise is low: dots that keep a distance from each other.
+    """Blacken pixels where blue noise is below a threshold, which gives evenly spaced dots.
 
-    The noise has amplitudes in proportion to the frequency, and is as good as Gaussian, so that
-    the share of black is that of a normal distribution below the threshold: 1.2 % at severity
-    1, 21 % at severity 5.
+    The amplitude of the noise is proportional to the frequency. Its values are practically
+    normally distributed, so that 1.2 % of the pixels are black at severity 1, and 21 % at
+    severity 5.
 
     Args:
         images: See `noctule.corrupt`.
-        released: Every phase is used twice, which couples pixel (y, x) to pixel
-            (height − y, width − x): their correlation is cos(2π (y / height + x / width)).
-        threshold: In standard deviations of the noise, published as .3 · severity − 2.5.
+        released: Use every phase twice, which correlates pixel (y, x) and pixel
+            (height − y, width − x) by cos(2π (y / height + x / width)).
+        threshold: Threshold in standard deviations of the noise; published as
+            0.3 · severity − 2.5.
         phases: 16 random bits for each frequency.
     """
     noise = _noise(images, phases, "blue", planes=1, mirrored=released)
@@ -61,15 +62,16 @@ def blue_noise_sample(
 def brownish_noise(
     images: Images, *, released: bool = False, sigma: PerImage, phases: Stream
 ) -> Images:
-    """Add noise with amplitudes 1 / (frequency² + 1), to each channel its own.
+    """Add noise with amplitudes of 1 / (frequency² + 1), independent for each channel.
 
-    The frequency is in cycles per shorter side. The mean is random as well, and does not count
-    towards the standard deviation, as published.
+    Frequencies are in cycles per shorter side. As published, the mean is also random and is not
+    included in the standard deviation.
 
     Args:
         images: See `noctule.corrupt`.
-        released: uint8 is truncated, and every phase is used twice, as in `blue_noise_sample`.
-        sigma: Standard deviation in [0, 1] units, published as severity · 6.4 / 255.
+        released: Truncate uint8 results instead of rounding them, and use every phase twice, as
+            in `blue_noise_sample`.
+        sigma: Standard deviation in [0, 1] units; published as severity · 6.4 / 255.
         phases: 16 random bits for each frequency of each channel.
     """
     noise = _noise(images, phases, "brownish", planes=images.shape[1], mirrored=released)
@@ -81,9 +83,10 @@ def _noise(
 ) -> Tensor:
     """Noise of standard deviation 1 in every plane: float32 (batch, planes, height, width).
 
-    The real part of the inverse Fourier transform of a spectrum with random phases. Meant was a
-    spectrum with opposite phases at opposite frequencies. If `mirrored`, what was published:
-    equal phases at frequencies that are opposite but for one step of the grid.
+    It is the real part of the inverse Fourier transform of a spectrum with random phases. If
+    `mirrored`, phases are equal at frequencies that are opposite but for one step of the grid,
+    as in the released code, which probably was meant to have opposite phases at opposite
+    frequencies.
     """
     height, width = images.shape[2:]
     index = field_index(phases, planes * height * width).view(-1, planes, height, width)
@@ -94,16 +97,16 @@ def _noise(
     spectrum = _circle(images.device)[index].mul_(
         _spectrum(height, width, color, images.device)
     )
-    # Image by image: a library may compute a batch of transforms in another way than one.
-    noise = torch.stack([torch.fft.ifft2(one).real for one in spectrum])
+    # Image by image, because the algorithm may depend on the number of transforms.
+    noise = torch.stack([torch.fft.ifft2(image).real for image in spectrum])
     return _standardized(noise)
 
 
 def _standardized(noise: Tensor) -> Tensor:
-    """Divided by the standard deviation of each plane.
+    """Divide by the standard deviation of each plane.
 
-    A floating-point sum would depend on the number of threads, so the sums are of whole
-    numbers, in float64: exact up to 2**53.
+    A floating-point sum would depend on the number of threads, so integers are summed in
+    float64, which is exact up to 2**53.
     """
     whole = (noise.to(torch.float64) * 2**12).round_()
     count = noise.shape[2] * noise.shape[3]
@@ -129,6 +132,6 @@ def _spectrum(height: int, width: int, color: Color, device: torch.device) -> Te
     )
     square = rows[:, None] ** 2 + columns**2
     amplitude = square.sqrt() if color == "blue" else 1 / (square + 1)
-    power = amplitude.square().sum() - amplitude[0, 0] ** 2  # the mean is no deviation
+    power = amplitude.square().sum() - amplitude[0, 0] ** 2  # without the mean
     scaled: Tensor = amplitude * (height * width / (power / 2).sqrt())
     return scaled.to(torch.float32).to(device)

@@ -17,12 +17,17 @@ from noctule.corruptions.imagenet_c_bar.positions import (
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 
-# A ring this narrow is far below a pixel already; keeps a user's 0 from dividing by 0.
+# Far below a pixel; avoids a division by 0 if a user sets the width to 0.
 NARROWEST_RING_PX = 1e-6
 
 
 def _amplitudes(*severities: float, greatest: float) -> PerSeverity:
-    """The published severities of 10 as amplitudes; `greatest` is severity 10's, of 255."""
+    """Convert the paper's severities, on a scale to 10, to amplitudes.
+
+    Args:
+        *severities: The paper's value for each severity.
+        greatest: Amplitude at the value 10, in grey levels of 255.
+    """
     return PerSeverity(*(severity * greatest / 2550 for severity in severities), highest=1.0)
 
 
@@ -50,24 +55,24 @@ def single_frequency_greyscale(
 ) -> Images:
     """Add one plane sine wave, the same to all channels.
 
-    The frequency is in the units of the pixel grid, up to its limit, as published: it does not
-    scale with the image.
+    As published, the frequency is in cycles per pixel, up to the limit of the pixel grid: it
+    does not scale with the image.
 
     Args:
         images: See `noctule.corrupt`.
-        released: uint8 is truncated; nothing else differs.
-        amplitude: In [0, 1] units, published as severity · 19.6 / 255.
-        frequency: Along the axis where it is higher, cycles per pixel.
-        slope: The other axis' frequency as a share of it, in [−1, 1].
-        axis: 0 if the frequency is higher from row to row, 1 from column to column.
-        phase_deg: In the top left pixel, degrees.
+        released: Truncate uint8 results instead of rounding them.
+        amplitude: Amplitude in [0, 1] units; published as severity · 19.6 / 255.
+        frequency: Frequency along the axis where it is higher, in cycles per pixel.
+        slope: Frequency along the other axis, as a share of `frequency`, in [−1, 1].
+        axis: 0 if the frequency is higher from row to row, 1 if from column to column.
+        phase_deg: Phase at the top left pixel, in degrees.
     """
     rows, columns = pixel_positions(images)
     turn, other = 2 * math.pi * frequency, 2 * math.pi * frequency * slope
     down = rows * per_plane(torch.where(axis == 0, turn, other))
     down = down + per_plane(torch.deg2rad(phase_deg.to(torch.float64)))
     across = columns * per_plane(torch.where(axis == 0, other, turn))
-    # sin(a + b), from functions of rows and of columns alone.
+    # sin(a + b), from functions of only the rows and only the columns.
     wave = down.sin().to(torch.float32) * across.cos().to(torch.float32)
     wave.add_(down.cos().to(torch.float32) * across.sin().to(torch.float32))
     return add_pattern(images, wave[:, None], amplitude, released=released)
@@ -97,21 +102,21 @@ def cocentric_sine_waves(
     lobe_px: PerImage,
     ring_px: PerImage,
 ) -> Images:
-    """Add rings about a point, whose radius goes up and down in a sine with the angle.
+    """Add rings around a point, whose radius varies with the angle as a sine.
 
-    Across the rings the profile is a saw tooth: only the outline of a ring is a sine. The name
+    Across the rings, the profile is a sawtooth; only the outline of a ring is a sine. The name
     is spelt as published.
 
     Args:
         images: See `noctule.corrupt`.
-        released: uint8 is truncated; nothing else differs.
-        amplitude: Half the height of a tooth, in [0, 1] units, published as
+        released: Truncate uint8 results instead of rounding them.
+        amplitude: Half the height of a tooth, in [0, 1] units; published as
             severity · 6.4 / 255.
-        center_row: The point's row as a share of the height.
-        center_column: The point's column as a share of the width.
-        lobes: Periods of the outline around a ring, not whole.
-        lobe_px: Amplitude of the outline for 224 px.
-        ring_px: Width of a ring for 224 px.
+        center_row: Row of the centre as a share of the height.
+        center_column: Column of the centre as a share of the width.
+        lobes: Number of periods of the outline around a ring, not necessarily an integer.
+        lobe_px: Amplitude of the outline at 224 px, scaled with the shorter side.
+        ring_px: Width of a ring at 224 px, scaled with the shorter side.
     """
     rows, columns = pixel_positions(images)
     height, width = images.shape[2:]
@@ -119,11 +124,11 @@ def cocentric_sine_waves(
     shape = (len(images), height, width)
     dy = (rows - per_plane(center_row) * height).expand(shape).contiguous()
     dx = (columns - per_plane(center_column) * width).expand(shape).contiguous()
-    # float64: with rings narrower than a pixel, a ring's number goes into the thousands.
+    # float64, because with narrow rings the index of a ring can be in the thousands.
     distance = dx.square().add_(dy.square()).sqrt_()
     angle = angle_from_down(dy, dx, distance)
     outline = angle.mul_(per_plane(lobes)).sin_().mul_(per_plane(lobe_px) * scale)
-    place = distance.add_(outline)
-    place.div_((per_plane(ring_px) * scale).clamp(min=NARROWEST_RING_PX))
-    tooth = place.sub_(place.floor()).sub_(0.5).to(torch.float32)
+    ring = distance.add_(outline)
+    ring.div_((per_plane(ring_px) * scale).clamp(min=NARROWEST_RING_PX))
+    tooth = ring.sub_(ring.floor()).sub_(0.5).to(torch.float32)
     return add_pattern(images, tooth[:, None], 2 * amplitude, released=released)
