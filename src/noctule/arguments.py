@@ -1,7 +1,7 @@
-"""Arguments from callers, normalised to plain Python values or refused.
+"""Validation of arguments, which are converted to plain Python values or rejected.
 
-Every public entry point passes what it was given through these functions, so that a number
-means the same wherever it comes from: `np.int64(3)` is 3; 3.0, "3" and True are refused.
+Every public function passes its arguments through these functions, so that they are treated
+alike everywhere: as an integer, `np.int64(3)` is 3, while 3.0, "3" and True are rejected.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ MAX_SHOWN = 80
 def whole_number(
     value: Any, where: str, *, low: int, high: int | None = None, remedy: str | None = None
 ) -> int:
-    """An integer of Python, NumPy or PyTorch as an `int`.
+    """Convert an integer of Python, NumPy or PyTorch to an `int`.
 
     Args:
-        value: What the caller gave.
-        where: Name of the argument, for the message.
+        value: Value to check.
+        where: Name of the argument, for error messages.
         low: Smallest value allowed.
         high: Largest value allowed; None for no limit.
-        remedy: What to do instead, where the range alone does not tell.
+        remedy: Remedy in error messages, if the range alone does not suffice.
 
     Raises:
         InputError: `value` is not an integer (bool, float and str are not), or is out of range.
@@ -70,15 +70,15 @@ def real_number(
     open_ends: bool = False,
     remedy: str | None = None,
 ) -> float:
-    """A finite number of Python, NumPy or PyTorch as a `float`.
+    """Convert a finite number of Python, NumPy or PyTorch to a `float`.
 
     Args:
-        value: What the caller gave.
-        where: Name of the argument, for the message.
+        value: Value to check.
+        where: Name of the argument, for error messages.
         low: Smallest value allowed.
         high: Largest value allowed.
         open_ends: Whether `low` and `high` themselves are out of range.
-        remedy: What to do instead, where the range alone does not tell.
+        remedy: Remedy in error messages, if the range alone does not suffice.
 
     Raises:
         InputError: `value` is not a number (bool and str are not), is NaN, or is out of range.
@@ -102,13 +102,13 @@ def real_number(
 
 
 def image_ids(ids: Any, where: str = "ids") -> list[str | int]:
-    """Names of images, a string or a whole number for each.
+    """Convert image ids to a list of strings and ints.
 
-    Of one image they may be either: 4711 and "4711" name the same one.
+    The type of an id does not matter: 4711 and "4711" are the same id.
 
     Args:
-        ids: A sequence, or an array or a tensor of one dimension.
-        where: Name of the argument, for the message.
+        ids: A sequence, or a one-dimensional array or tensor.
+        where: Name of the argument, for error messages.
 
     Raises:
         InputError: `ids` is not a sequence, or an id is neither a string nor a whole number.
@@ -122,7 +122,7 @@ def image_ids(ids: Any, where: str = "ids") -> list[str | int]:
     if isinstance(ids, str | bytes | Mapping | Set) or not is_flat:
         raise _wrong_type(ids, where, "a sequence", remedy)
     return [
-        str(one) if isinstance(one, str) else _image_number(one, where, remedy) for one in ids
+        str(id_) if isinstance(id_, str) else _image_number(id_, where, remedy) for id_ in ids
     ]
 
 
@@ -130,18 +130,18 @@ def _image_number(value: Any, where: str, remedy: str) -> int:
     if type(value) is int:
         return value
     if is_bool(value):
-        raise _wrong_type(value, where, "an image's name", remedy)
+        raise _wrong_type(value, where, "an image id", remedy)
     try:
         return operator.index(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise _wrong_type(value, where, "an image's name", remedy) from error
+        raise _wrong_type(value, where, "an image id", remedy) from error
 
 
 def choice(value: Any, where: str, choices: Sequence[ChoiceT]) -> ChoiceT:
-    """One of a few strings.
+    """Check that a value is one of `choices`.
 
     Raises:
-        InputError: `value` is none of them; the nearest is suggested.
+        InputError: It is not; the nearest choice is suggested.
     """
     for known in choices:
         if isinstance(value, str) and value == known:
@@ -151,15 +151,15 @@ def choice(value: Any, where: str, choices: Sequence[ChoiceT]) -> ChoiceT:
 
 
 def is_bool(value: Any) -> bool:
-    """Whether a value is a truth value, or an array or a tensor of these."""
+    """Whether a value is a bool, or an array or tensor of bools."""
     return isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
 
 
 def flag(value: Any, where: str) -> bool:
-    """True or False, of Python or NumPy.
+    """Convert True or False, of Python or NumPy, to a `bool`.
 
     Raises:
-        InputError: `value` is anything else: not even 0, 1 or "no" are understood.
+        InputError: `value` is anything else, such as 0, 1 or "no".
     """
     if is_bool(value) and getattr(value, "ndim", 0) == 0:
         return bool(value)
@@ -167,10 +167,10 @@ def flag(value: Any, where: str) -> bool:
 
 
 def path_like(value: Any, where: str) -> Path:
-    """A path given as text or as an object that stands for one.
+    """Convert a string or an `os.PathLike` object to a `Path`.
 
     Raises:
-        InputError: `value` is neither, is empty, or holds a zero byte.
+        InputError: `value` is neither, is empty, or contains a zero byte.
     """
     try:
         text = os.fspath(value)
@@ -179,7 +179,9 @@ def path_like(value: Any, where: str) -> Path:
     if not isinstance(text, str):
         raise _wrong_type(value, where, "a path", "Use a str or a pathlib.Path.")
     if not text or "\0" in text:
-        raise InputError(f"{text!r} is not a path", where=where, remedy="Name a file.")
+        raise InputError(
+            f"{text!r} is not a path", where=where, remedy="Pass the path of a file."
+        )
     return Path(text)
 
 
@@ -198,7 +200,7 @@ def _wrong_type(value: Any, where: str, noun: str, allowed: str) -> InputError:
 
 
 def _shown(value: Any) -> str:
-    """The value as a message can show it: short, and never an error of its own."""
+    """The value in an error message: truncated, and without raising errors of its own."""
     try:
         text = repr(value)
     except Exception:

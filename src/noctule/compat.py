@@ -1,4 +1,4 @@
-"""Drop-in replacements: scripts written for another package change one import.
+"""A drop-in replacement for the package imagecorruptions.
 
 `from imagecorruptions import corrupt` becomes `from noctule.compat import corrupt`.
 """
@@ -18,7 +18,7 @@ from noctule.corruptions.draws import PerSeverity
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.errors import InputError, unknown_name
 
-# In the order of imagecorruptions' `corruption_number`.
+# In the order of `corruption_number` in imagecorruptions.
 COMMON = (
     "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur",
     "motion_blur", "zoom_blur", "snow", "frost", "fog", "brightness_c", "contrast_c",
@@ -40,10 +40,11 @@ def get_corruption_names(subset: str = "common") -> list[str]:
     """The published names of ImageNet-C's corruptions.
 
     Args:
-        subset: Common (the 15), validation (the 4 others), all, noise, blur, weather, digital.
+        subset: "common" (the 15 benchmark corruptions), "validation" (the 4 others), "all",
+            "noise", "blur", "weather" or "digital".
 
     Raises:
-        InputError: No such subset.
+        InputError: The subset is unknown.
 
     >>> get_corruption_names("validation")
     ['speckle_noise', 'gaussian_blur', 'spatter', 'saturate']
@@ -64,27 +65,29 @@ def corrupt(
 ) -> NDArray[np.uint8]:
     """Corrupt one image, with the signature of `imagecorruptions.corrupt`.
 
-    Lengths are in pixels of the image, as in that package, and not scaled with its size as
-    elsewhere in noctule (below 224 px up to what a corruption allows). Departures: random
-    numbers come from the image's bytes and the seed and not from NumPy's global generator, so
-    that an image is corrupted alike in every process; another seed (such as the number of the
-    epoch) gives another draw. What that package changed of the authors' code for ImageNet-C is
-    as the authors have it: elastic has its affine part, textures of frost are not enlarged,
-    and these two scale with the image.
+    As in that package, lengths are in pixels of the image and do not scale with its size as
+    elsewhere in noctule; below 224 px they are limited to what the corruption allows.
+
+    Departures: random numbers depend on the content of the image and the seed, not on NumPy's
+    global generator, so that results are the same in every process. Pass another seed, such as
+    the number of the epoch, to draw other random numbers. Where imagecorruptions changed the
+    authors' code for ImageNet-C, this function follows the authors: elastic_transform has its
+    affine part, frost textures are not enlarged, and both scale with the image.
 
     Args:
-        image: uint8 (height, width), (height, width, 1) or (height, width, 3), at least 16 px.
-        severity: 1 to 5.
+        image: uint8 (height, width), (height, width, 1) or (height, width, 3); sides of at
+            least 16 px.
+        severity: 1 (mild) to 5 (severe).
         corruption_name: One of `get_corruption_names("all")`.
-        corruption_number: Or else its place among them, from 0.
-        seed: Chooses the random numbers.
-        mode: "released", as that package, or "paper"; see `noctule.corrupt`.
+        corruption_number: Index into these names, used if `corruption_name` is None.
+        seed: Seed of the random numbers.
+        mode: "released", like that package, or "paper"; see `noctule.corrupt`.
 
     Returns:
         uint8 (height, width, 3).
 
     Raises:
-        InputError: An unsuitable image, severity, name or number.
+        InputError: The image, severity, name or number is unsuitable.
 
     >>> image = np.full((32, 32, 3), 100, dtype=np.uint8)
     >>> corrupt(image, severity=3, corruption_name="contrast")[0, 0].tolist()
@@ -101,7 +104,7 @@ def corrupt(
 
 
 def _in_pixels(corruption: Corruption, side_px: int) -> Corruption:
-    """With the published lengths at this size, where it would scale them from 224 px."""
+    """The corruption with the published lengths in pixels of an image of this size."""
     if corruption.name == "elastic_transform":
         return corruption
     scale = REFERENCE_SIDE_PX / side_px
@@ -116,7 +119,7 @@ def _in_pixels(corruption: Corruption, side_px: int) -> Corruption:
 def _name(name: str | None, number: int) -> str:
     if name is None:
         last = len(_SUBSETS["all"]) - 1
-        remedy = f"Give a corruption_name, or a number from 0 to {last}."
+        remedy = f"Pass a corruption_name, or a number from 0 to {last}."
         return _SUBSETS["all"][
             whole_number(number, "corruption_number", low=0, high=last, remedy=remedy)
         ]
@@ -129,7 +132,8 @@ def _name(name: str | None, number: int) -> str:
 def _as_rgb(image: Any) -> NDArray[np.uint8]:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
-        raise InputError(f"is {kind}", where="image", remedy="Pass a NumPy array of uint8.")
+        remedy = "Pass a NumPy array of dtype uint8."
+        raise InputError(f"is of type {kind}", where="image", remedy=remedy)
     if image.ndim == 2:
         image = image[:, :, None]
     if image.ndim != 3 or image.shape[2] not in (1, 3):

@@ -1,4 +1,6 @@
-"""Stored specs and TOML: whatever is wrong with a file is one error with its file and key."""
+"""Specifications in TOML files: every mistake in a file is an error with the file and the
+key.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -17,24 +19,24 @@ from noctule.input_files import read_text, reject_special_files
 
 SpecT = TypeVar("SpecT", bound="Spec")
 
-_MOST_SHOWN = 200
+_MAX_SHOWN = 200
 
 
 class Spec(BaseModel):
-    """Base of everything read from a TOML file: stored, no unknown keys, no silent conversion.
+    """Base of everything read from a TOML file: immutable, without unknown keys or conversions.
 
-    Sequences are declared as tuples; a TOML array is given to them as one.
+    Sequences are declared as tuples, to which TOML arrays are converted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class SpecValueError(ValueError):
-    """Raised by a validator of a `Spec`: the file and the key are added by the reader.
+    """Raised by a validator of a `Spec`; the reader adds the file and the key.
 
     Args:
-        what: What is wrong with the value.
-        remedy: What to do about it.
+        what: Description of the mistake.
+        remedy: How to correct it.
     """
 
     def __init__(self, what: str, remedy: str | None = None) -> None:
@@ -44,7 +46,7 @@ class SpecValueError(ValueError):
 
     @classmethod
     def because(cls, error: InputError) -> SpecValueError:
-        """The same complaint, to be placed at the key under validation."""
+        """The same message, for the key that is being validated."""
         return cls(error.what, error.remedy)
 
 
@@ -59,52 +61,52 @@ def read_spec(path: Path, spec: type[SpecT]) -> SpecT:
 
 
 def parse_spec(text: str, spec: type[SpecT], *, where: object) -> SpecT:
-    """Like `read_spec`, for text that is already in memory.
+    """Parse TOML text into a spec; `where` is the file that error messages name.
 
-    >>> class Place(Spec):
+    >>> class City(Spec):
     ...     name: str
-    >>> parse_spec("name = 'Berlin'", Place, where="place.toml")
-    Place(name='Berlin')
-    >>> parse_spec("nam = 'Berlin'", Place, where="place.toml")  # doctest: +ELLIPSIS
+    >>> parse_spec("name = 'Berlin'", City, where="city.toml")
+    City(name='Berlin')
+    >>> parse_spec("nam = 'Berlin'", City, where="city.toml")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    noctule.errors.InputError: place.toml: nam: unknown key 'nam'. Did you mean 'name'? ...
+    noctule.errors.InputError: city.toml: nam: unknown key 'nam'. Did you mean 'name'? ...
     """
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(str(error), where) from error
     except (ValueError, RecursionError) as error:
-        raise _beyond_measure(where) from error
+        raise _excessive(where) from error
     return build_spec(data, spec, where=where)
 
 
 def build_spec(data: Mapping[str, Any], spec: type[SpecT], *, where: object) -> SpecT:
-    """Validate plain data (from TOML or JSON) into a spec; errors as in `read_spec`."""
+    """Validate plain data (from TOML or JSON) as a spec; errors as in `read_spec`."""
     try:
         return spec.model_validate(_with_tuples(data))
     except ValidationError as error:
-        raise _first_complaint(error, spec, where) from error
+        raise _input_error(error, spec, where) from error
     except (ValueError, RecursionError) as error:
-        raise _beyond_measure(where) from error
+        raise _excessive(where) from error
 
 
 def names_in(folder: Path) -> tuple[str, ...]:
-    """Names of the TOML files in a folder, sorted, without their ending."""
+    """Names of the TOML files in a folder, sorted, without the extension."""
     return tuple(sorted(path.stem for path in folder.glob("*.toml")))
 
 
 def read_named(name_or_path: str | Path, folder: Path, spec: type[SpecT], kind: str) -> SpecT:
-    """Read a TOML file that comes with the package, by its name, or the user's, by its path.
+    """Read a TOML file of the package, by its name, or of the user, by its path.
 
     Args:
-        name_or_path: A name in `names_in(folder)`, or the path of a file named *.toml.
-        folder: Where those that come with the package are.
-        spec: What to read it into.
-        kind: What messages call it: "benchmark".
+        name_or_path: A name in `names_in(folder)`, or the path of a file *.toml.
+        folder: Folder of the package's files.
+        spec: Class of the result.
+        kind: Word for the file in error messages, such as "benchmark".
 
     Raises:
-        InputError: No such name (the nearest is suggested) or file, or something in the file
-            is wrong (with the file and the dotted key).
+        InputError: The name (the nearest is suggested) or file does not exist, or the file has
+            a mistake (with the file and the dotted key).
     """
     path = path_like(name_or_path, kind)
     if str(name_or_path) in names_in(folder):
@@ -113,13 +115,15 @@ def read_named(name_or_path: str | Path, folder: Path, spec: type[SpecT], kind: 
         return read_spec(path, spec)
     if path.is_file():
         raise InputError(
-            f"a {kind} file must be named *.toml", where=path, remedy=f"Rename it {path}.toml."
+            f"is not named *.toml, as a {kind} file must be",
+            where=path,
+            remedy=f"Rename it to {path}.toml.",
         )
     raise unknown_name(kind, str(name_or_path), names_in(folder))
 
 
 def to_toml(data: Mapping[str, Any]) -> str:
-    """TOML for strings, integers, floats, flat lists, tables and lists of tables.
+    """Convert strings, integers, floats, flat lists, tables and lists of tables to TOML.
 
     >>> print(to_toml({"name": "a", "severities": [1, 2], "errors": {"shear@3": 0.5}}), end="")
     name = "a"
@@ -135,7 +139,7 @@ def write_toml(data: Mapping[str, Any], path: Path) -> None:
     """Write `to_toml(data)` to a file.
 
     Raises:
-        InputError: There is a named pipe, a device or a folder.
+        InputError: The path is a named pipe, a device or a folder.
         OutputError: The file cannot be written.
     """
     reject_special_files(path)
@@ -145,30 +149,25 @@ def write_toml(data: Mapping[str, Any], path: Path) -> None:
         raise OutputError(f"cannot be written: {error.strerror}", where=path) from error
 
 
-class _Complaint(NamedTuple):
-    what: str
-    remedy: str | None = None
-
-
 def _syntax_error(message: str, where: object) -> InputError:
     line = re.search(r"\(at line (\d+), column \d+\)", message)
-    place = f"{where}, line {line.group(1)}" if line else where
-    return InputError(f"is not valid TOML: {message}", where=place)
+    location = f"{where}, line {line.group(1)}" if line else where
+    return InputError(f"is not valid TOML: {message}", where=location)
 
 
-def _beyond_measure(where: object) -> InputError:
-    """For what Python itself gives up on."""
+def _excessive(where: object) -> InputError:
+    """The error for files that exceed Python's own limits."""
     return InputError("is nested too deeply, or has a number of too many digits", where=where)
 
 
-def _brief(text: str) -> str:
-    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
+def _truncate(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
 
 
-def _shown_value(value: object) -> str:
+def _repr(value: object) -> str:
     try:
-        return _brief(repr(list(value) if isinstance(value, tuple) else value))
-    except (ValueError, RecursionError):  # Python prints no number of more than 4,300 digits
+        return _truncate(repr(list(value) if isinstance(value, tuple) else value))
+    except (ValueError, RecursionError):  # Python does not print more than 4,300 digits
         return "a value that is too large to be shown"
 
 
@@ -180,35 +179,28 @@ def _with_tuples(value: Any) -> Any:
     return value
 
 
-def _first_complaint(error: ValidationError, spec: type[Spec], where: object) -> InputError:
-    # A mistyped key is at once unknown and missing: the unknown one is what to show.
-    found = error.errors(include_url=False)
-    first = next((entry for entry in found if entry["type"] == "extra_forbidden"), found[0])
+def _input_error(error: ValidationError, spec: type[Spec], where: object) -> InputError:
+    """The error for the first mistake that validation has found."""
+    # A misspelt key is both unknown and missing; the error names the unknown key.
+    details = error.errors(include_url=False)
+    first = next((entry for entry in details if entry["type"] == "extra_forbidden"), details[0])
     path = first["loc"]
-    place = f"{where}: {_brief(_dotted(path))}" if path else str(where)
+    location = f"{where}: {_truncate(_dotted(path))}" if path else str(where)
     if first["type"] == "extra_forbidden":
-        return unknown_name(
-            "key", _brief(str(path[-1])), _known_keys(spec, path[:-1]), where=place
-        )
-    complaint = _complaint(first["type"], first["msg"], first["input"], first.get("ctx", {}))
-    return InputError(complaint.what, where=place, remedy=complaint.remedy)
-
-
-def _complaint(
-    kind: str, message: str, value: object, context: Mapping[str, Any]
-) -> _Complaint:
-    cause = context.get("error")
+        known = _known_keys(spec, path[:-1])
+        return unknown_name("key", _truncate(str(path[-1])), known, where=location)
+    cause = first.get("ctx", {}).get("error")
     if isinstance(cause, SpecValueError):
-        return _Complaint(cause.what, cause.remedy)
-    if kind == "missing":
-        return _Complaint("this key is missing")
-    demand = message.removeprefix("Input ").replace("tuple", "list")
+        return InputError(cause.what, where=location, remedy=cause.remedy)
+    if first["type"] == "missing":
+        return InputError("this key is missing", where=location)
+    demand = first["msg"].removeprefix("Input ").replace("tuple", "list")
     demand = demand.replace("dictionary", "table")
-    return _Complaint(f"{demand}, not {_shown_value(value)}")
+    return InputError(f"{demand}, not {_repr(first['input'])}", where=location)
 
 
 def _dotted(path: Sequence[int | str]) -> str:
-    """The key as a person would say it: `references[0].errors.shear`."""
+    """The dotted key, such as `references[0].errors.shear`."""
     parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in path]
     return "".join(parts).lstrip(".")
 
@@ -219,14 +211,13 @@ def _known_keys(spec: type[BaseModel], path: Sequence[int | str]) -> list[str]:
         if isinstance(part, str) and part in spec.model_fields:
             inside = list(_specs_in(spec.model_fields[part].annotation))
             spec = inside[0] if inside else spec
-        else:  # of several specs, the path then says which by its `kind`
-            chosen = (one for one in inside if part in _kinds(one))
-            spec = next(chosen, spec)
+        else:  # in a union of specs, the path contains the `kind`
+            spec = next((member for member in inside if part in _kinds(member)), spec)
     return list(spec.model_fields)
 
 
 def _kinds(spec: type[BaseModel]) -> tuple[Any, ...]:
-    """What the key `kind` may say in a table of this spec."""
+    """The values of the key `kind` in tables of this spec."""
     kind = spec.model_fields.get("kind")
     return get_args(kind.annotation) if kind else ()
 
@@ -268,7 +259,7 @@ def _value(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, str):
-        # JSON's escapes are TOML's, but JSON leaves DEL bare and TOML forbids that.
+        # JSON's escapes are valid in TOML, but JSON does not escape DEL, as TOML requires.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list | tuple):
         return f"[{', '.join(_value(item) for item in value)}]"

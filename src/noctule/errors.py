@@ -1,6 +1,6 @@
-"""One family of user-facing errors: what went wrong, where, and what to do about it.
+"""User-facing errors, which describe what is wrong, where, and how to correct it.
 
-The command line prints these without a traceback and exits with status 2.
+The command line prints them without a traceback and exits with status 2.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-# Controls, formats, surrogates, private and unassigned characters, and Unicode's line ends.
+# Control, format, surrogate, private and unassigned characters, and line and paragraph ends.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 class NoctuleError(Exception):
-    """Base of every error a user can cause or cure.
+    """Base of every error that a user can cause or correct.
 
     Args:
-        what: One sentence that says what is wrong, with the offending value.
-        where: The file, key or argument it was found in.
-        remedy: One sentence that says what to do.
+        what: One sentence that describes what is wrong, with the offending value.
+        where: File, key or argument with the mistake.
+        remedy: One sentence that describes how to correct it.
 
     >>> print(NoctuleError("severity is 9", where="--severity", remedy="use 1 to 5"))
     --severity: severity is 9. use 1 to 5
@@ -40,57 +40,57 @@ class NoctuleError(Exception):
 
 
 class InputError(NoctuleError):
-    """What the user gave cannot be used: a name, a file, a key, a value."""
+    """A name, file, key or value from the user cannot be used."""
 
 
 class OutputError(NoctuleError):
-    """A result cannot be written; whatever was finished before is kept."""
+    """A result cannot be written; results that were finished before are kept."""
 
 
 class MachineError(NoctuleError):
-    """The machine lacks what the work needs: memory, open files, or a process that ended."""
+    """The machine ran out of a resource, such as memory or open files, or a process ended."""
 
 
 class UnreadableImageError(InputError):
     """One image of a dataset cannot be decoded.
 
     Args:
-        image_id: The id of the image in its dataset, usually its relative path.
-        reason: Why it cannot be decoded.
-        where: The file on disk, if there is one; the id otherwise.
+        image_id: Id of the image in its dataset, usually its relative path.
+        reason: Reason why it cannot be decoded.
+        where: File on disk; by default the id.
     """
 
     def __init__(self, image_id: str, reason: str, *, where: object = None) -> None:
         self.image_id = image_id
         self.reason = reason
-        self.found_at = where
+        self.file = where
         super().__init__(
             f"cannot read this image: {reason}",
             where=image_id if where is None else where,
-            remedy="Repair or remove the file, or skip and count such files with "
-            "--on-unreadable skip; each makes another run, which needs a new --out.",
+            remedy="Repair or remove the file, or use --on-unreadable skip to skip and count "
+            "such files. Either gives a different run, which needs a new --out.",
         )
 
     def __reduce__(self) -> tuple[Callable[..., UnreadableImageError], tuple[object, ...]]:
-        # An exception is rebuilt from its message alone, unless it says otherwise.
-        build = functools.partial(type(self), where=self.found_at)
+        # By default, an exception is unpickled from its message alone.
+        build = functools.partial(type(self), where=self.file)
         return (build, (self.image_id, self.reason))
 
 
 class NoctuleWarning(UserWarning):
-    """What the user should know, and which stops nothing: files left out, a choice made.
+    """Something the user should know that is not an error, such as files that are left out.
 
-    The command line prints it as "noctule: …" on the standard error stream.
+    The command line prints it as "noctule: …" on standard error.
     """
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name most like `name`, capitals or not, or None if none is near.
+    """The most similar known name, ignoring case; None if none is similar.
 
     >>> nearest("sheer", ["shear", "rain"]), nearest("cifar_10", ["CIFAR10", "MNIST"])
     ('shear', 'CIFAR10')
     """
-    by_lower_case = {one.lower(): one for one in known}
+    by_lower_case = {known_name.lower(): known_name for known_name in known}
     matches = difflib.get_close_matches(str(name).lower(), list(by_lower_case), n=1, cutoff=0.5)
     return by_lower_case[matches[0]] if matches else None
 
@@ -98,7 +98,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 def unknown_name(
     kind: str, name: str, known: Iterable[str], *, where: object = None
 ) -> InputError:
-    """The error for a name that is not in a registry, with the nearest one suggested.
+    """The error for an unknown name, which suggests the most similar known name.
 
     >>> print(unknown_name("corruption", "sheer", ["shear", "rain"]))
     unknown corruption 'sheer'. Did you mean 'shear'? Known: rain, shear.
@@ -112,7 +112,7 @@ def unknown_name(
 
 
 def shown(text: object) -> str:
-    r"""Text with marks in the place of what cannot be seen or would turn the line about.
+    r"""Replace invisible and bidirectional control characters with U+FFFD.
 
     >>> shown("a\u202eb\x00c")
     'a\ufffdb\ufffdc'
@@ -120,8 +120,8 @@ def shown(text: object) -> str:
     'one line\ufffd\ufffd'
     """
     return "".join(
-        "\ufffd" if unicodedata.category(one) in _HIDDEN and one not in "\n\t" else one
-        for one in str(text)
+        "\ufffd" if unicodedata.category(char) in _HIDDEN and char not in "\n\t" else char
+        for char in str(text)
     )
 
 
@@ -133,35 +133,36 @@ _NO_MEMORY = re.compile(
 )
 _MORE_MEMORY = (
     "Free memory or raise its limit, or use a smaller --batch-size and fewer --workers or "
-    "--processes. What is finished is kept."
+    "--processes. Finished work is kept."
 )
 
 
 def machine_error(error: BaseException) -> MachineError | None:
-    """The message for an error whose cause is the machine; None for any other error.
+    """The user-facing error for an exception that the machine causes; None for any other.
 
-    Libraries report exhausted memory in their own ways, often as the cause of another error:
-    NumPy and Arrow by a MemoryError, PyTorch by a RuntimeError, the loader by an ImportError.
+    Libraries report exhausted memory differently, often as the cause of another exception:
+    NumPy and Arrow raise a MemoryError, PyTorch a RuntimeError, the dynamic loader an
+    ImportError.
 
     >>> print(machine_error(MemoryError()))
     the memory is exhausted. Free memory or raise its limit, or use a smaller --batch-size and
-    fewer --workers or --processes. What is finished is kept.
+    fewer --workers or --processes. Finished work is kept.
     >>> machine_error(ValueError("another mistake"))
     """
-    links: BaseException | None = error
-    while links is not None:
-        if isinstance(links, MachineError):
-            return links
-        if isinstance(links, OSError) and links.errno in (errno.EMFILE, errno.ENFILE):
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MachineError):
+            return cause
+        if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
             return MachineError(
                 "too many files are open",
                 remedy="Raise the limit (ulimit -n 1024), or use fewer --workers.",
             )
-        if _is_memory(links):
-            said = next(iter(str(links).strip().splitlines()), "")
-            detail = f": {said[:200]}" if said else ""
+        if _is_memory(cause):
+            message = next(iter(str(cause).strip().splitlines()), "")
+            detail = f": {message[:200]}" if message else ""
             return MachineError(f"the memory is exhausted{detail}", remedy=_MORE_MEMORY)
-        links = links.__cause__
+        cause = cause.__cause__
     return None
 
 
@@ -176,11 +177,11 @@ def _is_memory(error: BaseException) -> bool:
 
 @contextmanager
 def machine_errors() -> Iterator[None]:
-    """Raise what `machine_error` recognises in its place; also a decorator."""
+    """Replace exceptions that the machine causes by a `MachineError`; also a decorator."""
     try:
         yield
     except Exception as error:
-        found = machine_error(error)
-        if found is None or found is error:
+        known = machine_error(error)
+        if known is None or known is error:
             raise
-        raise found from error
+        raise known from error

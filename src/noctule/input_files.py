@@ -1,7 +1,7 @@
-"""Files that a user names, checked before anything in them is read.
+"""Checks of the user's files before their content is read.
 
-A name may stand for a pipe that never ends, a file of a kilobyte for gigabytes once unpacked.
-Whoever opens a user's file asks here first.
+A path may lead to a pipe that never ends, and an archive of a kilobyte may unpack to gigabytes.
+Every function that opens a user's file checks it here first.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Final
 from noctule.errors import InputError
 
 MAX_TEXT_BYTES: Final = 64 * 2**20
-"""Size a TOML or JSON file may have."""
+"""Largest size of a TOML or JSON file."""
 
 MAX_LIST_BYTES: Final = 2**31
-"""Size a file may have that names every image: 10 million of them in 200 bytes each."""
+"""Largest size of a file that lists all images: 10 million images with 200 bytes each."""
 
 MAX_UNPACKED_BYTES: Final = 2**30
 MAX_RATIO: Final = 100
-"""An archive that unpacks to more than `MAX_UNPACKED_BYTES` may shrink by at most this factor.
+"""Largest compression ratio of archives that unpack to more than `MAX_UNPACKED_BYTES`.
 
-Photographs and weights hardly shrink at all; arrays of small drawings shrink tenfold."""
+Photographs and weights are hardly compressible; arrays of small drawings shrink tenfold."""
 
 _KINDS: Final = {
     stat.S_IFDIR: "a folder",
@@ -36,21 +36,21 @@ _KINDS: Final = {
 
 
 def reject_special_files(path: Path, *, folder_allowed: bool = False) -> None:
-    """Refuse a path that exists but is not a regular file; links are followed.
+    """Reject a path that exists but is not a regular file; links are followed.
 
-    Opening a named pipe waits forever, and a device may never end. Nothing is said of what is
-    not there or cannot be looked at: opening it has an error of its own.
+    Opening a named pipe blocks forever, and reading a device may never end. A path that does
+    not exist or is not accessible passes, because opening it raises an error of its own.
 
     Args:
-        path: What the user named.
-        folder_allowed: Whether a folder will do as well.
+        path: Path from the user.
+        folder_allowed: Whether folders pass too.
 
     Raises:
-        InputError: It is a named pipe, a socket, a device or a folder.
+        InputError: The path is a named pipe, a socket, a device or a folder.
     """
     try:
         mode = path.stat().st_mode
-    except (OSError, ValueError):  # a ValueError: the name has a NUL character
+    except (OSError, ValueError):  # ValueError: the path contains a NUL character
         return
     if stat.S_ISREG(mode) or (folder_allowed and stat.S_ISDIR(mode)):
         return
@@ -61,16 +61,16 @@ def reject_special_files(path: Path, *, folder_allowed: bool = False) -> None:
 
 
 def real_path(path: str | Path) -> Path:
-    """An absolute path without links; `Path.resolve` raises RuntimeError at a loop of links."""
+    """The absolute path without links; unlike `Path.resolve`, without errors for link loops."""
     return Path(os.path.realpath(path))
 
 
 def read_text(path: Path) -> str:
-    """The text of a TOML, JSON or similar small file, as UTF-8 with or without a BOM.
+    """Read a TOML, JSON or similar small file, in UTF-8 with or without a byte order mark.
 
     Raises:
-        InputError: It is missing, not a regular file, larger than `MAX_TEXT_BYTES`, cannot be
-            read, or is not UTF-8.
+        InputError: The file is missing, not regular, larger than `MAX_TEXT_BYTES`, unreadable
+            or not UTF-8.
     """
     reject_special_files(path)
     try:
@@ -83,34 +83,34 @@ def read_text(path: Path) -> str:
 
 
 def reject_large_files(path: Path, max_bytes: int) -> None:
-    """Refuse a file that is larger than what is written there can be.
+    """Reject a file that is larger than such files can be.
 
     Raises:
-        InputError: It is.
-        OSError: It cannot be looked at.
+        InputError: The file has more than `max_bytes`.
+        OSError: The file is missing or not accessible.
     """
     size = path.stat().st_size
     if size > max_bytes:
         raise InputError(
-            f"is too large: {size:,} bytes, where {max_bytes:,} are allowed", where=path
+            f"is too large: {size:,} bytes; at most {max_bytes:,} are allowed", where=path
         )
 
 
 def reject_zip_bombs(path: Path) -> None:
-    """Refuse a ZIP archive whose directory promises far more than the file holds.
+    """Reject a ZIP archive that unpacks to far more than its own size.
 
-    zipfile and PyTorch never unpack more of an entry than the directory says. A file that is
-    no ZIP archive passes.
+    The sizes are those in the archive's directory; zipfile and PyTorch never unpack more. Files
+    that are not ZIP archives pass.
 
     Raises:
-        InputError: It unpacks to more than `MAX_UNPACKED_BYTES` and shrinks by more than
-            `MAX_RATIO`.
+        InputError: The archive unpacks to more than `MAX_UNPACKED_BYTES`, and to more than
+            `MAX_RATIO` times its size.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
-        return  # whoever reads it says what is wrong
+        return  # reading the file raises an error of its own
     packed = max(1, path.stat().st_size)
     if unpacked > MAX_UNPACKED_BYTES and unpacked > MAX_RATIO * packed:
         raise InputError(
@@ -122,23 +122,23 @@ def reject_zip_bombs(path: Path) -> None:
 
 
 def reject_beyond_memory(size_bytes: int, where: object) -> None:
-    """Refuse to load what is larger than this machine's memory.
+    """Reject data that is larger than the memory of this machine.
 
     Raises:
-        InputError: It is.
+        InputError: The data is larger.
     """
     memory = memory_bytes()
     if memory is not None and size_bytes > memory:
         raise InputError(
-            f"needs {size_bytes:,} bytes of memory, and this machine has {memory:,}",
+            f"needs {size_bytes:,} bytes of memory, but this machine has {memory:,}",
             where=where,
-            remedy="Use a smaller file, images in a folder, or a .npy file, which is not "
-            "loaded as a whole.",
+            remedy="Use a smaller file, a folder of images, or a .npy file, which is read "
+            "piece by piece.",
         )
 
 
 def memory_bytes() -> int | None:
-    """The memory of this machine or, if that is less, of its container; None if unknown."""
+    """The memory of this machine or, if smaller, of its container; None if unknown."""
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

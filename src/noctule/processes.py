@@ -1,8 +1,8 @@
-"""Processes that noctule starts: they begin, fail and end in one way.
+"""Worker processes: how they start, report errors and end.
 
-A new process reads this file first, which imports nothing heavy: it ties itself to the process
-that started it, and only then imports what it works with. Messages go through sockets, not
-through shared memory, of which a container has little.
+A new process imports this file first, which imports nothing heavy, and makes sure that it ends
+with its parent before it imports what it needs for its work. Messages use sockets instead of
+shared memory, which is scarce in containers.
 """
 
 from __future__ import annotations
@@ -30,41 +30,41 @@ from typing import Any, Final, NamedTuple
 from noctule.errors import MachineError, NoctuleError, machine_error
 
 SILENCE_LIMIT_S: Final = 60
-"""Seconds that a process may take to send anything, before it counts as stuck."""
+"""Seconds without a message after which a process counts as stuck."""
 
 Work = Callable[[Connection, Any], None]
-"""What a process does: send messages through a connection, given one argument."""
+"""The function of a process: it is passed a connection, to send messages, and one argument."""
 
 _STARTING = "NOCTULE_STARTING"  # set in the environment while a process is being started
 _UNGUARDED_EXIT = 97
-_KEPT = "What is finished is kept: rerun the same command to resume."
+_HOW_TO_RESUME = "Finished work is kept: rerun the same command to resume."
 _PR_SET_PDEATHSIG = 1
 
 
 class CannotStartError(NoctuleError):
-    """Processes cannot be started here; the work may still be done in this one."""
+    """Processes cannot be started here; the work can still be done in this process."""
 
 
 class Alive:
-    """A message that says only that a process makes progress."""
+    """A message without content, which shows that a process makes progress."""
 
 
 class _Started:
-    """A message that says that a process has what it needs."""
+    """The message that a process has started and has its arguments."""
 
 
 class _Failure(NamedTuple):
-    """A message that holds what was raised."""
+    """The message that a process has raised an exception."""
 
     error: BaseException
 
 
 class Child:
-    """A process that was started.
+    """A started process.
 
     Attributes:
         process: The process.
-        connection: Its messages arrive here.
+        connection: Connection on which its messages arrive.
     """
 
     def __init__(self, process: BaseProcess, connection: Connection) -> None:
@@ -72,7 +72,7 @@ class Child:
         self.connection = connection
 
     def send(self, message: object) -> None:
-        """Send a message; errors as of `receive`."""
+        """Send a message; the errors are those of `receive`."""
         try:
             self.connection.send(message)
         except BlockingIOError as error:
@@ -81,11 +81,11 @@ class Child:
             raise self._ended() from error
 
     def receive(self) -> Any:
-        """The next message, which may be `Alive`.
+        """Wait for the next message, which may be `Alive`.
 
         Raises:
-            MachineError: The process ended, or was silent for `SILENCE_LIMIT_S`.
-            BaseException: What the process raised.
+            MachineError: The process has ended, or was silent for `SILENCE_LIMIT_S`.
+            BaseException: The process has raised this exception.
         """
         message = self._next(self.connection.recv)
         if isinstance(message, _Failure):
@@ -93,12 +93,13 @@ class Child:
         return message
 
     def receive_into(self, buffer: memoryview) -> None:
-        """The next message, of which the bytes are put into a buffer; errors as above."""
+        """Wait for the next message and copy its bytes to a buffer; errors as in `receive`."""
         self._next(lambda: self.connection.recv_bytes_into(buffer))
 
     def _next(self, read: Callable[[], Any]) -> Any:
         try:
-            # One second at a time: while this process is stopped, no time passes for it.
+            # In steps of one second, so that time in which this process is stopped does not
+            # count.
             if not any(self.connection.poll(1) for _ in range(SILENCE_LIMIT_S)):
                 raise self.stuck()
             return read()
@@ -108,10 +109,10 @@ class Child:
             raise self._ended() from error
 
     def stuck(self) -> MachineError:
-        """The error for a process that is silent."""
+        """The error for a silent process."""
         return MachineError(
             f"a worker process has done nothing for {SILENCE_LIMIT_S} s",
-            remedy=f"Check that the data can be read, or use --workers 0. {_KEPT}",
+            remedy=f"Check that the data can be read, or use --workers 0. {_HOW_TO_RESUME}",
         )
 
     def _ended(self) -> MachineError:
@@ -121,11 +122,12 @@ class Child:
             return MachineError(
                 "a worker process was killed (signal 9)",
                 remedy="If nobody killed it, the memory was exhausted: use fewer --workers, "
-                f"--processes or --models-at-once, or a smaller --batch-size. {_KEPT}",
+                f"--processes or --models-at-once, or a smaller --batch-size. {_HOW_TO_RESUME}",
             )
         how = f"by signal {-code}" if code is not None and code < 0 else f"with status {code}"
         return MachineError(
-            f"a worker process ended {how}", remedy=f"Use --workers 0 to see why. {_KEPT}"
+            f"a worker process ended {how}",
+            remedy=f"Use --workers 0 to see why. {_HOW_TO_RESUME}",
         )
 
 
@@ -133,26 +135,26 @@ class Child:
 def started(
     work: Work, arguments: Sequence[Any], method: str | None = None, *, daemon: bool
 ) -> Iterator[list[Child]]:
-    """Processes that are ready, one for each argument; they are ended with the block.
+    """Start one process for each argument, and end them at the end of the block.
 
     Args:
-        work: A function of a module, called as `work(connection, argument)`.
-        arguments: One for each process. Unless processes are forked, they are pickled.
-        method: "fork", "spawn" or "forkserver"; None for the user's.
-        daemon: Whether the processes start none of their own.
+        work: A module's function, called as `work(connection, argument)`.
+        arguments: One argument for each process; they are pickled unless processes are forked.
+        method: "fork", "spawn" or "forkserver"; None for the user's setting.
+        daemon: Whether the processes are daemonic, which may not start processes themselves.
 
     Raises:
-        CannotStartError: One of them cannot be started, and none remains.
+        CannotStartError: A process cannot be started; the others have been ended.
     """
     children: list[Child] = []
     try:
         try:
-            _refuse_children()
+            _reject_if_impossible()
             context = multiprocessing.get_context(method or _users_start_method())
             forked = context.get_start_method() == "fork"
             tasks = [
-                (work, one) if forked else bytes(ForkingPickler.dumps((work, one)))
-                for one in arguments
+                (work, argument) if forked else bytes(ForkingPickler.dumps((work, argument)))
+                for argument in arguments
             ]
             for task in tasks:
                 children.append(_start(context, task, daemon))
@@ -163,28 +165,28 @@ def started(
         yield children
     finally:
         for child in children:
-            # SIGKILL, which also ends a stopped process and runs no handler of the user's.
+            # SIGKILL also ends stopped processes, and runs no handlers of the user.
             child.process.kill()
             child.connection.close()
         for child in children:
-            child.process.join(10)  # longer only if a file system holds it
+            child.process.join(10)  # it takes longer only if a file system blocks it
             if child.process.exitcode is not None:
                 child.process.close()
 
 
 def _users_start_method() -> str:
-    """The start method set by the user, or the default, which stays open to be set."""
-    found = multiprocessing.get_start_method(allow_none=True)
-    return found or multiprocessing.get_all_start_methods()[0]
+    """The start method that the user has set, or the default, without setting it."""
+    method = multiprocessing.get_start_method(allow_none=True)
+    return method or multiprocessing.get_all_start_methods()[0]
 
 
 def end_if_unguarded() -> None:
-    """End a process that runs a script again only because noctule started it.
+    """End this process if it is a worker that runs the user's script again.
 
-    Where processes are not forked, and need what the script defines, such as a `Dataset`, a
-    new one imports the script. If that calls noctule outside of `if __name__ == "__main__":`,
-    this process would start processes of its own, and so on. Every public function that starts
-    processes calls this first.
+    Processes that are not forked import the script if they need objects that it defines, such
+    as a `Dataset`. If the script calls noctule outside `if __name__ == "__main__":`, the worker
+    would start workers itself, and so on. Every public function that starts processes calls
+    this function first.
     """
     if _STARTING in os.environ and _is_importing_script():
         os._exit(_UNGUARDED_EXIT)
@@ -194,11 +196,11 @@ def _is_importing_script() -> bool:
     return getattr(multiprocessing.current_process(), "_inheriting", False)
 
 
-def _refuse_children() -> None:
+def _reject_if_impossible() -> None:
     if multiprocessing.current_process().daemon:
         raise CannotStartError(
             "this is a daemonic process, such as a worker of multiprocessing.Pool, which may "
-            "not start others"
+            "not start processes"
         )
     if _is_importing_script():
         raise CannotStartError(_UNGUARDED)
@@ -211,14 +213,14 @@ def _start(context: BaseContext, task: Any, daemon: bool) -> Child:
     ours, theirs = context.Pipe()
     try:
         _limit_waits(ours)
-        given = None if isinstance(task, bytes) else task
+        inherited = None if isinstance(task, bytes) else task
         process: BaseProcess = context.Process(  # type: ignore[attr-defined]
-            target=_begin, args=(theirs, given), daemon=daemon
+            target=_begin, args=(theirs, inherited), daemon=daemon
         )
-        # Of what is pickled, only what a script defines needs the script.
+        # A pickled task needs the script only if it contains objects that the script defines.
         hide = isinstance(task, bytes) and b"_main__" not in task
-        with _interrupts_held(), _marked(), _hidden_script(hide), warnings.catch_warnings():
-            # Python warns of forks beside threads; a process here uses none of its parent's.
+        with _interrupts_blocked(), _marked(), _hidden_script(hide), warnings.catch_warnings():
+            # Python warns of forks of processes with threads; these use none of their parent's.
             warnings.simplefilter("ignore", DeprecationWarning)
             process.start()
     except BaseException:
@@ -236,7 +238,7 @@ def _expect_start(child: Child, task: Any) -> None:
         except BlockingIOError as error:
             raise child.stuck() from error
         except OSError:
-            pass  # it has ended; receiving says how
+            pass  # the process has ended; receive() raises the error
     child.receive()
 
 
@@ -247,8 +249,8 @@ def _cannot_start(error: Exception, children: Sequence[Child]) -> CannotStartErr
         if child.process.exitcode == _UNGUARDED_EXIT:
             return CannotStartError(_UNGUARDED)
     known = machine_error(error)
-    said = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-    return CannotStartError(known.what if known else f"{said or type(error).__name__}")
+    reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    return CannotStartError(known.what if known else reason or type(error).__name__)
 
 
 @contextmanager
@@ -262,7 +264,7 @@ def _marked() -> Iterator[None]:
 
 @contextmanager
 def _hidden_script(hide: bool) -> Iterator[None]:
-    """A process started meanwhile does not import the script: it needs no guard, nor time."""
+    """Processes that are started in the block do not import the script."""
     script = sys.modules["__main__"]
     if hide:
         sys.modules["__main__"] = ModuleType("__main__")
@@ -273,18 +275,20 @@ def _hidden_script(hide: bool) -> Iterator[None]:
 
 
 def _limit_waits(connection: Connection) -> None:
-    """Let the operating system end a wait for, or on, a process that is stopped midway."""
+    """Set a timeout on the socket, in case the other process stops in the middle of a
+    message.
+    """
     if os.name == "posix":
-        with socket.socket(fileno=os.dup(connection.fileno())) as one:
+        with socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
             limit = struct.pack("@ll", SILENCE_LIMIT_S, 0)
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+            duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C waits meanwhile; a process that is started inherits this for good."""
-    if not hasattr(signal, "pthread_sigmask"):  # as on Windows
+def _interrupts_blocked() -> Iterator[None]:
+    """Block Ctrl-C during the block; processes started in it inherit this permanently."""
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -295,8 +299,8 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def _begin(connection: Connection, task: tuple[Work, Any] | None) -> None:
-    """The life of a process that was started."""
-    # Ctrl-C reaches every process of a terminal; the first one ends the others.
+    """The main function of a worker process."""
+    # Ctrl-C reaches every process of a terminal; the parent ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
     os.environ.pop(_STARTING, None)
@@ -305,14 +309,16 @@ def _begin(connection: Connection, task: tuple[Work, Any] | None) -> None:
         connection.send(_Started())
         work(connection, argument)
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        os._exit(1)  # whoever started this process is gone
+        os._exit(1)  # the parent is gone
     except BaseException as error:
         with suppress(OSError):
             connection.send(_Failure(_portable(error)))
 
 
 def _portable(error: BaseException) -> BaseException:
-    """What was raised, as it can be sent: with its traceback, unless the user caused it."""
+    """The exception in a form that can be pickled, with its traceback unless it is a user
+    error.
+    """
     if known := machine_error(error):
         return known
     if not isinstance(error, NoctuleError):
@@ -326,18 +332,18 @@ def _portable(error: BaseException) -> BaseException:
 
 
 def end_with_parent() -> None:
-    """From now on this process ends when the one that started it does, however that happens."""
+    """Make this process end when its parent ends, even if the parent is killed."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
-    if sys.platform == "linux" and os.getppid() == parent.pid:  # not if a server forked it
+    if sys.platform == "linux" and os.getppid() == parent.pid:  # not if forked by a forkserver
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent.pid:
             os._exit(1)
 
-    def wait_for_it() -> None:
+    def wait() -> None:
         parent.join()
         os._exit(1)
 
-    threading.Thread(target=wait_for_it, daemon=True).start()
+    threading.Thread(target=wait, daemon=True).start()

@@ -1,4 +1,4 @@
-"""What a number came from: commit, versions, device, arguments."""
+"""Provenance of results: command line, commit, versions and device."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "pyarrow", "scipy
 
 
 class Commit(NamedTuple):
-    """The commit of a checkout, and whether the package's files differ from it."""
+    """The commit of a checkout.
+
+    Attributes:
+        sha: Hash of the commit.
+        dirty: Whether the files of the package differ from the commit.
+    """
 
     sha: str
     dirty: bool
@@ -27,12 +32,12 @@ class Commit(NamedTuple):
 def collect(
     argv: Sequence[str] | None = None, *, device: str = "cpu", **extra: Any
 ) -> dict[str, Any]:
-    """One JSON-ready record of this start of the program.
+    """A record of this start of the program, which can be written as JSON.
 
     Args:
-        argv: The command line or arguments; None takes this process's.
-        device: Where the model runs, as torch names it: "cpu", "cuda", "cuda:1".
-        extra: Further JSON-ready entries.
+        argv: Command line to record; by default that of this process.
+        device: Device on which the model runs, such as "cpu" or "cuda:1".
+        **extra: Additional entries that can be written as JSON.
     """
     import torch
 
@@ -55,8 +60,8 @@ def collect(
 
 
 def checkout_commit(folder: Path) -> Commit | None:
-    """The commit of the checkout that tracks this folder; None if there is none, or no git."""
-    # An installed copy may lie inside somebody's repository without being part of it.
+    """The commit of the checkout that tracks this folder; None without a checkout or git."""
+    # An installed package may be inside a repository without being tracked by it.
     if not _git(folder, "ls-files", "."):
         return None
     sha = _git(folder, "rev-parse", "HEAD")
@@ -65,7 +70,7 @@ def checkout_commit(folder: Path) -> Commit | None:
 
 
 def device_name(device: str) -> str:
-    """The hardware behind a torch device, as its maker calls it."""
+    """The manufacturer's name of the hardware of a torch device."""
     import torch
 
     if torch.device(device).type == "cuda":
@@ -90,12 +95,12 @@ def _version(package: str) -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    # Inside a git hook GIT_DIR points at another repository.
+    # Inside a git hook, GIT_DIR points to another repository.
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith("GIT_")
     }
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             ["git", "-C", str(folder), *arguments],
             capture_output=True,
             text=True,
@@ -105,4 +110,4 @@ def _git(folder: Path, *arguments: str) -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return result.stdout.strip()

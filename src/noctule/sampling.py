@@ -1,17 +1,17 @@
-"""Keyed draws: the only randomness in the package.
+"""Keyed random numbers, the only source of randomness in the package.
 
-Nothing here holds a state. Every random number is the value of a function at
-(seed, corruption, draw name, image id, element index), so it does not depend on the
-batch, the order, the number of workers or the device.
+There is no state. Every random number is a function of (seed, corruption, draw name, image id,
+element index), so that it does not depend on the batch, the order, the number of workers or the
+device.
 
-The generator is Threefry-2x32 with 20 rounds for keys and per-image parameters and 13 rounds
-(the fewest that pass BigCrush, by the authors' tests) for dense noise; Salmon, Moraes, Dror &
-Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. It needs additions, shifts and
-exclusive ors of 32-bit words only, which int32 tensors carry out identically on every device.
+The generator is Threefry-2x32, with 20 rounds for keys and per-image parameters and 13 rounds
+for dense noise (the fewest that pass BigCrush in the authors' tests); Salmon, Moraes, Dror &
+Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. It consists of additions, shifts
+and exclusive ors of 32-bit words, which int32 tensors compute identically on every device.
 
-A 64-bit key is a hash of the text parts (seed, corruption, draw name). Encrypting the image
-id's 64-bit hash under it gives two words: the draw itself, if one number per image is wanted,
-or else the image's key, under which the element index is encrypted in turn.
+A 64-bit key is a hash of the parts (seed, corruption, draw name). Encrypting the 64-bit hash of
+an image id with this key gives two words: the random number itself, for draws with one number
+per image, or the key of the image, with which element indices are encrypted in turn.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from torch import Tensor
 Key = tuple[int, int]
 """Two 32-bit words, each in [0, 2**32)."""
 Words = tuple[Tensor, Tensor]
-"""Two random 32-bit words for each image: int32 (batch,) each."""
+"""Two random 32-bit words per image: int32 (batch,) each."""
 
 _PARITY = 0x1BD11BDA
 _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
@@ -39,9 +39,10 @@ FIELD_ROUNDS = 13
 
 
 def key_of(*parts: str | int) -> Key:
-    """The 64-bit key of a sequence of names and numbers: the first words of their BLAKE2b hash.
+    """The 64-bit key of a sequence of names and numbers, from their BLAKE2b hash.
 
-    Parts are told apart ("ab", "c" differs from "a", "bc") and so are 1 and "1".
+    The boundaries of parts matter ("ab", "c" differs from "a", "bc"), and so do their types (1
+    differs from "1").
 
     >>> key_of("shear", 0) == key_of("shear", 0), key_of("shear", 0) == key_of("shear", 1)
     (True, False)
@@ -55,7 +56,7 @@ def key_of(*parts: str | int) -> Key:
 
 
 def as_int32(word: int) -> int:
-    """The signed 32-bit integer with the bits of `word`: torch has no unsigned arithmetic.
+    """The signed 32-bit integer with the bits of `word`; torch has no unsigned arithmetic.
 
     >>> as_int32(0xFFFFFFFF), as_int32(5)
     (-1, 5)
@@ -64,9 +65,9 @@ def as_int32(word: int) -> int:
 
 
 def image_words(keys: Sequence[Key], ids: Sequence[str | int]) -> list[Words]:
-    """Two words for each image under each key: int32 (len(ids),) each.
+    """Two words per image for each key: int32 (len(ids),) each.
 
-    An id is an int or a string; 4711 and "4711" are the same image.
+    An id is an int or a string; 4711 and "4711" are the same id.
     """
     hashes = (hashlib.blake2b(str(i).encode(), digest_size=8).digest() for i in ids)
     counters = torch.frombuffer(bytearray(b"".join(hashes)) or bytearray(8), dtype=torch.int32)
@@ -86,19 +87,22 @@ def image_keys(key: Key, ids: Sequence[str | int]) -> Tensor:
 
 
 def content_ids(images: Tensor) -> list[str]:
-    """An id for each image, made from its pixels: a 64-bit hash, and the shape.
+    """An id for each image that depends on its content: its shape and a 64-bit hash.
 
-    Equal images have equal ids in any batch, memory layout and on any device, and so have an
-    8-bit image and its float32 copy in [0, 1]: float32 values are rounded to 8 bits.
+    Equal images have equal ids in any batch and memory layout and on any device. So do an 8-bit
+    image and its float32 copy in [0, 1], because float32 values are rounded to 8 bits.
 
-    The pixels' 32-bit words w_i are hashed twice, to the upper halves of Σ k_i · w_i modulo
-    2**64 with random 64-bit factors k_i. Two blocks of words that differ share a hash with a
-    probability of at most 2**-62 (Dietzfelbinger, "Universal hashing and k-wise independent
-    random variables via integer arithmetic without primes", STACS 1996). The hashes of the
-    blocks of a large image are hashed in turn.
+    The 32-bit words w_i of the pixels are hashed twice, to the upper halves of Σ k_i · w_i
+    modulo 2**64 with random 64-bit factors k_i. Two different blocks of words have equal hashes
+    with a probability of at most 2**-62 (Dietzfelbinger, "Universal hashing and k-wise
+    independent random variables via integer arithmetic without primes", STACS 1996). The hashes
+    of the blocks of a large image are hashed in turn.
 
     Args:
         images: uint8, or float32 in [0, 1]; (batch, ...).
+
+    Returns:
+        One id for each image, "SHAPE:HASH".
 
     >>> content_ids(torch.zeros(1, 3, 32, 32))
     ['3x32x32:0000000000000000']
@@ -107,9 +111,11 @@ def content_ids(images: Tensor) -> list[str]:
     at_once = max(1, _HASHED_AT_ONCE // max(1, images[:1].numel()))
     with torch.inference_mode():
         hashes = (
-            [_content_hash(few) for few in torch.split(images, at_once)] if len(images) else []
+            [_content_hash(chunk) for chunk in torch.split(images, at_once)]
+            if len(images)
+            else []
         )
-    return [f"{shape}:{high:08x}{low:08x}" for few in hashes for high, low in few.tolist()]
+    return [f"{shape}:{high:08x}{low:08x}" for chunk in hashes for high, low in chunk.tolist()]
 
 
 _HASHED_AT_ONCE = 1 << 22
@@ -121,7 +127,7 @@ def _content_hash(images: Tensor) -> Tensor:
     values = images.flatten(1)
     if values.dtype != torch.uint8:
         values = (values * 255).round_()
-    # A copy of whole words, whatever the number and the alignment of the bytes.
+    # A zero-padded copy that consists of whole words.
     shape = (len(values), -(-values.shape[1] // 4) * 4)
     data = torch.zeros(shape, dtype=torch.uint8, device=values.device)
     data[:, : values.shape[1]] = values
@@ -154,12 +160,13 @@ def threefry2x32(
     """Encrypt counters with Threefry-2x32.
 
     Args:
-        keys: int32 (batch, 2).
-        x0, x1: The counter's two words, int32 (batch, count); x1 also (batch, 1) or (1, 1).
-        rounds: 13, 20 or 32 have published test vectors.
+        keys: Two words per image, int32 (batch, 2).
+        x0, x1: The two words of the counters, int32 (batch, count); x1 may also be (batch, 1)
+            or (1, 1).
+        rounds: Number of rounds; test vectors are published for 13, 20 and 32.
 
     Returns:
-        Two int32 tensors (batch, count) of independent words.
+        Two independent words for each counter, int32 (batch, count) each.
 
     >>> zero = torch.zeros(1, 2, dtype=torch.int32)
     >>> [hex(w.item() % 2**32) for w in threefry2x32(zero, zero[:, :1], zero[:, :1])]
@@ -167,7 +174,7 @@ def threefry2x32(
     """
     k0, k1 = keys[:, :1], keys[:, 1:]
     schedule = (k0, k1, k0 ^ k1 ^ as_int32(_PARITY))
-    # The first round, in which x1 may still be one word for all elements.
+    # The first round, before which x1 may be one word for all elements.
     x1 = x1 + k1
     x0 = x0 + (k0 + x1)
     x1 = _rotate(x1, _ROTATIONS[0], torch.empty_like(x1)) ^ x0
@@ -183,8 +190,8 @@ def threefry2x32(
 
 
 def _rotate(words: Tensor, bits: int, scratch: Tensor) -> Tensor:
-    """Rotate to the left, in place."""
-    # >> copies the sign, so mask it; the halves do not overlap, so + is |.
+    """Rotate the bits of words to the left, in place."""
+    # >> extends the sign, which is masked; the halves do not overlap, so that + is |.
     torch.bitwise_right_shift(words, 32 - bits, out=scratch)
     scratch.bitwise_and_((1 << bits) - 1)
     return torch.add(scratch, words, alpha=as_int32(1 << bits), out=words)
@@ -192,10 +199,10 @@ def _rotate(words: Tensor, bits: int, scratch: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Stream:
-    """The random words of one draw for a batch of images: a function, not a generator.
+    """The random words of one draw for a batch of images: a function without state.
 
-    Args:
-        keys: int32 (batch, 2), from `image_keys`.
+    Attributes:
+        keys: Key of each image, from `image_keys`; int32 (batch, 2).
     """
 
     keys: Tensor
@@ -213,13 +220,13 @@ class Stream:
     def words(
         self, count: int, *, first: int = 0, lane: int = 0, rounds: int = KEY_ROUNDS
     ) -> tuple[Tensor, Tensor]:
-        """Two independent words for each of `count` elements: int32 (batch, count) each.
+        """Two independent words for each element: int32 (batch, count) each.
 
         Args:
             count: Number of elements.
-            first: Index of the first of them.
-            lane: A small non-negative integer that distinguishes several numbers for one
-                element.
+            first: Index of the first element.
+            lane: A small non-negative integer; other lanes give other words for the same
+                elements.
             rounds: See `threefry2x32`.
         """
         index = torch.arange(first, first + count, dtype=torch.int32, device=self.keys.device)
@@ -227,9 +234,9 @@ class Stream:
         return threefry2x32(self.keys, x0, torch.full_like(x0[:, :1], lane), rounds=rounds)
 
     def bits16(self, count: int) -> Tensor:
-        """One uniform 16-bit number for each of `count` elements: int16 (batch, count).
+        """One uniform 16-bit number for each element: int16 (batch, count).
 
-        The cheap form for dense noise: element i is a quarter of the words of counter i // 4.
+        For dense noise: element i is a quarter of the 64 bits of counter i // 4.
         """
         w0, w1 = self.words(-(-count // 4), rounds=FIELD_ROUNDS)
         return torch.stack([w0, w1], dim=-1).view(torch.int16).flatten(1)[:, :count]
@@ -241,7 +248,7 @@ def high24(words: Tensor) -> Tensor:
 
 
 def unit_interval(words: Tensor) -> Tensor:
-    """Uniform float32 in [0, 1), from 24 bits so that no rounding reaches 1.
+    """Uniform float32 in [0, 1), from 24 bits, so that it is never rounded to 1.
 
     >>> unit_interval(torch.tensor([0, -1], dtype=torch.int32)).tolist()
     [0.0, 0.9999999403953552]
@@ -250,7 +257,7 @@ def unit_interval(words: Tensor) -> Tensor:
 
 
 def integers(words: Tensor, low: int | Tensor, high: int | Tensor) -> Tensor:
-    """Uniform int64 in [low, high], both ends included; the bias is below (high - low) / 2**24.
+    """Uniform int64 in {low, …, high}, with a bias below (high - low) / 2**24.
 
     >>> integers(torch.tensor([0, -1], dtype=torch.int32), 3, 8).tolist()
     [3, 8]
@@ -259,18 +266,19 @@ def integers(words: Tensor, low: int | Tensor, high: int | Tensor) -> Tensor:
 
 
 def bits_of(words: Tensor) -> Tensor:
-    """The lowest bit of each word: int64, 0 or 1; independent of `high24`."""
+    """The lowest bit of each word: int64, 0 or 1. It is independent of `high24`."""
     return words.to(torch.int64) & 1
 
 
 def resample_counts(seed: int, name: str, n_images: int, replicates: Iterable[int]) -> Tensor:
-    """How often each image is drawn in bootstrap replicates.
+    """The number of times that each image is drawn in bootstrap replicates.
 
     Args:
-        seed: Of the analysis.
-        name: Tells apart analyses with the same seed.
+        seed: Seed of the analysis.
+        name: Name of the analysis; other names give other resamples.
         n_images: Size of the sample and of each resample.
-        replicates: Numbers of the replicates wanted; row r depends on its own number only.
+        replicates: Indices of the replicates; the counts of a replicate depend only on its
+            index.
 
     Returns:
         int32 (replicates, n_images); every row sums to n_images.
@@ -289,19 +297,19 @@ def resample_counts(seed: int, name: str, n_images: int, replicates: Iterable[in
 
 @contextmanager
 def random_state_kept() -> Iterator[None]:
-    """Restore the generators of Python, NumPy and PyTorch, whatever is drawn meanwhile.
+    """Restore the generators of Python, NumPy and PyTorch after the block.
 
-    The draws of this package come from none of them; those of a user's network do, and the
-    initial weights of a network that is built before its weights are loaded.
+    noctule uses none of them, but a user's network may, and so do the initial weights of a
+    network that is built before its weights are loaded.
     """
-    of_python, of_numpy = random.getstate(), np.random.get_state()
-    of_torch = torch.get_rng_state()
-    of_cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    torch_state = torch.get_rng_state()
+    cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        random.setstate(of_python)
-        np.random.set_state(of_numpy)
-        torch.set_rng_state(of_torch)
-        if of_cuda:
-            torch.cuda.set_rng_state_all(of_cuda)
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        torch.set_rng_state(torch_state)
+        if cuda_states:
+            torch.cuda.set_rng_state_all(cuda_states)
