@@ -79,8 +79,8 @@ def test_views_and_read_only_arrays_are_taken_and_left_alone() -> None:
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        ((IMAGE.astype(float), 1, "fog"), "image: is float64"),
-        (([[1]], 1, "fog"), "image: is list"),
+        ((IMAGE.astype(float), 1, "fog"), "image: is of type float64"),
+        (([[1]], 1, "fog"), "image: is of type list"),
         ((IMAGE[..., :2], 1, "fog"), "has shape"),
         ((IMAGE, 6, "fog"), "severity: 6 is out of range"),
         ((IMAGE, 1, "fogg"), "Did you mean 'fog'"),

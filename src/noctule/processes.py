@@ -316,9 +316,7 @@ def _begin(connection: Connection, task: tuple[Work, Any] | None) -> None:
 
 
 def _portable(error: BaseException) -> BaseException:
-    """The exception in a form that can be pickled, with its traceback unless it is a user
-    error.
-    """
+    """The exception as it can be pickled, with its traceback unless it is a user error."""
     if known := machine_error(error):
         return known
     if not isinstance(error, NoctuleError):
