@@ -15,7 +15,8 @@ from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.benchmarks.references import ReferenceOutcomes, shipped_outcomes
 from noctule.metrics.corruption_errors import CorruptionErrors, ErrorTable, corruption_errors
 from noctule.scoring import check_reference, published_reference
-from noctule.store import RunIdentity, RunStore
+from noctule.store import RunStore
+from outcome_rows import run_identity
 
 PLAIN = {"name": "n", "title": "t", "source": "s", "severities": [1, 2, 3, 4, 5]}
 TABLES = {"contrast_c": {"factor": [0.9, 0.8, 0.7, 0.6, 0.5]}}
@@ -23,9 +24,7 @@ TABLES = {"contrast_c": {"factor": [0.9, 0.8, 0.7, 0.6, 0.5]}}
 
 def run(**benchmark: Any) -> RunStore:
     spec = Benchmark.from_dict({**PLAIN, "corruptions": ["contrast_c"], **benchmark})
-    data = {"fingerprint": "f", "num_images": 3}
-    identity = RunIdentity({}, spec.to_dict(), data, 0, 1, 1, "float32", "cpu", "stop")
-    return RunStore(Path("run"), identity)
+    return RunStore(Path("run"), run_identity(spec, 3))
 
 
 def test_the_same_images_are_comparable() -> None:

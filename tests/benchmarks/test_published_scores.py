@@ -11,6 +11,7 @@ from noctule.benchmarks.references import shipped_references
 from noctule.leaderboard.landmarks import load_landmarks
 from noctule.metrics import score
 from noctule.metrics.corruption_errors import corruption_error
+from outcome_rows import outcome_rows
 
 # The order of every table below.
 CORRUPTIONS = [
@@ -109,15 +110,10 @@ def rows_of(accuracies: np.ndarray) -> pa.Table:
         conditions |= {
             f"{name}@{severity}": value for severity, value in enumerate(severities, 1)
         }
-    ids = np.arange(IMAGES).astype(str)
-    rank = [np.where(np.arange(IMAGES) < right // 2, 1, 9) for right in conditions.values()]
-    return pa.table(
-        {
-            "image_id": np.tile(ids, len(conditions)),
-            "condition": np.repeat(list(conditions), IMAGES),
-            "label_rank": np.concatenate(rank).astype(np.int32),
-            "confidence": np.full(IMAGES * len(conditions), 0.5, dtype=np.float32),
-        }
+    ids = [str(image) for image in range(IMAGES)]
+    return pa.concat_tables(
+        outcome_rows(ids, name, ranks=np.where(np.arange(IMAGES) < right // 2, 1, 9))
+        for name, right in conditions.items()
     )
 
 

@@ -12,18 +12,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 import sealed_runs
 from noctule.config import to_toml
 from noctule.data import Dataset, open_dataset
-from noctule.evaluation.loop import concatenated
 from noctule.leaderboard import prepare_submission
 from noctule.leaderboard.tracks import load_track
 from noctule.models.fingerprint import architecture_fingerprint
 from noctule.models.small_nets import PatchResNet
 from noctule.outcomes import SCHEMA, outcome_table
-from noctule.store import RunIdentity, RunStore
+from noctule.store import RunStore
+from outcome_rows import run_identity, write_run_folder
 
 CLASSES, SLICE_SIZE = 16, 256
 TRACK = "photo-patches-same"
@@ -48,36 +49,28 @@ def write_run(
     """A run of imagenet-noc on photo-patches with logits from a generator."""
     track = load_track("photo-patches-open")
     benchmark = track.load_benchmark()
-    identity = RunIdentity(
+    identity = run_identity(
+        benchmark,
+        len(dataset),
         model={"name": name, "architecture": architecture, "weights": "made up"},
-        benchmark=benchmark.to_dict(),
         dataset={
-            "name": dataset.name,
-            "domain": dataset.domain,
-            "fingerprint": track.fingerprint,
-            "num_images": len(dataset),
-            "num_classes": CLASSES,
+            "name": dataset.name, "domain": dataset.domain,
+            "fingerprint": track.fingerprint, "num_classes": CLASSES,
         },
-        seed=0,
         batch_size=32,
         slice_size=SLICE_SIZE,
-        precision="float32",
-        device_type="cpu",
-        on_unreadable="stop",
-    )
-    store = RunStore.create_or_resume(folder, identity)
+    )  # fmt: skip
     generator = np.random.default_rng(seed)
-    for index in range(identity.num_slices):
-        images = identity.images_of(index)
-        labels = torch.tensor(dataset.labels[images.start : images.stop])
-        tables = []
-        for condition in identity.conditions:
-            noise = torch.tensor(generator.normal(size=(len(images), CLASSES)))
-            strength = 4.0 if condition == "clean" else 2.0
-            logits = noise + strength * nn.functional.one_hot(labels, CLASSES)
-            ids = [dataset.ids[image] for image in images]
-            tables.append(outcome_table(ids, condition, labels, logits.float()))
-        store.write_slice(index, concatenated(tables))
+
+    def rows_of(condition: str, images: NDArray[np.int64]) -> pa.Table:
+        labels = torch.tensor(dataset.labels[images])
+        noise = torch.tensor(generator.normal(size=(len(images), CLASSES)))
+        strength = 4.0 if condition == "clean" else 2.0
+        logits = noise + strength * nn.functional.one_hot(labels, CLASSES)
+        ids = [dataset.ids[image] for image in images]
+        return outcome_table(ids, condition, labels, logits.float())
+
+    store = write_run_folder(folder, identity, rows_of)
     network = module or PatchResNet(CLASSES)
     store.record_start(
         {

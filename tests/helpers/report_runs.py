@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from noctule.benchmarks import Benchmark
-from noctule.outcomes import SCHEMA
-from noctule.store import RunIdentity, RunStore
+from outcome_rows import outcome_rows, run_identity, write_run_folder
 
 BENCHMARK = Benchmark.from_dict(
     {
@@ -53,49 +53,24 @@ def write_run(
     finished: bool = True,
 ) -> Path:
     """A run of images "i0", "i1", … with these predictions by condition; two slices."""
-    n_images = len(labels)
-    identity = RunIdentity(
+    identity = run_identity(
+        benchmark,
+        len(labels),
         model={"name": folder.name, **(model or {})},
-        benchmark=benchmark.to_dict(),
-        dataset={
-            "name": "made-up",
-            "domain": "made-up",
-            "fingerprint": "f",
-            "num_images": n_images,
-            "num_classes": 3,
-            **(dataset or {}),
-        },
+        dataset={"name": "made-up", "domain": "made-up", "num_classes": 3, **(dataset or {})},
         seed=seed,
-        batch_size=1,
-        slice_size=-(-n_images // 2),
-        precision="float32",
-        device_type="cpu",
-        on_unreadable="stop",
+        slice_size=-(-len(labels) // 2),
     )
-    store = RunStore.create_or_resume(folder, identity)
-    confident = np.full(n_images, 0.9) if confidence is None else np.asarray(confidence)
-    for index in range(identity.num_slices)[: None if finished else 1]:
-        images = np.array(identity.images_of(index))
-        tables = []
-        for condition in identity.conditions:
-            predicted, label = (
-                np.asarray(predictions[condition])[images],
-                np.asarray(labels)[images],
-            )
-            sure = confident[images]
-            left = np.minimum(sure, 1 - sure).clip(1e-30)
-            columns = [
-                [f"i{number}" for number in images],
-                pa.repeat(condition, len(images)),
-                label,
-                predicted,
-                np.where(predicted == label, 1, 2),
-                sure,
-                # The label's probability: the top one's, or what that leaves.
-                -np.log(np.where(predicted == label, sure, left)),
-            ]
-            tables.append(pa.table(columns, names=SCHEMA.names).cast(SCHEMA))
-        store.write_slice(index, pa.concat_tables(tables).combine_chunks())
+    confident = np.full(len(labels), 0.9) if confidence is None else np.asarray(confidence)
+
+    def rows_of(condition: str, images: NDArray[np.int64]) -> pa.Table:
+        predicted, label = np.asarray(predictions[condition]), np.asarray(labels)
+        ids = [f"i{number}" for number in images]
+        return outcome_rows(
+            ids, condition, label[images], predicted[images], confidences=confident[images]
+        )
+
+    store = write_run_folder(folder, identity, rows_of, num_slices=None if finished else 1)
     if start is not None:
         store.record_start(start)
     return folder

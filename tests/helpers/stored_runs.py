@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from noctule.benchmarks import Benchmark
-from noctule.outcomes import SCHEMA
-from noctule.store import RunIdentity, RunStore
+from noctule.store import RunStore
+from outcome_rows import outcome_rows, run_identity, write_run_folder
 
 Wrong = Mapping[str, Sequence[int]]
 
@@ -41,31 +42,14 @@ def stored_run(
     }
     benchmark = Benchmark.from_dict({**plain, **(spec or {})})
     count = len(next(iter(wrong.values())))
-    data = {
-        "name": "d",
-        "domain": None,
-        "fingerprint": "f",
-        "num_images": count,
-        "num_classes": 2,
-    }
-    identity = RunIdentity(
-        {"name": model}, benchmark.to_dict(), {**data, **(dataset or {})}, seed, 8, 50,
-        "float32", "cpu", "skip",
+    identity = run_identity(
+        benchmark, count, model={"name": model}, dataset=dataset, seed=seed, batch_size=8,
+        slice_size=50, on_unreadable="skip",
     )  # fmt: skip
-    store = RunStore.create_or_resume(folder, identity)
-    for index in range(identity.num_slices if finished else 0):
-        images = [i for i in identity.images_of(index) if i not in lost]
-        gone = [(f"{i:05d}", "torn") for i in identity.images_of(index) if i in lost]
-        tables = [_rows(name, images, wrong[name]) for name in identity.conditions]
-        store.write_slice(index, pa.concat_tables(tables), gone)
-    return store
 
+    def rows_of(condition: str, images: NDArray[np.int64]) -> pa.Table:
+        ids = [f"{i:05d}" for i in images]
+        return outcome_rows(ids, condition, predictions=np.asarray(wrong[condition])[images])
 
-def _rows(condition: str, images: Sequence[int], wrong: Sequence[int]) -> pa.Table:
-    n = len(images)
-    predictions = [int(wrong[i]) for i in images]
-    ranks = [1 + one for one in predictions]
-    columns: list[Any] = [[f"{i:05d}" for i in images], [condition] * n, np.zeros(n)]
-    # Of two classes as likely as each other: probability 1/2, loss ln 2.
-    columns += [predictions, ranks, np.full(n, 0.5), np.full(n, np.log(2))]
-    return pa.table(columns, names=SCHEMA.names).cast(SCHEMA)
+    num_slices = None if finished else 0
+    return write_run_folder(folder, identity, rows_of, lost=lost, num_slices=num_slices)

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 
 from noctule.benchmarks import CLEAN
 from noctule.models import weights_sha256
 from noctule.models.trained import trained_bytes
-from noctule.outcomes import SCHEMA
 from noctule.sampling import image_words, key_of, unit_interval
-from noctule.store import RunIdentity, RunStore
 from noctule.studies.folder import StudyFolder
 from noctule.studies.matrix import OverlapMatrix
 from noctule.studies.spec import STANDARD, Member
+from outcome_rows import outcome_rows, run_identity, write_run_folder
 from small_studies import small_study
 
 NETWORK = torch.nn.Linear(1, 1)
@@ -71,40 +71,23 @@ def write_study(
 def _write_run(
     made: StudyFolder, member: Member, accuracies: Accuracies, num_images: int
 ) -> None:
-    identity = RunIdentity(
-        model={
-            "name": str(member),
-            "weights_sha256": weights_sha256(NETWORK.state_dict()),
-        },
-        benchmark=made.study.benchmark.to_dict(),
-        dataset={**made.identity["test"], "domain": None},
-        seed=0,
+    weights = weights_sha256(NETWORK.state_dict())
+    identity = run_identity(
+        made.study.benchmark,
+        num_images,
+        model={"name": str(member), "weights_sha256": weights},
+        dataset=made.identity["test"],
         batch_size=num_images,
-        slice_size=num_images,
-        precision="float32",
-        device_type="cpu",
-        on_unreadable="stop",
     )
-    store = RunStore.create_or_resume(made.run_folder(member), identity)
-    ids = [f"{i:05}" for i in range(num_images)]
-    zeros, ones = np.zeros(num_images, np.int32), np.ones(num_images, np.int32)
-    tables = []
-    for condition in identity.conditions:
+    # Evenly spread over [0, 1), another image for another seed.
+    hardness = (np.arange(num_images) * GOLDEN + 0.3 * member.seed) % 1
+
+    def rows_of(condition: str, images: NDArray[np.int64]) -> pa.Table:
         accuracy = accuracies[member.candidate or STANDARD, condition]
-        # Evenly spread over [0, 1), another image for another seed.
-        hardness = (np.arange(num_images) * GOLDEN + 0.3 * member.seed) % 1
-        wrong = (hardness >= accuracy).astype(np.int32)
-        columns = [
-            ids,
-            [condition] * num_images,
-            zeros,
-            wrong,
-            ones + wrong,
-            ones / 2,
-            ones * math.log(2),
-        ]
-        tables.append(pa.table(columns, names=SCHEMA.names).cast(SCHEMA))
-    store.write_slice(0, pa.concat_tables(tables))
+        wrong = hardness[images] >= accuracy
+        return outcome_rows([f"{i:05}" for i in images], condition, predictions=wrong)
+
+    write_run_folder(made.run_folder(member), identity, rows_of)
 
 
 def hard_matrix(n: int) -> OverlapMatrix:

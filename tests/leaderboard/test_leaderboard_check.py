@@ -46,6 +46,7 @@ from noctule.models.fingerprint import architecture_fingerprint
 from noctule.models.small_nets import PatchAlexNet
 from noctule.outcomes import SCHEMA, outcome_table
 from noctule.store.flaws import row_flaws
+from outcome_rows import outcome_rows
 
 Columns = dict[str, np.ndarray]
 
@@ -320,13 +321,11 @@ def test_the_row_checks_allow_every_softmax() -> None:
 def test_a_loss_is_bounded_by_confidence_and_rank() -> None:
     """Confidence 0.6, rank 3 of 4: the label has at most (1 - 0.6) / 2 = 0.2 and at least 0."""
     for loss, fits in ((-math.log(0.2), True), (-math.log(0.21), False), (9.0, True)):
-        row = [["a"], ["clean"], [0], [1], [3], [0.6], [loss]]
-        rows = pa.table(row, SCHEMA.names).cast(SCHEMA)
+        rows = outcome_rows(["a"], predictions=1, ranks=3, confidences=0.6, losses=loss)
         assert (row_flaws(rows, 4)["loss"] is None) is fits
     # Confidence 0.3, rank 2 of 4: the label and two others share 0.7: at least 0.7 / 3.
     for loss, fits in ((-math.log(0.234), True), (-math.log(0.232), False)):
-        row = [["a"], ["clean"], [0], [1], [2], [0.3], [loss]]
-        rows = pa.table(row, SCHEMA.names).cast(SCHEMA)
+        rows = outcome_rows(["a"], predictions=1, confidences=0.3, losses=loss)
         assert (row_flaws(rows, 4)["loss"] is None) is fits
 
 

@@ -13,8 +13,8 @@ from statsmodels.stats.proportion import proportion_confint
 from noctule.benchmarks import Benchmark, Reference
 from noctule.errors import InputError
 from noctule.metrics import COLUMNS, Estimate, Scores, estimates, score
-from noctule.outcomes import SCHEMA
 from noctule.sampling import resample_counts
+from outcome_rows import outcome_rows
 
 Ranks = Mapping[str, Sequence[int] | NDArray[np.int64]]
 
@@ -28,11 +28,9 @@ def rows_of(ranks: Ranks, confidences: Mapping[str, Any] | None = None) -> pa.Ta
     """Rows with these ranks of the label by condition; confidence .5 unless given."""
     tables = []
     for condition, values in ranks.items():
-        n = len(values)
-        columns: list[Any] = [[f"{i:05d}" for i in range(n)], [condition] * n, [0] * n, [0] * n]
-        confidence = (confidences or {}).get(condition, [0.5] * n)
-        columns += [values, np.asarray(confidence, dtype=np.float32), [0.0] * n]
-        tables.append(pa.table(columns, names=SCHEMA.names).cast(SCHEMA))
+        confidence = (confidences or {}).get(condition, 0.5)
+        ids = [f"{i:05d}" for i in range(len(values))]
+        tables.append(outcome_rows(ids, condition, ranks=values, confidences=confidence))
     return pa.concat_tables(tables)
 
 

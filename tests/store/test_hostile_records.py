@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -20,6 +19,7 @@ from noctule.models import Preprocessing
 from noctule.report.table import Column, Row, Table, markdown, table_csv
 from noctule.report.terminal import terminal_text
 from noctule.store import disk, slices
+from outcome_rows import outcome_rows
 
 HOSTILE = "a\x1b[31m\nb|<img src=x>[c](d)"
 
@@ -36,14 +36,7 @@ HOSTILE = "a\x1b[31m\nb|<img src=x>[c](d)"
     ],
 )
 def test_outcomes_that_no_model_can_have(rank: int, confidence: float, what: str) -> None:
-    rows = pa.table(
-        {
-            "image_id": ["a", "b"],
-            "condition": ["clean", "clean"],
-            "label_rank": pa.array([1, rank], pa.int32()),
-            "confidence": pa.array([1.0, confidence], pa.float32()),
-        }
-    )
+    rows = outcome_rows(["a", "b"], ranks=[1, rank], confidences=[1, confidence], losses=0)
     with pytest.raises(InputError, match=f"under 'clean' image 'b' has {what}"):
         outcome_matrix(rows, ["clean"])
 

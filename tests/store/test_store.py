@@ -19,24 +19,15 @@ import pytest
 from noctule.errors import InputError, OutputError
 from noctule.outcomes import SCHEMA
 from noctule.store import SCHEMA_VERSION, RunIdentity, RunStore, disk, slices
+from outcome_rows import outcome_rows, run_identity
 
 CONDITIONS = ["clean", "shear", "rain"]
 
 
 def identity(**changes: Any) -> RunIdentity:
     benchmark = {"name": "small", "corruptions": ["shear", "rain"], "severities": "full"}
-    data = {"name": "d", "domain": None, "fingerprint": "f", "num_images": 7, "num_classes": 4}
-    plain = RunIdentity(
-        model={"name": "m", "crop_px": (224, 224)},
-        benchmark=benchmark,
-        dataset=data,
-        seed=0,
-        batch_size=2,
-        slice_size=3,
-        precision="float32",
-        device_type="cpu",
-        on_unreadable="stop",
-    )
+    model, data = {"crop_px": (224, 224)}, {"num_classes": 4}
+    plain = run_identity(benchmark, 7, model=model, dataset=data, batch_size=2, slice_size=3)
     return dataclasses.replace(plain, **changes)
 
 
@@ -49,9 +40,12 @@ def slice_rows(index: int, skipped: tuple[int, ...] = ()) -> pa.Table:
         wrong = (np.array(images, dtype=np.int32) + number) % 2
         confidence = 0.4 + np.array(images) / 100 + number / 1000
         # A wrong row has the label in second place, as likely as the first.
-        columns = [[f"{image}.png" for image in images], [condition] * len(images)]
-        columns += [label, (label + wrong) % 4, 1 + wrong, confidence, -np.log(confidence)]
-        tables.append(pa.table(columns, names=SCHEMA.names).cast(SCHEMA))
+        ids, loss = [f"{image}.png" for image in images], -np.log(confidence)
+        tables.append(
+            outcome_rows(
+                ids, condition, label, (label + wrong) % 4, confidences=confidence, losses=loss
+            )
+        )
     return pa.concat_tables(tables)
 
 

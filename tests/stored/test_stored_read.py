@@ -18,7 +18,6 @@ from noctule.benchmarks import Benchmark
 from noctule.data import open_dataset
 from noctule.evaluation.loop import Settings
 from noctule.models import Preprocessing, load_classifier
-from noctule.store import RunIdentity
 from noctule.stored import evaluate_stored, open_stored
 
 SIDE = 8
@@ -205,13 +204,6 @@ def test_data_whose_labels_split_a_class_is_refused(tmp_path: Path) -> None:
         open_stored(folder, FIVE, data)
 
 
-def honours_absent_clean() -> bool:
-    dataset = {"stored": {"clean": None}}
-    identity = RunIdentity({}, FIVE.to_dict(), dataset, 0, 1, 1, "float32", "cpu", "stop")
-    return "clean" not in identity.conditions
-
-
-@pytest.mark.skipif(not honours_absent_clean(), reason="the store expects clean rows")
 def test_without_clean_images_there_are_no_clean_rows_and_no_relative_ce(
     tmp_path: Path,
 ) -> None:
