@@ -111,9 +111,9 @@ def test_the_answers_are_the_models_softmax(with_model) -> None:
             logits = model.module(scaled.float())[0].double().numpy()
         shares = np.exp(logits) / np.exp(logits).sum()
         best = np.argsort(-shares)[:5]
-        guesses = answer[name]["guesses"]
-        assert [guess["name"] for guess in guesses] == [model.class_names[i] for i in best]
-        assert [guess["confidence"] for guess in guesses] == pytest.approx(
+        predictions = answer[name]["predictions"]
+        assert [guess["name"] for guess in predictions] == [model.class_names[i] for i in best]
+        assert [guess["confidence"] for guess in predictions] == pytest.approx(
             shares[best], abs=1e-5
         )
 
@@ -124,7 +124,7 @@ def test_what_changed_in_words() -> None:
     after = torch.tensor([0.0, 0.6, 0.2, 0.1, 0.06, 0.04])
     said = prediction_pair(before, after, tuple("abcdef"))
     assert said.change == (
-        "The first answer changes from a (50.0 %) to b (60.0 %); a is now 6th with 0.0 %."
+        "The top prediction changes from a (50.0 %) to b (60.0 %); a is now 6th, 0.0 %."
     )
     assert [guess.name for guess in said.clean] == list("abcde")
     assert [guess.note for guess in said.clean][:2] == [
@@ -137,7 +137,7 @@ def test_what_changed_in_words() -> None:
         "up from 5th, 10.0 %", "up from 6th, < 0.1 %",
     ]  # fmt: skip
     stays = prediction_pair(before, before, None)
-    assert stays.change == "The first answer stays class 0: 50.0 % clean, 50.0 % corrupted."
+    assert stays.change == "The top prediction stays class 0: 50.0 % clean, 50.0 % corrupted."
     assert stays.corrupted[0].note == "still 1st, 50.0 %"
     assert not any(guess.has_moved for guess in stays.clean + stays.corrupted)
 
@@ -184,9 +184,9 @@ def test_a_spoiled_model_is_reported(result, message) -> None:
         ({"corruption": "sheer"}, "Did you mean 'shear'"),
         ({"corruption": "x" * 201}, "longer than 200"),
         ({"mode": "fast"}, "unknown mode 'fast'"),
-        ({"photo": "../cat"}, "this photograph is not kept"),
-        ({"photo": "/etc/passwd"}, "this photograph is not kept"),
-        ({"photo": "0" * 16}, "this photograph is not kept"),
+        ({"photo": "../cat"}, "this photograph is no longer kept"),
+        ({"photo": "/etc/passwd"}, "this photograph is no longer kept"),
+        ({"photo": "0" * 16}, "this photograph is no longer kept"),
         ({"photo": None}, "photo: is missing"),
     ],
 )
@@ -390,7 +390,7 @@ def test_a_fault_of_ours_shows_no_traceback(plain, monkeypatch) -> None:
 
     monkeypatch.setattr(server, "answer", broken)
     said = error(plain.get("/answer", params=WISH), 500)
-    assert said == "noctule failed (ZeroDivisionError); its terminal says more"
+    assert said == "noctule failed (ZeroDivisionError); see its terminal for details"
 
 
 def test_exhausted_memory_is_answered_as_such(plain, monkeypatch) -> None:

@@ -68,8 +68,8 @@ def test_a_photograph_is_added_and_corrupted(browser, address, size, scheme) -> 
         assert torch.equal(
             after, noctule.corrupt(clean, "shear", ids=[key], seed=0, severity=3)[0]
         )
-        expect(page.locator(".guesses li")).to_have_count(10)
-        expect(page.locator("#change")).to_contain_text("The first answer")
+        expect(page.locator(".predictions li")).to_have_count(10)
+        expect(page.locator("#change")).to_contain_text("The top prediction")
         assert page.locator("b").count() == 0
         assert one.barriers() == []
         assert one.overflow_px() <= 0
@@ -123,7 +123,7 @@ def test_errors_are_said_in_the_page(browser, address) -> None:  # noqa: F811
         page.locator("#seed").fill("2")
         wait_for(page, "cat", "shear, severity 3, seed 2")
         page.goto(f"{address}/#photo=0123456789abcdef")
-        expect(message).to_contain_text("this photograph is not kept")
+        expect(message).to_contain_text("this photograph is no longer kept")
         page.evaluate("location.hash = 'photo=cat&severity=3&seed=0'")
         assert torch.equal(wait_for(page, "cat", "shear, severity 3, seed 0"), before)
         # The browser itself logs that two requests were answered with 400, and nothing else.

@@ -1,13 +1,12 @@
-"""`noctule show --serve`: a local page to try corruptions on photographs of one's own."""
+"""`noctule show --serve`: a local page to try corruptions on your own photographs."""
 
 from __future__ import annotations
 
 from noctule.explore.answers import answer
-from noctule.explore.page import Start
 from noctule.explore.photographs import GIVEN, LARGEST_SIDE_PX, Photographs
 from noctule.explore.predictions import Predictor
 from noctule.explore.server import application, listen, run_server, server_of
-from noctule.explore.viewer import Request, ViewerConfig, parse_request
+from noctule.explore.viewer import Request, Start, ViewerConfig, parse_request
 
 __all__ = [
     "GIVEN",

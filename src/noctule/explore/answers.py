@@ -1,10 +1,10 @@
-"""From what the page asks for to images, predictions and words: no network in here."""
+"""Answers to the page's requests: images, predictions, and the commands that reproduce them."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable
+import shlex
 from typing import Any
 
 from torch import Tensor
@@ -12,18 +12,20 @@ from torch import Tensor
 from noctule.benchmarks import Condition
 from noctule.corruptions import Corruption
 from noctule.corruptions.draws import Choice, NoiseField
-from noctule.explore.photographs import Photograph
-from noctule.explore.predictions import Guess
-from noctule.explore.recipes import command_line, python_lines
+from noctule.corruptions.pixels import REFERENCE_SIDE_PX
+from noctule.data.photo_patches import CLASS_NAMES
+from noctule.explore.photographs import GIVEN, Photograph
 from noctule.explore.viewer import Request, ViewerConfig
 from noctule.report.sheet import image_of
 
+YOUR_FILE = "YOUR-PHOTO"
+
 
 def corrupted_image(viewer: ViewerConfig, photograph: Photograph, request: Request) -> Tensor:
-    """The photograph under the condition: uint8 (channels, height, width).
+    """The corrupted photograph: uint8 (channels, height, width).
 
     Raises:
-        InputError: the corruption is not defined on such images.
+        InputError: The corruption is not defined for such an image.
     """
     result = viewer.by_mode[request.mode].corrupt(
         Condition(request.corruption, request.severity),
@@ -35,29 +37,29 @@ def corrupted_image(viewer: ViewerConfig, photograph: Photograph, request: Reque
 
 
 def drawn_values(corruption: Corruption, request: Request, image_id: str) -> list[str]:
-    """What was drawn for this image, such as "angle_deg = -27"; fields are left out."""
+    """The parameters drawn for this image, such as "angle_deg = -27", without noise fields."""
     values = corruption.sample([image_id], seed=request.seed, severity=request.severity)
-    shown = []
+    texts = []
     for name, draw in corruption.draws.items():
         value = values[name]
         if isinstance(draw, NoiseField) or not isinstance(value, Tensor):
             continue
         number = value.item()
         text = draw.options[int(number)] if isinstance(draw, Choice) else f"{number:.4g}"
-        shown.append(f"{name} = {text}")
-    return shown
+        texts.append(f"{name} = {text}")
+    return texts
 
 
 def answer(viewer: ViewerConfig, request: Request) -> dict[str, Any]:
-    """All that the page shows for a wish, as JSON values.
+    """Everything the page shows for a request, as JSON values.
 
     Raises:
-        InputError: the photograph is unknown, or it cannot be corrupted or classified.
+        InputError: The photograph is unknown, or cannot be corrupted or classified.
     """
     photograph = viewer.photographs[request.photo]
     corrupted = corrupted_image(viewer, photograph, request)
     corruption = viewer.by_mode[request.mode].bound[request.corruption]
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "photo": describe(photograph),
         "clean": {"image": data_uri(photograph.image)},
         "corrupted": {"image": data_uri(corrupted)},
@@ -68,30 +70,95 @@ def answer(viewer: ViewerConfig, request: Request) -> dict[str, Any]:
     }
     if viewer.predictor is not None:
         pair = viewer.predictor.pair(photograph.image, corrupted)
-        found["clean"]["guesses"] = _guesses(pair.clean)
-        found["corrupted"]["guesses"] = _guesses(pair.corrupted)
-        found["change"] = pair.change
-    return found
+        for key in ("clean", "corrupted"):
+            result[key]["predictions"] = [one._asdict() for one in getattr(pair, key)]
+        result["change"] = pair.change
+    return result
 
 
 def describe(photograph: Photograph) -> dict[str, Any]:
-    """What the page says of a photograph, as JSON values."""
+    """A photograph's key, id and size, as JSON values."""
     height, width = photograph.image.shape[1:]
-    before = "{} × {}".format(*photograph.size_px)
+    original = "{} × {}".format(*photograph.size_px)
     return {
         "key": photograph.key,
         "id": photograph.image_id,
-        "size": f"{before} px, here {width} × {height} px",
+        "size": f"{original} px, shown at {width} × {height} px",
         "side_px": max(width, height),
     }
 
 
 def data_uri(image: Tensor) -> str:
-    """An image, uint8 (channels, height, width), as a PNG file in a data: address."""
+    """An image, uint8 (channels, height, width), as a PNG in a data: URI."""
     stream = io.BytesIO()
     image_of(image).save(stream, "PNG", compress_level=1)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def _guesses(guesses: Iterable[Guess]) -> list[dict[str, Any]]:
-    return [guess._asdict() for guess in guesses]
+def python_lines(viewer: ViewerConfig, photograph: Photograph, request: Request) -> str:
+    """Python code that computes `corrupted`, a batch of one with the image shown."""
+    lines = ["import noctule", *_image(photograph)]
+    if viewer.model_name is None:
+        side = viewer.preprocessing.resize_px
+        prepare = f"noctule.Preprocessing(resize_px={side}, crop_px=({side}, {side}))"
+    else:
+        prepare = f"noctule.load_classifier({viewer.model_name!r}).preprocessing"
+    lines.append(f"image = {prepare}.prepare(image)")
+    return "\n".join([*lines, _corrupt(viewer, photograph, request)])
+
+
+def _image(photograph: Photograph) -> list[str]:
+    if photograph.source in CLASS_NAMES and photograph.key != GIVEN:
+        return [
+            "from noctule.data.photo_patches import photograph",
+            f"image = photograph({photograph.source!r})",
+        ]
+    path, image_id = photograph.source or YOUR_FILE, photograph.image_id
+    return [
+        "from pathlib import Path",
+        "from noctule.data.decode import decode_file",
+        f"image = decode_file(Path({path!r}), {image_id!r})",
+    ]
+
+
+def _corrupt(viewer: ViewerConfig, photograph: Photograph, request: Request) -> str:
+    keys = f"ids=[{photograph.image_id!r}], seed={request.seed}"
+    if viewer.benchmark_name is None:
+        mode = f", mode={request.mode!r}" if _names_mode(viewer, request) else ""
+        return (
+            f"corrupted = noctule.corrupt(\n    image[None], {request.corruption!r}, {keys}, "
+            f"severity={request.severity}{mode}\n)"
+        )
+    mode = f".in_mode({request.mode!r})" if _names_mode(viewer, request) else ""
+    return (
+        f"benchmark = noctule.load_benchmark({viewer.benchmark_name!r}){mode}\n"
+        f"condition = noctule.Condition({request.corruption!r}, {request.severity})\n"
+        f"corrupted = benchmark.corrupt(condition, image[None], {keys})"
+    )
+
+
+def _names_mode(viewer: ViewerConfig, request: Request) -> bool:
+    """Whether the mode must be named: a benchmark's own mode may be either."""
+    is_default = viewer.benchmark_name is None and request.mode == "paper"
+    return viewer.has_modes(request.corruption) and not is_default
+
+
+def command_line(viewer: ViewerConfig, photograph: Photograph, request: Request) -> str:
+    """The command that draws the clean and the corrupted image."""
+    words = ["noctule", "show", photograph.source or YOUR_FILE]
+    if photograph.source is None:
+        words += ["--id", photograph.image_id]
+    words += ["--corruption", request.corruption]
+    words += (
+        ["--overview"] if request.severity is None else ["--severity", str(request.severity)]
+    )
+    words += ["--seed", str(request.seed)]
+    if viewer.benchmark_name is not None:
+        words += ["--benchmark", viewer.benchmark_name]
+    if _names_mode(viewer, request):
+        words += ["--mode", request.mode]
+    if viewer.model_name is not None:
+        words += ["--model", viewer.model_name]
+    elif viewer.preprocessing.resize_px != REFERENCE_SIDE_PX:
+        words += ["--size-px", str(viewer.preprocessing.resize_px)]
+    return shlex.join(words)

@@ -1,7 +1,7 @@
-"""Connections to the page's server that end when their other side takes too long.
+"""Connections that are closed when the client is too slow.
 
-uvicorn bounds the time between requests, but neither that of a request's headers nor that of
-reading an answer; and it refuses new connections while idle ones fill its limit.
+uvicorn limits the time between requests, but not the time to send a request's headers or to
+read a response. It also refuses new connections while idle ones fill its limit.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST_CONNECTIONS: Final = 64
 HEADERS_LIMIT_S: Final = 10
-"""Seconds from a connection's beginning, or its last answer, until a request has arrived."""
+"""Seconds from a connection's start, or its last response, until a request has arrived."""
 READING_LIMIT_S: Final = 30
-"""Seconds that the other side may take to read what is written to it."""
+"""Seconds that the client may take to read a response."""
 
 
 class BoundedConnection(H11Protocol):
-    """A connection that is closed when it is idle for too long, or makes room for another."""
+    """A connection that is closed when idle for too long or when another needs its slot."""
 
     _request_timer: asyncio.TimerHandle | None = None
     _reading_timer: asyncio.TimerHandle | None = None
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request of it is being answered."""
+        """Whether it has no request in progress."""
         return self.cycle is None or self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request."""
+        """Start waiting for a request."""
         self.began_s = self.loop.time()
         super().connection_made(transport)
         self._make_room()
@@ -50,17 +50,17 @@ class BoundedConnection(H11Protocol):
         self._await_request()
 
     def pause_writing(self) -> None:
-        """Begin to wait for the other side to read."""
+        """Start waiting for the client to read."""
         super().pause_writing()
         self._limit_reading()
 
     def resume_writing(self) -> None:
-        """Stop waiting for the other side to read."""
+        """Stop waiting for the client to read."""
         super().resume_writing()
         self._stop_limiting()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End all waiting."""
+        """Cancel all timers."""
         self._stop_waiting()
         self._stop_limiting()
         super().connection_lost(exc)
@@ -77,7 +77,7 @@ class BoundedConnection(H11Protocol):
             self._request_timer = None
 
     def _close(self) -> None:
-        """Close when the last answer has been read, but do not wait for that for ever."""
+        """Close once the last response has been read, within a time limit."""
         self.transport.close()
         self._limit_reading()
 
@@ -91,24 +91,24 @@ class BoundedConnection(H11Protocol):
             self._reading_timer = None
 
     def _make_room(self) -> None:
-        """At the limit, end the oldest of the connections that wait for their other side."""
+        """At the limit, drop the oldest connection that waits for its client."""
         waiting = [
-            one
-            for one in self.connections
-            if isinstance(one, BoundedConnection) and one is not self
-            if one.is_idle or one.cycle.more_body
+            connection
+            for connection in self.connections
+            if isinstance(connection, BoundedConnection) and connection is not self
+            if connection.is_idle or connection.cycle.more_body
         ]
         if waiting and len(self.connections) >= MOST_CONNECTIONS:
-            oldest = min(waiting, key=lambda one: one.began_s)
+            oldest = min(waiting, key=lambda connection: connection.began_s)
             self.connections.discard(oldest)
             oldest.transport.abort()
 
 
 class PromptServer(uvicorn.Server):
-    """A server that does not wait for what its connections may still send or read."""
+    """A server that, on shutdown, does not wait for its clients to send or read."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End at once, but for work that is under way."""
+        """Drop all connections; only work in progress is waited for."""
         for connection in list(self.server_state.connections):
             connection.transport.abort()
         await super().shutdown(sockets)

@@ -1,4 +1,4 @@
-"""The photographs that the page can show; all are in memory, none has a path."""
+"""The photographs that the page can show, all held in memory."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from noctule.models import Preprocessing
 KEPT_UPLOADS: Final = 8
 LARGEST_UPLOAD_BYTES: Final = 20_000_000
 LARGEST_UPLOAD_PX: Final = 2**26
-"""Pixels an uploaded photograph may have, about 67 million: 200 MB as RGB, and once more."""
+"""Largest number of pixels of an upload: 67 million, 200 MB as RGB, needed twice."""
 LONGEST_UPLOAD_PX: Final = 2**15
-"""Its longer side: resizing a very long line takes gigabytes."""
+"""Longest side of an upload: resizing a very long image takes gigabytes."""
 
 LARGEST_SIDE_PX: Final = 1024
-"""Side an image may have after preprocessing; only models that do not resize meet it."""
+"""Longest side after preprocessing, which limits only models that do not resize."""
 
 GIVEN: Final = "given"
 _ID_DIGITS = 16
 
 
 class Photograph(NamedTuple):
-    """A photograph as the corruptions see it.
+    """A prepared photograph.
 
     Attributes:
-        key: what the page calls it.
-        image_id: what its random numbers depend on.
-        image: uint8 (channels, height, width), prepared.
-        size_px: (width, height) before.
-        source: the name of an embedded photograph, the path of a file, or None for an upload.
+        key: Its key on the page.
+        image_id: Image id, which determines its random numbers.
+        image: Prepared image, uint8 (channels, height, width).
+        size_px: (width, height) before preprocessing.
+        source: Name of an embedded photograph, path of a file, or None for an upload.
     """
 
     key: str
@@ -48,16 +48,16 @@ class Photograph(NamedTuple):
 
 
 class Photographs:
-    """The embedded photographs, one that was given by name, and the last uploads.
+    """The embedded photographs, the one from the command line, and the latest uploads.
 
-    Of an upload only the prepared image is kept: neither its file nor its metadata.
+    Only the prepared image of an upload is kept, not its file or metadata.
 
     Args:
-        preprocessing: prepares every photograph.
-        given: (source, image id, image) of a file to offer too.
+        preprocessing: Preprocessing of every photograph.
+        given: (source, image id, image) of the file named on the command line.
 
     Raises:
-        InputError: the file's image is too large for a model that does not resize.
+        InputError: The file's image is too large for a model that does not resize.
     """
 
     def __init__(
@@ -79,24 +79,24 @@ class Photographs:
         """The photograph with this key.
 
         Raises:
-            InputError: there is none, or no longer.
+            InputError: It is unknown or no longer kept.
         """
         with self._lock:
-            if found := self._known.get(key) or self._uploads.get(key):
-                return found
+            if photo := self._known.get(key) or self._uploads.get(key):
+                return photo
             if key not in CLASS_NAMES:
                 raise InputError(
-                    "this photograph is not kept",
+                    "this photograph is no longer kept",
                     remedy=f"Add it again; the last {KEPT_UPLOADS} are kept.",
                 )
             self._known[key] = self._prepared(key, key, photograph(key), key)
             return self._known[key]
 
     def add(self, data: bytes) -> Photograph:
-        """Decode, prepare and keep an upload; its id is the start of its SHA-256.
+        """Decode, prepare and keep an upload, whose id is the start of its SHA-256.
 
         Raises:
-            InputError: it is not an image that can be used.
+            InputError: It is not a usable image.
         """
         image_id = hashlib.sha256(data).hexdigest()[:_ID_DIGITS]
         with self._decoding:  # one at a time: decoding may take a few hundred megabytes
@@ -107,7 +107,7 @@ class Photographs:
             if max(image.size) > LONGEST_UPLOAD_PX:
                 raise InputError(
                     f"this photograph is {max(image.size):,} px long",
-                    remedy=f"Use one of at most {LONGEST_UPLOAD_PX:,} px a side.",
+                    remedy=f"Use one with at most {LONGEST_UPLOAD_PX:,} px per side.",
                 )
             added = self._prepared(image_id, image_id, image, None)
         with self._lock:
@@ -125,6 +125,6 @@ class Photographs:
         if max(height, width) > LARGEST_SIDE_PX:
             raise InputError(
                 f"this photograph has {width} × {height} px, and the model does not resize it",
-                remedy=f"Use one of at most {LARGEST_SIDE_PX} px a side.",
+                remedy=f"Use one with at most {LARGEST_SIDE_PX} px per side.",
             )
         return Photograph(key, image_id, image, source_image.size, source)

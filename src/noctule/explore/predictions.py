@@ -1,4 +1,4 @@
-"""What a model says of an image and of the same image corrupted, in numbers and words."""
+"""A model's predictions on an image and on its corrupted version, and what changed."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from noctule.errors import InputError
 from noctule.models import Classifier
 from noctule.models.borrowed import borrowed, input_dtype
 
-SHOWN = 5
+NUM_PREDICTIONS = 5
 
 
-class Guess(NamedTuple):
-    """One of a model's answers.
+class RankedClass(NamedTuple):
+    """One class among a model's top predictions.
 
     Attributes:
-        name: of the class.
-        confidence: softmax probability, 0 to 1.
-        shown: the confidence as text.
-        note: its rank and confidence on the other image, in words.
-        has_moved: whether that rank is another.
+        name: Name of the class.
+        confidence: Softmax probability, 0 to 1.
+        percent: The confidence as text.
+        note: Its rank and confidence on the other image.
+        has_moved: Whether its rank differs on the other image.
     """
 
     name: str
     confidence: float
-    shown: str
+    percent: str
     note: str
     has_moved: bool
 
 
 class PredictionPair(NamedTuple):
-    """A model's first answers about an image, clean and corrupted, and what changed."""
+    """A model's top predictions on a clean and a corrupted image, and what changed."""
 
-    clean: list[Guess]
-    corrupted: list[Guess]
+    clean: list[RankedClass]
+    corrupted: list[RankedClass]
     change: str
 
 
 class Predictor:
-    """A classifier on its device, for one caller at a time.
+    """A classifier on its device, used by one thread at a time.
 
     Args:
-        classifier: as loaded.
-        device: where it runs, in float32.
+        classifier: The loaded classifier.
+        device: Device it runs on, in float32.
     """
 
     def __init__(self, classifier: Classifier, device: torch.device) -> None:
@@ -60,7 +60,7 @@ class Predictor:
         """Softmax probabilities, float32 (batch, classes), of uint8 (batch, C, H, W).
 
         Raises:
-            InputError: the model fails, or does not return finite logits.
+            InputError: The model fails, or does not return finite logits.
         """
         where = self.classifier.name
         inputs = self.classifier.preprocessing.normalise(images.to(self._device))
@@ -69,7 +69,7 @@ class Predictor:
                 logits = self.classifier.module(inputs.to(self._dtype).contiguous())
         except InputError:
             raise
-        except Exception as error:  # a module may raise anything
+        except Exception as error:  # a user's module may raise anything
             shape = " × ".join(map(str, inputs.shape))
             what = f"the model failed on a batch of {shape}: {type(error).__name__}: {error}"
             raise InputError(what, where=where) from error
@@ -80,7 +80,7 @@ class Predictor:
         return torch.softmax(logits.float(), dim=1).cpu()
 
     def pair(self, clean: Tensor, corrupted: Tensor) -> PredictionPair:
-        """The first answers about two images, uint8 (channels, height, width) each."""
+        """The top predictions on two images, uint8 (channels, height, width) each."""
         before, after = self.probabilities(torch.stack([clean, corrupted]))
         return prediction_pair(before, after, self.classifier.class_names)
 
@@ -88,33 +88,35 @@ class Predictor:
 def prediction_pair(
     before: Tensor, after: Tensor, class_names: tuple[str, ...] | None
 ) -> PredictionPair:
-    """The first five classes of two vectors of probabilities, and what changed.
+    """The top five classes of two vectors of probabilities, and what changed.
 
     >>> before, after = torch.tensor([0.75, 0.25]), torch.tensor([0.5, 0.5])
-    >>> opinion_of(before, torch.tensor([0.25, 0.75]), ("cat", "cup")).change
-    'The first answer changes from cat (75.0 %) to cup (75.0 %); cat is now 2nd with 25.0 %.'
+    >>> prediction_pair(before, torch.tensor([0.25, 0.75]), ("cat", "cup")).change
+    'The top prediction changes from cat (75.0 %) to cup (75.0 %); cat is now 2nd, 25.0 %.'
     """
     shares = (before, after)
     orders = [torch.sort(one, descending=True, stable=True).indices.tolist() for one in shares]
     ranks = [{index: rank for rank, index in enumerate(order)} for order in orders]
 
-    def guess(index: int, here: int) -> Guess:
+    def ranked(index: int, here: int) -> RankedClass:
         name = f"class {index}" if class_names is None else class_names[index]
         confidence, other = (float(shares[one][index]) for one in (here, 1 - here))
         rank, other_rank = ranks[here][index], ranks[1 - here][index]
         note = (
-            f"{_WORDS[here][_sign(rank - other_rank)]} {ordinal(other_rank)}, {percent(other)}"
+            f"{_VERBS[here][_sign(rank - other_rank)]} {ordinal(other_rank)}, {percent(other)}"
         )
-        return Guess(name, confidence, percent(confidence), note, rank != other_rank)
+        return RankedClass(name, confidence, percent(confidence), note, rank != other_rank)
 
-    clean, corrupted = ([guess(i, here) for i in orders[here][:SHOWN]] for here in (0, 1))
+    clean, corrupted = (
+        [ranked(i, here) for i in orders[here][:NUM_PREDICTIONS]] for here in (0, 1)
+    )
     first = orders[0][0]
     change = _change(clean[0], corrupted[0], ranks[1][first], float(after[first]))
     return PredictionPair(clean, corrupted, change)
 
 
-# By whether the rank here is the smaller (-1), the same or the larger number of the two.
-_WORDS = (
+# By image (clean, corrupted), then by the sign of the rank on it minus the other rank.
+_VERBS = (
     {-1: "falls to", 0: "stays", 1: "rises to"},
     {-1: "up from", 0: "still", 1: "down from"},
 )
@@ -124,20 +126,20 @@ def _sign(number: int) -> int:
     return (number > 0) - (number < 0)
 
 
-def _change(clean: Guess, corrupted: Guess, rank: int, confidence: float) -> str:
+def _change(clean: RankedClass, corrupted: RankedClass, rank: int, confidence: float) -> str:
     if rank == 0:
         return (
-            f"The first answer stays {clean.name}: {clean.shown} clean, "
-            f"{corrupted.shown} corrupted."
+            f"The top prediction stays {clean.name}: {clean.percent} clean, "
+            f"{corrupted.percent} corrupted."
         )
     return (
-        f"The first answer changes from {clean.name} ({clean.shown}) to {corrupted.name} "
-        f"({corrupted.shown}); {clean.name} is now {ordinal(rank)} with {percent(confidence)}."
+        f"The top prediction changes from {clean.name} ({clean.percent}) to {corrupted.name} "
+        f"({corrupted.percent}); {clean.name} is now {ordinal(rank)}, {percent(confidence)}."
     )
 
 
 def percent(share: float) -> str:
-    """A share in per cent, as text.
+    """A share in percent, as text.
 
     >>> percent(0.9712), percent(0.0002), percent(0.0)
     ('97.1 %', '< 0.1 %', '0.0 %')
@@ -148,7 +150,7 @@ def percent(share: float) -> str:
 
 
 def ordinal(rank: int) -> str:
-    """The word for a rank counted from 0.
+    """The ordinal of a rank counted from 0.
 
     >>> [ordinal(rank) for rank in (0, 1, 2, 3, 10, 20, 111)]
     ['1st', '2nd', '3rd', '4th', '11th', '21st', '112th']

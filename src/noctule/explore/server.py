@@ -1,8 +1,7 @@
-"""The page's server: for this machine only, and for no other site's pages.
+"""The server of the local page. It accepts requests from this machine's own page only.
 
-Starlette and uvicorn, because routes, streamed bodies, HTTP itself and an orderly stop are
-theirs to get right and not ours. No path of a http_request reaches the file system: the page is
-rendered once, and images are made in memory.
+Starlette and uvicorn handle routes, streamed bodies, HTTP and shutdown. No request path reaches
+the file system: the page is rendered once, and images are computed in memory.
 """
 
 from __future__ import annotations
@@ -28,24 +27,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from noctule.errors import InputError, NoctuleError, machine_error
 from noctule.explore.answers import answer, describe
 from noctule.explore.connections import MOST_CONNECTIONS, BoundedConnection, PromptServer
-from noctule.explore.page import Start, page
 from noctule.explore.photographs import LARGEST_UPLOAD_BYTES
-from noctule.explore.viewer import ViewerConfig, parse_request
+from noctule.explore.viewer import Start, ViewerConfig, page, parse_request
 
 HOST: Final = "127.0.0.1"
 FIRST_PORT: Final = 8321
 _PORTS_TRIED = 20
 _WORKERS = 2
-_SECONDS_TO_STOP = 30  # for work that is under way; a second Ctrl-C does not wait
+_SECONDS_TO_STOP = 30  # for work in progress; a second Ctrl-C does not wait
 
 UPLOAD_PAUSE_LIMIT_S: Final = 10
-"""Seconds in which at least a part of an upload must arrive."""
+"""Seconds within which the next part of an upload must arrive."""
 UPLOAD_LIMIT_S: Final = 60
-"""Seconds in which an upload must arrive."""
+"""Seconds within which a whole upload must arrive."""
 LARGEST_UPLOADS_BYTES: Final = 3 * LARGEST_UPLOAD_BYTES
-"""Bytes of all uploads that are held at a time."""
+"""Total bytes of the uploads in progress."""
 
-# The page brings its own, stricter policy for scripts; this one adds what it cannot say itself.
+# The page itself sets a stricter policy for scripts; these directives work only as headers.
 _PAGE_POLICY = "frame-ancestors 'none'; object-src 'none'; base-uri 'none'; form-action 'none'"
 _ANSWER_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 _HEADERS = {
@@ -61,23 +59,23 @@ def application(viewer: ViewerConfig, start: Start, port: int) -> ASGIApp:
     """The page, its answers and its uploads, for requests to this machine's `port` only."""
     html = page(viewer, start)
     uploads = Uploads()
-    limiter: list[CapacityLimiter] = []  # made in the event loop that uses it
+    limiter: list[CapacityLimiter] = []  # created in the event loop that uses it
 
     async def in_thread(work: Callable[[], Any]) -> Any:
         if not limiter:
             limiter.append(CapacityLimiter(_WORKERS))
         return await anyio.to_thread.run_sync(work, limiter=limiter[0])
 
-    async def show_page(http_request: Request) -> Response:
+    async def show_page(request: Request) -> Response:
         return HTMLResponse(html)
 
-    async def show_answer(http_request: Request) -> Response:
-        request = parse_request(http_request.query_params, viewer)
-        return JSONResponse(await in_thread(lambda: answer(viewer, request)))
+    async def show_answer(request: Request) -> Response:
+        parsed = parse_request(request.query_params, viewer)
+        return JSONResponse(await in_thread(lambda: answer(viewer, parsed)))
 
-    async def add_photograph(http_request: Request) -> Response:
+    async def add_photograph(request: Request) -> Response:
         with uploads.space() as data:
-            await uploads.receive(http_request, data)
+            await uploads.receive(request, data)
             added = await in_thread(lambda: viewer.photographs.add(bytes(data)))
         return JSONResponse(describe(added), status_code=201)
 
@@ -96,10 +94,10 @@ def application(viewer: ViewerConfig, start: Start, port: int) -> ASGIApp:
 
 
 class Guard:
-    """Refuses requests under other names and from other sites; adds headers to all answers.
+    """Rejects requests for other host names or from other sites, and adds security headers.
 
-    A page elsewhere could otherwise reach this server through the reader's browser, by a name
-    of its own that it points at 127.0.0.1.
+    Without it, another site could reach this server through the user's browser, by pointing a
+    host name of its own at 127.0.0.1 (DNS rebinding).
     """
 
     def __init__(self, app: ASGIApp, port: int) -> None:
@@ -109,7 +107,7 @@ class Guard:
             self._hosts |= {HOST, "localhost"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one http_request, as ASGI has it."""
+        """Handle one ASGI request."""
         if scope["type"] != "http":
             return
         policy = _PAGE_POLICY if scope["path"] == "/" else _ANSWER_POLICY
@@ -140,14 +138,14 @@ class Guard:
 
 
 class Uploads:
-    """The uploads under way: each bounded in bytes and time, and all together in bytes."""
+    """The uploads in progress, each limited in bytes and time, and in bytes overall."""
 
     def __init__(self) -> None:
         self._held: list[bytearray] = []
 
     @contextmanager
     def space(self) -> Iterator[bytearray]:
-        """Room for an upload, until it has been worked on."""
+        """A buffer for an upload, counted until it has been processed."""
         data = bytearray()
         self._held.append(data)
         try:
@@ -155,12 +153,12 @@ class Uploads:
         finally:
             self._held = [other for other in self._held if other is not data]
 
-    async def receive(self, http_request: Request, data: bytearray) -> None:
-        """Append a http_request's body to `data`, but no more than an upload may be long."""
-        declared = http_request.headers.get("content-length", "0")
+    async def receive(self, request: Request, data: bytearray) -> None:
+        """Append a request's body to `data`, up to the size limit."""
+        declared = request.headers.get("content-length", "0")
         if declared.isdecimal() and int(declared[:20]) > LARGEST_UPLOAD_BYTES:
             raise _refusal(413, f"the file is larger than {LARGEST_UPLOAD_BYTES:,} bytes")
-        chunks = http_request.stream()
+        chunks = request.stream()
         try:
             with anyio.fail_after(UPLOAD_LIMIT_S):
                 while True:
@@ -176,11 +174,11 @@ class Uploads:
         if len(data) > LARGEST_UPLOAD_BYTES:
             raise _refusal(413, f"the file is larger than {LARGEST_UPLOAD_BYTES:,} bytes")
         if sum(map(len, self._held)) > LARGEST_UPLOADS_BYTES:
-            raise _refusal(503, "too many uploads at a time; try again in a moment")
+            raise _refusal(503, "too many uploads at once; try again in a moment")
 
 
 def _refusal(status: int, text: str) -> HTTPException:
-    """An answer to an upload of which the rest is not read: with it the connection ends."""
+    """A response to an upload whose rest is not read; it closes the connection."""
     return HTTPException(status, text, {"Connection": "close"})
 
 
@@ -188,34 +186,34 @@ def _error(text: str, status: int) -> Response:
     return JSONResponse({"error": text}, status_code=status)
 
 
-async def _on_user_error(http_request: Request, error: NoctuleError) -> Response:
+async def _on_user_error(request: Request, error: NoctuleError) -> Response:
     return _error(str(machine_error(error) or error), 400)
 
 
-async def _on_http_error(http_request: Request, error: HTTPException) -> Response:
+async def _on_http_error(request: Request, error: HTTPException) -> Response:
     response = _error(error.detail, error.status_code)
     response.headers.update(error.headers or {})
     return response
 
 
-async def _on_disconnect(http_request: Request, error: ClientDisconnect) -> Response:
+async def _on_disconnect(request: Request, error: ClientDisconnect) -> Response:
     return _error("the connection ended", 400)
 
 
-async def _on_fault(http_request: Request, error: Exception) -> Response:
+async def _on_fault(request: Request, error: Exception) -> Response:
     if known := machine_error(error):
         return _error(str(known), 500)
-    return _error(f"noctule failed ({type(error).__name__}); its terminal says more", 500)
+    return _error(f"noctule failed ({type(error).__name__}); see its terminal for details", 500)
 
 
 def listen(port: int | None) -> socket.socket:
-    """A socket of this machine only, listening.
+    """A listening socket that only this machine can reach.
 
     Args:
-        port: 0 is any free one; None is `FIRST_PORT` or one of the next that is free.
+        port: Port number; 0 takes any free port, None takes `FIRST_PORT` or the next free one.
 
     Raises:
-        InputError: the port is taken, forbidden or no port.
+        InputError: The port is taken, forbidden or invalid.
     """
     if port is not None:
         return _bound(port)
@@ -230,24 +228,24 @@ def listen(port: int | None) -> socket.socket:
 def _bound(port: int) -> socket.socket:
     if not 0 <= port <= 65535:
         raise InputError(f"there is no port {port}", where="--port", remedy="Use 0 to 65535.")
-    one = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         if os.name == "posix":  # elsewhere this would share the port with another program
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        one.bind((HOST, port))
-        one.listen()
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((HOST, port))
+        listening.listen()
     except OSError as error:
-        one.close()
+        listening.close()
         raise InputError(
             f"port {port} cannot be used: {error.strerror or error}",
             where="--port",
-            remedy="Use another, or 0 for any free one.",
+            remedy="Use another port, or 0 for any free one.",
         ) from error
-    return one
+    return listening
 
 
 def server_of(viewer: ViewerConfig, start: Start, listening: socket.socket) -> PromptServer:
-    """A server for the socket; `run(sockets=[listening])` runs it until it is stopped."""
+    """A server for the socket; `run(sockets=[listening])` serves until it is stopped."""
     port = listening.getsockname()[1]
     config = uvicorn.Config(
         application(viewer, start, port),
@@ -259,7 +257,7 @@ def server_of(viewer: ViewerConfig, start: Start, listening: socket.socket) -> P
         log_level="warning",
         access_log=False,
         server_header=False,
-        limit_concurrency=2 * MOST_CONNECTIONS,  # those that have just ended still count
+        limit_concurrency=2 * MOST_CONNECTIONS,  # connections that have just ended still count
         timeout_graceful_shutdown=_SECONDS_TO_STOP,
     )
     return PromptServer(config)
@@ -270,6 +268,6 @@ def run_server(server: uvicorn.Server, listening: socket.socket) -> None:
     try:
         server.run(sockets=[listening])
     except KeyboardInterrupt:
-        pass  # it has stopped in good order by then, and raises this for its caller
+        pass  # the server has already shut down and re-raises this for its caller
     finally:
         listening.close()

@@ -1,4 +1,4 @@
-"""What the page has to choose from, and what it asks for."""
+"""The local page: what it offers, what it requests, and its HTML."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from noctule.benchmarks import Benchmark
 from noctule.corruptions import MODES, SEVERITIES, Mode
+from noctule.corruptions.draws import NoiseField
+from noctule.data.photo_patches import CLASS_NAMES
 from noctule.errors import InputError, unknown_name
-from noctule.explore.photographs import Photographs
+from noctule.explore.photographs import (
+    GIVEN,
+    KEPT_UPLOADS,
+    LARGEST_UPLOAD_BYTES,
+    LARGEST_UPLOAD_PX,
+    Photographs,
+)
 from noctule.explore.predictions import Predictor
 from noctule.models import Preprocessing
+from noctule.report.web import render_page
 
 FULL_RANGE = "full"
 LARGEST_SEED = 2**32 - 1
@@ -22,15 +31,16 @@ _LONGEST_VALUE = 200
 
 @dataclass(frozen=True)
 class ViewerConfig:
-    """What there is to choose from; it stays the same while the page is served.
+    """What the page offers; fixed while it is served.
 
     Attributes:
-        benchmark: whose corruptions are offered, in the mode to start with.
-        benchmark_name: as it was named; None if `benchmark` stands for all corruptions.
-        preprocessing: the model's, or how images are made without one.
-        photographs: prepared by it.
-        predictor: None to predict nothing.
-        model_name: its model, as it was named.
+        benchmark: Benchmark whose corruptions are offered, in the initial mode.
+        benchmark_name: Its name on the command line; None if `benchmark` stands for all
+            corruptions.
+        preprocessing: The model's preprocessing, or the one used without a model.
+        photographs: Photographs prepared with it.
+        predictor: The model; None for a page without predictions.
+        model_name: Name of the model on the command line.
     """
 
     benchmark: Benchmark
@@ -52,7 +62,7 @@ class ViewerConfig:
 
 
 class Request(NamedTuple):
-    """What the page asks for: a photograph under a condition."""
+    """A request of the page: a photograph under a condition."""
 
     photo: str
     corruption: str
@@ -61,11 +71,21 @@ class Request(NamedTuple):
     mode: Mode
 
 
+class Start(NamedTuple):
+    """The initial selection of the page, as the parameters of a request."""
+
+    photo: str
+    corruption: str
+    severity: str
+    seed: str
+    mode: str
+
+
 def parse_request(query: Mapping[str, str], viewer: ViewerConfig) -> Request:
-    """A request's parameters, checked; `mode` may be left out.
+    """Validate the parameters of a request; `mode` is optional.
 
     Raises:
-        InputError: one is missing or not among the choices.
+        InputError: A parameter is missing or not among the choices.
     """
     for name in ("photo", "corruption", "severity", "seed"):
         if name not in query:
@@ -78,9 +98,8 @@ def parse_request(query: Mapping[str, str], viewer: ViewerConfig) -> Request:
         raise unknown_name("corruption", corruption, known, where=viewer.benchmark_name)
     if mode not in MODES:
         raise unknown_name("mode", mode[:_LONGEST_VALUE], MODES)
-    return Request(
-        query["photo"], corruption, _severity(query["severity"]), _seed(query["seed"]), mode
-    )
+    severity, seed = _severity(query["severity"]), _seed(query["seed"])
+    return Request(query["photo"], corruption, severity, seed, mode)
 
 
 def _severity(text: str) -> int | None:
@@ -89,7 +108,7 @@ def _severity(text: str) -> int | None:
     if text not in map(str, SEVERITIES):
         raise InputError(
             f"there is no severity '{text}'",
-            remedy=f"Use 1 to 5, or {FULL_RANGE} for the range.",
+            remedy=f"Use 1 to 5, or {FULL_RANGE} for the full range.",
         )
     return int(text)
 
@@ -100,3 +119,48 @@ def _seed(text: str) -> int:
             f"the seed is '{text}'", remedy=f"Use a whole number from 0 to {LARGEST_SEED}."
         )
     return int(text)
+
+
+def page(viewer: ViewerConfig, start: Start) -> str:
+    """The page as HTML, with everything that its controls offer."""
+    given = viewer.photographs.given
+    families: dict[str, list[str]] = {}
+    for name, corruption in viewer.benchmark.bound.items():
+        families.setdefault(corruption.family, []).append(name)
+    return render_page(
+        "explore.html",
+        title="A photograph under corruptions",
+        scripts=["explore.js"],
+        connects=True,
+        photographs=CLASS_NAMES,
+        given=None if given is None else (GIVEN, given.image_id),
+        families=dict(sorted(families.items())),
+        severities=[(str(severity), str(severity)) for severity in SEVERITIES]
+        + [(FULL_RANGE, "full range")],
+        modes=MODES,
+        largest_seed=LARGEST_SEED,
+        kept_uploads=KEPT_UPLOADS,
+        largest_mb=LARGEST_UPLOAD_BYTES // 1_000_000,
+        largest_megapixels=LARGEST_UPLOAD_PX // 1_000_000,
+        benchmark=viewer.benchmark if viewer.benchmark_name is not None else None,
+        model=viewer.model_name,
+        data={
+            "corruptions": {name: _describe(viewer, name) for name in viewer.benchmark.bound},
+            "start": start._asdict(),
+            "largest_bytes": LARGEST_UPLOAD_BYTES,
+        },
+    )
+
+
+def _describe(viewer: ViewerConfig, name: str) -> dict[str, Any]:
+    corruption = viewer.benchmark.bound[name]
+    return {
+        "summary": corruption.summary,
+        "source": corruption.source,
+        "ranges": [
+            f"{parameter}: {draw.describe()}"
+            for parameter, draw in corruption.draws.items()
+            if not isinstance(draw, NoiseField)
+        ],
+        "has_modes": viewer.has_modes(name),
+    }

@@ -1,6 +1,6 @@
 "use strict";
-// Asks the server for the image that the controls describe. Everything that comes from there
-// is set as text, and an answer to a question that no longer stands is dropped.
+// Requests the image that the controls describe. Everything from the server is set as text, and
+// an answer to an outdated request is dropped.
 
 const known = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
@@ -30,9 +30,9 @@ function choose(wanted) {
 }
 
 function fromAddress() {
-  const said = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
-  const wanted = { ...known.start, ...said };
-  // After a reload, the list does not know the photographs that were added.
+  const fromHash = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+  const wanted = { ...known.start, ...fromHash };
+  // After a reload, the list lacks the photographs that were added.
   if (/^[0-9a-f]{16}$/.test(wanted.photo)) addOption(wanted.photo, wanted.photo);
   choose(wanted);
 }
@@ -45,7 +45,7 @@ function say(text, isBad = false) {
 function describeCorruption() {
   const one = known.corruptions[byId("corruption").value];
   byId("summary").textContent = one.summary;
-  byId("ranges").textContent = one.ranges.join("; ") || "nothing but noise";
+  byId("ranges").textContent = one.ranges.join("; ") || "only noise";
   byId("source").textContent = one.source;
   byId("mode").disabled = !one.has_modes;
 }
@@ -56,9 +56,9 @@ async function fetched(address, options) {
     response = await fetch(address, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Error("noctule does not answer. Is it still running?");
+    throw new Error("noctule does not respond. Is it still running?");
   }
-  const answer = await response.json().catch(() => ({ error: `noctule answered with ${response.status}` }));
+  const answer = await response.json().catch(() => ({ error: `noctule responded with status ${response.status}` }));
   if (!response.ok) throw new Error(answer.error);
   return answer;
 }
@@ -86,7 +86,7 @@ async function ask() {
 
 function askSoon() {
   describeCorruption();
-  ++turn; // what is under way no longer stands
+  ++turn; // a request in progress is now outdated
   clearTimeout(timer);
   timer = setTimeout(ask, WAIT_MS);
 }
@@ -109,7 +109,7 @@ function show(answer, wanted) {
   image("clean", answer, `${answer.photo.id}, original`);
   image("corrupted", answer, `${answer.photo.id} under ${condition}`);
   if (byId("change")) byId("change").textContent = answer.change;
-  byId("drawn").textContent = answer.drawn.join("; ") || "nothing but noise";
+  byId("drawn").textContent = answer.drawn.join("; ") || "only noise";
   byId("image-id").textContent = answer.photo.id;
   byId("size").textContent = answer.photo.size;
   byId("python").textContent = answer.python;
@@ -124,8 +124,8 @@ function image(id, answer, text) {
   image.alt = text;
   image.hidden = false;
   image.classList.toggle("coarse", answer.photo.side_px < 160);
-  const list = byId(`${id}-guesses`);
-  if (list) list.replaceChildren(...answer[id].guesses.map(row));
+  const list = byId(`${id}-predictions`);
+  if (list) list.replaceChildren(...answer[id].predictions.map(row));
 }
 
 function element(name, text, className = "") {
@@ -135,15 +135,15 @@ function element(name, text, className = "") {
   return one;
 }
 
-function row(guess) {
+function row(prediction) {
   const bar = element("div", "", "bar");
   const filled = document.createElement("span");
-  filled.style.width = `${100 * guess.confidence}%`;
+  filled.style.width = `${100 * prediction.confidence}%`;
   bar.append(filled);
   bar.setAttribute("aria-hidden", "true");
   const item = document.createElement("li");
-  item.append(element("span", guess.name), element("span", guess.shown), bar);
-  item.append(element("small", guess.note, guess.has_moved ? "moved" : ""));
+  item.append(element("span", prediction.name), element("span", prediction.percent), bar);
+  item.append(element("small", prediction.note, prediction.has_moved ? "moved" : ""));
   return item;
 }
 
@@ -167,7 +167,7 @@ async function upload(file) {
   try {
     const added = await fetched("photographs", { method: "POST", body: file });
     addOption(added.key, file.name);
-    if (mine !== turn) return; // something else was chosen meanwhile
+    if (mine !== turn) return; // the selection has changed meanwhile
     byId("photo").value = added.key;
     ask();
   } catch (error) {
@@ -183,7 +183,7 @@ byId("file").addEventListener("change", (event) => {
   upload(event.target.files[0]);
   event.target.value = ""; // the same file can be chosen again
 });
-// Anywhere on the page: a photograph that misses the frame must not replace the page.
+// On the whole page: a photograph dropped outside the frame must not replace the page.
 for (const kind of ["dragover", "dragleave", "drop"]) {
   addEventListener(kind, (event) => {
     event.preventDefault();
