@@ -112,8 +112,8 @@ def test_the_answers_are_the_models_softmax(with_model) -> None:
         shares = np.exp(logits) / np.exp(logits).sum()
         best = np.argsort(-shares)[:5]
         predictions = answer[name]["predictions"]
-        assert [guess["name"] for guess in predictions] == [model.class_names[i] for i in best]
-        assert [guess["confidence"] for guess in predictions] == pytest.approx(
+        assert [one["name"] for one in predictions] == [model.class_names[i] for i in best]
+        assert [one["confidence"] for one in predictions] == pytest.approx(
             shares[best], abs=1e-5
         )
 
@@ -122,24 +122,24 @@ def test_what_changed_in_words() -> None:
     # Ranks before: a b c d e f, after: b c d e f a; by hand.
     before = torch.tensor([0.5, 0.2, 0.1, 0.1, 0.0999, 0.0001])
     after = torch.tensor([0.0, 0.6, 0.2, 0.1, 0.06, 0.04])
-    said = prediction_pair(before, after, tuple("abcdef"))
-    assert said.change == (
+    pair = prediction_pair(before, after, tuple("abcdef"))
+    assert pair.change == (
         "The top prediction changes from a (50.0 %) to b (60.0 %); a is now 6th, 0.0 %."
     )
-    assert [guess.name for guess in said.clean] == list("abcde")
-    assert [guess.note for guess in said.clean][:2] == [
+    assert [one.name for one in pair.clean] == list("abcde")
+    assert [one.note for one in pair.clean][:2] == [
         "falls to 6th, 0.0 %",
         "rises to 1st, 60.0 %",
     ]
-    assert [guess.name for guess in said.corrupted] == list("bcdef")
-    assert [guess.note for guess in said.corrupted] == [
+    assert [one.name for one in pair.corrupted] == list("bcdef")
+    assert [one.note for one in pair.corrupted] == [
         "up from 2nd, 20.0 %", "up from 3rd, 10.0 %", "up from 4th, 10.0 %",
         "up from 5th, 10.0 %", "up from 6th, < 0.1 %",
     ]  # fmt: skip
     stays = prediction_pair(before, before, None)
     assert stays.change == "The top prediction stays class 0: 50.0 % clean, 50.0 % corrupted."
     assert stays.corrupted[0].note == "still 1st, 50.0 %"
-    assert not any(guess.has_moved for guess in stays.clean + stays.corrupted)
+    assert not any(one.has_moved for one in stays.clean + stays.corrupted)
 
 
 class Spoiled(torch.nn.Module):

@@ -174,7 +174,8 @@ def test_every_help_text_is_whole(columns: str, monkeypatch: pytest.MonkeyPatch)
         context = todo.pop()
         command = context.command
         shown = "".join(command.get_help(context).split())
-        texts = [one.help or "" for one in command.params if one.param_type_name == "option"]
+        assert all(one.help for one in command.params), command.name
+        texts = [one.help for one in command.params]
         if hasattr(command, "list_commands"):
             for name in command.list_commands(context):
                 member = command.get_command(context, name)

@@ -110,7 +110,7 @@ def test_a_run_cannot_ask_a_report_for_a_huge_image(tmp_path: Path) -> None:
         (Preprocessing(crop_px=(8_000, 10)), (64, 64)),
         (Preprocessing(), (9000, 10)),
     ):
-        with pytest.raises(Absent, match="px per side"):
+        with pytest.raises(Absent, match="px a side"):
             _refuse_large(prepare, size)
 
 

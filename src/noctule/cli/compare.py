@@ -10,47 +10,34 @@ import typer
 from noctule.cli.app import app
 from noctule.cli.echo import echo, echo_message, echo_text
 from noctule.cli.help import Command
-from noctule.cli.options import FormatOption, ReferenceOption
+from noctule.cli.options import FormatOption, ReferenceOption, arg, opt
 
 EXIT_WORSE = 1
 
 
 @app.command(cls=Command)
 def compare(
-    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="Run folder of the baseline.")],
-    run_b: Annotated[
-        Path,
-        typer.Argument(metavar="RUN_B", help="Run folder of the candidate, on the same data."),
-    ],
+    run_a: Annotated[Path, arg("RUN_A")],
+    run_b: Annotated[Path, arg("RUN_B")],
     reference: ReferenceOption = None,
-    by: Annotated[
-        Literal["corruption", "condition"],
-        typer.Option(
-            help="Test each corruption, severities pooled, or each condition separately."
-        ),
-    ] = "corruption",
-    fail_if_worse: Annotated[
-        float | None,
-        typer.Option(
-            metavar="POINTS",
-            help="Exit with status 1 if B is shown to be worse than A by more than POINTS "
-            "percentage points, in its mean error, its clean error, or its error under any "
-            "corruption. Otherwise status 1 occurs with probability at most 1 − confidence.",
-        ),
-    ] = None,
+    by: Annotated[Literal["corruption", "condition"], opt()] = "corruption",
+    fail_if_worse: Annotated[float | None, opt("POINTS")] = None,
     format: FormatOption = "table",
-    confidence: Annotated[
-        float,
-        typer.Option(
-            metavar="P",
-            help="Confidence level of the intervals. A difference is called significant if "
-            "p < 1 − P.",
-        ),
-    ] = 0.95,
+    confidence: Annotated[float, opt("P")] = 0.95,
 ) -> None:
     """Test whether two models differ: a paired comparison, image by image, from stored rows.
 
     RUN_A and RUN_B are finished runs on the same images with the same seed. No model is run.
+
+    Args:
+        run_a: Run folder of the baseline.
+        run_b: Run folder of the candidate, on the same data.
+        by: Test each corruption, severities pooled, or each condition separately.
+        fail_if_worse: Exit with status 1 if B is shown to be worse than A by more than POINTS
+            percentage points, in its mean error, its clean error, or its error under any
+            corruption. Otherwise status 1 occurs with probability at most 1 − confidence.
+        confidence: Confidence level of the intervals. A difference is called significant if p <
+            1 − P.
     """
     from noctule.comparison import compare as compare_runs
     from noctule.comparison import reasons_it_is_worse

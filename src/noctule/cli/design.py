@@ -11,7 +11,7 @@ import typer
 from noctule.cli.app import EXIT_INTERRUPTED, app
 from noctule.cli.echo import echo, echo_message
 from noctule.cli.help import HELP_NAMES, Command, CommandGroup
-from noctule.cli.options import BenchmarkArgument
+from noctule.cli.options import BenchmarkArgument, arg, opt
 from noctule.errors import InputError, OutputError
 from noctule.report.formatting import UNDEFINED, number
 
@@ -25,9 +25,7 @@ DEFAULT_COMMAND = "choose"
 
 MatrixArgument = Annotated[
     Path,
-    typer.Argument(
-        metavar="MATRIX", help="Square CSV file of overlap scores, or a study folder."
-    ),
+    arg("MATRIX", help="Square CSV file of overlap scores, or a study folder."),
 ]
 
 
@@ -53,47 +51,27 @@ app.add_typer(design_app, name="design")
 @design_app.command(cls=Command)
 def choose(
     matrix: MatrixArgument,
-    size: Annotated[
-        int, typer.Option(metavar="N", help="Number of corruptions to choose.")
-    ] = 8,
-    max_overlap: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X",
-            help="Upper limit on the overlap of every pair.",
-            show_default="no limit",
-        ),
-    ] = None,
-    method: Annotated[
-        Literal["exact", "greedy"], typer.Option(help="Method whose choice is used.")
-    ] = "exact",
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="PATH", help="Benchmark file to write, a .toml."),
-    ] = None,
-    resamples: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            metavar="N",
-            help="Bootstrap resamples on which the choice is repeated, to measure its "
-            "stability; 0 skips this.",
-        ),
-    ] = 200,
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="Random seed of the bootstrap of a study folder.")
-    ] = 0,
-    time_limit: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            help="Time limit for the exact search, and for the resamples. When it is reached, "
-            "the best set found so far is used.",
-            show_default="no limit",
-        ),
-    ] = None,
+    size: Annotated[int, opt("N")] = 8,
+    max_overlap: Annotated[float | None, opt("X", default="no limit")] = None,
+    method: Annotated[Literal["exact", "greedy"], opt()] = "exact",
+    out: Annotated[Path | None, opt("PATH", "--out", "-o")] = None,
+    resamples: Annotated[int, opt("N", min=0)] = 200,
+    seed: Annotated[int, opt("N")] = 0,
+    time_limit: Annotated[float | None, opt("SECONDS", default="no limit")] = None,
 ) -> None:
-    """Choose the corruptions that best cover all candidates. This is the default command."""
+    """Choose the corruptions that best cover all candidates. This is the default command.
+
+    Args:
+        size: Number of corruptions to choose.
+        max_overlap: Upper limit on the overlap of every pair.
+        method: Method whose choice is used.
+        out: Benchmark file to write, a .toml.
+        resamples: Bootstrap resamples on which the choice is repeated, to measure its
+            stability; 0 skips this.
+        seed: Random seed of the bootstrap of a study folder.
+        time_limit: Time limit for the exact search, and for the resamples. When it is reached,
+            the best set found so far is used.
+    """
     from noctule.report.table import text_table
     from noctule.studies.design import benchmark_of, choose_greedy
     from noctule.studies.design.benchmark import limit_text
@@ -124,14 +102,13 @@ def choose(
 @design_app.command(cls=Command)
 def score(
     benchmark: BenchmarkArgument,
-    matrix: Annotated[
-        Path,
-        typer.Option(
-            metavar="MATRIX", help="Square CSV file of overlap scores, or a study folder."
-        ),
-    ],
+    matrix: Annotated[Path, opt("MATRIX")],
 ) -> None:
-    """Score a benchmark: how well it covers the candidates, and how evenly it weighs them."""
+    """Score a benchmark: how well it covers the candidates, and how evenly it weighs them.
+
+    Args:
+        matrix: Square CSV file of overlap scores, or a study folder.
+    """
     from noctule.benchmarks import load_benchmark
     from noctule.report.table import text_table
     from noctule.studies.design import score_design
@@ -161,22 +138,21 @@ def score(
 @design_app.command(name="n-by-k", cls=Command)
 def n_by_k(
     matrix: MatrixArgument,
-    families: Annotated[
-        int, typer.Option(metavar="N", help="Families of corruptions in each benchmark.")
-    ],
-    per_family: Annotated[int, typer.Option(metavar="K", help="Corruptions per family.")],
-    count: Annotated[
-        int, typer.Option(metavar="N", help="Number of benchmarks to generate.")
-    ] = 20,
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="Random seed of the families and benchmarks.")
-    ] = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="PATH", help="Folder for the benchmarks."),
-    ] = None,
+    families: Annotated[int, opt("N")],
+    per_family: Annotated[int, opt("K")],
+    count: Annotated[int, opt("N")] = 20,
+    seed: Annotated[int, opt("N")] = 0,
+    out: Annotated[Path | None, opt("PATH", "--out", "-o")] = None,
 ) -> None:
-    """Generate benchmarks of N families with K corruptions each."""
+    """Generate benchmarks of N families with K corruptions each.
+
+    Args:
+        families: Families of corruptions in each benchmark.
+        per_family: Corruptions per family.
+        count: Number of benchmarks to generate.
+        seed: Random seed of the families and benchmarks.
+        out: Folder for the benchmarks.
+    """
     from noctule.report.table import text_table
     from noctule.studies.design import benchmark_of
     from noctule.studies.design import n_by_k as benchmarks_of_families

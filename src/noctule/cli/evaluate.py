@@ -23,6 +23,8 @@ from noctule.cli.options import (
     ReferenceOption,
     ResizeOption,
     RunArgument,
+    arg,
+    opt,
 )
 from noctule.errors import InputError
 from noctule.formulas import FORMULAS
@@ -42,126 +44,63 @@ SCORES = (
 
 @app.command(cls=Command, epilog=SCORES)
 def evaluate(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="photo-patches, torchvision:NAME, timm:NAME, or package.module:function. "
-            "See `noctule list models`.",
-        ),
-    ] = "photo-patches",
-    data: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="DATA",
-            help="Image folder, .npz or .npy file, torchvision:NAME, or an embedded dataset. "
-            "See `noctule list datasets`.",
-            show_default="photo-patches",
-        ),
-    ] = None,
+    model: Annotated[str, arg("MODEL")] = "photo-patches",
+    data: Annotated[str | None, arg("DATA", default="photo-patches")] = None,
     benchmark: Annotated[
-        str | None,
-        typer.Option(
-            "--benchmark",
-            "-b",
-            metavar="NAME",
-            help="Name from `noctule list benchmarks`, or path of a TOML file.",
-            show_default="imagenet-noc",
-        ),
+        str | None, opt("NAME", "--benchmark", "-b", default="imagenet-noc")
     ] = None,
-    stored: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            help="Evaluate corrupted images on disk: ImageNet-C, CIFAR-10-C, or a folder "
-            "written by `noctule export`. DATA then names the clean images, if the folder "
-            "has none.",
-        ),
-    ] = None,
+    stored: Annotated[Path | None, opt("PATH")] = None,
     mode: ModeOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="PATH", help="Run folder.", show_default="under runs/"
-        ),
-    ] = None,
+    out: Annotated[Path | None, opt("PATH", "--out", "-o", default="under runs/")] = None,
     reference: ReferenceOption = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            help="Local weights: a .safetensors file, or a .pt file without pickled code.",
-        ),
-    ] = None,
-    weights_key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            help="Entry of the weights file to load, such as state_dict_ema. By default, the "
-            "plain weights.",
-        ),
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Name of the model in tables and the run folder."),
-    ] = None,
+    weights: Annotated[Path | None, opt("PATH")] = None,
+    weights_key: Annotated[str | None, opt("KEY")] = None,
+    name: Annotated[str | None, opt("NAME")] = None,
     labels: LabelsOption = None,
     background: BackgroundOption = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Random seed for the corruptions. Not allowed with --stored, whose images "
-            "are fixed.",
-            show_default="0",
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DEVICE",
-            help="Device such as cpu, cuda or cuda:1.",
-            show_default="a GPU if there is one",
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Images per forward pass.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", help="Processes that decode images.")
-    ] = None,
+    seed: Annotated[int | None, opt("N", default="0")] = None,
+    device: Annotated[str | None, opt("DEVICE", default="a GPU if there is one")] = None,
+    batch_size: Annotated[int | None, opt("N")] = None,
+    workers: Annotated[int | None, opt("N")] = None,
     precision: Annotated[
         Literal["float32", "bfloat16"] | None,
-        typer.Option(
-            help="Precision of the forward pass.",
-            show_default="float32 on a CPU, bfloat16 on a GPU",
-        ),
+        opt(default="float32 on a CPU, bfloat16 on a GPU"),
     ] = None,
-    on_unreadable: Annotated[
-        Literal["stop", "skip"],
-        typer.Option(metavar="ACTION", help="What to do with images that cannot be decoded."),
-    ] = "stop",
-    self_check: Annotated[
-        bool, typer.Option(help="Run sanity checks on a sample of the data first.")
-    ] = True,
+    on_unreadable: Annotated[Literal["stop", "skip"], opt("ACTION")] = "stop",
+    self_check: Annotated[bool, opt()] = True,
     resize: ResizeOption = None,
     crop: CropOption = None,
-    mean: Annotated[
-        str | None,
-        typer.Option(metavar="R,G,B", help="Normalization mean, such as 0.485,0.456,0.406."),
-    ] = None,
-    std: Annotated[
-        str | None,
-        typer.Option(
-            metavar="R,G,B",
-            help="Normalization standard deviation, such as 0.229,0.224,0.225.",
-        ),
-    ] = None,
+    mean: Annotated[str | None, opt("R,G,B")] = None,
+    std: Annotated[str | None, opt("R,G,B")] = None,
     format: FormatOption = "table",
 ) -> None:
     """Evaluate a classifier on a benchmark: error, mCE and relative mCE, with 95 % CIs.
 
     If a run is interrupted, rerun the same command to resume it.
+
+    Args:
+        model: photo-patches, torchvision:NAME, timm:NAME, or package.module:function. See
+            `noctule list models`.
+        data: Image folder, .npz or .npy file, torchvision:NAME, or an embedded dataset. See
+            `noctule list datasets`.
+        benchmark: Name from `noctule list benchmarks`, or path of a TOML file.
+        stored: Evaluate corrupted images on disk: ImageNet-C, CIFAR-10-C, or a folder written
+            by `noctule export`. DATA then names the clean images, if the folder has none.
+        out: Run folder.
+        weights: Local weights: a .safetensors file, or a .pt file without pickled code.
+        weights_key: Entry of the weights file to load, such as state_dict_ema. By default, the
+            plain weights.
+        name: Name of the model in tables and the run folder.
+        seed: Random seed for the corruptions. Not allowed with --stored, whose images are
+            fixed.
+        device: Device such as cpu, cuda or cuda:1.
+        batch_size: Images per forward pass.
+        workers: Processes that decode images.
+        precision: Precision of the forward pass.
+        on_unreadable: What to do with images that cannot be decoded.
+        self_check: Run sanity checks on a sample of the data first.
+        mean: Normalization mean, such as 0.485,0.456,0.406.
+        std: Normalization standard deviation, such as 0.229,0.224,0.225.
     """
     from noctule.evaluation.loop import Settings, default_folder, identify, run_benchmark
     from noctule.report.progress import progress_bar
@@ -213,14 +152,15 @@ def metrics(
     run: RunArgument,
     reference: ReferenceOption = None,
     format: FormatOption = "table",
-    resamples: Annotated[
-        int,
-        typer.Option(metavar="N", help="Bootstrap resamples for the calibration error."),
-    ] = 1000,
+    resamples: Annotated[int, opt("N")] = 1000,
     confidence: ConfidenceOption = 0.95,
     seed: BootstrapSeedOption = 0,
 ) -> None:
-    """Recompute the scores of a finished run from its stored rows. The model is not run."""
+    """Recompute the scores of a finished run from its stored rows. The model is not run.
+
+    Args:
+        resamples: Bootstrap resamples for the calibration error.
+    """
     from noctule.scoring import score_run
     from noctule.store import RunStore
 

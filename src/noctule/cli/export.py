@@ -16,6 +16,8 @@ from noctule.cli.options import (
     CropOption,
     LabelsOption,
     ModeOption,
+    arg,
+    opt,
 )
 from noctule.errors import InputError
 
@@ -26,67 +28,39 @@ if TYPE_CHECKING:
 @app.command(cls=Command)
 def export(
     benchmark: BenchmarkArgument,
-    data: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATA",
-            help="Image folder, .npz or .npy file, torchvision:NAME, or an embedded dataset. "
-            "See `noctule list datasets`.",
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Argument(metavar="FOLDER", help="Folder to write, new or from an earlier run."),
-    ],
+    data: Annotated[str, arg("DATA")],
+    out: Annotated[Path, arg("FOLDER")],
     mode: ModeOption = None,
     format: Annotated[
-        Literal["png", "jpeg", "webdataset", "npy"],
-        typer.Option(
-            "--format",
-            "-f",
-            help="File format. Images stored as png or npy equal those of live evaluation "
-            "bit for bit.",
-        ),
+        Literal["png", "jpeg", "webdataset", "npy"], opt("", "--format", "-f")
     ] = "png",
-    quality: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="JPEG quality, 1 to 100. With webdataset, stores JPEG files in the shards.",
-        ),
-    ] = None,
-    resize: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Resize the shorter side to N pixels; 0 keeps the size. By default, "
-            "photographs are resized to 256 and cropped to 224; small images and arrays keep "
-            "their size.",
-        ),
-    ] = None,
+    quality: Annotated[int | None, opt("N")] = None,
+    resize: Annotated[int | None, opt("N")] = None,
     crop: CropOption = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Resize and crop as this model does, so that its results on the stored "
-            "images equal those of live evaluation. The model is not run.",
-        ),
-    ] = None,
+    model: Annotated[str | None, opt("NAME")] = None,
     labels: LabelsOption = None,
     background: BackgroundOption = None,
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="Random seed for the corruptions.")
-    ] = 0,
-    processes: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Processes.", show_default="one per CPU core"),
-    ] = None,
+    seed: Annotated[int, opt("N")] = 0,
+    processes: Annotated[int | None, opt("N", default="one per CPU core")] = None,
 ) -> None:
     """Write all corrupted images of a benchmark to disk, for use in any framework.
 
     If an export is interrupted, rerun the same command to resume it. Rerun on a finished
     folder, it checks every file against its hash and rewrites damaged and missing files.
+
+    Args:
+        data: Image folder, .npz or .npy file, torchvision:NAME, or an embedded dataset. See
+            `noctule list datasets`.
+        out: Folder to write, new or from an earlier run.
+        format: File format. Images stored as png or npy equal those of live evaluation bit for
+            bit.
+        quality: JPEG quality, 1 to 100. With webdataset, stores JPEG files in the shards.
+        resize: Resize the shorter side to N pixels; 0 keeps the size. By default, photographs
+            are resized to 256 and cropped to 224; small images and arrays keep their size.
+        model: Resize and crop as this model does, so that its results on the stored images
+            equal those of live evaluation. The model is not run.
+        seed: Random seed for the corruptions.
+        processes: Processes.
     """
     from noctule.benchmarks import load_benchmark
     from noctule.data import open_dataset
@@ -126,15 +100,15 @@ def export(
 
 @app.command(cls=Command)
 def verify(
-    out: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Folder written by `noctule export`.")
-    ],
-    again: Annotated[
-        int,
-        typer.Option(metavar="N", help="Also corrupt N images again and compare every pixel."),
-    ] = 0,
+    out: Annotated[Path, arg("FOLDER")],
+    again: Annotated[int, opt("N")] = 0,
 ) -> None:
-    """Check every exported file against its hash. Exits with status 2 on any mismatch."""
+    """Check every exported file against its hash. Exits with status 2 on any mismatch.
+
+    Args:
+        out: Folder written by `noctule export`.
+        again: Also corrupt N images again and compare every pixel.
+    """
     from noctule.report.progress import progress_bar
     from noctule.stored import verify as verify_all
     from noctule.stored.sums import AGAIN

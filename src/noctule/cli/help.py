@@ -1,11 +1,12 @@
 """How `--help` looks: each option on a line of its own, its help indented below it.
 
-An option's help is one or two sentences. Its choices, its default and whether it is required
-are appended here, so no help text repeats them.
+An option's help is one or two sentences, usually from the docstring of its command. Its
+choices, its default and whether it is required are appended here, so no help text repeats them.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -14,7 +15,18 @@ HELP_NAMES = ("-h", "--help")
 
 
 class Command(TyperCommand):
-    """A command whose help has one block per argument and option."""
+    """A command whose help has one block per argument and option.
+
+    The docstring of its function describes them under "Args:".
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        paragraphs, descriptions = split_docstring(self.help or "")
+        self.help = "\n\n".join(paragraphs)
+        parameters: Any = self.params
+        for parameter in parameters:
+            parameter.help = parameter.help or descriptions.get(parameter.name)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The words after the command's name in its usage line."""
@@ -102,3 +114,22 @@ def _default(parameter: Any) -> str:
         return str((on if parameter.default else off)[0]) if is_shown else ""
     is_shown = parameter.show_default and parameter.default is not None
     return str(parameter.default) if is_shown else ""
+
+
+def split_docstring(text: str) -> tuple[list[str], dict[str, str]]:
+    r"""The paragraphs of a docstring, and the descriptions of its arguments by name.
+
+    >>> split_docstring("Shift.\n\nBlack fill.\n\nArgs:\n    dx, dy: Pixels,\n        (batch,)")
+    (['Shift.', 'Black fill.'], {'dx': 'Pixels', 'dy': 'Pixels'})
+    """
+    body, _, tail = text.partition("\nArgs:\n")
+    paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", body) if part.strip()]
+    tail = re.split(r"\n\S", tail)[0]
+    arguments: dict[str, str] = {}
+    for names, description in re.findall(
+        r"^ {4}([\w, ]+): (.*(?:\n {5,}.*)*)", tail, re.MULTILINE
+    ):
+        without_shape = re.sub(r",? \(batch,\)\.?$", "", " ".join(description.split()))
+        for name in names.split(","):
+            arguments[name.strip()] = without_shape
+    return paragraphs, arguments

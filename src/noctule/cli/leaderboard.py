@@ -10,7 +10,7 @@ import typer
 from noctule.cli.app import EXIT_USER_ERROR, app
 from noctule.cli.echo import echo, echo_text
 from noctule.cli.help import Command, CommandGroup
-from noctule.cli.options import ResamplesOption, RunArgument
+from noctule.cli.options import ResamplesOption, RunArgument, arg, opt
 from noctule.errors import InputError
 
 EXIT_DOES_NOT_HOLD = 1
@@ -26,31 +26,27 @@ app.add_typer(leaderboard_app, name="leaderboard")
 @leaderboard_app.command(cls=Command)
 def prepare(
     run: RunArgument,
-    out: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Folder of the submission, must be new.")
-    ],
-    track: Annotated[
-        str, typer.Option(metavar="NAME", help="Leaderboard track, such as photo-patches-open.")
-    ],
-    title: Annotated[str, typer.Option(metavar="TEXT", help="Name of the model.")],
-    architecture: Annotated[
-        str, typer.Option(metavar="NAME", help="Such as torchvision:resnet50.")
-    ],
-    training_data: Annotated[
-        str, typer.Option(metavar="TEXT", help="Training data, such as ImageNet-1k.")
-    ],
-    parameters: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="Number of parameters.", show_default="as recorded in the run"
-        ),
-    ] = None,
-    link: Annotated[
-        str | None, typer.Option(metavar="URL", help="An https address with more information.")
-    ] = None,
-    notes: Annotated[str | None, typer.Option(metavar="TEXT", help="Further notes.")] = None,
+    out: Annotated[Path, arg("FOLDER")],
+    track: Annotated[str, opt("NAME")],
+    title: Annotated[str, opt("TEXT")],
+    architecture: Annotated[str, opt("NAME")],
+    training_data: Annotated[str, opt("TEXT")],
+    parameters: Annotated[int | None, opt("N", default="as recorded in the run")] = None,
+    link: Annotated[str | None, opt("URL")] = None,
+    notes: Annotated[str | None, opt("TEXT")] = None,
 ) -> None:
-    """Copy a run and write its submission.toml, with scores recomputed from the rows."""
+    """Copy a run and write its submission.toml, with scores recomputed from the rows.
+
+    Args:
+        out: Folder of the submission, must be new.
+        track: Leaderboard track, such as photo-patches-open.
+        title: Name of the model.
+        architecture: Such as torchvision:resnet50.
+        training_data: Training data, such as ImageNet-1k.
+        parameters: Number of parameters.
+        link: An https address with more information.
+        notes: Further notes.
+    """
     from noctule.leaderboard import prepare_submission
 
     prepare_submission(
@@ -69,14 +65,9 @@ def prepare(
 
 @leaderboard_app.command(cls=Command)
 def check(
-    submissions: Annotated[
-        list[Path], typer.Argument(metavar="FOLDER...", help="Submission folders.")
-    ],
+    submissions: Annotated[list[Path], arg("FOLDER...")],
     format: Annotated[
-        Literal["table", "json", "markdown"],
-        typer.Option(
-            "--format", "-f", help="Output format. Markdown suits a pull request comment."
-        ),
+        Literal["table", "json", "markdown"], opt("", "--format", "-f")
     ] = "table",
 ) -> None:
     """Recompute all numbers of a submission from its rows, and verify its other claims.
@@ -84,6 +75,10 @@ def check(
     Claimed errors may differ by 0.00005 and claimed CEs by 0.005: half of the last digit that
     `prepare` writes. Exit status: 0 if nothing fails, 1 if a check fails, 2 if a folder is
     damaged or not a submission. No code from a submission is executed.
+
+    Args:
+        submissions: Submission folders.
+        format: Output format. Markdown suits a pull request comment.
     """
     from noctule.leaderboard import check_submission
     from noctule.leaderboard.text import Checked, json_text, markdown_text, table_of
@@ -113,24 +108,22 @@ def check(
 
 @leaderboard_app.command(cls=Command)
 def build(
-    sources: Annotated[
-        list[Path], typer.Argument(metavar="FOLDER...", help="Submissions and run folders.")
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="PATH", help="Folder for the site.")
-    ],
-    title: Annotated[
-        str, typer.Option(metavar="TEXT", help="Title of the site.")
-    ] = "Leaderboard",
-    training_data: Annotated[
-        str, typer.Option(metavar="TEXT", help="Training data of runs without a submission.")
-    ] = "unknown",
+    sources: Annotated[list[Path], arg("FOLDER...")],
+    out: Annotated[Path, opt("PATH", "--out", "-o")],
+    title: Annotated[str, opt("TEXT")] = "Leaderboard",
+    training_data: Annotated[str, opt("TEXT")] = "unknown",
     resamples: ResamplesOption = 1000,
-    landmarks: Annotated[
-        bool, typer.Option("--landmarks", help="Also show published scores, with their source.")
-    ] = False,
+    landmarks: Annotated[bool, opt("", "--landmarks")] = False,
 ) -> None:
-    """Write a static site with a table of models and a page for each. It works offline."""
+    """Write a static site with a table of models and a page for each. It works offline.
+
+    Args:
+        sources: Submissions and run folders.
+        out: Folder for the site.
+        title: Title of the site.
+        training_data: Training data of runs without a submission.
+        landmarks: Also show published scores, with their source.
+    """
     from noctule.leaderboard import build_site
     from noctule.leaderboard.submission import SUBMISSION_FILE
     from noctule.store.finished import finished_runs

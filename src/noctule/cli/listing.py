@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
 from noctule.cli.app import app
 from noctule.cli.echo import echo
-from noctule.cli.help import Command
+from noctule.cli.help import Command, split_docstring
+from noctule.cli.options import arg
 from noctule.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,17 +21,15 @@ Kind = Literal["all", "corruptions", "benchmarks", "studies", "datasets", "model
 
 @app.command(name="list", cls=Command)
 def list_(
-    what: Annotated[Kind, typer.Argument(metavar="WHAT", help="What to list.")] = "all",
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="NAME",
-            help="Show this corruption, benchmark or study in full, with its source and "
-            "parameters.",
-        ),
-    ] = None,
+    what: Annotated[Kind, arg("WHAT")] = "all",
+    name: Annotated[str | None, arg("NAME")] = None,
 ) -> None:
-    """List the available corruptions, benchmarks, studies, datasets and models."""
+    """List the available corruptions, benchmarks, studies, datasets and models.
+
+    Args:
+        what: What to list.
+        name: Show this corruption, benchmark or study in full, with its source and parameters.
+    """
     if name is None:
         echo(*(table() for kind, table in LISTINGS.items() if what in ("all", kind)))
     elif what in DETAILS:
@@ -140,25 +136,6 @@ def _study(name: str) -> list[Part]:
         ("candidates", ", ".join(study.candidates)),
     ]
     return [study.name, _facts(facts)]
-
-
-def split_docstring(text: str) -> tuple[list[str], dict[str, str]]:
-    r"""The paragraphs of a docstring, and the descriptions of its arguments by name.
-
-    >>> split_docstring("Shift.\n\nBlack fill.\n\nArgs:\n    dx, dy: Pixels,\n        (batch,)")
-    (['Shift.', 'Black fill.'], {'dx': 'Pixels', 'dy': 'Pixels'})
-    """
-    body, _, tail = text.partition("\nArgs:\n")
-    paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", body) if part.strip()]
-    tail = re.split(r"\n\S", tail)[0]
-    arguments: dict[str, str] = {}
-    for names, description in re.findall(
-        r"^ {4}([\w, ]+): (.*(?:\n {5,}.*)*)", tail, re.MULTILINE
-    ):
-        without_shape = re.sub(r",? \(batch,\)\.?$", "", " ".join(description.split()))
-        for name in names.split(","):
-            arguments[name.strip()] = without_shape
-    return paragraphs, arguments
 
 
 def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

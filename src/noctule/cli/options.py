@@ -3,64 +3,76 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+
+
+def arg(metavar: str, *, help: str | None = None, default: str | bool = True) -> Any:
+    """An argument of a command.
+
+    Args:
+        metavar: Its name in the help, in capitals.
+        help: Its help; None if the command's docstring describes it under "Args:".
+        default: The default as the help shows it; True shows the value.
+    """
+    return typer.Argument(metavar=metavar, help=help, show_default=default)
+
+
+def opt(
+    metavar: str = "",
+    *names: str,
+    help: str | None = None,
+    default: str | bool = True,
+    min: int | None = None,
+) -> Any:
+    """An option of a command, as `arg`; flags and choices need no metavar."""
+    return typer.Option(
+        *names, metavar=metavar or None, help=help, show_default=default, min=min
+    )
+
 
 Format = Literal["table", "csv", "json", "markdown", "latex"]
 Mode = Literal["paper", "released"]
 
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
+RunArgument = Annotated[Path, arg("RUN", help="Folder of a finished run.")]
 BenchmarkArgument = Annotated[
     str,
-    typer.Argument(
-        metavar="BENCHMARK",
-        help="Name from `noctule list benchmarks`, or path of a TOML file.",
-    ),
+    arg("BENCHMARK", help="Name from `noctule list benchmarks`, or path of a TOML file."),
 ]
-FormatOption = Annotated[Format, typer.Option("--format", "-f", help="Output format.")]
+FormatOption = Annotated[Format, opt("", "--format", "-f", help="Output format.")]
 ReferenceOption = Annotated[
     Path | None,
-    typer.Option(
-        metavar="RUN",
+    opt(
+        "RUN",
         help="Run folder of the reference model for CE and relative CE, on the same data.",
     ),
 ]
 ModeOption = Annotated[
     Mode | None,
-    typer.Option(
-        help="Corrupt as the paper describes, or as the authors' released code does, mistakes "
-        "included. By default, the mode that the benchmark sets.",
-        show_default=False,
+    opt(
+        "",
+        help="Corrupt as the paper describes, or as the authors' released code does, "
+        "mistakes included. By default, the mode that the benchmark sets.",
+        default=False,
     ),
 ]
 LabelsOption = Annotated[
     Path | None,
-    typer.Option(
-        metavar="PATH",
-        help="Labels file, for a folder without class subfolders or an .npy of images.",
+    opt(
+        "PATH", help="Labels file, for a folder without class subfolders or an .npy of images."
     ),
 ]
 BackgroundOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="COLOUR",
+    opt(
+        "COLOUR",
         help="Colour behind transparent images, such as white or #808080.",
-        show_default="white",
+        default="white",
     ),
 ]
-ResizeOption = Annotated[
-    int | None, typer.Option(metavar="N", help="Resize the shorter side to N pixels.")
-]
-CropOption = Annotated[
-    int | None, typer.Option(metavar="N", help="Crop the central N × N pixels.")
-]
-ConfidenceOption = Annotated[
-    float, typer.Option(metavar="P", help="Confidence level of the intervals.")
-]
-ResamplesOption = Annotated[
-    int, typer.Option(metavar="N", help="Number of bootstrap resamples.")
-]
-BootstrapSeedOption = Annotated[
-    int, typer.Option(metavar="N", help="Random seed of the bootstrap.")
-]
+ResizeOption = Annotated[int | None, opt("N", help="Resize the shorter side to N pixels.")]
+CropOption = Annotated[int | None, opt("N", help="Crop the central N × N pixels.")]
+ConfidenceOption = Annotated[float, opt("P", help="Confidence level of the intervals.")]
+ResamplesOption = Annotated[int, opt("N", help="Number of bootstrap resamples.")]
+BootstrapSeedOption = Annotated[int, opt("N", help="Random seed of the bootstrap.")]

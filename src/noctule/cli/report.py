@@ -5,42 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from noctule.cli.app import app
 from noctule.cli.echo import echo
 from noctule.cli.help import Command
-from noctule.cli.options import BootstrapSeedOption, ConfidenceOption, ReferenceOption
+from noctule.cli.options import BootstrapSeedOption, ConfidenceOption, ReferenceOption, arg, opt
 from noctule.errors import InputError
 
 
 @app.command(cls=Command)
 def report(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN...", help="Run folders, or one study folder or overlap CSV."
-        ),
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="PATH", help="HTML file to write.")
-    ] = Path("report.html"),
-    figures: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            help="Folder for figures (SVG, PNG, PDF) and tables (Markdown, LaTeX, CSV).",
-        ),
-    ] = None,
+    runs: Annotated[list[Path], arg("RUN...")],
+    out: Annotated[Path, opt("PATH", "--out", "-o")] = Path("report.html"),
+    figures: Annotated[Path | None, opt("PATH")] = None,
     reference: ReferenceOption = None,
-    samples: Annotated[
-        int,
-        typer.Option(metavar="N", help="Sample images per corruption and run."),
-    ] = 2,
+    samples: Annotated[int, opt("N")] = 2,
     seed: BootstrapSeedOption = 0,
     confidence: ConfidenceOption = 0.95,
 ) -> None:
-    """Write an HTML report of one or more runs that opens offline. No model is run."""
+    """Write an HTML report of one or more runs that opens offline. No model is run.
+
+    Args:
+        runs: Run folders, or one study folder or overlap CSV.
+        out: HTML file to write.
+        figures: Folder for figures (SVG, PNG, PDF) and tables (Markdown, LaTeX, CSV).
+        samples: Sample images per corruption and run.
+    """
     if len(runs) == 1 and _is_study(runs[0]):
         from noctule.report.study_page import write_study_page
 

@@ -8,12 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from noctule.cli.app import app
 from noctule.cli.echo import echo
 from noctule.cli.help import Command
-from noctule.cli.options import Mode, ModeOption
+from noctule.cli.options import Mode, ModeOption, arg, opt
 from noctule.errors import InputError, NoctuleWarning, UnreadableImageError, unknown_name
 from noctule.input_files import reject_special_files
 
@@ -28,97 +26,43 @@ if TYPE_CHECKING:
 
 @app.command(cls=Command)
 def show(
-    photo: Annotated[
-        str,
-        typer.Argument(metavar="PHOTO", help="An image file, or a class of photo-patches."),
-    ] = "astronaut",
-    corruption: Annotated[
-        str,
-        typer.Option("--corruption", "-c", metavar="NAME", help="Corruption to show, or all."),
-    ] = "all",
-    benchmark: Annotated[
-        str | None,
-        typer.Option(
-            "--benchmark",
-            "-b",
-            metavar="NAME",
-            help="Show the corruptions of this benchmark, with its severity tables.",
-        ),
-    ] = None,
+    photo: Annotated[str, arg("PHOTO")] = "astronaut",
+    corruption: Annotated[str, opt("NAME", "--corruption", "-c")] = "all",
+    benchmark: Annotated[str | None, opt("NAME", "--benchmark", "-b")] = None,
     mode: ModeOption = None,
-    severity: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Show only this severity, 1 to 5."),
-    ] = None,
-    overview: Annotated[
-        bool,
-        typer.Option(
-            "--overview", help="Show one image per corruption, drawn from its full range."
-        ),
-    ] = False,
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="Random seed for the corruptions.")
-    ] = 0,
-    size_px: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Side of the images in pixels. Not allowed with --model.",
-            show_default="224",
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Show images at this model's input size. With --serve, also show its "
-            "predictions; photo-patches is then the default unless --size-px is given.",
-        ),
-    ] = None,
-    image_id: Annotated[
-        str | None,
-        typer.Option(
-            "--id",
-            metavar="ID",
-            help="Image id, which determines the random numbers together with the seed.",
-            show_default="the file name",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="PATH", help="PNG to write.", show_default="noctule.png"
-        ),
-    ] = None,
-    serve: Annotated[
-        bool,
-        typer.Option("--serve", help="Open an interactive local page instead."),
-    ] = False,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Port of the local page; 0 takes any free port.",
-            show_default="8321 or the next free port",
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DEVICE",
-            help="Device of the model on the local page, such as cpu or cuda.",
-            show_default="a GPU if there is one",
-        ),
-    ] = None,
-    open_browser: Annotated[
-        bool | None,
-        typer.Option("--open/--no-open", help="Open the local page in a browser."),
-    ] = None,
+    severity: Annotated[int | None, opt("N")] = None,
+    overview: Annotated[bool, opt("", "--overview")] = False,
+    seed: Annotated[int, opt("N")] = 0,
+    size_px: Annotated[int | None, opt("N", default="224")] = None,
+    model: Annotated[str | None, opt("NAME")] = None,
+    image_id: Annotated[str | None, opt("ID", "--id", default="the file name")] = None,
+    out: Annotated[Path | None, opt("PATH", "--out", "-o", default="noctule.png")] = None,
+    serve: Annotated[bool, opt("", "--serve")] = False,
+    port: Annotated[int | None, opt("N", default="8321 or the next free port")] = None,
+    device: Annotated[str | None, opt("DEVICE", default="a GPU if there is one")] = None,
+    open_browser: Annotated[bool | None, opt("", "--open/--no-open")] = None,
 ) -> None:
     """Draw a contact sheet: a photograph under one or all corruptions, at every severity.
 
     With --serve, a local page shows one corrupted image beside its original, with a model's
     predictions. Photographs can be added on the page. Ctrl-C stops it.
+
+    Args:
+        photo: An image file, or a class of photo-patches.
+        corruption: Corruption to show, or all.
+        benchmark: Show the corruptions of this benchmark, with its severity tables.
+        severity: Show only this severity, 1 to 5.
+        overview: Show one image per corruption, drawn from its full range.
+        seed: Random seed for the corruptions.
+        size_px: Side of the images in pixels. Not allowed with --model.
+        model: Show images at this model's input size. With --serve, also show its predictions;
+            photo-patches is then the default unless --size-px is given.
+        image_id: Image id, which determines the random numbers together with the seed.
+        out: PNG to write.
+        serve: Open an interactive local page instead.
+        port: Port of the local page; 0 takes any free port.
+        device: Device of the model on the local page, such as cpu or cuda.
+        open_browser: Open the local page in a browser.
     """
     if model is not None and size_px is not None:
         raise InputError(

@@ -11,7 +11,7 @@ import typer
 from noctule.cli.app import EXIT_INTERRUPTED, app
 from noctule.cli.echo import echo, echo_message
 from noctule.cli.help import Command, CommandGroup
-from noctule.cli.options import ConfidenceOption, ResamplesOption
+from noctule.cli.options import ConfidenceOption, ResamplesOption, arg, opt
 from noctule.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,98 +29,64 @@ app.add_typer(study_app, name="study")
 
 QUICK = "photo-patches-quick"
 
-FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="Study folder.")]
+FolderArgument = Annotated[Path, arg("FOLDER", help="Study folder.")]
 DeviceOption = Annotated[
     list[str] | None,
-    typer.Option(
+    opt(
+        "DEVICE",
         "--device",
-        metavar="DEVICE",
         help="Device such as cpu, cuda or cuda:1. Repeat the option for several GPUs.",
     ),
 ]
 ProcessesOption = Annotated[
     int | None,
-    typer.Option(
-        metavar="N",
-        help="Training processes.",
-        show_default="one per CPU core, or one per GPU",
-    ),
+    opt("N", help="Training processes.", default="one per CPU core, or one per GPU"),
 ]
 ModelsAtOnceOption = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Largest number of networks trained together per process."),
+    opt("N", help="Largest number of networks trained together per process."),
 ]
 WorkersOption = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Image-decoding workers per training process."),
+    opt("N", help="Image-decoding workers per training process."),
 ]
 OnlyOption = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="NETWORK",
+    opt(
+        "NETWORK",
         help="Train only this network, such as shear-seed0. Repeat the option for several.",
     ),
 ]
 TrustOption = Annotated[
     bool,
-    typer.Option(
+    opt(
+        "",
         "--trust",
         help="Allow the study to import and run the function named as its architecture.",
     ),
 ]
 FormOption = Annotated[
     Literal["robustness", "accuracy"],
-    typer.Option(
-        help="Compute overlap from robustness (accuracy relative to clean accuracy) or from "
-        "plain accuracy."
+    opt(
+        "",
+        help="Compute overlap from robustness (accuracy relative to clean accuracy) or "
+        "from plain accuracy.",
     ),
 ]
 
 
 @study_app.command(cls=Command)
 def run(
-    study: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="STUDY", help="Name from `noctule list studies`, or path of a TOML file."
-        ),
-    ] = None,
-    quick: Annotated[
-        bool,
-        typer.Option("--quick", help="Run a small built-in study that takes a few minutes."),
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="PATH", help="Study folder.", show_default="under runs/"
-        ),
-    ] = None,
-    train: Annotated[
-        str | None, typer.Option(metavar="DATA", help="Images to train on.")
-    ] = None,
-    test: Annotated[
-        str | None, typer.Option(metavar="DATA", help="Images to evaluate on.")
-    ] = None,
-    candidates: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Corruptions to study, such as shear,rain,hue, or the name of a benchmark.",
-        ),
-    ] = None,
-    seeds: Annotated[
-        str | None, typer.Option(metavar="NUMBERS", help="Training seeds, such as 0,1,2.")
-    ] = None,
-    architecture: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Such as torchvision:resnet18 or timm:NAME."),
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(metavar="N", help="Training epochs per network.")
-    ] = None,
-    side_px: Annotated[
-        int | None, typer.Option(metavar="N", help="Image side in pixels.")
-    ] = None,
+    study: Annotated[str | None, arg("STUDY")] = None,
+    quick: Annotated[bool, opt("", "--quick")] = False,
+    out: Annotated[Path | None, opt("PATH", "--out", "-o", default="under runs/")] = None,
+    train: Annotated[str | None, opt("DATA")] = None,
+    test: Annotated[str | None, opt("DATA")] = None,
+    candidates: Annotated[str | None, opt("NAMES")] = None,
+    seeds: Annotated[str | None, opt("NUMBERS")] = None,
+    architecture: Annotated[str | None, opt("NAME")] = None,
+    epochs: Annotated[int | None, opt("N")] = None,
+    side_px: Annotated[int | None, opt("N")] = None,
     device: DeviceOption = None,
     processes: ProcessesOption = None,
     models_at_once: ModelsAtOnceOption = None,
@@ -132,6 +98,18 @@ def run(
 
     Options override the study's own values. If a study is interrupted, rerun the same command
     or use `noctule study resume` to resume it.
+
+    Args:
+        study: Name from `noctule list studies`, or path of a TOML file.
+        quick: Run a small built-in study that takes a few minutes.
+        out: Study folder.
+        train: Images to train on.
+        test: Images to evaluate on.
+        candidates: Corruptions to study, such as shear,rain,hue, or the name of a benchmark.
+        seeds: Training seeds, such as 0,1,2.
+        architecture: Such as torchvision:resnet18 or timm:NAME.
+        epochs: Training epochs per network.
+        side_px: Image side in pixels.
     """
     from noctule.studies.spec import load_study
 
@@ -205,35 +183,23 @@ def status(folder: FolderArgument) -> None:
 def overlap_(
     folder: FolderArgument,
     form: FormOption = "robustness",
-    candidates: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Use only these corruptions, such as shear,rain,hue, or those of a benchmark.",
-        ),
-    ] = None,
-    seeds: Annotated[
-        str | None,
-        typer.Option(metavar="NUMBERS", help="Use only these training seeds, such as 0,1."),
-    ] = None,
+    candidates: Annotated[str | None, opt("NAMES")] = None,
+    seeds: Annotated[str | None, opt("NUMBERS")] = None,
     resamples: ResamplesOption = 1000,
     confidence: ConfidenceOption = 0.95,
-    seed: Annotated[
-        int,
-        typer.Option(metavar="N", help="Random seed of the bootstrap and of the families."),
-    ] = 0,
+    seed: Annotated[int, opt("N")] = 0,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="PATH",
-            help="Folder for the results.",
-            show_default="results/ in the study folder",
-        ),
+        Path | None, opt("PATH", "--out", "-o", default="results/ in the study folder")
     ] = None,
 ) -> None:
-    """Recompute the overlap from stored rows, with other options. No network is run."""
+    """Recompute the overlap from stored rows, with other options. No network is run.
+
+    Args:
+        candidates: Use only these corruptions, such as shear,rain,hue, or those of a benchmark.
+        seeds: Use only these training seeds, such as 0,1.
+        seed: Random seed of the bootstrap and of the families.
+        out: Folder for the results.
+    """
     from noctule.studies.folder import StudyFolder
 
     _score(
