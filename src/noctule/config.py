@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from noctule.arguments import path_like
 from noctule.errors import InputError, OutputError, unknown_name
 from noctule.input_files import read_text, reject_special_files
+from noctule.registry import Registry
 
 SpecT = TypeVar("SpecT", bound="Spec")
 
@@ -90,36 +91,43 @@ def build_spec(data: Mapping[str, Any], spec: type[SpecT], *, where: object) -> 
         raise _excessive(where) from error
 
 
-def names_in(folder: Path) -> tuple[str, ...]:
-    """Names of the TOML files in a folder, sorted, without the extension."""
-    return tuple(sorted(path.stem for path in folder.glob("*.toml")))
-
-
-def read_named(name_or_path: str | Path, folder: Path, spec: type[SpecT], kind: str) -> SpecT:
-    """Read a TOML file of the package, by its name, or of the user, by its path.
+def registry_of_files(kind: str, folder: Path) -> Registry[Path]:
+    """A registry of TOML files by name; those in a folder of noctule's are its first entries.
 
     Args:
-        name_or_path: A name in `names_in(folder)`, or the path of a file *.toml.
-        folder: Folder of the package's files.
-        spec: Class of the result.
-        kind: Word for the file in error messages, such as "benchmark".
+        kind: What an entry is called: "benchmark". The group of entry points is its plural.
+        folder: Holds the files that come with noctule.
+    """
+    registry: Registry[Path] = Registry(kind, f"noctule.{folder.name}")
+    for path in sorted(folder.glob("*.toml")):
+        registry.add(path.stem, path, origin=f"noctule.{folder.name}")
+    return registry
+
+
+def read_named(name_or_path: str | Path, files: Registry[Path], spec: type[SpecT]) -> SpecT:
+    """Read a registered TOML file by its name, or a user's by its path.
+
+    Args:
+        name_or_path: A name in `files`, or the path of a file named *.toml.
+        files: The registered files.
+        spec: What to read it into.
 
     Raises:
         InputError: The name (the nearest is suggested) or file does not exist, or the file has
             a mistake (with the file and the dotted key).
     """
-    path = path_like(name_or_path, kind)
-    if str(name_or_path) in names_in(folder):
-        return read_spec(folder / f"{name_or_path}.toml", spec)
+    path = path_like(name_or_path, files.kind)
+    if str(name_or_path) in files:
+        return read_spec(files[str(name_or_path)], spec)
     if path.suffix == ".toml" or path.name != str(name_or_path):
         return read_spec(path, spec)
     if path.is_file():
         raise InputError(
-            f"is not named *.toml, as a {kind} file must be",
+            f"is not named *.toml, as a {files.kind} file must be",
             where=path,
             remedy=f"Rename it to {path}.toml.",
         )
-    raise unknown_name(kind, str(name_or_path), names_in(folder))
+    return read_spec(files[str(name_or_path)], spec)  # an error: there is none of this name
 
 
 def to_toml(data: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ from multiprocessing.reduction import ForkingPickler
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
+from noctule import plugins
 from noctule.errors import MachineError, NoctuleError, machine_error
 
 SILENCE_LIMIT_S: Final = 60
@@ -145,6 +146,7 @@ def started(
 
     Raises:
         CannotStartError: A process cannot be started; the others have been ended.
+        PluginError: A plugin cannot be imported in one of them, or has changed.
     """
     children: list[Child] = []
     try:
@@ -160,6 +162,8 @@ def started(
                 children.append(_start(context, task, daemon))
             for child, task in zip(children, tasks, strict=True):
                 _expect_start(child, task)
+        except plugins.PluginError:
+            raise
         except Exception as error:
             raise _cannot_start(error, children) from error
         yield children
@@ -213,12 +217,14 @@ def _start(context: BaseContext, task: Any, daemon: bool) -> Child:
     ours, theirs = context.Pipe()
     try:
         _limit_waits(ours)
-        inherited = None if isinstance(task, bytes) else task
+        is_forked = not isinstance(task, bytes)
+        needed = () if is_forked else plugins.in_use()  # a forked process has them
         process: BaseProcess = context.Process(  # type: ignore[attr-defined]
-            target=_begin, args=(theirs, inherited), daemon=daemon
+            target=_begin, args=(theirs, task if is_forked else None, needed), daemon=daemon
         )
-        # A pickled task needs the script only if it contains objects that the script defines.
-        hide = isinstance(task, bytes) and b"_main__" not in task
+        # A pickled task needs the script only if the script defines objects in it, or plugins.
+        by_script = any(plugin.module in plugins.SCRIPTS for plugin in needed)
+        hide = not is_forked and b"_main__" not in task and not by_script
         with _interrupts_blocked(), _marked(), _hidden_script(hide), warnings.catch_warnings():
             # Python warns of forks of processes with threads; these use none of their parent's.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -298,13 +304,16 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(connection: Connection, task: tuple[Work, Any] | None) -> None:
-    """The main function of a worker process."""
+def _begin(
+    connection: Connection, task: tuple[Work, Any] | None, needed: Sequence[plugins.Plugin]
+) -> None:
+    """The main function of a worker process, which needs these plugins."""
     # Ctrl-C reaches every process of a terminal; the parent ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
     os.environ.pop(_STARTING, None)
     try:
+        plugins.load_in_worker(needed)
         work, argument = pickle.loads(connection.recv_bytes()) if task is None else task
         connection.send(_Started())
         work(connection, argument)

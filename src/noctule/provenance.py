@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from noctule import plugins
 from noctule._version import __version__
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "pyarrow", "scipy", "simplejpeg")
@@ -51,6 +52,7 @@ def collect(
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in PACKAGES},
+        "plugins": plugins.records(),
         "cuda": torch.version.cuda,
         "device": device,
         "device_name": device_name(device),

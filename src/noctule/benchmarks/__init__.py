@@ -2,6 +2,7 @@
 
 from noctule.benchmarks.conditions import CLEAN, Condition, conditions_of
 from noctule.benchmarks.files import (
+    BENCHMARKS,
     benchmark_names,
     load_benchmark,
     write_benchmark,
@@ -11,6 +12,7 @@ from noctule.benchmarks.references import Reference
 from noctule.benchmarks.spec import Benchmark, Metric, why_no_reference
 
 __all__ = [
+    "BENCHMARKS",
     "CLEAN",
     "Benchmark",
     "Condition",

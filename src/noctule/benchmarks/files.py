@@ -1,4 +1,4 @@
-"""Benchmarks on disk: the ones that come with the package, and the user's own."""
+"""Benchmarks on disk: the registered ones by name, and any by its path."""
 
 from __future__ import annotations
 
@@ -6,43 +6,47 @@ from pathlib import Path
 
 from noctule.benchmarks.references import Reference
 from noctule.benchmarks.spec import Benchmark
-from noctule.config import names_in, read_named, write_toml
+from noctule.config import read_named, registry_of_files, write_toml
 
-FOLDER = Path(__file__).parent
+BENCHMARKS = registry_of_files("benchmark", Path(__file__).parent)
+"""The TOML files of benchmarks by name.
+
+A plugin adds its own: `BENCHMARKS.add("mine", Path("…/mine.toml"), origin=__name__)`.
+"""
 
 
 def benchmark_names() -> tuple[str, ...]:
-    """Names of the benchmarks that come with the package, sorted.
+    """Names of the registered benchmarks, sorted.
 
     >>> benchmark_names()[:3]
     ('cifar10-c', 'cifar10-c-extra', 'imagenet-c')
     """
-    return names_in(FOLDER)
+    return tuple(sorted(BENCHMARKS))
 
 
 def load_benchmark(name_or_path: str | Path) -> Benchmark:
-    """A built-in benchmark by name, or one from a TOML file.
+    """A registered benchmark by name, or one from a TOML file.
 
     Raises:
-        InputError: no such name (the nearest is suggested) or file, or something in the file
-            is wrong (with the file and the dotted key).
+        InputError: There is no such name (the nearest is suggested) or file, or a key in the
+            file is wrong (the file and the dotted key are named).
     """
-    return read_named(name_or_path, FOLDER, Benchmark, "benchmark")
+    return read_named(name_or_path, BENCHMARKS, Benchmark)
 
 
 def write_benchmark(benchmark: Benchmark, path: Path) -> None:
     """Write a benchmark as TOML; `load_benchmark(path)` gives it back.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: The file cannot be written.
     """
     write_toml(benchmark.to_dict(), path)
 
 
 def write_reference(reference: Reference, path: Path) -> None:
-    """Write reference errors as TOML, in the form of the files in `references/`.
+    """Write reference errors as TOML, like the files in `references/`.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: The file cannot be written.
     """
     write_toml(reference.model_dump(mode="json", exclude_none=True), path)

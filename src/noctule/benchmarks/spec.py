@@ -24,7 +24,7 @@ from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.errors import InputError
 
 Metric = Literal["relative_ce", "ce", "mean_error"]
-LATER_FIELDS = ("mode", "side_px", "tables", "stored_jpeg_quality")
+LATER_FIELDS = ("mode", "side_px", "tables", "stored_jpeg_quality", "plugins")
 
 
 class Benchmark(Spec):
@@ -45,6 +45,9 @@ class Benchmark(Spec):
         stored_jpeg_quality: the quality of the JPEG files that the released dataset consists
             of; in mode "released", corrupted images pass through such a file.
         references: errors of reference models, each covering every condition.
+        plugins: SHA-256 of the source file of each corruption that a plugin defines. Set to
+            that of the code in use unless given, as in the record of a run: then no other code
+            makes its images.
     """
 
     name: Text
@@ -58,6 +61,7 @@ class Benchmark(Spec):
     tables: dict[str, dict[str, tuple[float, ...]]] = Field(default_factory=dict)
     stored_jpeg_quality: Annotated[int, Field(ge=1, le=100)] | None = None
     references: tuple[Reference, ...] = ()
+    plugins: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("corruptions")
     @classmethod
@@ -100,14 +104,36 @@ class Benchmark(Spec):
                     "Use the names in `corruptions`.",
                 )
         try:
-            _ = self.bound
+            self._bind_all()
         except InputError as error:
             raise SpecValueError(f"tables.{error.where}: {error.what}", error.remedy) from error
         return self
 
+    @model_validator(mode="after")
+    def _plugins_are_recorded(self) -> Benchmark:
+        in_use = _plugins_of(self.corruptions)
+        recorded = {name: self.plugins.get(name, sha256) for name, sha256 in in_use.items()}
+        object.__setattr__(self, "plugins", recorded)
+        return self
+
     @functools.cached_property
     def bound(self) -> Mapping[str, Corruption]:
-        """The corruptions by name, in this benchmark's mode and with its tables."""
+        """The corruptions by name, in this benchmark's mode and with its tables.
+
+        Raises:
+            InputError: A plugin defines one of them by other code than `plugins` records.
+        """
+        for name, sha256 in _plugins_of(self.corruptions).items():
+            if sha256 != self.plugins[name]:
+                raise InputError(
+                    f"the plugin that defines '{name}' has changed: the SHA-256 of its file is "
+                    f"{sha256[:8]}…, not {self.plugins[name][:8]}…",
+                    where=self.name,
+                    remedy="Restore the file, or evaluate the model again in a new folder.",
+                )
+        return self._bind_all()
+
+    def _bind_all(self) -> dict[str, Corruption]:
         return {name: self._bind(CORRUPTIONS[name]) for name in self.corruptions}
 
     def _bind(self, corruption: Corruption) -> Corruption:
@@ -189,6 +215,12 @@ class Benchmark(Spec):
     def from_dict(cls, data: Mapping[str, Any], *, where: object = "benchmark") -> Benchmark:
         """A benchmark from plain data; InputError names `where` and the key."""
         return build_spec(data, cls, where=where)
+
+
+def _plugins_of(corruptions: Sequence[str]) -> dict[str, str]:
+    """SHA-256 of the source file of each corruption that a plugin defines, by name."""
+    found = {name: CORRUPTIONS.plugin_of(name) for name in corruptions}
+    return {name: plugin.sha256 or "unknown" for name, plugin in found.items() if plugin}
 
 
 def why_no_reference(benchmark: Benchmark, domain: str | None) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from noctule.cli.plugin import with_plugin_option
+
 HELP_NAMES = ("-h", "--help")
 
 
@@ -45,7 +47,7 @@ class CommandGroup(TyperGroup):
         command = super().get_command(ctx, cmd_name)
         if command is not None and command.short_help is None:
             command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())
-        return command
+        return None if command is None else with_plugin_option(command)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, then the options."""

@@ -121,6 +121,11 @@ class StudyFolder:
             )
         return cls(folder, build_spec(study, Study, where=path), identity)
 
+    def _benchmark(self) -> dict[str, Any]:
+        """The benchmark of the runs, whose plugins are those that the study began with."""
+        recorded = {key: self.identity[key] for key in ("plugins",) if key in self.identity}
+        return {**self.study.benchmark.to_dict(), **recorded}
+
     def model_folder(self, member: Member) -> Path:
         """Where checkpoints and weights of one network are."""
         return self.folder / "models" / str(member)
@@ -146,7 +151,7 @@ class StudyFolder:
             "network in the weights file": (record.get("member"), str(member)),
             "study of the weights file": (record.get("study"), dict(self.identity)),
             "weights": (run.model.get("weights_sha256"), record["weights_sha256"]),
-            "benchmark": (dict(run.benchmark), self.study.benchmark.to_dict()),
+            "benchmark": (dict(run.benchmark), self._benchmark()),
             "test images": (run.dataset["fingerprint"], self.identity["test"]["fingerprint"]),
             "seed": (run.seed, TEST_SEED),
             "precision": (run.precision, self.identity["precision"]),
@@ -218,6 +223,8 @@ def study_identity(
                 "test": described(test),
                 "device_type": device_type,
                 "precision": precision,
+                # Absent where all corruptions are noctule's own.
+                **({"plugins": plugins} if (plugins := study.benchmark.plugins) else {}),
             }
         )
     )

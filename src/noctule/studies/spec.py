@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.benchmarks.conditions import proper_names
-from noctule.config import Spec, SpecValueError, names_in, read_named
+from noctule.config import Spec, SpecValueError, read_named, registry_of_files
 from noctule.corruptions.checks import MAX_SIDE_PX, MIN_SIDE_PX
 from noctule.errors import InputError
 from noctule.models import Preprocessing
@@ -18,7 +18,8 @@ from noctule.studies.training.stream import Views
 
 STANDARD = "standard"
 MAX_THREADS = 1024
-STUDIES_FOLDER = Path(__file__).parent.parent / "studies"
+STUDIES = registry_of_files("study", Path(__file__).parent)
+"""The TOML files of studies by name."""
 
 Text = Annotated[str, Field(min_length=1)]
 Channels = tuple[float, float, float]
@@ -148,18 +149,18 @@ class Study(Spec):
 
 
 def study_names() -> tuple[str, ...]:
-    """Names of the studies that come with the package, sorted.
+    """Names of the registered studies, sorted.
 
     >>> "imagenet-100" in study_names()
     True
     """
-    return names_in(STUDIES_FOLDER)
+    return tuple(sorted(STUDIES))
 
 
 def load_study(name_or_path: str | Path) -> Study:
-    """A study that comes with the package, by name, or one from a TOML file.
+    """A registered study by name, or one from a TOML file.
 
     Raises:
         InputError: No such name or file, or something in the file is wrong.
     """
-    return read_named(name_or_path, STUDIES_FOLDER, Study, "study")
+    return read_named(name_or_path, STUDIES, Study)
