@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from noctule.benchmarks import Benchmark
 from noctule.comparison import differences_of
-from noctule.metrics.corruption_errors import CorruptionErrors, ErrorTable, corruption_errors
-from noctule.metrics.estimates import Estimate
+from noctule.metrics import METRICS, Estimate
+from noctule.metrics.means import Estimates, ImageValues, mean_estimates, ratio_estimates
 from noctule.metrics.outcome_matrix import OutcomeMatrix
 
 IMAGES = (20, 100, 1000)
@@ -85,35 +85,34 @@ def scores_of(
     ours, reference, second = np.split(luck < np.concatenate(rates), 3, axis=1)
     exact = dict(zip(names, rates[1].tolist(), strict=True))
 
-    def found(values: Flags | NDArray[np.int8], relative_to: object) -> CorruptionErrors:
-        return corruption_errors(
-            ErrorTable(names, values),
-            spec,
-            relative_to,  # type: ignore[arg-type]
-            no_reference_reason="",
-            confidence=0.95,
-        )
+    def found(values: ImageValues, relative_to: object) -> dict[str, Estimates]:
+        ratios = {
+            name: ratio_estimates(
+                METRICS[name], values, spec, relative_to,  # type: ignore[arg-type]
+                no_reference_reason="", confidence=0.95,
+            )
+            for name in ("ce", "relative_ce")
+        }  # fmt: skip
+        return ratios | {"error": mean_estimates(METRICS["error"], values, spec, 0.95)}
 
-    rows = ErrorTable(names, reference)
-    ratio, signs = 100 * rate / other, second.astype(np.int8) - ours
-    step, step_ratio = second_rate - rate, 100 * (second_rate - rate) / other
-    first = NAMES[0]
-    for what, scores in (("", found(ours, rows)), (", exact reference", found(ours, exact))):
-        if not what:
-            yield "error", rate, scores.conditions[names[1]]
-            yield "error of a corruption", rate, scores.errors[first]
-            yield "mean error", rate, scores.mean_error
-        yield f"CE{what}", ratio, scores.ces[first]
-        yield f"mCE{what}", ratio, scores.mce
-        yield f"relative CE{what}", ratio, scores.relative_ces[first]
-        yield f"relative mCE{what}", ratio, scores.relative_mce
-    for what, scores in (("", found(signs, rows)), (", exact reference", found(signs, exact))):
-        if not what:
-            yield "B − A: error", step, scores.conditions[names[1]]
-            yield "B − A: error of a corruption", step, scores.errors[first]
-            yield "B − A: mean error", step, scores.mean_error
-        yield f"B − A: mCE{what}", step_ratio, scores.mce
-        yield f"B − A: relative mCE{what}", step_ratio, scores.relative_mce
+    a, b, rows = (ImageValues(names, one) for one in (ours, second, reference))
+    ratio, step = 100 * rate / other, second_rate - rate
+    step_ratio = 100 * step / other
+    corruption, mean = ("corruption", NAMES[0]), ("benchmark", spec.name)
+    for what, relative_to in (("", rows), (", exact reference", exact)):
+        scores, differences = found(a, relative_to), found(b.less(a), relative_to)
+        for start, one, error, ce in (
+            ("", scores, rate, ratio), ("B − A: ", differences, step, step_ratio)
+        ):  # fmt: skip
+            if not what:
+                yield f"{start}error", error, one["error"]["condition", names[1]]
+                yield f"{start}error of a corruption", error, one["error"][corruption]
+                yield f"{start}mean error", error, one["error"][mean]
+            if not start:
+                yield f"CE{what}", ce, one["ce"][corruption]
+                yield f"relative CE{what}", ce, one["relative_ce"][corruption]
+            yield f"{start}mCE{what}", ce, one["ce"][mean]
+            yield f"{start}relative mCE{what}", ce, one["relative_ce"][mean]
 
 
 def coverage_table(data_sets: int, seed: int) -> None:
@@ -152,8 +151,7 @@ def _cell(rows: Sequence[Luck]) -> str:
 def matrix(flags: Flags, names: Sequence[str]) -> OutcomeMatrix:
     """Outcomes as `differences_of` takes them."""
     ids = pa.array([f"{i:06d}" for i in range(len(flags))])
-    ranks = np.where(flags, 2, 1).astype(np.int32)
-    return OutcomeMatrix(ids, tuple(names), ranks, np.ones(ranks.shape, np.float32))
+    return OutcomeMatrix(ids, tuple(names), {"label_rank": np.where(flags, 2, 1)})
 
 
 def false_findings(data_sets: int, seed: int) -> None:

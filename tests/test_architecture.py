@@ -14,7 +14,7 @@ import noctule
 PACKAGE = Path(noctule.__file__).parent
 ROOMS = [
     "_version", "errors", "arguments", "input_files", "plugins", "registry", "processes",
-    "csv_files", "formulas", "config",
+    "csv_files", "config",
     "provenance", "sampling", "corruptions", "compat", "benchmarks", "data", "models",
     "outcomes", "store", "metrics", "scoring", "comparison", "evaluation", "stored", "studies",
     "report",

@@ -43,7 +43,7 @@ B = outcomes(clean=0.1, shear=0.25, rain=0.4, hue=0.41)
 def matrix(wrong: dict[str, list[int]]) -> OutcomeMatrix:
     ranks = 1 + np.array(list(wrong.values()), dtype=np.int32).T
     ids = pa.array([f"{i:06d}" for i in range(len(ranks))])
-    return OutcomeMatrix(ids, tuple(wrong), ranks, np.ones(ranks.shape, np.float32))
+    return OutcomeMatrix(ids, tuple(wrong), {"label_rank": ranks})
 
 
 @pytest.fixture
@@ -119,8 +119,8 @@ def test_ce_is_that_of_scoring_for_both_models(pair: tuple[Path, Path], tmp_path
     found = compare(*pair, reference=reference)
     a, b = (score_run(run, reference=reference) for run in pair)
     for ours, one, other in (
-        (found.mce, a.mce, b.mce),
-        (found.relative_mce, a.relative_mce, b.relative_mce),
+        (found.mce, a.of("mce"), b.of("mce")),
+        (found.relative_mce, a.of("relative_mce"), b.of("relative_mce")),
     ):
         assert one.value is not None
         assert other.value is not None
@@ -145,7 +145,7 @@ def test_published_errors_serve_where_they_are_of_this_data(tmp_path: Path) -> N
     assert found.mce.points.value == pytest.approx(100 * (-0.5 + 1 / 6 + 1 / 48) / 3)
     assert found.reference == "AlexNet (s), whose errors are taken as exact"
     assert found.no_reference_reason is None
-    assert found.mce.a_percent == pytest.approx(score_run(runs[0]).mce.value)
+    assert found.mce.a_percent == pytest.approx(score_run(runs[0]).of("mce").value)
 
 
 def test_only_what_both_runs_have_is_compared(pair: tuple[Path, Path], tmp_path: Path) -> None:

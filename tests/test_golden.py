@@ -148,6 +148,8 @@ def records(name: str, text: str) -> list[Record]:
             {key: _number(cell) for key, cell in row.items()}
             for row in csv.DictReader(io.StringIO(text))
         ]
+    if name.endswith("metrics.json"):
+        return _score_records(json.loads(text))
     if name.endswith(".json"):
         return _objects(json.loads(text), "")
     if name.endswith(".toml"):
@@ -161,6 +163,25 @@ def records(name: str, text: str) -> list[Record]:
         if cells:
             found.append({"words": cells})
     return found
+
+
+def _score_records(data: Any) -> list[Record]:
+    """Of scores: the golden files have them in a tree, newer ones in a table."""
+    if "scores" in data:
+        settings = {key: value for key, value in data.items() if key != "scores"}
+        return [settings, *data["scores"]]
+    benchmark, found = data["benchmark"], []
+    parts = [
+        ("condition", one["condition"], one) for one in (data["clean"], *data["conditions"])
+    ]
+    parts += [("corruption", one["corruption"], one) for one in data["corruptions"]]
+    parts.append(("benchmark", benchmark, data))
+    for scope, name, part in parts:
+        for metric, value in part.items():
+            if isinstance(value, dict) and "reason" in value:
+                found.append({"scope": scope, "name": name, "metric": metric, **value})
+    plain = {key: one for key, one in data.items() if not isinstance(one, (dict, list))}
+    return [plain, *found]
 
 
 def _number(cell: str | None) -> float | str | None:

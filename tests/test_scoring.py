@@ -13,7 +13,8 @@ import pytest
 from noctule import InputError
 from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.benchmarks.references import ReferenceOutcomes, shipped_outcomes
-from noctule.metrics.corruption_errors import CorruptionErrors, ErrorTable, corruption_errors
+from noctule.metrics import METRICS
+from noctule.metrics.means import Estimates, ImageValues, ratio_estimates
 from noctule.scoring import check_reference, published_reference
 from noctule.store import RunStore
 from outcome_rows import run_identity
@@ -146,7 +147,7 @@ def test_outcomes_are_paired_on_the_same_images_and_exact_on_others() -> None:
     data = {"domain": "photo-patches/test", "num_images": 1024}
     ids = pa.array(outcomes.image_ids)
     paired = published_reference(benchmark, data, 0, ids)
-    assert isinstance(paired.errors, ErrorTable)
+    assert isinstance(paired.errors, ImageValues)
     assert "exact" not in str(paired.name)
     for seed, images, why in (
         (3, ids, "exact; they are of seed 0, this run is of seed 3"),
@@ -164,19 +165,20 @@ def test_paired_outcomes_change_intervals_and_no_value() -> None:
     columns = [outcomes.conditions.index(name) for name in names]
     wrong = outcomes.wrong[:, columns] | (np.arange(1024) % 50 == 0)[:, None]
 
-    def scores(seed: int) -> CorruptionErrors:
+    def scores(metric: str, seed: int) -> Estimates:
         data = {"domain": "photo-patches/test", "num_images": 1024}
         known = published_reference(benchmark, data, seed, pa.array(outcomes.image_ids))
-        return corruption_errors(
-            ErrorTable(names, wrong),
+        return ratio_estimates(
+            METRICS[metric],
+            ImageValues(names, wrong),
             benchmark,
             known.errors,
             no_reference_reason="",
             confidence=0.95,
         )
 
-    paired, exact = scores(0), scores(1)
-    for one, other in ((paired.mce, exact.mce), (paired.relative_mce, exact.relative_mce)):
+    for metric in ("ce", "relative_ce"):
+        one, other = (scores(metric, seed)["benchmark", benchmark.name] for seed in (0, 1))
         assert one.value == other.value
         assert (one.low, one.high) != (other.low, other.high)
 
@@ -191,12 +193,17 @@ def test_the_reference_s_sampling_error_counts_where_it_is_paired(seed: int) -> 
     held = np.zeros(2)
     for _ in range(300):
         flags = rng.random((1024, 4)) < [0.05, 0.15, 0.2, 0.25]  # relative CE 200
-        ours, theirs = ErrorTable(["clean", "shear"], flags[:, :2]), flags[:, 2:]
+        ours, theirs = ImageValues(["clean", "shear"], flags[:, :2]), flags[:, 2:]
         exact = dict(zip(ours.conditions, theirs.mean(axis=0).tolist(), strict=True))
-        for place, reference in enumerate((ErrorTable(ours.conditions, theirs), exact)):
-            one = corruption_errors(
-                ours, benchmark, reference, no_reference_reason="", confidence=0.95
-            ).relative_mce
+        for place, reference in enumerate((ImageValues(ours.conditions, theirs), exact)):
+            one = ratio_estimates(
+                METRICS["relative_ce"],
+                ours,
+                benchmark,
+                reference,
+                no_reference_reason="",
+                confidence=0.95,
+            )["benchmark", "b"]
             held[place] += one.low is None or one.high is None or one.low <= 200 <= one.high
     paired, exact_share = held / 300
     assert paired > 0.93 - 0.025  # the standard error is 1.3 points

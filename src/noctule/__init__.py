@@ -5,8 +5,8 @@
 ['arlequin', 'artifacts', 'backlight']
 
 `corrupt` and `CORRUPTIONS` make corrupted images, `evaluate` scores a classifier on a
-benchmark, `export` writes one to disk and `evaluate_stored` reads it, `score_run` scores a
-stored run again; `run_study` trains a network per corruption, `overlap_of` says how much they
+benchmark, `export` writes one to disk and `evaluate_stored` reads it, `score_runs` scores
+stored runs again; `run_study` trains a network per corruption, `overlap_of` says how much they
 overlap, and `noctule.studies.design` makes benchmarks from that. Everything is imported on
 first use.
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from noctule.evaluation.loop import Evaluation, Settings, evaluate
     from noctule.metrics import Estimate, Scores
     from noctule.models import Classifier, Preprocessing, load_classifier
-    from noctule.scoring import score_run
+    from noctule.scoring import score_run, score_runs
     from noctule.store import RunStore
     from noctule.stored import evaluate_stored, export, open_stored, verify
     from noctule.studies.matrix import OverlapMatrix, read_matrix
@@ -50,7 +50,7 @@ _HOMES = {
     "stored": ("evaluate_stored", "export", "open_stored", "verify"),
     "metrics": ("Estimate", "Scores"),
     "models": ("Classifier", "Preprocessing", "load_classifier"),
-    "scoring": ("score_run",),
+    "scoring": ("score_run", "score_runs"),
     "store": ("RunStore",),
     "studies.matrix": ("OverlapMatrix", "read_matrix"),
     "studies.results": ("overlap_of",),
@@ -67,7 +67,7 @@ __all__ = [
     "UnreadableImageError", "__version__", "compare", "corrupt", "corruption", "evaluate",
     "evaluate_stored", "export", "load_benchmark", "load_classifier", "load_study",
     "open_dataset", "open_stored", "overlap_of", "read_matrix", "run_study", "score_run",
-    "verify",
+    "score_runs", "verify",
 ]  # fmt: skip
 
 

@@ -13,9 +13,9 @@ from noctule.arguments import choice, real_number
 from noctule.benchmarks import CLEAN, Benchmark
 from noctule.errors import InputError
 from noctule.metrics import COLUMNS
-from noctule.metrics.corruption_errors import ErrorTable
 from noctule.metrics.intervals import difference_p
 from noctule.metrics.mean_differences import mean_differences, mean_error_difference
+from noctule.metrics.means import ImageValues
 from noctule.metrics.outcome_matrix import OutcomeMatrix, check_same_images, outcome_matrix
 from noctule.metrics.paired import family_weights, holm, paired_differences
 from noctule.metrics.paired_results import By, Comparison, MeanDifference, PairedDifference
@@ -204,7 +204,7 @@ def _reference(
     check_same_pixels(RunStore.open(a.folder), store)
     outcomes = _outcomes(store, outcomes_a.conditions)
     check_same_images(outcomes_a, outcomes)
-    table = ErrorTable(outcomes.conditions, outcomes.wrong)
+    table = ImageValues(outcomes.conditions, outcomes.wrong)
     return KnownReference(table, f"{_model(store)} ({store.folder})")
 
 

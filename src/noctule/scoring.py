@@ -8,63 +8,119 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from noctule.benchmarks import Benchmark, Reference, why_no_reference
+from noctule.benchmarks import CLEAN, Benchmark, Reference, why_no_reference
 from noctule.benchmarks.references import shipped_outcomes
 from noctule.errors import InputError
-from noctule.metrics import Scores, score
-from noctule.metrics.corruption_errors import ErrorTable, ReferenceErrors
+from noctule.metrics.estimates import bootstrap_settings
+from noctule.metrics.means import ImageValues, ReferenceErrors
+from noctule.metrics.outcome_matrix import (
+    KEYS,
+    OutcomeMatrix,
+    OutcomeReader,
+    check_same_images,
+    outcome_matrix,
+)
+from noctule.metrics.scores import Scores, chosen_metrics, columns_of, score_outcomes
 from noctule.store import RunStore
 
 IMAGENET, IMAGENET_IMAGES = "imagenet-1k-val", 50_000
 
 
+Run = str | Path | RunStore
+
+
 def score_run(
-    run: str | Path | RunStore,
+    run: Run,
+    benchmark: Benchmark | None = None,
+    reference: Run | None = None,
     *,
-    reference: str | Path | RunStore | None = None,
+    metrics: Sequence[str] | None = None,
     seed: int = 0,
     resamples: int = 1000,
     confidence: float = 0.95,
 ) -> Scores:
-    """Score a finished run from its stored rows; no model is run.
+    """Score one finished run; see `score_runs`."""
+    (scores,) = score_runs(
+        [run],
+        benchmark,
+        reference,
+        metrics=metrics,
+        seed=seed,
+        resamples=resamples,
+        confidence=confidence,
+    )
+    return scores
+
+
+def score_runs(
+    runs: Sequence[Run],
+    benchmark: Benchmark | None = None,
+    reference: Run | None = None,
+    *,
+    metrics: Sequence[str] | None = None,
+    same_images: bool = False,
+    seed: int = 0,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+) -> list[Scores]:
+    """Score finished runs from their stored rows; no model is run.
 
     Args:
-        run: the run, or its folder.
-        reference: a run on the same images that CE is relative to. By default the published
-            reference errors, if they were measured on this data; if none were, CE is undefined
-            and the scores say why.
+        runs: The runs, or their folders.
+        benchmark: Conditions that are scored; by default those of each run's own benchmark.
+        reference: A run on the same images that CE is relative to. By default the published
+            reference errors, if they were measured on a run's data; if none were, CE is
+            undefined and the scores say why.
+        metrics: Names of the metrics; None is all of them.
+        same_images: Refuse a run whose images are not those of the first.
         seed: Seed of the bootstrap of the calibration errors.
         resamples: Number of bootstrap resamples for them, up to 100,000.
         confidence: Confidence of the intervals.
 
     Raises:
-        InputError: the run is unfinished, or the reference is of other data or another seed.
+        InputError: A run is unfinished, or the reference is of other data or another seed.
     """
-    store = run if isinstance(run, RunStore) else RunStore.open(run)
-    benchmark = Benchmark.from_dict(store.identity.benchmark, where=store.folder)
-    rows = store.rows()
-    if reference is not None:
-        other = reference if isinstance(reference, RunStore) else RunStore.open(reference)
-        check_reference(store, other)
-        check_same_pixels(store, other)
-        name = f"{other.identity.model_title} ({other.folder})"
-        known = KnownReference(other.rows(), name)
-    else:
-        identity = store.identity
-        image_ids = pc.unique(rows["image_id"]).sort()
-        known = published_reference(benchmark, identity.dataset, identity.seed, image_ids)
-    return score(
-        rows,
-        benchmark,
-        reference=known.errors,
-        reference_name=known.name,
-        no_reference_reason=known.why_none,
-        seed=seed,
-        resamples=resamples,
-        confidence=confidence,
-    )
+    settings = bootstrap_settings(seed, resamples, confidence)
+    chosen = chosen_metrics(metrics)
+    stores = [_opened(run) for run in runs]
+    other = None if reference is None else ReferenceRun.read(_opened(reference), stores)
+    reader, found = OutcomeReader(), []
+    first: OutcomeMatrix | None = None
+    for store in stores:
+        spec = benchmark or Benchmark.from_dict(store.identity.benchmark, where=store.folder)
+        names = _conditions(spec, store)
+        outcomes = reader.read(store.rows(names, columns=columns_of(chosen)), names)
+        first = first or outcomes
+        if same_images and not outcomes.image_ids.equals(first.image_ids):
+            raise InputError(
+                f"its images are not those of {stores[0].folder}",
+                where=store.folder,
+                remedy="Evaluate both models on the same images.",
+            )
+        known = known_reference(store, outcomes, spec, other)
+        found.append(
+            score_outcomes(
+                outcomes,
+                spec,
+                reference=known.errors,
+                reference_name=known.name,
+                no_reference_reason=known.why_none,
+                metrics=chosen,
+                settings=settings,
+            )
+        )
+    return found
+
+
+def _opened(run: Run) -> RunStore:
+    return run if isinstance(run, RunStore) else RunStore.open(run)
+
+
+def _conditions(benchmark: Benchmark, store: RunStore) -> tuple[str, ...]:
+    """Names of a benchmark's conditions, without the clean one if the run lacks it."""
+    names = [str(one) for one in benchmark.conditions]
+    return tuple(one for one in names if one != CLEAN or one in store.identity.conditions)
 
 
 class KnownReference(NamedTuple):
@@ -76,9 +132,51 @@ class KnownReference(NamedTuple):
         why_none: Why there is none, where there is none.
     """
 
-    errors: ReferenceErrors | pa.Table
+    errors: ReferenceErrors
     name: str | None = None
     why_none: str | None = None
+
+
+class ReferenceRun(NamedTuple):
+    """A run that CE is relative to, with its outcomes."""
+
+    store: RunStore
+    outcomes: OutcomeMatrix
+
+    @classmethod
+    def read(cls, store: RunStore, runs: Sequence[RunStore]) -> ReferenceRun:
+        """The run with all its outcomes, if the errors of these runs may be relative to it.
+
+        Raises:
+            InputError: See `check_reference` and `check_same_pixels`.
+        """
+        for run in runs:
+            check_reference(run, store)
+            check_same_pixels(run, store)
+        rows = store.rows(columns=(*KEYS, "label_rank"))
+        return cls(store, outcome_matrix(rows, store.identity.conditions))
+
+
+def known_reference(
+    store: RunStore,
+    outcomes: OutcomeMatrix,
+    benchmark: Benchmark,
+    reference: ReferenceRun | None,
+) -> KnownReference:
+    """What a run's CE is relative to: a reference run, or else the published errors.
+
+    Raises:
+        InputError: The reference run has other images.
+    """
+    if reference is None:
+        identity = store.identity
+        return published_reference(
+            benchmark, identity.dataset, identity.seed, outcomes.image_ids
+        )
+    check_same_images(outcomes, reference.outcomes)
+    theirs = ImageValues(reference.outcomes.conditions, reference.outcomes.wrong)
+    name = f"{reference.store.identity.model_title} ({reference.store.folder})"
+    return KnownReference(theirs, name)
 
 
 def published_reference(
@@ -105,7 +203,7 @@ def published_reference(
     elif list(outcomes.image_ids) != image_ids.to_pylist():
         caveats = [f"they are of {len(outcomes.image_ids):,} images, this run of others"]
     else:
-        return KnownReference(ErrorTable(outcomes.conditions, outcomes.wrong), name)
+        return KnownReference(ImageValues(outcomes.conditions, outcomes.wrong), name)
     words = "; ".join(["whose errors are taken as exact", *caveats])
     return KnownReference(reference.errors_under(benchmark.conditions), f"{name}, {words}")
 

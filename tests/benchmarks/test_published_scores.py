@@ -10,7 +10,7 @@ from noctule.benchmarks import Reference, load_benchmark
 from noctule.benchmarks.references import shipped_references
 from noctule.leaderboard.landmarks import load_landmarks
 from noctule.metrics import score
-from noctule.metrics.corruption_errors import corruption_error
+from noctule.metrics.means import corruption_error
 from outcome_rows import outcome_rows
 
 # The order of every table below.
@@ -124,8 +124,8 @@ def test_the_whole_scorer_gives_a_printed_mce() -> None:
         rows_of(accuracies), load_benchmark("imagenet-c"), reference=alexnet(), resamples=0
     )
     assert scores.metric == "ce"
-    assert scores.mean_error.value == pytest.approx(1 - 0.5225, abs=5e-5)
-    assert scores.mce.value == pytest.approx(60.70, abs=0.0101)
+    assert scores.of("mean_error").value == pytest.approx(1 - 0.5225, abs=5e-5)
+    assert scores.of("mce").value == pytest.approx(60.70, abs=0.0101)
     # The ratio of the means, which mCE is not, would be 60.51.
 
 

@@ -92,7 +92,7 @@ def test_metrics_recomputes_the_same_numbers_in_every_format(
     assert json.loads(again) == json.loads(printed)
     records = list(csv.DictReader(io.StringIO(noctule_cli("metrics", out, "-f", "csv")[1])))
     clean = next(r for r in records if (r["name"], r["metric"]) == ("clean", "error"))
-    assert float(clean["value"]) == json.loads(again)["clean"]["error"]["value"] == 0.0
+    assert float(clean["value"]) == json.loads(again)["scores"][1]["value"] == 0.0
     assert noctule_cli("metrics", out, "-f", "markdown")[1].count("\n| ") >= 10
     assert r"vertical\_artifacts" in noctule_cli("metrics", out, "-f", "latex")[1]
 
@@ -112,7 +112,7 @@ def test_a_run_can_be_the_reference(noctule_cli, folder, tmp_path) -> None:
     )
     assert status == 0, err
     # The same model twice: wherever CE is defined it is 100 exactly.
-    ces = [c["ce"]["value"] for c in json.loads(out)["corruptions"]]
+    ces = [one["value"] for one in json.loads(out)["scores"] if one["metric"] == "ce"]
     defined = [value for value in ces if value is not None]
     assert defined
     assert defined == pytest.approx([100.0] * len(defined))

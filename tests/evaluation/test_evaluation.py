@@ -97,7 +97,7 @@ def test_the_same_command_does_not_run_a_finished_run_again(tmp_path: Path) -> N
     # 40 images in batches of 16, three conditions, once; one batch to count the classes; and
     # fixed images at each start.
     assert Counting.calls == 3 * 3 + 1 + 2
-    assert evaluation.scores.clean.num_images == 40
+    assert evaluation.scores.num_images == 40
     assert len(evaluation.run.starts()) == 1
 
 
@@ -123,7 +123,7 @@ def test_skipped_images_are_named_and_not_counted(tmp_path: Path) -> None:
         ChannelMeans(), dataset, QUICK, out=tmp_path / "run", settings=settings
     )
     assert run.unreadable() == [("s/0007", "it is broken"), ("s/0280", "it is broken")]
-    assert scores.clean.num_images == 298
+    assert scores.num_images == 298
 
 
 def test_images_of_different_sizes_are_refused(tmp_path: Path) -> None:
@@ -210,12 +210,12 @@ def test_ctrl_c_says_how_to_go_on_and_the_run_goes_on(tmp_path: Path) -> None:
 def test_scores_of_a_trained_classifier_make_sense(tmp_path: Path) -> None:
     """The shipped pair on every 8th test image: clean errors ordered, CE defined."""
     run, scores = evaluate("photo-patches", "photo-patches", out=tmp_path / "run")
-    assert scores.clean.error.value is not None
-    assert scores.clean.error.value < 0.1
+    assert scores.of("error", "clean").value is not None
+    assert scores.of("error", "clean").value < 0.1
     assert scores.reference is not None
     assert "photo-patches-reference" in scores.reference
-    for one in scores.corruptions:
-        assert one.relative_ce.value is not None, one
+    for name in scores.corruptions:
+        assert scores.of("relative_ce", name).value is not None, name
     rows = run.rows(columns=["condition", "loss"])
     assert pc.all(pc.greater_equal(rows["loss"], 0)).as_py()
 

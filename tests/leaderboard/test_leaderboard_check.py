@@ -195,9 +195,9 @@ FORGED: dict[str, tuple[Any, set[str]]] = {
     "label under one condition": (forge_rows(other_label_once), {AGREE, DATA} | CLEAN_SCORES),
     "labels throughout": (forge_rows(other_label_throughout), {DATA}),
     "another image": (forge_rows(renamed_image), {DATA}),
-    "confidence NaN": (setting("confidence", math.nan), {"confidence", "loss", "scores"}),
-    "confidence above 1": (setting("confidence", 1.5), {"confidence", "loss", "scores"}),
-    "confidence 0": (setting("confidence", 0.0, wrong), {"confidence", "loss", "scores"}),
+    "confidence NaN": (setting("confidence", math.nan), {"confidence", "loss"}),
+    "confidence above 1": (setting("confidence", 1.5), {"confidence", "loss"}),
+    "confidence 0": (setting("confidence", 0.0, wrong), {"confidence", "loss"}),
     "confidence below 1/16": (setting("confidence", 0.05, wrong), {"confidence", "loss"}),
     "confidence of a right row": (setting("confidence", 0.1234), {"loss"}),
     "loss NaN": (setting("loss", math.nan, wrong), {"loss"}),
@@ -267,7 +267,7 @@ def test_a_claim_may_be_off_by_half_of_its_last_digit(honest: Path, tmp_path: Pa
     submission = copied(honest, tmp_path)
     claimed = read_submission(honest).claimed.corruptions
     values = check_submission(honest).scores(resamples=0)
-    rain = next(one.error.value for one in values.corruptions if one.corruption == "rain")
+    rain = values.of("error", "rain").value
     assert rain is not None
     for off, caught in (
         (0.000049, set()),

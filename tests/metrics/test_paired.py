@@ -15,9 +15,9 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from noctule.benchmarks import Benchmark
-from noctule.metrics.corruption_errors import ErrorTable, ReferenceErrors
 from noctule.metrics.intervals import SMALLEST_P, difference_bounds, difference_p
 from noctule.metrics.mean_differences import MeanDifference, mean_differences
+from noctule.metrics.means import ImageValues, ReferenceErrors
 from noctule.metrics.outcome_matrix import OutcomeMatrix
 from noctule.metrics.paired import holm, mcnemar_p, paired_differences
 from noctule.metrics.paired_results import PairedDifference
@@ -29,7 +29,7 @@ def matrix(wrong: Mapping[str, Sequence[int] | Wrong]) -> OutcomeMatrix:
     columns = np.stack([np.asarray(one, dtype=bool) for one in wrong.values()], axis=1)
     ids = pa.array([f"{i:06d}" for i in range(len(columns))])
     ranks = np.where(columns, 2, 1).astype(np.int32)
-    return OutcomeMatrix(ids, tuple(wrong), ranks, np.ones(ranks.shape, np.float32))
+    return OutcomeMatrix(ids, tuple(wrong), {"label_rank": ranks})
 
 
 def differences_of(
@@ -253,7 +253,7 @@ def test_mean_differences_are_those_of_the_scores() -> None:
         {"name": "b", "title": "t", "source": "s", "corruptions": names[1:]}
     )
     found = mean_differences(
-        (a, b), ErrorTable(names, ref.wrong), benchmark, no_reference_reason="", confidence=0.9
+        (a, b), ImageValues(names, ref.wrong), benchmark, no_reference_reason="", confidence=0.9
     )
     errors = {key: one.mean(axis=0) for key, one in wrong.items()}
 
@@ -285,7 +285,7 @@ def test_means_without_a_reference_or_clean_images_say_why() -> None:
     mce, relative = found(None)
     for undefined in (mce, relative):
         assert (undefined.a_percent, undefined.points.reason) == (None, "because")
-    mce, relative = found(ErrorTable(a.conditions, a.wrong))
+    mce, relative = found(ImageValues(a.conditions, a.wrong))
     assert (mce.a_percent, mce.b_percent, mce.points.value) == (100, 200, 100)
     assert "clean images were not evaluated" in str(relative.points.reason)
 

@@ -69,12 +69,7 @@ def test_bins_are_those_of_the_calibration_error(run: Run) -> None:
             one.num_outcomes / 6 * abs((one.confidence or 0) - (one.accuracy or 0))
             for one in bins
         )
-        (expected,) = (
-            one.ece.value
-            for one in (scores.clean, *scores.conditions)
-            if one is not None and one.condition == name
-        )
-        assert ece == pytest.approx(expected, abs=1e-8)
+        assert ece == pytest.approx(scores.of("ece", name).value, abs=1e-8)
 
 
 def test_bins_by_brute_force(run: Run) -> None:

@@ -12,18 +12,15 @@ import pytest
 
 from noctule import InputError
 from noctule.benchmarks import load_benchmark
-from noctule.metrics import Estimate
+from noctule.metrics import METRICS, Estimate
 from noctule.metrics.outcome_matrix import places_of
 from noctule.report.run_page.charts import Dot, Mark, dot_chart, reliability_figures
 from noctule.report.run_page.details import Bin
 from noctule.report.run_page.heat import heat_map
 from noctule.report.run_page.opening import open_runs
-from noctule.report.run_page.overview import Settings, grouped, summarise
+from noctule.report.run_page.overview import Settings, Summary, grouped, summarise
 from noctule.report.run_page.page import _overview_figures
 from noctule.report.run_page.tables import (
-    CE,
-    ERROR,
-    RELATIVE_CE,
     headline,
     measures,
     overview_sheet,
@@ -73,14 +70,11 @@ def test_every_run_has_the_scores_it_has_alone(tmp_path: Path, with_reference: b
     group = summarise(open_runs(folders, reference), reference=reference, settings=QUICK)
     for folder, summary in zip(folders, group.summaries, strict=True):
         alone = score_run(folder, reference=reference, **QUICK._asdict())
-        assert alone.clean is not None
-        assert summary.clean == alone.clean.error
-        assert summary.corruptions == alone.corruptions
-        assert summary.mean_error == alone.mean_error
-        assert summary.mce == alone.mce
-        assert summary.relative_mce == alone.relative_mce
+        assert alone.has_clean
+        for key, estimate in summary.scores.estimates.items():
+            assert estimate == alone.estimates[key], key
         assert (group.reference, group.num_images) == (alone.reference, alone.num_images)
-    assert summary.relative_mce.low is not None
+    assert summary.scores.of("relative_mce").low is not None
 
 
 def test_rows_in_another_order_are_joined_by_id(tmp_path: Path) -> None:
@@ -95,7 +89,8 @@ def test_rows_in_another_order_are_joined_by_id(tmp_path: Path) -> None:
             path.unlink()
             run.store.write_slice(index, part.take(list(range(per_slice))[::-1]))
     group = summarise(open_runs([one, other]), settings=QUICK)
-    assert group.summaries[1].corruptions == score_run(other, **QUICK._asdict()).corruptions
+    estimates = group.summaries[1].scores.estimates
+    assert estimates.items() <= score_run(other, **QUICK._asdict()).estimates.items()
 
 
 def test_without_reference_errors_the_mean_error_ranks(tmp_path: Path) -> None:
@@ -106,11 +101,11 @@ def test_without_reference_errors_the_mean_error_ranks(tmp_path: Path) -> None:
         for name, found in (("a", predictions(0)), ("b", RIGHT))
     ]  # fmt: skip
     group = summarise(open_runs(runs), settings=QUICK)
-    assert headline(group).mean_name == "mean error"
+    assert headline(group).mean_title == "mean error"
     assert group.reference is None
     assert group.no_reference_reason is not None
     assert group.no_reference_reason == score_run(runs[0], resamples=0).no_reference_reason
-    errors = [one.mean_error.value or 0 for one in ranked(group)]
+    errors = [one.scores.of("error").value or 0 for one in ranked(group)]
     assert errors == sorted(errors)
     assert errors[0] < errors[1]
     sheet = overview_sheet("t", group, {})
@@ -120,23 +115,31 @@ def test_without_reference_errors_the_mean_error_ranks(tmp_path: Path) -> None:
 def test_a_score_that_one_run_lacks_neither_ranks_nor_is_drawn(tmp_path: Path) -> None:
     """The benchmark's own relative mCE, then the others; the caption says what is missing."""
     group = summarise(open_runs(runs_of(tmp_path, 0, 1, 2)), settings=QUICK)
-    assert headline(group) is RELATIVE_CE
+    assert headline(group) is METRICS["relative_ce"]
     assert why_not_own(group) == ""
     none = Estimate(None, None, None, "the reference's error does not rise")
     first, second, third = group.summaries
-    lacking = replace(group, summaries=(first, replace(second, relative_mce=none), third))
-    assert headline(lacking) is CE
-    assert [one.mean_name for one in measures(lacking)] == ["mCE", "mean error", "relative mCE"]
+
+    def without(summary: Summary, *metrics: str) -> Summary:
+        scores = summary.scores
+        undefined = {("benchmark", scores.benchmark, metric): none for metric in metrics}
+        return Summary(
+            summary.run, replace(scores, estimates={**scores.estimates, **undefined})
+        )
+
+    lacking = replace(group, summaries=(first, without(second, "relative_mce"), third))
+    assert headline(lacking) is METRICS["ce"]
+    assert [one.mean_name for one in measures(lacking)] == ["mce", "relative_mce", "mean_error"]
     assert why_not_own(lacking) == f" Relative mCE is not defined for {second.run.label}."
-    values = [one.mce.value or 0 for one in ranked(lacking)]
+    values = [one.scores.of("mce").value or 0 for one in ranked(lacking)]
     assert values == sorted(values)
     ranking, _ = _overview_figures("", lacking)
     assert "mCE of every model" in ranking.caption
     assert f"Relative mCE is not defined for {second.run.label}." in ranking.caption
     drawn = re.findall(r'"label": "(\w+)", "value": [\d.]+', json.dumps(ranking.paper_spec()))
     assert sorted(set(drawn)) == sorted(one.run.label for one in group.summaries)
-    every = [replace(one, relative_mce=none, mce=none) for one in group.summaries]
-    assert headline(replace(group, summaries=tuple(every))) is ERROR
+    every = [without(one, "relative_mce", "mce") for one in group.summaries]
+    assert headline(replace(group, summaries=tuple(every))) is METRICS["error"]
 
 
 def test_one_far_value_does_not_rule_the_scale() -> None:

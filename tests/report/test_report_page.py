@@ -208,7 +208,7 @@ def test_a_page_with_severities_and_images(
         assert (seen.problems, seen.barriers()) == ([], [])
         assert seen.overflow_px() <= 0
         headline = seen.page.locator(".headline .value").all_inner_texts()
-        assert headline[0] == f"{100 * (scores.mean_error.value or 0):.1f}\u00a0%"
+        assert headline[0] == f"{100 * (scores.of('mean_error').value or 0):.1f}\u00a0%"
         verdicts = seen.page.locator(".strip .verdict").all_inner_texts()
         assert verdicts
         assert set(verdicts) <= {"✓ right", "✗ wrong"}
@@ -275,9 +275,9 @@ def test_the_files_hold_the_numbers(tmp_path: Path) -> None:
     ranking = (tmp_path / "files" / "group-1-ranking.csv").read_text()
     (first, _) = csv.DictReader(io.StringIO(ranking))
     scores = score_run(runs[0], resamples=20)
-    assert float(first["relative mCE %"]) == scores.relative_mce.value
-    assert float(first["relative mCE % low"]) == scores.relative_mce.low
-    assert float(first["mean error %"]) == 100 * (scores.mean_error.value or 0)
+    assert float(first["relative mCE %"]) == scores.of("relative_mce").value
+    assert float(first["relative mCE % low"]) == scores.of("relative_mce").low
+    assert float(first["mean error %"]) == 100 * (scores.of("mean_error").value or 0)
     latex = (tmp_path / "files" / "group-1-ranking.tex").read_text()
     assert latex.count(r"\midrule") == 1
     assert r"a\_b & " in latex

@@ -10,9 +10,8 @@ from dataclasses import replace
 import pytest
 
 from noctule import InputError
-from noctule.formulas import FORMULAS
-from noctule.metrics import Estimate, Scores
-from noctule.metrics.results import ConditionScores, CorruptionScores
+from noctule.metrics import METRICS, Estimate, Scores
+from noctule.metrics.registry import Scope
 from noctule.report.scores import render, score_table
 from noctule.report.terminal import terminal_text
 
@@ -24,30 +23,44 @@ def fraction(value: float) -> Estimate:
     return Estimate(value, value - 0.01, value + 0.01)
 
 
-def condition(name: str, error: float) -> ConditionScores:
-    return ConditionScores(
-        name, 1234, fraction(1 - error), fraction(error), fraction(error / 2), fraction(0.03)
-    )
+def corruption(
+    name: str, error: float, ce: Estimate, relative: Estimate
+) -> dict[tuple[Scope, str, str], Estimate]:
+    return {
+        ("condition", name, "error"): fraction(error),
+        ("condition", name, "top5_error"): fraction(error / 2),
+        ("condition", name, "ece"): fraction(0.03),
+        ("corruption", name, "error"): fraction(error),
+        ("corruption", name, "ce"): ce,
+        ("corruption", name, "relative_ce"): relative,
+    }
 
 
 SCORES = Scores(
     benchmark="b",
     metric="ce",
     num_images=1234,
-    clean=condition("clean", 0.2),
-    conditions=(condition("shear", 0.5), condition("hue", 0.25)),
-    corruptions=(
-        CorruptionScores("shear", fraction(0.5), CE, Estimate(71.2, 70, 72)),
-        CorruptionScores("hue", fraction(0.25), NONE, Estimate(55, 50, 60)),
-    ),
-    mean_error=fraction(0.375),
-    mce=Estimate(None, None, None, "CE is not defined for hue"),
-    relative_mce=Estimate(63.1, 60, 66),
+    conditions=("clean", "shear", "hue"),
+    corruptions=("shear", "hue"),
+    estimates={
+        ("condition", "clean", "error"): fraction(0.2),
+        ("condition", "clean", "top5_error"): fraction(0.1),
+        ("condition", "clean", "ece"): fraction(0.03),
+        **corruption("shear", 0.5, CE, Estimate(71.2, 70, 72)),
+        **corruption("hue", 0.25, NONE, Estimate(55, 50, 60)),
+        ("benchmark", "b", "mean_error"): fraction(0.375),
+        ("benchmark", "b", "mce"): Estimate(None, None, None, "CE is not defined for hue"),
+        ("benchmark", "b", "relative_mce"): Estimate(63.1, 60, 66),
+    },
     reference="AlexNet_1 & co",
     no_reference_reason=None,
     confidence=0.95,
     resamples=1000,
     seed=0,
+)
+DEFINED = replace(
+    SCORES,
+    estimates={**SCORES.estimates, ("benchmark", "b", "mce"): Estimate(65.8, 60.1, 71.5)},
 )
 
 
@@ -84,7 +97,8 @@ def test_the_authors_own_score_comes_first_and_each_has_its_formula() -> None:
     assert table.lines[0] == "relative mCE: 63.1 (95 % CI: 60.0 to 66.0)"
     assert "ImageNet-NOC publishes as mCE" in " ".join(table.notes)
     for notes in (table.notes, score_table(SCORES, "t").notes):
-        for formula in FORMULAS.values():
+        for name in ("error", "ce", "relative_ce"):
+            formula = METRICS[name].formula
             assert formula[1:] in " ".join(notes)
     assert "ImageNet-NOC" not in " ".join(score_table(SCORES, "t").notes)
 
@@ -99,7 +113,7 @@ def test_without_a_reference_the_table_says_why() -> None:
 
 
 def test_without_clean_images_the_table_has_no_such_row() -> None:
-    table = score_table(replace(SCORES, clean=None), "t")
+    table = score_table(replace(SCORES, conditions=("shear", "hue")), "t")
     assert table.texts[0][0] == "shear"
     assert "the clean ones were not evaluated" in table.notes[0]
 
@@ -116,12 +130,13 @@ def test_csv_and_json_carry_full_precision() -> None:
     hue = next(r for r in rows if r["name"] == "hue" and r["metric"] == "ce")
     assert (hue["value"], hue["reason"]) == ("", NONE.reason)
     data = json.loads(render(SCORES, "json", title="t"))
-    assert data["corruptions"][0]["ce"]["value"] == 81.4
-    assert data["mce"]["value"] is None
+    values = {(one["name"], one["metric"]): one["value"] for one in data["scores"]}
+    assert (values["shear", "ce"], values["b", "mce"]) == (81.4, None)
 
 
 def test_markdown_and_latex_escape_what_they_must() -> None:
-    odd = replace(SCORES, corruptions=(CorruptionScores("a|b_c", fraction(0.5), NONE, CE),))
+    estimates = {**SCORES.estimates, **corruption("a|b_c", 0.5, NONE, CE)}
+    odd = replace(SCORES, corruptions=("a|b_c",), estimates=estimates)
     assert r"| a\|b\_c | 50.0 |" in render(odd, "markdown", title="t")
     latex = render(odd, "latex", title="50 % & more")
     assert r"a\textbar{}b\_c & 50.0 & 49.0 to 51.0 & -- &  & 81 \\" in latex
@@ -136,7 +151,7 @@ def test_an_unknown_format_suggests_the_nearest() -> None:
 
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, None])
 def test_every_name_and_number_is_whole_at_any_width(columns) -> None:
-    table = score_table(replace(SCORES, mce=Estimate(65.8, 60.1, 71.5)), "t")
+    table = score_table(DEFINED, "t")
     text = terminal_text([table], columns)
     words = " ".join(text.split())
     for sentence in (*table.lines, *table.notes):
@@ -149,7 +164,7 @@ def test_every_name_and_number_is_whole_at_any_width(columns) -> None:
 
 
 def test_a_table_that_fits_80_columns_is_one() -> None:
-    table = score_table(replace(SCORES, mce=Estimate(65.8, 60.1, 71.5)), "t")
+    table = score_table(DEFINED, "t")
     text = terminal_text([table], 80)
     row = next(line for line in text.splitlines() if line.startswith("shear"))
     assert row.split("  ")[0] == "shear"

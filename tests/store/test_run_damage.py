@@ -67,12 +67,12 @@ def metrics(run: Path, runs: Runs) -> object:
 
 
 def reference(run: Path, runs: Runs) -> object:
-    return score_run(runs.model, reference=run, resamples=5).relative_mce
+    return score_run(runs.model, reference=run, resamples=5).of("relative_mce")
 
 
 def report(run: Path, runs: Runs) -> object:
     group = summarise(open_runs([run]), settings=Bootstrap(0, 5, 0.95))
-    return [(one.mean_error, one.corruptions) for one in group.summaries]
+    return [one.scores for one in group.summaries]
 
 
 def compared(run: Path, runs: Runs) -> object:

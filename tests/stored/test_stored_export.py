@@ -82,7 +82,7 @@ def test_a_stored_set_gives_the_rows_of_live_evaluation(
     )
     assert stored.run.rows().equals(live.run.rows())
     assert len(live.run.rows()) == len(data) * len(benchmark.conditions)
-    assert stored.scores.mean_error == live.scores.mean_error
+    assert stored.scores.of("mean_error") == live.scores.of("mean_error")
     assert stored.run.identity.seed == 7
 
 

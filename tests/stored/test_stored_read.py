@@ -214,9 +214,9 @@ def test_without_clean_images_there_are_no_clean_rows_and_no_relative_ce(
     due = {key: value for key, value in expected().items() if key[1] != "clean"}
     assert outcomes(run) == due
     wrong = sum(label != prediction for label, prediction in due.values())
-    assert scores.clean is None
-    assert scores.mean_error.value == pytest.approx(wrong / len(due))
-    assert scores.relative_mce.value is None
+    assert not scores.has_clean
+    assert scores.of("mean_error").value == pytest.approx(wrong / len(due))
+    assert scores.of("relative_mce").value is None
     again = noctule.RunStore.open(tmp_path / "run")
     assert again.missing_slices() == []
 

@@ -27,7 +27,7 @@ from noctule.cli.options import (
     opt,
 )
 from noctule.errors import InputError
-from noctule.formulas import FORMULAS
+from noctule.metrics import METRICS
 
 if TYPE_CHECKING:
     from noctule.benchmarks import Benchmark
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 SCORES = (
     "Scores, where E_c is the mean error over the severities of corruption c:\n\n"
-    + "\n\n".join(FORMULAS.values())
+    + "\n\n".join(one.formula for one in METRICS.values())
 )
 
 

@@ -25,6 +25,7 @@ from noctule.leaderboard.submission import (
 )
 from noctule.leaderboard.tracks import Track, load_track
 from noctule.metrics import Scores, score
+from noctule.metrics.scores import RANKING
 from noctule.scoring import published_reference
 from noctule.store import RunIdentity, RunStore, flaws
 from noctule.store.identity import read_identity
@@ -98,7 +99,14 @@ def check_submission(folder: str | Path) -> CheckResult:
     return CheckResult(folder, submission, track, identity, tuple(lines), table, tuple(starts))
 
 
-def score_rows(table: pa.Table, track: Track, *, resamples: int, seed: int = 0) -> Scores:
+def score_rows(
+    table: pa.Table,
+    track: Track,
+    *,
+    metrics: Sequence[str] | None = None,
+    resamples: int,
+    seed: int = 0,
+) -> Scores:
     """Scores by the track's benchmark, relative to its published reference if there is one."""
     benchmark = track.load_benchmark()
     dataset = {"domain": track.domain, "num_images": track.images}
@@ -110,6 +118,7 @@ def score_rows(table: pa.Table, track: Track, *, resamples: int, seed: int = 0) 
         reference=known.errors,
         reference_name=known.name,
         no_reference_reason=known.why_none,
+        metrics=metrics,
         resamples=resamples,
         seed=seed,
     )
@@ -172,21 +181,21 @@ def _score_lines(
         yield unverified("scores", "the rows are not complete")
         return
     try:
-        scores = score_rows(table, track, resamples=0)
+        scores = score_rows(table, track, metrics=RANKING, resamples=0)
     except InputError as error:
         yield failed("scores", f"cannot be computed: {error}")
         return
     claimed = submission.claimed
-    clean = scores.clean.error.value if scores.clean else None
-    yield _score("mean error", claimed.mean_error, scores.mean_error.value, ERROR_TOLERANCE)
+    clean = scores.of("error", "clean").value if scores.has_clean else None
+    yield _score("mean error", claimed.mean_error, scores.of("error").value, ERROR_TOLERANCE)
     if claimed.clean_error is not None:
         yield _score("clean error", claimed.clean_error, clean, ERROR_TOLERANCE)
-    if claimed.mce is not None:
-        yield _score("mCE", claimed.mce, scores.mce.value, CE_TOLERANCE)
-    if claimed.relative_mce is not None:
-        value = scores.relative_mce.value
-        yield _score("relative mCE", claimed.relative_mce, value, CE_TOLERANCE)
-    errors = {one.corruption: one.error.value for one in scores.corruptions}
+    for title, value, name in (
+        ("mCE", claimed.mce, "mce"), ("relative mCE", claimed.relative_mce, "relative_mce")
+    ):  # fmt: skip
+        if value is not None:
+            yield _score(title, value, scores.of(name).value, CE_TOLERANCE)
+    errors = {name: scores.of("error", name).value for name in scores.corruptions}
     if odd := sorted(set(claimed.corruptions) ^ set(benchmark.corruptions)):
         yield failed("corruptions", f"claims and benchmark differ in {', '.join(odd[:5])}")
     for name in benchmark.corruptions:

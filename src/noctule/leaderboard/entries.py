@@ -21,7 +21,7 @@ from noctule.leaderboard.lines import CheckItem
 from noctule.leaderboard.settings import fingerprint_of
 from noctule.leaderboard.submission import SUBMISSION_FILE
 from noctule.leaderboard.tracks import Track
-from noctule.metrics import Scores
+from noctule.metrics import Metric, Scores, headline_metric
 from noctule.scoring import score_run
 from noctule.store import RunStore
 from noctule.store.identity import RunIdentity
@@ -208,12 +208,9 @@ def grouped(entries: Sequence[Entry], landmarks: Sequence[Landmark]) -> list[Gro
     )  # fmt: skip
 
 
-def headline(entries: Sequence[Entry]) -> str:
-    """The score that ranks: the benchmark's own, or the mean error if one entry lacks it."""
-    name = {"relative_ce": "relative_mce", "ce": "mce", "mean_error": "mean_error"}
-    chosen = name[entries[0].scores.metric]
-    defined = all(getattr(one.scores, chosen).value is not None for one in entries)
-    return chosen if defined else "mean_error"
+def headline(entries: Sequence[Entry]) -> Metric:
+    """The score that ranks: the benchmark's own, or the next that every entry has."""
+    return headline_metric([one.scores for one in entries])
 
 
 def slug(text: str) -> str:
@@ -256,8 +253,8 @@ def _submitted(path: Path, resamples: int) -> Entry:
 def _group(members: Sequence[Entry], landmarks: Sequence[Landmark]) -> Group:
     first = members[0]
     benchmark = Benchmark.from_dict(first.identity.benchmark, where=first.source)
-    name = headline(members)
-    ordered = sorted(members, key=lambda one: (getattr(one.scores, name).value, one.title))
+    name = headline(members).name
+    ordered = sorted(members, key=lambda one: (one.scores.of(name).value, one.title))
     return Group(
         benchmark=benchmark,
         data=str(first.identity.dataset.get("domain") or first.identity.dataset.get("name")),

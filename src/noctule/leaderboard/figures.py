@@ -10,7 +10,7 @@ import altair as alt
 
 from noctule.leaderboard.entries import Entry, Group
 from noctule.leaderboard.landmarks import Landmark
-from noctule.metrics import Scores
+from noctule.metrics import Estimate, Metric, Scores
 from noctule.report.web import Figure
 from noctule.report.web.figures import COLORS, axis_ends
 from noctule.report.web.text import shown
@@ -21,7 +21,7 @@ _OURS, _PUBLISHED = "recomputed", "as published"
 
 
 def group_figure(
-    group: Group, landmarks: Sequence[Landmark], metric: str, title: str, number: int
+    group: Group, landmarks: Sequence[Landmark], metric: Metric, number: int
 ) -> Figure:
     """The ranking score of the best models with its interval; landmarks as diamonds."""
     ranking = _ranking(group, landmarks, metric)
@@ -39,7 +39,8 @@ def group_figure(
     scale_x = alt.Scale(zero=False, nice=True)
     if ends is not None:
         scale_x = alt.Scale(domain=list(ends), clamp=True, nice=True, zero=False)
-    unit = f"{title}, %" if metric == "mean_error" else title
+    title = metric.mean_title
+    unit = f"{title}, {metric.unit}"
     points = base.mark_point(size=70, filled=True, opacity=1).encode(
         x=alt.X("value:Q", title=unit, scale=scale_x),
         shape=alt.Shape(
@@ -72,10 +73,7 @@ def group_figure(
 
 def model_figure(scores: Scores) -> Figure:
     """Error by corruption with its interval, and the clean error as a dashed line."""
-    records = [
-        _record(one.corruption, one.error.value, one.error.low, one.error.high, 100)
-        for one in scores.corruptions
-    ]
+    records = [_record(name, scores.of("error", name), 100) for name in scores.corruptions]
     base = alt.Chart(alt.InlineData(values=records)).encode(
         y=alt.Y("name:N", sort=None, title=None)
     )
@@ -87,8 +85,8 @@ def model_figure(scores: Scores) -> Figure:
         base.transform_filter("isValid(datum.low)").mark_rule().encode(x="low:Q", x2="high:Q")
     )
     layers, clean = rules + points, ""
-    if scores.clean is not None and scores.clean.error.value is not None:
-        value = 100 * scores.clean.error.value
+    if scores.has_clean:
+        value = 100 * (scores.of("error", "clean").value or 0.0)
         dashed = alt.Chart(alt.InlineData(values=[{"clean": value}])).mark_rule(
             strokeDash=[4, 4]
         )
@@ -104,16 +102,16 @@ def model_figure(scores: Scores) -> Figure:
     )
 
 
-def _ranking(group: Group, landmarks: Sequence[Landmark], metric: str) -> list[dict[str, Any]]:
-    scale = 100 if metric == "mean_error" else 1
+def _ranking(
+    group: Group, landmarks: Sequence[Landmark], metric: Metric
+) -> list[dict[str, Any]]:
     names = _own_names(group.entries, landmarks)
     records = []
     for entry, name in zip(group.entries, names, strict=False):
-        estimate = getattr(entry.scores, metric)
-        one = _record(name, estimate.value, estimate.low, estimate.high, scale)
+        one = _record(name, entry.scores.of(metric.name), metric.scale)
         records.append({**one, "model": name, "kind": _OURS})
     for landmark, name in zip(landmarks, names[len(group.entries) :], strict=True):
-        one = _record(name, landmark.value, None, None, 1)
+        one = _record(name, Estimate(landmark.value, None, None), 1)
         records.append({**one, "model": name, "kind": _PUBLISHED})
     return sorted(records, key=lambda record: record["value"])
 
@@ -134,8 +132,7 @@ def _own_names(entries: Sequence[Entry], landmarks: Sequence[Landmark]) -> list[
     return names
 
 
-def _record(
-    name: str, value: float | None, low: float | None, high: float | None, scale: float
-) -> dict[str, Any]:
-    scaled = [None if one is None else scale * one for one in (value, low, high)]
+def _record(name: str, estimate: Estimate, scale: float) -> dict[str, Any]:
+    ends = (estimate.value, estimate.low, estimate.high)
+    scaled = [None if one is None else scale * one for one in ends]
     return {"name": name, "value": scaled[0], "low": scaled[1], "high": scaled[2]}

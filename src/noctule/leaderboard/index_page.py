@@ -7,19 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from noctule.formulas import FORMULAS
 from noctule.leaderboard.entries import Entry, Group, headline
 from noctule.leaderboard.figures import group_figure
 from noctule.leaderboard.landmarks import Landmark
-from noctule.metrics import Estimate
+from noctule.metrics import Metric, find_metric
 from noctule.report.formatting import UNDEFINED, estimate_texts
 from noctule.report.table import Cell, Column, Row, Table
 from noctule.report.web import render_page
 from noctule.report.web.text import shown
 
-METRIC_TITLES = {"relative_mce": "relative mCE", "mce": "mCE", "mean_error": "mean error"}
-_METRIC_OF_LANDMARK = {"relative_ce": "relative_mce", "ce": "mce", "mean_error": "mean_error"}
-_METRIC_OF_FORMULA = {value: key for key, value in _METRIC_OF_LANDMARK.items()}
 PUBLISHED = "as published"
 MODELS_FOLDER = "models"
 
@@ -73,12 +69,8 @@ def _differing(group: Group) -> str:
 
 def _section(group: Group, heading: str, number: int) -> dict[str, Any]:
     metric = _metric(group)
-    kept = [one for one in group.landmarks if _METRIC_OF_LANDMARK[one.metric] == metric]
-    figure = (
-        group_figure(group, kept, metric, METRIC_TITLES[metric], number)
-        if group.entries
-        else None
-    )
+    kept = [one for one in group.landmarks if find_metric(one.metric) is metric]
+    figure = group_figure(group, kept, metric, number) if group.entries else None
     return {
         "id": f"group-{number}",
         "heading": heading,
@@ -86,7 +78,7 @@ def _section(group: Group, heading: str, number: int) -> dict[str, Any]:
         "group": group,
         "figure": figure,
         "table": _group_table(group, kept, metric, number),
-        "formula": FORMULAS[_METRIC_OF_FORMULA[metric]],
+        "formula": metric.formula,
         "reference": group.entries[0].scores.reference if group.entries else None,
         "sources": _sources(kept),
         "confidence": f"{100 * group.entries[0].scores.confidence:g} %"
@@ -103,24 +95,23 @@ def _sources(landmarks: Sequence[Landmark]) -> list[tuple[str, str]]:
     return [(", ".join(titles), source) for source, titles in by_source.items()]
 
 
-def _metric(group: Group) -> str:
+def _metric(group: Group) -> Metric:
     if group.entries:
         return headline(group.entries)
-    return _METRIC_OF_LANDMARK[group.landmarks[0].metric]
+    return find_metric(group.landmarks[0].metric)
 
 
 def _group_table(
-    group: Group, landmarks: Sequence[Landmark], metric: str, number: int
+    group: Group, landmarks: Sequence[Landmark], metric: Metric, number: int
 ) -> Table:
     rows = [(_landmark_key(one), _landmark_row(one)) for one in landmarks]
     rows += [(_key(one, metric), _entry_row(one, metric)) for one in group.entries]
     rows.sort(key=lambda pair: pair[0])
-    unit = " %" if metric == "mean_error" else ""
     columns = [
         Column("model"),
         Column("architecture"),
         Column("training data"),
-        Column(f"{METRIC_TITLES[metric]}{unit}", 1, note="With its interval."),
+        Column(f"{metric.mean_title} {metric.unit}", 1, note="With its interval."),
         Column("clean error %", 1, 100),
         Column("mean error %", 1, 100),
         Column("images", 0),
@@ -139,29 +130,25 @@ def _group_table(
     )
 
 
-def _key(entry: Entry, metric: str) -> float:
-    value = getattr(entry.scores, metric).value
-    scale = 100 if metric == "mean_error" else 1
-    return scale * float(value)
+def _key(entry: Entry, metric: Metric) -> float:
+    return metric.scale * (entry.scores.of(metric.name).value or 0.0)
 
 
 def _landmark_key(landmark: Landmark) -> float:
     return landmark.value
 
 
-def _entry_row(entry: Entry, metric: str) -> Row:
+def _entry_row(entry: Entry, metric: Metric) -> Row:
     scores = entry.scores
-    main: Estimate = getattr(scores, metric)
-    scale = 100 if metric == "mean_error" else 1
-    value, interval = estimate_texts(main, scale=scale)
+    value, interval = estimate_texts(scores.of(metric.name), metric.digits, scale=metric.scale)
     ranking = value if interval in ("", UNDEFINED) else f"{value} ({interval})"
     texts = [plain(one) for one in (entry.title, entry.architecture, entry.training_data)]
     track = entry.track_title or "no track"
     values = (
         *texts,
         Cell(_key(entry, metric), ranking),
-        scores.clean.error.value if scores.clean else None,
-        scores.mean_error.value,
+        scores.of("error", "clean").value if scores.has_clean else None,
+        scores.of("error").value,
         scores.num_images,
         track,
         entry.status,

@@ -7,13 +7,12 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from noctule.formulas import FORMULAS
-from noctule.leaderboard.entries import Entry, Group, headline
+from noctule.leaderboard.entries import Entry, Group
 from noctule.leaderboard.figures import model_figure
-from noctule.leaderboard.index_page import METRIC_TITLES
 from noctule.leaderboard.settings import fingerprint_of, images_of
 from noctule.leaderboard.text import MARKS
-from noctule.metrics import Scores
+from noctule.metrics import METRICS, Estimate, Metric, Scores, find_metric
+from noctule.metrics.scores import RANKING
 from noctule.report.formatting import estimate_texts, interval_name, sentence
 from noctule.report.table import Cell, Column, Row, Table
 from noctule.report.web import render_page
@@ -22,15 +21,11 @@ from noctule.report.web.text import shown
 
 def model_page(entry: Entry, group: Group, title: str) -> str:
     """One model: scores by corruption, what was checked, and where the numbers are from."""
-    scores, name = entry.scores, headline([entry])
-    cards = [(METRIC_TITLES[name], _value(scores, name), _interval(scores, name))]
-    if name != "mean_error":
-        cards.append(
-            ("mean error", _value(scores, "mean_error"), _interval(scores, "mean_error"))
-        )
-    if scores.clean is not None:
-        value, interval = estimate_texts(scores.clean.error)
-        cards.append(("clean error", f"{value} %", interval))
+    scores = entry.scores
+    metrics = list(dict.fromkeys((scores.headline, METRICS["error"])))
+    cards = [_card(one.mean_title, scores.of(one.name), one) for one in metrics]
+    if scores.has_clean:
+        cards.append(_card("clean error", scores.of("error", "clean"), METRICS["error"]))
     figure = model_figure(scores)
     return render_page(
         "leaderboard_model.html",
@@ -49,37 +44,34 @@ def model_page(entry: Entry, group: Group, title: str) -> str:
     )
 
 
-def _value(scores: Scores, name: str) -> str:
-    value = estimate_texts(getattr(scores, name), scale=_scale(name))[0]
-    return f"{value} %" if name == "mean_error" else value
-
-
-def _interval(scores: Scores, name: str) -> str:
-    return estimate_texts(getattr(scores, name), scale=_scale(name))[1]
-
-
-def _scale(name: str) -> float:
-    return 100 if name == "mean_error" else 1
+def _card(title: str, estimate: Estimate, metric: Metric) -> tuple[str, str, str]:
+    value, interval = estimate_texts(estimate, metric.digits, scale=metric.scale)
+    return title, f"{value} {metric.unit}", interval
 
 
 def _formulas(scores: Scores) -> list[str]:
-    names = ("mean_error",) if scores.reference is None else ("relative_ce", "ce", "mean_error")
-    return [f"{sentence(FORMULAS[name])}." for name in names]
+    names = ("error",) if scores.reference is None else RANKING
+    return [f"{sentence(METRICS[name].formula)}." for name in names]
 
 
 def _corruption_table(scores: Scores) -> Table:
-    measures = [("error", "error %", 100, 1)]
+    metrics = [METRICS["error"]]
     if scores.reference is not None:
-        ratios = [("relative_ce", "relative CE", 1, 0), ("ce", "CE", 1, 0)]
-        measures += ratios if scores.metric == "relative_ce" else ratios[::-1]
+        own = find_metric(scores.metric)
+        metrics = list(dict.fromkeys((*metrics, own, *(METRICS[name] for name in RANKING))))
     interval = interval_name(scores.confidence)
     columns = [Column("corruption")]
-    columns += [Column(title, digits, scale, interval) for _, title, scale, digits in measures]
-    named = [("clean", scores.clean)] if scores.clean else []
-    rows = [
-        Row([name, *(getattr(one, measure[0], Cell(None, "")) for measure in measures)])
-        for name, one in [*named, *((one.corruption, one) for one in scores.corruptions)]
+    columns += [
+        Column(f"{one.title} {one.unit}", one.digits - one.needs_reference, one.scale, interval)
+        for one in metrics
     ]
+    rows = [
+        Row([name, *(scores.of(one.name, name) for one in metrics)])
+        for name in scores.corruptions
+    ]
+    if scores.has_clean:
+        blanks = [Cell(None, "") for _ in metrics[1:]]
+        rows.insert(0, Row(["clean", scores.of("error", "clean"), *blanks]))
     title = "Scores by corruption, over all its severities."
     return Table(title, columns, rows, name="corruptions")
 

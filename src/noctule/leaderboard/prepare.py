@@ -14,6 +14,7 @@ from noctule.leaderboard.folder import ROWS_FOLDER, RUN_FOLDER
 from noctule.leaderboard.submission import SUBMISSION_FILE, Submission
 from noctule.leaderboard.tracks import Track, load_track
 from noctule.metrics import Scores
+from noctule.metrics.scores import RANKING
 from noctule.store import RunStore
 from noctule.store.disk import (
     LOCK_FILE,
@@ -62,7 +63,7 @@ def prepare_submission(
         "architecture": architecture,
         "training_data": training_data,
         **{key: value for key, value in optional.items() if value is not None},
-        "claimed": _claims(score_rows(store.rows(), chosen, resamples=0)),
+        "claimed": _claims(score_rows(store.rows(), chosen, metrics=RANKING, resamples=0)),
     }
     submission = build_spec(described, Submission, where="submission")
     _refuse_other_data(store, chosen)
@@ -102,14 +103,14 @@ def _refuse_other_data(store: RunStore, track: Track) -> None:
 
 def _claims(scores: Scores) -> dict[str, Any]:
     """Errors with four decimals, CEs with two."""
-    claims: dict[str, Any] = {"mean_error": _rounded(scores.mean_error.value, 4)}
-    if scores.clean is not None:
-        claims["clean_error"] = _rounded(scores.clean.error.value, 4)
-    for key, estimate in (("mce", scores.mce), ("relative_mce", scores.relative_mce)):
-        if estimate.value is not None:
-            claims[key] = _rounded(estimate.value, 2)
+    claims: dict[str, Any] = {"mean_error": _rounded(scores.of("mean_error").value, 4)}
+    if scores.has_clean:
+        claims["clean_error"] = _rounded(scores.of("error", "clean").value, 4)
+    for key in ("mce", "relative_mce"):
+        if (value := scores.of(key).value) is not None:
+            claims[key] = _rounded(value, 2)
     claims["corruptions"] = {
-        one.corruption: _rounded(one.error.value, 4) for one in scores.corruptions
+        name: _rounded(scores.of("error", name).value, 4) for name in scores.corruptions
     }
     return claims
 

@@ -1,11 +1,8 @@
 """From outcome rows to numbers with intervals; no model runs again.
 
 For a condition with n images, of which the model errs on w: error E = w / n.
-For a corruption c at the benchmark's severities: E_c, the mean of its conditions' errors. Then
-
-    mean error  = mean of E_c over the corruptions
-    CE_c        = 100 · E_c / E_c(ref),                                  mCE = mean of CE_c
-    relative CE = 100 · (E_c − E_clean) / (E_c(ref) − E_clean(ref)),     relative mCE = its mean
+For a corruption c at the benchmark's severities: E_c, the mean of its conditions' errors.
+Every metric is an entry in `noctule.metrics.definitions`, with its formula.
 
 The mean error is what some call an unnormalised mCE; CE, mCE and relative mCE are those of
 Hendrycks & Dietterich 2019, section 4; the relative CE is also the CE of Laugros, Caplier &
@@ -16,21 +13,50 @@ Intervals are confidence intervals over images, which are the independent units:
 conditions of one image have in common is taken into account (`noctule.metrics.intervals`).
 
     error, accuracy, top-5 error    Clopper & Pearson's exact interval
-    E_c, mean error                 the same with the effective number of images (Korn &
+    E_c, mean error, mean top-5     the same with the effective number of images (Korn &
                                     Graubard)
+    error rise                      score interval of paired differences
+    NLL                             the same for a mean; images that the sample may have missed
+                                    count as far from the mean as the farthest that it holds
+    AURC                            the same of each image's influence (infinitesimal jackknife)
     CE, mCE                         of the errors, divided by the reference's exact errors; of
                                     ratios (Fieller) if the reference is given as rows
     relative CE and mCE             score intervals of paired differences; likewise of ratios
-    calibration error               bootstrap, see `noctule.metrics.calibration`
+    ECE                             bootstrap, see `noctule.metrics.calibration`
 
-Where a reference given as rows errs on too few images, a ratio has no interval.
+Where a reference given as rows errs on too few images, a ratio has no interval. The loss has no
+upper bound: where its tail is much heavier than a sample of a few hundred images shows, the
+interval of the NLL is too short, as any interval would be.
 """
 
-from noctule.metrics.estimates import Estimate
-from noctule.metrics.outcome_matrix import COLUMNS
-from noctule.metrics.results import ConditionScores, CorruptionScores, Scores
-from noctule.metrics.scores import score
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from noctule.metrics import definitions as definitions  # registers the metrics
+from noctule.metrics.registry import METRICS, Metric, find_metric, metric
+
+if TYPE_CHECKING:
+    from noctule.metrics.estimates import Estimate
+    from noctule.metrics.outcome_matrix import COLUMNS
+    from noctule.metrics.scores import Scores, headline_metric, score
+
+_HOMES = {
+    "Estimate": "estimates",
+    "COLUMNS": "outcome_matrix",
+    "Scores": "scores",
+    "headline_metric": "scores",
+    "score": "scores",
+}
 
 __all__ = [
-    "COLUMNS", "ConditionScores", "CorruptionScores", "Estimate", "Scores", "score",
+    "COLUMNS", "METRICS", "Estimate", "Metric", "Scores", "find_metric", "headline_metric",
+    "metric", "score",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'noctule.metrics' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"noctule.metrics.{_HOMES[name]}"), name)

@@ -6,7 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from noctule.metrics.estimates import Estimate, estimate_within, resampled_means
+from noctule.metrics.estimates import (
+    Estimate,
+    IntervalSettings,
+    estimate_within,
+    resampled_means,
+)
 from noctule.metrics.intervals import unseen_images
 from noctule.metrics.outcome_matrix import OutcomeMatrix
 
@@ -45,9 +50,7 @@ def ece_from_means(mean_gaps: NDArray[np.float64]) -> NDArray[np.float64]:
     return ece
 
 
-def calibration_errors(
-    outcomes: OutcomeMatrix, *, seed: int, resamples: int, confidence: float
-) -> list[Estimate]:
+def calibration_errors(outcomes: OutcomeMatrix, settings: IntervalSettings) -> list[Estimate]:
     """The ECE of each condition, with a bootstrap interval over images.
 
     The ECE of a sample is too large on average, and that of a resample once more, so that a
@@ -62,10 +65,10 @@ def calibration_errors(
 
     Args:
         outcomes: Outcomes of one model.
-        seed: Seed of the bootstrap; one resample serves all conditions.
-        resamples: Number of resamples; 0, or a single image, gives no intervals.
-        confidence: Confidence of the intervals.
+        settings: Seed, number of resamples, confidence; one resample serves all conditions.
+            Without resamples, or of a single image, there are no intervals.
     """
+    seed, resamples, confidence = settings
     gaps = bin_gaps(outcomes)
     count = resamples if len(outcomes.image_ids) > 1 else 0
     means = resampled_means(gaps, seed=seed, resamples=count)

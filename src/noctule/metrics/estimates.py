@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,10 +26,10 @@ class Estimate:
     """A number with an interval; what is not defined is None, never 0 or NaN.
 
     Attributes:
-        value: the estimate, or None if it is not defined.
-        low: lower end of the interval, or None if there is no interval.
-        high: upper end of the interval, or None if there is no interval.
-        reason: why there is no value or no interval.
+        value: The number, or None if it is not defined.
+        low: Lower end of the interval, or None if there is no interval.
+        high: Upper end of the interval, or None if there is no interval.
+        reason: Why there is no value or no interval.
     """
 
     value: float | None
@@ -52,23 +52,30 @@ def estimate_within(value: float, low: float, high: float, no_interval: str = ""
     return Estimate(value, min(low, value), max(high, value))
 
 
-def complement(share: Estimate) -> Estimate:
-    """1 − a share, with its interval."""
-    if share.value is None or share.low is None or share.high is None:
-        raise ValueError("a share has a value and an interval")
-    return Estimate(1 - share.value, 1 - share.high, 1 - share.low)
-
-
 MAX_RESAMPLES = 100_000
 
 
-def bootstrap_settings(seed: Any, resamples: Any, confidence: Any) -> tuple[int, int, float]:
+class IntervalSettings(NamedTuple):
+    """Settings of the intervals.
+
+    Attributes:
+        seed: Seed of the bootstrap.
+        resamples: Number of bootstrap resamples.
+        confidence: Confidence of the intervals.
+    """
+
+    seed: int = 0
+    resamples: int = 1000
+    confidence: float = 0.95
+
+
+def bootstrap_settings(seed: Any, resamples: Any, confidence: Any) -> IntervalSettings:
     """The settings as plain numbers.
 
     Raises:
         InputError: One of them is not a number or is out of its range.
     """
-    return (
+    return IntervalSettings(
         seed_number(seed),
         whole_number(resamples, "resamples", low=0, high=MAX_RESAMPLES),
         real_number(confidence, "confidence", low=0, high=1, open_ends=True),
@@ -86,8 +93,8 @@ def resampled_means(
 
     Args:
         values: float64 (images, columns); one resample serves all columns.
-        seed: of the resampling; replicates depend on it and on the number of images only.
-        resamples: how many.
+        seed: Seed of the resampling; replicates depend on it and on the number of images only.
+        resamples: Number of resamples.
 
     Returns:
         float64 (1 + resamples, columns), the sample's means first.

@@ -84,7 +84,13 @@ def share_bounds(mean: Array, squares: Array, num_images: int, confidence: float
 
 
 def difference_bounds(
-    mean: Array, squares: Array, num_images: int, confidence: float, *, largest: float = 1.0
+    mean: Array,
+    squares: Array,
+    num_images: int,
+    confidence: float,
+    *,
+    largest: float | Array = 1.0,
+    limits: tuple[float, float] | None = None,
 ) -> Bounds:
     """Intervals for means over images of differences, numbers in [−largest, largest].
 
@@ -101,12 +107,14 @@ def difference_bounds(
         num_images: Number of images.
         confidence: Confidence of the intervals.
         largest: Largest difference that an image can have.
+        limits: Range of the mean; by default [−largest, largest].
     """
+    lowest, highest = (-largest, largest) if limits is None else limits
     z, missed = normal_quantile(confidence), unseen_images(confidence) * largest
     scale = num_images**2 - z**2 * num_images
     # With z² images or fewer, no δ is rejected.
     reach = np.sqrt((z**2 * squares + missed**2) / scale) if scale > 0 else np.inf
-    return Bounds(np.maximum(mean - reach, -largest), np.minimum(mean + reach, largest))
+    return Bounds(np.maximum(mean - reach, lowest), np.minimum(mean + reach, highest))
 
 
 def difference_p(

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from noctule.benchmarks import Benchmark
-from noctule.metrics.corruption_errors import (
-    CorruptionErrors,
-    ErrorTable,
-    ReferenceErrors,
-    corruption_errors,
-)
+from noctule.metrics.means import ImageValues, ReferenceErrors, ratio_estimates
 from noctule.metrics.outcome_matrix import OutcomeMatrix
 from noctule.metrics.paired_results import MeanDifference, PairedDifference
-
-METRICS = ("mce", "relative_mce")
+from noctule.metrics.registry import METRICS
 
 
 def mean_error_difference(whole: PairedDifference) -> MeanDifference:
@@ -53,27 +45,19 @@ def mean_differences(
         no_reference_reason: Why CE is undefined, if there is no reference.
         confidence: Confidence of the intervals.
     """
-    a, b = outcomes
-    signs = b.wrong.astype(np.int8) - a.wrong.astype(np.int8)
-
-    def scores(table: ErrorTable) -> CorruptionErrors:
-        return corruption_errors(
-            table,
-            benchmark,
-            reference,
-            no_reference_reason=no_reference_reason,
-            confidence=confidence,
+    a, b = (ImageValues(one.conditions, one.wrong) for one in outcomes)
+    found = []
+    for name in ("ce", "relative_ce"):
+        of_a, of_b, of_both = (
+            ratio_estimates(
+                METRICS[name],
+                table,
+                benchmark,
+                reference,
+                no_reference_reason=no_reference_reason,
+                confidence=confidence,
+            )["benchmark", benchmark.name]
+            for table in (a, b, b.less(a))
         )
-
-    of_a, of_b, of_both = (
-        scores(ErrorTable(a.conditions, values)) for values in (a.wrong, b.wrong, signs)
-    )
-    return [
-        MeanDifference(
-            metric,
-            getattr(of_a, metric).value,
-            getattr(of_b, metric).value,
-            getattr(of_both, metric),
-        )
-        for metric in METRICS
-    ]
+        found.append(MeanDifference(METRICS[name].mean_name, of_a.value, of_b.value, of_both))
+    return found

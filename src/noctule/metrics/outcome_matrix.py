@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,10 +13,16 @@ from numpy.typing import NDArray
 
 from noctule.errors import InputError
 
-COLUMNS = ("image_id", "condition", "label_rank", "confidence")
-"""The columns of outcome rows that the metrics need."""
+KEYS = ("image_id", "condition")
+COLUMNS = (*KEYS, "label_rank", "confidence", "loss")
+"""The columns of outcome rows that metrics are computed from."""
 
-TOP_K = 5
+_POSSIBLE: dict[str, tuple[Callable[[NDArray[Any]], NDArray[np.bool_]], str]] = {
+    "label_rank": (lambda rank: rank >= 1, "a rank below 1"),
+    # Both are false of NaN.
+    "confidence": (lambda sure: (sure > 0) & (sure <= 1), "a confidence outside (0, 1]"),
+    "loss": (lambda loss: (loss >= 0) & (loss < np.inf), "a loss that is no number from 0 on"),
+}
 
 
 @dataclass(frozen=True)
@@ -24,55 +30,85 @@ class OutcomeMatrix:
     """What a model did on each image (row) under each condition (column).
 
     Attributes:
-        image_ids: sorted, so that nothing depends on the order of the rows.
-        conditions: names of the conditions.
-        label_rank: int32 (images, conditions), 1 where the prediction is right.
-        confidence: float32 (images, conditions), in (0, 1].
+        image_ids: Ids of the images, sorted, so that nothing depends on the order of the rows.
+        conditions: Names of the conditions.
+        columns: (images, conditions) by column of the outcome rows: "label_rank", int32, 1
+            where the prediction is right; "confidence", float32, in (0, 1]; "loss", float32.
     """
 
     image_ids: pa.StringArray
     conditions: tuple[str, ...]
-    label_rank: NDArray[np.int32]
-    confidence: NDArray[np.float32]
+    columns: Mapping[str, NDArray[Any]]
+
+    @property
+    def label_rank(self) -> NDArray[np.int32]:
+        """Rank of the label among the classes."""
+        return self.columns["label_rank"]
+
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        """Probability of the predicted class."""
+        return self.columns["confidence"]
+
+    @property
+    def loss(self) -> NDArray[np.float32]:
+        """Cross entropy, in nats."""
+        return self.columns["loss"]
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
         """Whether the prediction is not the label."""
         return self.label_rank > 1
 
-    @property
-    def wrong_top5(self) -> NDArray[np.bool_]:
-        """Whether the label is not among the five likeliest classes."""
-        return self.label_rank > TOP_K
+
+class OutcomeReader:
+    """Joins rows by image id; one join serves all runs whose rows are in the same order."""
+
+    def __init__(self) -> None:
+        self._keys: pa.Table | None = None
+        self._places: Places | None = None
+
+    def read(self, rows: pa.Table, conditions: Sequence[str]) -> OutcomeMatrix:
+        """See `outcome_matrix`."""
+        keys = rows.select(KEYS)
+        places, conditions = self._places, tuple(conditions)
+        if places is None or places.conditions != conditions or not keys.equals(self._keys):
+            places = places_of(rows, conditions)
+            self._keys, self._places = keys, places
+        columns = {
+            name: places.matrix(rows[name]) for name in _POSSIBLE if name in rows.column_names
+        }
+        for name, values in columns.items():
+            possible, flaw = _POSSIBLE[name]
+            check_possible(places.image_ids, conditions, possible(values), flaw)
+        return OutcomeMatrix(places.image_ids, conditions, columns)
 
 
 def outcome_matrix(rows: pa.Table, conditions: Sequence[str]) -> OutcomeMatrix:
     """Join rows by image id; rows of other conditions are left out.
 
     Args:
-        rows: outcome rows with at least `COLUMNS`, in any order.
-        conditions: names of the conditions wanted.
+        rows: Outcome rows with `KEYS` and some of the other `COLUMNS`, in any order.
+        conditions: Names of the conditions wanted.
 
     Raises:
-        InputError: there are no rows, or an image lacks a condition or has it twice.
+        InputError: There are no rows, an image lacks a condition or has it twice, or an outcome
+            is impossible.
     """
-    places = places_of(rows, conditions)
-    label_rank, confidence = (places.matrix(rows[name]) for name in COLUMNS[2:])
-    check_possible(places.image_ids, conditions, label_rank >= 1, "a rank below 1")
-    sure = (confidence > 0) & (confidence <= 1)  # false of NaN
-    check_possible(places.image_ids, conditions, sure, "a confidence outside (0, 1]")
-    return OutcomeMatrix(places.image_ids, tuple(conditions), label_rank, confidence)
+    return OutcomeReader().read(rows, conditions)
 
 
 class Places(NamedTuple):
     """Where outcome rows go in a matrix of images (sorted by id) by conditions.
 
     Attributes:
-        image_ids: sorted.
+        image_ids: Ids of the images, sorted.
+        conditions: Names of the conditions.
         rows: int64 (images, conditions), the number of the row that goes there.
     """
 
     image_ids: pa.StringArray
+    conditions: tuple[str, ...]
     rows: NDArray[np.int64]
 
     def matrix(self, column: pa.ChunkedArray) -> NDArray[Any]:
@@ -84,11 +120,11 @@ def places_of(rows: pa.Table, conditions: Sequence[str]) -> Places:
     """Join rows by image id; rows of other conditions are left out.
 
     Args:
-        rows: outcome rows with at least image_id and condition, in any order.
-        conditions: names of the conditions wanted.
+        rows: Outcome rows with at least image_id and condition, in any order.
+        conditions: Names of the conditions wanted.
 
     Raises:
-        InputError: there are no rows, or an image lacks a condition or has it twice.
+        InputError: There are no rows, or an image lacks a condition or has it twice.
     """
     wanted = pa.array(list(conditions), pa.string())
     column = pc.index_in(rows["condition"], value_set=wanted)
@@ -103,7 +139,7 @@ def places_of(rows: pa.Table, conditions: Sequence[str]) -> Places:
     _check_each_once(np.bincount(place, minlength=shape[0] * shape[1]), image_ids, conditions)
     order = np.empty_like(place)
     order[place] = number
-    return Places(image_ids, order.reshape(shape))
+    return Places(image_ids, tuple(conditions), order.reshape(shape))
 
 
 def check_possible(
@@ -115,10 +151,10 @@ def check_possible(
     """Raise InputError that names the first outcome which no model can have.
 
     Args:
-        image_ids: of the rows of `possible`.
-        conditions: of its columns.
+        image_ids: Ids of the images.
+        conditions: Names of the conditions.
         possible: bool (images, conditions).
-        what: is wrong with the others.
+        what: What is wrong with the others, as a noun phrase.
     """
     if possible.all():
         return

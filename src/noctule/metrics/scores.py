@@ -1,24 +1,122 @@
-"""All scores of one run on one benchmark."""
+"""All scores of one run on one benchmark: a tidy table, a row per number."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from noctule.benchmarks import CLEAN, Benchmark, Reference
 from noctule.errors import InputError
-from noctule.metrics.calibration import calibration_errors
-from noctule.metrics.corruption_errors import (
-    ErrorTable,
+from noctule.metrics.estimates import Estimate, IntervalSettings, bootstrap_settings
+from noctule.metrics.means import (
+    NO_CLEAN,
+    Estimates,
+    ImageValues,
     ReferenceErrors,
-    condition_estimates,
-    corruption_errors,
+    mean_estimates,
+    ratio_estimates,
 )
-from noctule.metrics.estimates import Estimate, bootstrap_settings, complement
-from noctule.metrics.outcome_matrix import OutcomeMatrix, check_same_images, outcome_matrix
-from noctule.metrics.results import ConditionScores, CorruptionScores, Scores
+from noctule.metrics.outcome_matrix import (
+    COLUMNS,
+    KEYS,
+    OutcomeMatrix,
+    check_same_images,
+    outcome_matrix,
+)
+from noctule.metrics.registry import METRICS, Metric, Scope, find_metric
+
+RANKING = ("relative_ce", "ce", "error")
+"""What runs are ranked by where the benchmark's own metric is not defined for all of them."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Every score of one run.
+
+    Attributes:
+        benchmark: Name of the benchmark.
+        metric: Name of the metric that the benchmark's authors report.
+        num_images: Number of images that were evaluated.
+        conditions: Names of the conditions, clean first if it was evaluated.
+        corruptions: Names of the corruptions, in the benchmark's order.
+        estimates: Estimates by scope, name and metric; fractions, percent or nats, as the
+            metric's `scale` and `unit` say.
+        reference: Name of the model whose errors CE is relative to, or None.
+        no_reference_reason: Why there is no reference, where there is none.
+        confidence: Confidence of the intervals.
+        resamples: Number of bootstrap resamples, for metrics that have no formula.
+        seed: Seed of the bootstrap.
+    """
+
+    benchmark: str
+    metric: str
+    num_images: int
+    conditions: tuple[str, ...]
+    corruptions: tuple[str, ...]
+    estimates: Mapping[tuple[Scope, str, str], Estimate]
+    reference: str | None
+    no_reference_reason: str | None
+    confidence: float
+    resamples: int
+    seed: int
+
+    @property
+    def has_clean(self) -> bool:
+        """Whether the uncorrupted images were evaluated."""
+        return CLEAN in self.conditions
+
+    def of(self, metric: str, name: str | None = None) -> Estimate:
+        """One estimate.
+
+        Args:
+            metric: Name of a metric, or of its mean over the corruptions.
+            name: Name of a corruption or a condition; None is the mean over the corruptions.
+
+        Raises:
+            KeyError: There is no such estimate.
+        """
+        if name is None:
+            return self.estimates["benchmark", self.benchmark, find_metric(metric).mean_name]
+        found = self.estimates.get(("corruption", name, metric))
+        return self.estimates["condition", name, metric] if found is None else found
+
+    @property
+    def headline(self) -> Metric:
+        """The metric that its authors report, or the next that is defined for this run."""
+        return headline_metric([self])
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """One flat record per number: scope, name, metric, value, low, high, reason.
+
+        The scope is "condition", "corruption" or "benchmark", and the name that one's.
+        """
+        return [
+            {"scope": scope, "name": name, "metric": metric, **estimate.to_dict()}
+            for (scope, name, metric), estimate in self.estimates.items()
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON-ready data; the records are under "scores"."""
+        fields = {key: one for key, one in vars(self).items() if key != "estimates"}
+        lists = {key: list(one) for key, one in fields.items() if isinstance(one, tuple)}
+        return fields | lists | {"scores": self.to_records()}
+
+
+def headline_metric(runs: Sequence[Scores]) -> Metric:
+    """What runs on one benchmark are ranked by.
+
+    The metric that its authors report if its mean is defined for every run, or else the next
+    that is: runs are never ranked by what some of them lack.
+    """
+    own = find_metric(runs[0].metric)
+    for name in dict.fromkeys((own.name, *RANKING)):
+        if all(one.of(name).value is not None for one in runs):
+            return METRICS[name]
+    raise ValueError("the mean error is always defined")
 
 
 def score(
@@ -28,65 +126,150 @@ def score(
     reference: Reference | pa.Table | ReferenceErrors = None,
     reference_name: str | None = None,
     no_reference_reason: str | None = None,
+    metrics: Sequence[str] | None = None,
     seed: int = 0,
     resamples: int = 1000,
     confidence: float = 0.95,
 ) -> Scores:
-    """Score a run; the formulas are in `noctule.metrics`.
+    """Score the rows of a run; the formulas are in `noctule.metrics.definitions`.
 
     Args:
-        rows: outcome rows with at least `COLUMNS`, in any order.
-        benchmark: its conditions must be among the rows'; others are left out. Clean ones may
+        rows: Outcome rows with the columns that the metrics need, in any order.
+        benchmark: Its conditions must be among the rows'; others are left out. Clean ones may
             be absent altogether, which leaves relative CE undefined.
         reference: What CE is relative to: errors that are taken as exact, or a reference
             model's outcomes on the same images, as rows or in the order of the sorted image
             ids; None leaves CE undefined.
-        reference_name: what to call the reference.
-        no_reference_reason: why there is none, shown in the place of CE.
+        reference_name: Name of the reference.
+        no_reference_reason: Why there is none.
+        metrics: Names of the metrics; None is all whose columns are in the rows.
         seed: Seed of the bootstrap.
         resamples: Number of bootstrap resamples for the calibration error, up to 100,000; 0
             gives it no interval. The other intervals need none.
         confidence: Confidence of the intervals, in (0, 1).
 
     Raises:
-        InputError: rows are missing or double, the reference lacks a condition or has other
-            images, or a setting is out of its range.
+        InputError: Rows are missing or double, the reference lacks a condition or has other
+            images, a setting is out of its range, or a metric is unknown.
     """
-    seed, resamples, confidence = bootstrap_settings(seed, resamples, confidence)
     names = [str(condition) for condition in benchmark.conditions]
     if not pc.any(pc.equal(rows["condition"], CLEAN)).as_py():
         names.remove(CLEAN)
-    outcomes = outcome_matrix(rows, names)
-    no_reference_reason = no_reference_reason or "no reference errors were given"
-    found = corruption_errors(
-        ErrorTable(names, outcomes.wrong),
+    settings = bootstrap_settings(seed, resamples, confidence)
+    chosen = chosen_metrics(metrics)
+    if metrics is None:
+        chosen = [one for one in chosen if {*one.columns} <= {*rows.column_names}]
+    return score_outcomes(
+        outcome_matrix(rows.select(columns_of(chosen)), names),
         benchmark,
-        _reference_errors(reference, outcomes, benchmark),
+        reference=reference,
+        reference_name=reference_name,
         no_reference_reason=no_reference_reason,
-        confidence=confidence,
+        metrics=chosen,
+        settings=settings,
     )
-    conditions = _conditions(outcomes, found.conditions, seed, resamples, confidence)
+
+
+def columns_of(metrics: Sequence[Metric]) -> list[str]:
+    """Columns of outcome rows that metrics need."""
+    needed = {*KEYS, *(column for one in metrics for column in one.columns)}
+    return [name for name in COLUMNS if name in needed]
+
+
+def chosen_metrics(names: Sequence[str] | None) -> list[Metric]:
+    """Metrics by name; None is all that are registered.
+
+    Raises:
+        InputError: One is unknown.
+    """
+    return [*METRICS.values()] if names is None else [find_metric(name) for name in names]
+
+
+def score_outcomes(
+    outcomes: OutcomeMatrix,
+    benchmark: Benchmark,
+    *,
+    reference: Reference | pa.Table | ReferenceErrors,
+    reference_name: str | None,
+    no_reference_reason: str | None,
+    metrics: Sequence[Metric],
+    settings: IntervalSettings,
+) -> Scores:
+    """As `score`, of rows that are joined already."""
+    reason = no_reference_reason or "no reference errors were given"
+    errors = _reference_errors(reference, outcomes, benchmark)
+    found = {
+        metric.name: metric_estimates(metric, outcomes, benchmark, errors, reason, settings)
+        for metric in metrics
+    }
     return Scores(
         benchmark=benchmark.name,
         metric=benchmark.metric,
         num_images=len(outcomes.image_ids),
-        clean=conditions.pop(CLEAN, None),
-        conditions=tuple(conditions.values()),
-        corruptions=tuple(
-            CorruptionScores(
-                name, found.errors[name], found.ces[name], found.relative_ces[name]
-            )
-            for name in benchmark.corruptions
-        ),
-        mean_error=found.mean_error,
-        mce=found.mce,
-        relative_mce=found.relative_mce,
+        conditions=outcomes.conditions,
+        corruptions=benchmark.corruptions,
+        estimates=dict(_rows(found, outcomes.conditions, benchmark)),
         reference=_name(reference, reference_name),
-        no_reference_reason=no_reference_reason if reference is None else None,
-        confidence=confidence,
-        resamples=resamples,
-        seed=seed,
+        no_reference_reason=reason if reference is None else None,
+        confidence=settings.confidence,
+        resamples=settings.resamples,
+        seed=settings.seed,
     )
+
+
+def metric_estimates(
+    metric: Metric,
+    outcomes: OutcomeMatrix,
+    benchmark: Benchmark,
+    reference: ReferenceErrors,
+    no_reference_reason: str,
+    settings: IntervalSettings,
+) -> Estimates:
+    """All estimates of one metric."""
+    if metric.needs_clean and CLEAN not in outcomes.conditions:
+        undefined = Estimate(None, None, None, NO_CLEAN)
+        return {("condition", name): undefined for name in outcomes.conditions}
+    match metric.kind:
+        case "mean":
+            return mean_estimates(
+                metric, image_values(metric, outcomes), benchmark, settings.confidence
+            )
+        case "ratio":
+            return ratio_estimates(
+                metric,
+                image_values(METRICS["error"], outcomes),
+                benchmark,
+                reference,
+                no_reference_reason=no_reference_reason,
+                confidence=settings.confidence,
+            )
+        case "direct":
+            found = metric.compute(outcomes, settings)
+            names = zip(outcomes.conditions, found, strict=True)
+            return {("condition", name): one for name, one in names}
+
+
+def image_values(metric: Metric, outcomes: OutcomeMatrix) -> ImageValues:
+    """The numbers by image whose means are a metric."""
+    values = metric.compute(outcomes)
+    return ImageValues(outcomes.conditions, values, metric.low, metric.high)
+
+
+def _rows(
+    found: Mapping[str, Estimates], conditions: Sequence[str], benchmark: Benchmark
+) -> Iterator[tuple[tuple[Scope, str, str], Estimate]]:
+    """The table's rows: by condition, by corruption, and over all."""
+    scopes: list[tuple[Scope, Sequence[str]]] = [
+        ("condition", conditions),
+        ("corruption", benchmark.corruptions),
+        ("benchmark", [benchmark.name]),
+    ]
+    for scope, names in scopes:
+        for name in names:
+            for metric, estimates in found.items():
+                if (scope, name) in estimates:
+                    key = scope, name, METRICS[metric].name_in(scope)
+                    yield key, estimates[scope, name]
 
 
 def _reference_errors(
@@ -97,7 +280,7 @@ def _reference_errors(
     if isinstance(reference, pa.Table):
         theirs = outcome_matrix(reference, outcomes.conditions)
         check_same_images(outcomes, theirs)
-        return ErrorTable(theirs.conditions, theirs.wrong)
+        return image_values(METRICS["error"], theirs)
     if not isinstance(reference, Reference):
         return reference
     if missing := reference.lacks(benchmark.conditions):
@@ -105,28 +288,6 @@ def _reference_errors(
             f"the errors of {reference.model} lack {', '.join(missing)}", where="reference"
         )
     return reference.errors_under(benchmark.conditions)
-
-
-def _conditions(
-    outcomes: OutcomeMatrix,
-    errors: Mapping[str, Estimate],
-    seed: int,
-    resamples: int,
-    confidence: float,
-) -> dict[str, ConditionScores]:
-    top5 = condition_estimates(ErrorTable(outcomes.conditions, outcomes.wrong_top5), confidence)
-    eces = calibration_errors(outcomes, seed=seed, resamples=resamples, confidence=confidence)
-    return {
-        name: ConditionScores(
-            condition=name,
-            num_images=len(outcomes.image_ids),
-            accuracy=complement(errors[name]),
-            error=errors[name],
-            top5_error=top5[name],
-            ece=ece,
-        )
-        for name, ece in zip(outcomes.conditions, eces, strict=True)
-    }
 
 
 def _name(reference: Reference | pa.Table | ReferenceErrors, name: str | None) -> str | None:

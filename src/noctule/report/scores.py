@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 from noctule.csv_files import csv_text
 from noctule.errors import unknown_name
-from noctule.formulas import FORMULAS
-from noctule.metrics import Estimate, Scores
+from noctule.metrics import METRICS, Estimate, Metric, Scores, find_metric
 from noctule.report.formatting import (
     UNDEFINED,
     counted,
@@ -48,38 +46,42 @@ def score_table(scores: Scores, title: str) -> Table:
     """
     interval = interval_name(scores.confidence)
     columns = [Column("corruption"), Column("error %", 1, 100, interval)]
-    relative_first = scores.metric == "relative_ce"
-    if scores.reference is not None:
-        first, second = ("relative CE", "CE") if relative_first else ("CE", "relative CE")
-        columns += [Column(first, 0, interval=interval), Column(second, 0)]
+    ratios = _ratios(scores)
+    for metric in ratios:
+        columns.append(Column(metric.title, 0, interval=None if len(columns) > 2 else interval))
 
-    def row(name: str, error: Estimate, ratios: Sequence[Value]) -> Row:
-        if scores.reference is None:
-            return Row([name, error])
-        return Row([name, error, *(reversed(ratios) if relative_first else ratios)])
+    def row(name: str, *values: Value) -> Row:
+        return Row([name, scores.of("error", name), *values])
 
     rows = [
-        row(one.corruption, one.error, (one.ce, one.relative_ce)) for one in scores.corruptions
+        row(name, *(scores.of(metric.name, name) for metric in ratios))
+        for name in scores.corruptions
     ]
-    means = Cell(scores.mce, digits=1), Cell(scores.relative_mce, digits=1)
-    rows.append(row("mean", scores.mean_error, means))
-    if scores.clean is not None:
-        rows.insert(0, row("clean", scores.clean.error, ("", "")))
+    means = [Cell(scores.of(metric.name), digits=1) for metric in ratios]
+    rows.append(Row(["mean", scores.of("error"), *means]))
+    if scores.has_clean:
+        rows.insert(0, row("clean", *("" for _ in ratios)))
     return Table(title, columns, rows, _notes(scores), _lines(scores), summary_rows=1)
+
+
+def _ratios(scores: Scores) -> list[Metric]:
+    """CE and relative CE, the benchmark's own first; none without a reference."""
+    if scores.reference is None:
+        return []
+    ratios = [one for one in METRICS.values() if one.needs_reference]
+    return sorted(ratios, key=lambda one: one is not find_metric(scores.metric))
 
 
 def _lines(scores: Scores) -> list[str]:
     """The result in a few lines, starting with the benchmark's own metric."""
-    means = [("mCE", scores.mce), ("relative mCE", scores.relative_mce)]
-    if scores.reference is None:
-        means = []
-    elif scores.metric == "relative_ce":
-        means.reverse()
     interval = interval_name(scores.confidence)
-    lines = [_line(name, mean, 1, "", interval) for name, mean in means]
-    lines.append(_line("mean error", scores.mean_error, 100, " %", interval))
-    if (clean := scores.clean) is not None:
-        lines.append(_line("clean error", clean.error, 100, " %", interval))
+    lines = [
+        _line(metric.mean_title, scores.of(metric.name), 1, "", interval)
+        for metric in _ratios(scores)
+    ]
+    lines.append(_line("mean error", scores.of("error"), 100, " %", interval))
+    if scores.has_clean:
+        lines.append(_line("clean error", scores.of("error", "clean"), 100, " %", interval))
     return lines
 
 
@@ -95,26 +97,27 @@ def _line(name: str, estimate: Estimate, scale: float, unit: str, interval: str)
 def _notes(scores: Scores) -> list[str]:
     images = counted(scores.num_images, "image")
     notes = [f"{images}; the clean ones were not evaluated."]
-    if (clean := scores.clean) is not None:
+    if scores.has_clean:
+        top5, ece = (_percent(scores.of(name, "clean")) for name in ("top5_error", "ece"))
         notes = [
-            f"{images}; on clean ones the top-5 error is {_percent(clean.top5_error)} and the "
-            f"calibration error {_percent(clean.ece)}."
+            f"{images}; on clean ones the top-5 error is {top5} and the calibration error "
+            f"{ece}."
         ]
-    notes.append(f"{sentence(FORMULAS['mean_error'])}.")
+    notes.append(f"{sentence(METRICS['error'].formula)}.")
     if scores.reference is None:
         return [*notes, f"No CE: {scores.no_reference_reason}."]
-    notes += [f"{sentence(FORMULAS[name])}." for name in ("ce", "relative_ce")]
+    ratios = [one for one in METRICS.values() if one.needs_reference]
+    notes += [f"{sentence(metric.formula)}." for metric in ratios]
     if scores.metric == "relative_ce":
         notes.append("The relative mCE is what ImageNet-NOC publishes as mCE.")
     notes.append(f"Relative to {scores.reference}.")
-    for metric in ("CE", "relative CE"):
+    for metric in ratios:
         corruptions_by_reason: dict[str, list[str]] = {}
-        for one in scores.corruptions:
-            estimate = one.ce if metric == "CE" else one.relative_ce
-            if estimate.reason:
-                corruptions_by_reason.setdefault(estimate.reason, []).append(one.corruption)
+        for name in scores.corruptions:
+            if reason := scores.of(metric.name, name).reason:
+                corruptions_by_reason.setdefault(reason, []).append(name)
         notes += [
-            f"{metric} of {', '.join(names)}: {reason}."
+            f"{metric.title} of {', '.join(names)}: {reason}."
             for reason, names in corruptions_by_reason.items()
         ]
     return notes

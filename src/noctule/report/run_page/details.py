@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from noctule.benchmarks import CLEAN
 from noctule.metrics.calibration import NUM_BINS
-from noctule.metrics.estimates import Estimate, complement, estimate_within
+from noctule.metrics.estimates import Estimate, estimate_within
 from noctule.metrics.intervals import difference_bounds
 from noctule.metrics.outcome_matrix import check_possible, places_of
 from noctule.report.run_page.opening import Run
@@ -84,9 +84,9 @@ def losses(summary: Summary) -> list[Loss]:
     The interval of a loss is paired: both conditions are of the same images. Without clean
     images a loss is not defined, and the conditions are in the order of their accuracy.
     """
-    undefined = Estimate(None, None, None, "the clean images were not evaluated")
+    scores = summary.scores
     found = [
-        Loss(name, complement(summary.errors[name]), summary.rises.get(name, undefined))
+        Loss(name, scores.of("accuracy", name), scores.of("error_rise", name))
         for name in summary.run.corrupted
     ]
     return sorted(found, key=lambda one: (one.accuracy.value or 0.0, one.condition))

@@ -218,11 +218,14 @@ def _overview_figures(prefix: str, group: Group) -> list[Figure]:
     return [
         charts.dot_chart(
             f"{prefix}ranking-chart",
-            [charts.Dot(one.run.label, measure.mean(one), measure.scale) for one in ranked],
-            axis=f"{measure.mean_name}, %",
-            caption=f"{sentence(measure.mean_name)} of every model, the least first; bars are "
+            [
+                charts.Dot(one.run.label, one.scores.of(measure.name), measure.scale)
+                for one in ranked
+            ],
+            axis=f"{measure.mean_title}, {measure.unit}",
+            caption=f"{sentence(measure.mean_title)} of every model, the least first; bars are "
             f"{interval_name(group.confidence)}s.{why}",
-            description=f"{sentence(measure.mean_name)} of every model, sorted. The table of "
+            description=f"{sentence(measure.mean_title)} of every model, sorted. The table of "
             "all models holds the numbers.",
         ),
         heat_map(
@@ -230,19 +233,19 @@ def _overview_figures(prefix: str, group: Group) -> list[Figure]:
             [
                 (
                     one.run.label,
-                    corruption.corruption,
+                    name,
                     None
-                    if (value := measure.of(corruption).value) is None
+                    if (value := one.scores.of(measure.name, name).value) is None
                     else measure.scale * value,
                 )
                 for one in ranked
-                for corruption in one.corruptions
+                for name in one.scores.corruptions
             ],
-            measure=measure.unit,
-            caption=f"{sentence(measure.name)} of every model under every corruption; dark is "
+            measure=tables.unit(measure),
+            caption=f"{sentence(measure.title)} of every model under every corruption; dark is "
             "worse.",
-            description=f"{sentence(measure.name)} by model and corruption. The table of every "
-            "model under every corruption holds the numbers.",
+            description=f"{sentence(measure.title)} by model and corruption. The table of "
+            "every model under every corruption holds the numbers.",
         ),
     ]
 

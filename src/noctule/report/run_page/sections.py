@@ -151,12 +151,14 @@ def tiles_of(group: Group, summary: Summary) -> list[Tile]:
         return Tile(name, f"{value}\u00a0%", f"{interval} ({share})")
 
     tiles = [
-        tile(one.mean_name, one.mean(summary), one.scale) for one in tables.measures(group)
+        tile(one.mean_title, summary.scores.of(one.name), one.scale)
+        for one in tables.measures(group)
     ]
-    if summary.clean is None:
+    clean = tables.clean_error(summary)
+    if clean is None:
         tiles.append(Tile("clean error", "–", "the clean images were not evaluated"))
     else:
-        tiles.append(tile("clean error", summary.clean, 100.0))
+        tiles.append(tile("clean error", clean, 100.0))
     conditions = counted(len(summary.run.corrupted), "corrupted condition")
     return [*tiles, Tile("images", f"{group.num_images:,}", f"under {conditions}")]
 
@@ -172,21 +174,22 @@ def scores_figure(name: str, group: Group, summary: Summary) -> Figure:
     """The headline measure by corruption, the largest first."""
     measure = tables.headline(group)
     dots = [
-        charts.Dot(one.corruption, measure.of(one), measure.scale)
+        charts.Dot(one, summary.scores.of(measure.name, one), measure.scale)
         for one in tables.sorted_corruptions(summary, measure)
     ]
-    mark = None if measure is tables.ERROR else charts.Mark(100.0, "the reference model")
-    if measure is tables.ERROR and summary.clean and summary.clean.value is not None:
-        mark = charts.Mark(100 * summary.clean.value, "the error on clean images")
+    mark = charts.Mark(100.0, "the reference model") if measure.needs_reference else None
+    clean = tables.clean_error(summary)
+    if not measure.needs_reference and clean and clean.value is not None:
+        mark = charts.Mark(100 * clean.value, "the error on clean images")
     lacking = [dot.label for dot in dots if dot.estimate.value is None]
     left_out = f" Not defined: {', '.join(lacking)}." if lacking else ""
     return charts.dot_chart(
         name,
         dots,
-        axis=measure.unit,
-        caption=f"{sentence(measure.name)} by corruption, the largest first; bars are "
+        axis=tables.unit(measure),
+        caption=f"{sentence(measure.title)} by corruption, the largest first; bars are "
         f"{interval_name(group.confidence)}s.{left_out}",
-        description=f"{sentence(measure.name)} of {summary.run.label} under each corruption, "
+        description=f"{sentence(measure.title)} of {summary.run.label} under each corruption, "
         "sorted. The table of scores holds the numbers.",
         mark=mark,
     )
@@ -197,7 +200,7 @@ def _severity_figures(prefix: str, summary: Summary, confidence: float) -> list[
     if benchmark.severities is None:
         return []
     accuracy = {one.condition: one.accuracy for one in losses(summary)}
-    clean = None if summary.clean is None else summary.clean.value
+    clean = tables.clean_error(summary)
     return [
         charts.severity_chart(
             f"{prefix}severity-{name.replace('_', '-')}",
@@ -209,19 +212,20 @@ def _severity_figures(prefix: str, summary: Summary, confidence: float) -> list[
                 )
                 if one.severity is not None
             ],
-            None if clean is None else 1 - clean,
+            None if clean is None or clean.value is None else 1 - clean.value,
         )
         for name in benchmark.corruptions
     ]
 
 
 def _ece_figure(name: str, scores: Scores, summary: Summary) -> Figure:
-    clean = None if scores.clean is None else scores.clean.ece.value
+    clean = scores.of("ece", "clean").value if scores.has_clean else None
     mark = None if clean is None else charts.Mark(100 * clean, "that on clean images")
     axis = "expected calibration error, %"
     caption = "Expected calibration error (ECE, 15 bins) by corruption"
     description = "Calibration error by condition. The table of conditions holds the numbers."
-    by_condition = {one.condition: one.ece for one in scores.conditions}
+    names = [one for one in scores.conditions if one != CLEAN]
+    by_condition = {one: scores.of("ece", one) for one in names}
     benchmark = summary.run.benchmark
     if benchmark.severities is None:
         dots = [

@@ -2,91 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
-from noctule.metrics import CorruptionScores, Estimate, Scores
+from noctule.metrics import (
+    METRICS,
+    Estimate,
+    Metric,
+    Scores,
+    find_metric,
+    headline_metric,
+)
+from noctule.metrics.scores import RANKING
 from noctule.report.formatting import interval_name, sentence
 from noctule.report.run_page.details import Bin, ClassDamage, Loss, class_name
 from noctule.report.run_page.overview import Group, Summary
 from noctule.report.table import Column, Row, Table, Value
 
 
-class Measure(NamedTuple):
-    """A score as the page shows it: of a corruption, and its mean over the corruptions.
-
-    Attributes:
-        name: of the score under one corruption, such as "CE".
-        mean_name: of the mean, such as "mCE".
-        of: the estimate under one corruption.
-        mean: the estimate of a run.
-        scale: from the estimates to percent.
-    """
-
-    name: str
-    mean_name: str
-    of: Callable[[CorruptionScores], Estimate]
-    mean: Callable[[Summary], Estimate]
-    scale: float
-
-    @property
-    def unit(self) -> str:
-        """The name with its unit, for an axis."""
-        return f"{self.name}, %"
-
-
-ERROR = Measure("error", "mean error", lambda one: one.error, lambda run: run.mean_error, 100.0)
-CE = Measure("CE", "mCE", lambda one: one.ce, lambda run: run.mce, 1.0)
-RELATIVE_CE = Measure(
-    "relative CE",
-    "relative mCE",
-    lambda one: one.relative_ce,
-    lambda run: run.relative_mce,
-    1.0,
-)
-
-
-def measures(group: Group) -> list[Measure]:
-    """What is shown, what ranks first; without a reference only the error.
-
-    The benchmark's own metric ranks if its mean is defined for every run, or else the next
-    that is: runs are never ranked, nor drawn, by what some of them lack.
-    """
+def measures(group: Group) -> list[Metric]:
+    """What is shown, what ranks first; without a reference only the error."""
     if group.reference is None:
-        return [ERROR]
-    own = _own(group)
-    order = [own, *(one for one in (RELATIVE_CE, CE, ERROR) if one is not own)]
-    return sorted(order, key=lambda one: bool(_lacking(group, one)))
+        return [METRICS["error"]]
+    own = find_metric(group.benchmark.metric)
+    others = (METRICS[name] for name in RANKING)
+    return list(dict.fromkeys((headline(group), own, *others)))
+
+
+def unit(metric: Metric) -> str:
+    """The name with its unit, for an axis."""
+    return f"{metric.title}, {metric.unit}"
 
 
 def why_not_own(group: Group) -> str:
     """A sentence, with a space in front, if the benchmark's own metric does not rank."""
-    own = _own(group)
-    if group.reference is None or not (lacking := _lacking(group, own)):
+    own = find_metric(group.benchmark.metric)
+    if group.reference is None or headline(group) is own:
         return ""
-    return f" {sentence(own.mean_name)} is not defined for {', '.join(lacking)}."
+    lacking = [
+        one.run.label for one in group.summaries if one.scores.of(own.name).value is None
+    ]
+    return f" {sentence(own.mean_title)} is not defined for {', '.join(lacking)}."
 
 
-def _own(group: Group) -> Measure:
-    return {"mean_error": ERROR, "ce": CE, "relative_ce": RELATIVE_CE}[group.benchmark.metric]
-
-
-def _lacking(group: Group, measure: Measure) -> list[str]:
-    """The runs whose mean is not defined."""
-    return [one.run.label for one in group.summaries if measure.mean(one).value is None]
-
-
-def headline(group: Group) -> Measure:
-    """The measure that runs are ranked by."""
-    return measures(group)[0]
+def headline(group: Group) -> Metric:
+    """The metric that runs are ranked by, which every run has."""
+    return headline_metric([one.scores for one in group.summaries])
 
 
 def ranked(group: Group) -> list[Summary]:
-    """The runs, the least headline first, which every run has."""
-    measure = headline(group)
+    """The runs, the least headline first."""
+    metric = headline(group)
     return sorted(
         group.summaries,
-        key=lambda summary: (measure.mean(summary).value or 0.0, summary.run.label),
+        key=lambda one: (one.scores.of(metric.name).value or 0.0, one.run.label),
     )
 
 
@@ -97,7 +65,7 @@ def overview_sheet(name: str, group: Group, links: Mapping[str, str]) -> Table:
     fields = [
         Column("model"),
         *(
-            Column(f"{one.mean_name} %", 1, one.scale, interval if one is shown[0] else None)
+            Column(f"{one.mean_title} %", 1, one.scale, interval if one is shown[0] else None)
             for one in shown
         ),
         Column("clean error %", 1, 100.0, note="error on uncorrupted images"),
@@ -108,15 +76,15 @@ def overview_sheet(name: str, group: Group, links: Mapping[str, str]) -> Table:
         Row(
             [
                 summary.run.label,
-                *(one.mean(summary) for one in shown),
-                summary.clean,
+                *(summary.scores.of(one.name) for one in shown),
+                clean_error(summary),
                 str(summary.run.store.folder),
             ],
             link=links.get(summary.run.label),
         )
         for summary in runs
     ]
-    caption = f"All models by {shown[0].mean_name}, the least first.{why_not_own(group)}"
+    caption = f"All models by {shown[0].mean_title}, the least first.{why_not_own(group)}"
     return Table(caption, fields, rows, name=name, searchable=len(rows) > 8)
 
 
@@ -128,10 +96,15 @@ def matrix_sheet(name: str, group: Group) -> Table:
         *(Column(one, 1, measure.scale) for one in group.benchmark.corruptions),
     ]
     rows: list[Row] = [
-        Row([summary.run.label, *(measure.of(one) for one in summary.corruptions)])
+        Row(
+            [
+                summary.run.label,
+                *(summary.scores.of(measure.name, one) for one in group.benchmark.corruptions),
+            ]
+        )
         for summary in ranked(group)
     ]
-    title = f"{sentence(measure.unit)}, of every model under every corruption"
+    title = f"{sentence(unit(measure))}, of every model under every corruption"
     return Table(title, fields, rows, name=name)
 
 
@@ -140,26 +113,29 @@ def scores_sheet(name: str, group: Group, summary: Summary) -> Table:
     interval = interval_name(group.confidence)
     shown = measures(group)
     fields = [Column("corruption")] + [
-        Column(f"{one.name} %", 1, one.scale, interval) for one in shown
+        Column(f"{one.title} %", 1, one.scale, interval) for one in shown
     ]
     rows: list[Row] = [
-        Row([one.corruption, *(measure.of(one) for measure in shown)])
+        Row([one, *(summary.scores.of(measure.name, one) for measure in shown)])
         for one in sorted_corruptions(summary, shown[0])
     ]
-    title = f"Scores by corruption, the largest {shown[0].name} first"
+    title = f"Scores by corruption, the largest {shown[0].title} first"
     return Table(title, fields, rows, name=name)
 
 
-def sorted_corruptions(summary: Summary, measure: Measure) -> list[CorruptionScores]:
+def sorted_corruptions(summary: Summary, metric: Metric) -> list[str]:
     """The largest first; those without a value last."""
-    return sorted(
-        summary.corruptions,
-        key=lambda one: (
-            measure.of(one).value is None,
-            -(measure.of(one).value or 0.0),
-            one.corruption,
-        ),
-    )
+
+    def place(name: str) -> tuple[bool, float, str]:
+        value = summary.scores.of(metric.name, name).value
+        return value is None, -(value or 0.0), name
+
+    return sorted(summary.scores.corruptions, key=place)
+
+
+def clean_error(summary: Summary) -> Estimate | None:
+    """The error on uncorrupted images, if they were evaluated."""
+    return summary.scores.of("error", "clean") if summary.scores.has_clean else None
 
 
 def losses_sheet(name: str, losses: Sequence[Loss], confidence: float) -> Table:
@@ -183,9 +159,9 @@ def conditions_sheet(name: str, scores: Scores) -> Table:
         Column("accuracy %", 1, 100.0, interval),
         Column("top-5 error %", 1, 100.0, interval),
     ]
-    found = [one for one in (scores.clean, *scores.conditions) if one is not None]
-    rows: list[Row] = [
-        Row([one.condition, one.ece, one.accuracy, one.top5_error]) for one in found
+    rows = [
+        Row([name, *(scores.of(metric, name) for metric in ("ece", "accuracy", "top5_error"))])
+        for name in scores.conditions
     ]
     return Table("Every condition", fields, rows, name=name, searchable=len(rows) > 20)
 

@@ -1,0 +1,124 @@
+"""The registry of metrics; light, so that help texts can show formulas without loading numpy.
+
+A metric is a function with a description:
+
+    @metric(title="NLL", unit="nats", scale=1, digits=2, formula="…", columns=("loss",))
+    def nll(outcomes): return outcomes.loss
+
+Three kinds of function exist, told by `kind`:
+
+    mean    from outcomes to one number per image and condition; the score is the mean over the
+            images, and for a corruption the mean over its severities as well
+    ratio   from the errors by corruption of a model, and of the reference, to those whose ratio
+            is the score
+    direct  from outcomes and interval settings to one estimate per condition
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from noctule.errors import unknown_name
+
+Scope = Literal["condition", "corruption", "benchmark"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric, and how its values are shown.
+
+    Attributes:
+        name: Name in tables of records, such as "ce".
+        title: Name for readers, such as "CE".
+        formula: Definition, in one line. E_c is the mean error over the severities of
+            corruption c, E_clean the error on uncorrupted images, ref the reference model.
+        compute: The function; see the module.
+        kind: Kind of the function.
+        mean_name: Name of the mean over the corruptions; empty if there is none.
+        mean_title: The same for readers.
+        unit: Unit of shown values.
+        scale: Shown values are stored values times this.
+        digits: Decimals of shown values.
+        better: Which values are better.
+        columns: Columns of outcome rows that the metric needs.
+        low, high: Range of the stored numbers of one image.
+        needs_clean: Whether it compares with the clean images, which then have no value.
+    """
+
+    name: str
+    title: str
+    formula: str
+    compute: Callable[..., Any]
+    kind: Literal["mean", "ratio", "direct"] = "mean"
+    mean_name: str = ""
+    mean_title: str = ""
+    unit: str = "%"
+    scale: float = 100.0
+    digits: int = 1
+    better: Literal["lower", "higher"] = "lower"
+    columns: tuple[str, ...] = ("label_rank",)
+    low: float = 0.0
+    high: float = 1.0
+    needs_clean: bool = False
+
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """Of what it is a score."""
+        single: tuple[Scope, ...] = () if self.kind == "ratio" else ("condition",)
+        return (*single, "corruption", "benchmark") if self.mean_name else single
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether it is relative to a reference model."""
+        return self.kind == "ratio"
+
+    def name_in(self, scope: Scope) -> str:
+        """Its name in records of this scope."""
+        return self.mean_name if scope == "benchmark" else self.name
+
+
+METRICS: dict[str, Metric] = {}
+"""The metrics by name, in the order of tables."""
+
+
+def metric(
+    *, title: str, formula: str, mean_name: str = "", mean_title: str = "", **described: Any
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the decorated function under its own name; the arguments are `Metric`'s.
+
+    Raises:
+        ValueError: A metric of this name, or with a mean of this name, exists already.
+    """
+
+    def register(compute: Callable[..., Any]) -> Callable[..., Any]:
+        added = Metric(
+            name=compute.__name__,
+            title=title,
+            formula=formula,
+            compute=compute,
+            mean_name=mean_name,
+            mean_title=mean_title or (mean_name and f"mean {title}"),
+            **described,
+        )
+        taken = {name for one in METRICS.values() for name in (one.name, one.mean_name)}
+        for name in (added.name, added.mean_name):
+            if name and name in taken:
+                raise ValueError(f"a metric named {name!r} exists already")
+        METRICS[added.name] = added
+        return compute
+
+    return register
+
+
+def find_metric(name: str, *, where: object = None) -> Metric:
+    """A metric by its own name or by that of its mean over the corruptions.
+
+    Raises:
+        InputError: There is none of this name.
+    """
+    for one in METRICS.values():
+        if name in (one.name, one.mean_name):
+            return one
+    raise unknown_name("metric", name, METRICS, where=where)
