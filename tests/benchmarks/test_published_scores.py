@@ -8,7 +8,7 @@ import pytest
 
 from noctule.benchmarks import Reference, load_benchmark
 from noctule.benchmarks.references import shipped_references
-from noctule.leaderboard.landmarks import load_landmarks
+from noctule.leaderboard.tracks import load_landmarks
 from noctule.metrics import score
 from noctule.metrics.means import corruption_error
 from outcome_rows import outcome_rows

@@ -549,7 +549,7 @@ def test_more_rows_than_are_due_are_not_read(honest: Path, tmp_path: Path) -> No
     assert slice_paths(submission)[0].stat().st_size < 200_000
     line = next(one for one in check_submission(submission).lines if one.name == "completeness")
     # 1,024 images under 9 conditions; three of the four slices have 256 images each.
-    assert line.detail == "5,006,912 rows, where 9,216 are due; none were read"
+    assert line.detail == "5,006,912 rows, expected 9,216; none were read"
     assert failing(submission) == {"completeness"}
 
 
@@ -567,7 +567,7 @@ def test_the_exit_status_says_what_was_found(
 
     status, out, _ = check(honest)
     assert status == 0
-    assert "All lines hold." in out
+    assert "All checks passed." in out
     forged = copied(honest, tmp_path)
     forge_claims(claimed_mce=1.0)(forged)
     status, out, _ = check(honest, forged, "--format", "json")
@@ -577,7 +577,7 @@ def test_the_exit_status_says_what_was_found(
     assert mce["state"] == "does not hold"
     status, out, _ = check(forged, tmp_path / "nothing", "--format", "markdown")
     assert status == 2
-    assert "1 of 30 lines does not hold." in out
+    assert "1 of 30 checks failed." in out
     assert "✗ bad input: `" in out
 
 
@@ -608,9 +608,9 @@ def test_markdown_obeys_nothing_that_is_submitted(
 
 def test_prepare_refuses_what_would_not_hold(honest: Path, tmp_path: Path) -> None:
     source = honest.parent / "run"
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         prepare_submission(source, honest, **DESCRIPTION)
-    with pytest.raises(InputError, match="is on photo-patches/test, and the track"):
+    with pytest.raises(InputError, match="is on photo-patches/test, but the track"):
         prepare_submission(
             source, tmp_path / "new", **{**DESCRIPTION, "track": "imagenet-noc-open"}
         )

@@ -181,7 +181,7 @@ def test_a_benchmark_is_chosen_by_keyboard_alone(
     honest: Path,
     tmp_path: Path,
 ) -> None:
-    build_site([honest], tmp_path / "site", resamples=2)
+    build_site([honest], tmp_path / "site", resamples=2, landmarks=True)
     headings = [
         "ImageNet-NOC on photo-patches/test",
         "ImageNet-C on imagenet-1k-val",

@@ -25,8 +25,8 @@ from noctule import InputError
 from noctule.data import open_dataset
 from noctule.leaderboard import build_site, check_submission, prepare_submission
 from noctule.leaderboard.entries import grouped, read_entry, slug
-from noctule.leaderboard.landmarks import load_landmarks
 from noctule.leaderboard.site import MANIFEST_FILE
+from noctule.leaderboard.tracks import load_landmarks
 
 HOSTILE = "</script><img src=https://evil.org/x onerror=alert(1)>{{7*7}}\u202e'\"../../x"
 LINK = "https://example.org/a?b=%22onload=alert(1)"
@@ -163,7 +163,7 @@ def test_the_table_holds_the_recomputed_scores(
         assert cells == [
             "photo-patches", "photo-patches/train", f"{main.value:.1f}",
             f"{100 * clean:.1f}", f"{100 * mean_error:.1f}",
-            "1,024", "small ResNet", "all lines",
+            "1,024", "small ResNet", "all passed",
         ]  # fmt: skip
         ranking = [float(text.split()[0]) for text in column(seen, 4)]
         assert ranking == sorted(ranking)

@@ -60,7 +60,7 @@ def test_a_folder_that_cannot_be_read_loses_no_other_result(
             raise PermissionError(13, "Permission denied", str(path))
         return real(path)
 
-    monkeypatch.setattr("noctule.leaderboard.folder.os.scandir", refusing)
+    monkeypatch.setattr("noctule.leaderboard.submission.os.scandir", refusing)
     status, out, _ = noctule("check", locked, honest, "--format", "json")
     assert status == 2
     found = json.loads(out)

@@ -100,9 +100,9 @@ def check(
         for one in results:
             verdict = f"{one.folder}: {one.verdict}"
             echo(verdict) if (table := table_of(one)) is None else echo(table, verdict)
-    if any(isinstance(one.found, InputError) for one in results):
+    if any(isinstance(one.result, InputError) for one in results):
         raise typer.Exit(EXIT_USER_ERROR)
-    if not all(not isinstance(one.found, InputError) and one.found.holds for one in results):
+    if not all(not isinstance(one.result, InputError) and one.result.holds for one in results):
         raise typer.Exit(EXIT_DOES_NOT_HOLD)
 
 

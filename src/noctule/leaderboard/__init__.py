@@ -1,20 +1,14 @@
-"""A leaderboard: results that are recomputed from submitted rows, and a static site of them.
+"""A leaderboard: scores recomputed from submitted rows, and a static site that shows them.
 
-submission.py   what a submission is: submission.toml and a run folder
-folder.py       its files, bounded and refused before anything is read
-rows.py         its rows, read with bounds, and what no honest row can be
-lines.py        what a check finds
-settings.py     benchmark, seed, data and images of a run against its track
+submission.py   claims (submission.toml) and files of a submission
+tracks.py       what is ranked together (tracks.toml), and published scores (landmarks.toml)
 checks.py       every claim against the rows: holds, does not hold, cannot be verified
-architecture.py the claimed architecture against what the run recorded
-tracks.py       what is ranked together: benchmark, data, seed, architecture (tracks.toml)
-landmarks.py    published scores, which are shown and never recomputed (landmarks.toml)
-entries.py      runs, submissions and landmarks as rows of the site
-index_page.py, model_page.py, figures.py
-                the pages; site.py writes them
+architecture.py the claimed architecture against the recorded one
+entries.py      runs, submissions and landmarks, in groups that may be ranked together
+pages.py        the pages; site.py writes them
 
-Everything in a submission is made by whoever submits it. A check finds mistakes and
-inconsistencies; that the rows came from the model, only running the model shows.
+Everything in a submission is under the control of its submitter. A check finds mistakes and
+inconsistencies. Only running the model shows that it produced the rows.
 """
 
 from noctule.leaderboard.checks import CheckResult, check_submission

@@ -1,9 +1,9 @@
-"""Whether the evaluated network has the architecture that is claimed for it.
+"""Check whether the evaluated network has the claimed architecture.
 
-A run notes how many parameters the network had, and of which shapes
-(`noctule.models.fingerprint`). The claimed architecture is built without memory for weights
-(PyTorch's device "meta") and compared. Only architectures of noctule and of torchvision are
-built: a submission cannot name code to run.
+A run records the number and shapes of the network's parameters (`noctule.models.fingerprint`).
+The claimed architecture is built without memory for weights (PyTorch's "meta" device) and
+compared. Only architectures of noctule and torchvision are built, so that a submission cannot
+name code to run.
 """
 
 from __future__ import annotations
@@ -16,18 +16,25 @@ from typing import Any
 import torch
 from torch import nn
 
-from noctule.leaderboard.lines import CheckItem, expect_equal, failed, truncate, unverified
+from noctule.leaderboard.lines import (
+    CheckItem,
+    expect_equal,
+    failed,
+    passed,
+    truncate,
+    unverified,
+)
 from noctule.models.fingerprint import architecture_fingerprint
 from noctule.models.shipped import SHIPPED
 from noctule.models.small_nets import ARCHITECTURES
 
 _LARGEST_SIDE_PX = 2048
-MOST_PARAMETERS = 10**15
+MAX_PARAMETERS = 10**15
 _PREFIX = "torchvision:"
 
 
 def canonical(architecture: str) -> str | None:
-    """The name under which noctule can build it, or None.
+    """The name under which noctule can build an architecture, or None.
 
     >>> canonical("ResNet50"), canonical("torchvision:resnet50@IMAGENET1K_V2")
     ('torchvision:resnet50', 'torchvision:resnet50')
@@ -40,15 +47,14 @@ def canonical(architecture: str) -> str | None:
             return name
     name = plain.removeprefix(_PREFIX).partition("@")[0]
     exact = architecture.strip().removeprefix(_PREFIX).partition("@")[0]
-    # Without its hyphens regnet_x_1_6gf would be regnet_x_16gf: what is not clear has no name.
-    found = [one for one in _torchvision_names() if one == exact] or [
-        one for one in _torchvision_names() if _plain(one) == name
-    ]
-    return f"{_PREFIX}{found[0]}" if len(found) == 1 else None
+    # regnet_x_1_6gf and regnet_x_16gf differ only in separators: ambiguous names give None.
+    names = _torchvision_names()
+    matches = [exact] if exact in names else [known for known in names if _plain(known) == name]
+    return f"{_PREFIX}{matches[0]}" if len(matches) == 1 else None
 
 
 def _plain(name: str) -> str:
-    """As people mean it: capitals, spaces, dots and hyphens tell no architectures apart."""
+    """A name without capitals, spaces, dots, hyphens and underscores."""
     return re.sub(r"[\s._-]", "", name.casefold())
 
 
@@ -59,76 +65,76 @@ def architecture_lines(
     model: Mapping[str, Any],
     classes: int,
 ) -> list[CheckItem]:
-    """Lines on the claimed architecture and on its number of parameters.
+    """Check the claimed architecture and its claimed number of parameters.
 
     Args:
-        claimed: the architecture.
-        parameters: how many it is claimed to have, if that is claimed.
-        starts: the run's provenance.
-        model: the model in run.json.
-        classes: how many the run has.
+        claimed: The claimed architecture.
+        parameters: The claimed number of parameters, if any.
+        starts: Provenance records of the run.
+        model: The model in run.json.
+        classes: Number of classes of the run.
     """
     prints = _recorded(starts)
     if len(prints) > 1:
-        return [failed("architecture", "the starts of the run were of different networks")]
+        return [failed("architecture", "the run was started with different networks")]
     if not prints:
-        told = truncate(str(model.get("architecture")))
-        why = f"'{claimed}' is claimed and the run says '{told}', but it noted no fingerprint"
-        lines = [unverified("architecture", why)]
+        recorded = truncate(str(model.get("architecture")))
+        reason = f"claimed '{claimed}', recorded '{recorded}' without a fingerprint"
+        lines = [unverified("architecture", reason)]
     else:
         lines = [_compared(claimed, prints[0], model, classes)]
-    lines += _noted_lines(claimed, prints, model, classes)
+    lines += _recorded_name_lines(claimed, prints, model, classes)
     if parameters is not None:
         if prints:
             lines.append(expect_equal("parameters", parameters, prints[0]["parameters"]))
         else:
-            lines.append(unverified("parameters", f"{parameters:,} are claimed"))
+            lines.append(unverified("parameters", f"claimed {parameters:,}, none recorded"))
     return lines
 
 
-def _noted_lines(
+def _recorded_name_lines(
     claimed: str,
     prints: Sequence[Mapping[str, Any]],
     model: Mapping[str, Any],
     classes: int,
 ) -> Iterator[CheckItem]:
-    """The claim against the architecture that run.json names, if noctule knows that one."""
-    noted = str(model.get("architecture"))
-    name, line = canonical(noted), "architecture in run.json"
+    """Compare the claim with the architecture in run.json, if noctule knows that name."""
+    recorded = str(model.get("architecture"))
+    name, line = canonical(recorded), "architecture in run.json"
     if name is None:
         return
-    # timm has networks of the same names as torchvision, and tags behind a dot.
+    # timm shares names with torchvision and adds tags after a dot.
     short = claimed.strip().removeprefix("timm:").partition(".")[0]
     if name in (canonical(claimed), canonical(short)):
-        yield CheckItem(line, "holds", f"'{truncate(noted)}'")
+        yield passed(line, f"'{truncate(recorded)}'")
     elif (
         canonical(claimed) is None
         and prints
-        and _compared(noted, prints[0], model, classes).state == "does not hold"
+        and _compared(recorded, prints[0], model, classes).state == "does not hold"
     ):
-        yield unverified(line, f"'{truncate(noted)}', and its parameters are of other shapes")
+        yield unverified(line, f"'{truncate(recorded)}', but parameters of other shapes")
     else:
-        yield failed(line, f"'{truncate(noted)}', where '{claimed}' is claimed")
+        yield failed(line, f"'{truncate(recorded)}', claimed '{claimed}'")
 
 
 def recorded_parameters(starts: Sequence[Mapping[str, Any]]) -> int | None:
-    """How many parameters the run noted that its network has."""
+    """The number of parameters that the run recorded for its network."""
     prints = _recorded(starts)
     return int(prints[0]["parameters"]) if len(prints) == 1 else None
 
 
 def _recorded(starts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The different fingerprints in a run's provenance."""
-    found: list[dict[str, Any]] = []
+    """The distinct fingerprints in a run's provenance."""
+    fingerprints: list[dict[str, Any]] = []
     for start in starts:
-        one = start.get("architecture_fingerprint")
-        if not isinstance(one, dict) or one in found:
+        fingerprint = start.get("architecture_fingerprint")
+        if not isinstance(fingerprint, dict) or fingerprint in fingerprints:
             continue
-        count = one.get("parameters")
-        sane = type(count) is int and 0 <= count <= MOST_PARAMETERS
-        if sane and isinstance(one.get("shapes_sha256"), str):
-            found.append(one)
-    return found
+        count = fingerprint.get("parameters")
+        is_plausible = type(count) is int and 0 <= count <= MAX_PARAMETERS
+        if is_plausible and isinstance(fingerprint.get("shapes_sha256"), str):
+            fingerprints.append(fingerprint)
+    return fingerprints
 
 
 def _compared(
@@ -137,23 +143,20 @@ def _compared(
     count = f"{recorded['parameters']:,} parameters"
     name = canonical(claimed)
     if name is None:
-        why = f"'{claimed}' is claimed; noctule builds only its own and torchvision's"
-        return unverified("architecture", f"{why}; the run noted {count}")
-    built = [architecture_fingerprint(one) for one in _variants(name, model, classes)]
+        reason = f"'{claimed}' is neither noctule's nor torchvision's"
+        return unverified("architecture", f"{reason}; the run recorded {count}")
+    built = [architecture_fingerprint(net) for net in _variants(name, model, classes)]
     if not built:
-        return unverified("architecture", f"{name} cannot be built for these images")
+        return unverified("architecture", f"{name} cannot be built for this image size")
     if recorded in built:
-        return CheckItem("architecture", "holds", f"{name}, {count} of its shapes")
-    theirs = f"{built[0]['parameters']:,} parameters"
-    same = " of other shapes" if built[0]["parameters"] == recorded["parameters"] else ""
-    return failed(
-        "architecture",
-        f"{name} with {classes} classes has {theirs}, the run noted {count}{same}",
-    )
+        return passed("architecture", f"{name}, {count} of matching shapes")
+    expected = f"{name} with {classes} classes has {built[0]['parameters']:,} parameters"
+    shapes = " of other shapes" if built[0]["parameters"] == recorded["parameters"] else ""
+    return failed("architecture", f"{expected}, the run recorded {count}{shapes}")
 
 
 def _variants(name: str, model: Mapping[str, Any], classes: int) -> Iterator[nn.Module]:
-    """The architecture, with and without the heads that only training uses."""
+    """The architecture, with and without heads used only in training."""
     with torch.device("meta"):
         if name in SHIPPED:
             yield ARCHITECTURES[SHIPPED[name]](classes)
@@ -163,7 +166,7 @@ def _variants(name: str, model: Mapping[str, Any], classes: int) -> Iterator[nn.
             try:
                 yield _torchvision(short, classes, options)
             except (ValueError, RuntimeError, TypeError, AssertionError):
-                continue  # a size of image that it does not take
+                continue  # an image size that it does not accept
 
 
 def _options(name: str, side_px: int) -> list[dict[str, Any]]:
@@ -177,7 +180,7 @@ def _options(name: str, side_px: int) -> list[dict[str, Any]]:
 
 
 def _side_px(model: Mapping[str, Any]) -> int:
-    """Of the images the network takes; 224 unless the run says otherwise."""
+    """Side of the network's input images; 224 unless the run recorded another."""
     preprocessing = model.get("preprocessing")
     crop = preprocessing.get("crop_px") if isinstance(preprocessing, Mapping) else None
     side = crop[0] if isinstance(crop, list) and crop else None

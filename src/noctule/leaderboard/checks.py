@@ -1,4 +1,4 @@
-"""Every claim of a submission against its rows."""
+"""Check every claim of a submission against its rows."""
 
 from __future__ import annotations
 
@@ -12,15 +12,23 @@ import pyarrow.compute as pc
 
 from noctule.benchmarks import Benchmark
 from noctule.errors import InputError
-from noctule.leaderboard import rows as rows_of
 from noctule.leaderboard.architecture import architecture_lines, canonical
-from noctule.leaderboard.folder import list_files, read_starts
-from noctule.leaderboard.lines import CheckItem, failed, passed_unless, same_hash, unverified
+from noctule.leaderboard.lines import (
+    CheckItem,
+    failed,
+    passed,
+    passed_unless,
+    same_hash,
+    unverified,
+)
+from noctule.leaderboard.rows import SubmittedRows, labels_sha256, read_submitted
 from noctule.leaderboard.settings import settings_lines
 from noctule.leaderboard.submission import (
     CE_TOLERANCE,
     ERROR_TOLERANCE,
     Submission,
+    list_files,
+    read_starts,
     read_submission,
 )
 from noctule.leaderboard.tracks import Track, load_track
@@ -33,16 +41,16 @@ from noctule.store.identity import read_identity
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        folder: the submission.
-        submission: its claims.
-        track: its track.
-        identity: its run.
-        lines: what was checked, in order.
-        table: its rows; None if they are not all there.
-        starts: its run's provenance.
+        folder: The submission.
+        submission: Its claims.
+        track: Its track.
+        identity: Identity of its run.
+        lines: The checked items, in order.
+        table: Its rows; None if they are incomplete.
+        starts: Provenance records of its run.
     """
 
     folder: Path
@@ -55,21 +63,21 @@ class CheckResult:
 
     @property
     def holds(self) -> bool:
-        """Whether no line does not hold."""
+        """Whether no check failed."""
         return all(line.state != "does not hold" for line in self.lines)
 
     def scores(self, *, resamples: int, seed: int = 0) -> Scores:
-        """Of its rows, by the track's benchmark."""
+        """Scores of its rows on the track's benchmark."""
         if self.table is None:
-            raise ValueError("rows that are not all there have no scores")
+            raise ValueError("incomplete rows have no scores")
         return score_rows(self.table, self.track, resamples=resamples, seed=seed)
 
 
 def check_submission(folder: str | Path) -> CheckResult:
-    """Recompute every number of a submission from its rows, and look at all it says.
+    """Recompute every number of a submission from its rows, and check its other claims.
 
     Raises:
-        InputError: it is not a submission, or too damaged to be looked at.
+        InputError: The folder is not a submission, or too damaged to be checked.
     """
     folder = Path(folder)
     files = list_files(folder)
@@ -79,22 +87,20 @@ def check_submission(folder: str | Path) -> CheckResult:
     starts = read_starts(files.run_folder)
     benchmark = track.load_benchmark()
     conditions = [str(condition) for condition in benchmark.conditions]
-    due = track.images * len(conditions)
-    found = rows_of.read_submitted(RunStore(files.run_folder, identity), due)
-    megabytes = files.num_bytes / 1e6
-    told = f"{len(files.slices):,} of rows, {megabytes:.1f} MB in all"
-    lines = [passed_unless("files", files.name_flaw(), told)]
+    num_rows = track.images * len(conditions)
+    rows = read_submitted(RunStore(files.run_folder, identity), num_rows)
+    size = f"{len(files.slices):,} with rows, {files.num_bytes / 1e6:.1f} MB in total"
+    lines = [passed_unless("files", files.name_flaw(), size)]
     lines += settings_lines(identity, benchmark, track)
-    complete = _complete(found, conditions, track.images)
+    complete = _complete(rows, conditions, track.images)
     lines.append(complete)
-    if found.table is not None:
-        lines += _row_lines(found.table, track)
-    noted = identity.model
+    if rows.table is not None:
+        lines += _row_lines(rows.table, track)
     lines += architecture_lines(
-        submission.architecture, submission.parameters, starts, noted, track.classes
+        submission.architecture, submission.parameters, starts, identity.model, track.classes
     )
     lines.append(_track_line(submission, track, lines))
-    table = found.table if complete.state == "holds" else None
+    table = rows.table if complete.state == "holds" else None
     lines += _score_lines(submission, table, track, benchmark)
     return CheckResult(folder, submission, track, identity, tuple(lines), table, tuple(starts))
 
@@ -107,7 +113,7 @@ def score_rows(
     resamples: int,
     seed: int = 0,
 ) -> Scores:
-    """Scores by the track's benchmark, relative to its published reference if there is one."""
+    """Scores on the track's benchmark, relative to its published reference if there is one."""
     benchmark = track.load_benchmark()
     dataset = {"domain": track.domain, "num_images": track.images}
     image_ids = pc.unique(table["image_id"]).sort()
@@ -124,51 +130,47 @@ def score_rows(
     )
 
 
-def _complete(
-    found: rows_of.SubmittedRows, conditions: Sequence[str], images: int
-) -> CheckItem:
-    name, due = "completeness", images * len(conditions)
-    if found.skipped:
-        return failed(name, f"{found.skipped:,} images were skipped as unreadable")
-    if found.table is None:
-        return failed(name, f"{found.num_rows:,} rows, where {due:,} are due; none were read")
-    flaw = flaws.completeness_flaw(found.table, conditions, images)
-    told = f"{images:,} images under {len(conditions)} conditions, each once"
-    return passed_unless(name, flaw, told)
+def _complete(rows: SubmittedRows, conditions: Sequence[str], images: int) -> CheckItem:
+    name, expected = "completeness", images * len(conditions)
+    if rows.skipped:
+        return failed(name, f"{rows.skipped:,} images were skipped as unreadable")
+    if rows.table is None:
+        return failed(name, f"{rows.num_rows:,} rows, expected {expected:,}; none were read")
+    flaw = flaws.completeness_flaw(rows.table, conditions, images)
+    detail = f"{images:,} images under {len(conditions)} conditions, each once"
+    return passed_unless(name, flaw, detail)
 
 
 def _row_lines(table: pa.Table, track: Track) -> Iterator[CheckItem]:
-    agree = "one label for each image"
-    yield passed_unless("labels agree between conditions", flaws.label_flaw(table), agree)
-    found = rows_of.labels_sha256(table)
+    detail = "one label per image"
+    yield passed_unless("labels agree between conditions", flaws.label_flaw(table), detail)
+    name, labels = "images and labels of the data", labels_sha256(table)
     if track.labels_sha256 is None:
-        yield unverified(
-            "images and labels of the data", f"hash {found[:16]}...; the track's is not known"
-        )
+        yield unverified(name, f"hash {labels[:16]}...; that of the track is unknown")
     else:
-        yield same_hash("images and labels of the data", found, track.labels_sha256)
-    told = {
+        yield same_hash(name, labels, track.labels_sha256)
+    details = {
         "ranks": f"from 1 to {track.classes}, 1 where the prediction is the label",
         "confidence": f"from 1/{track.classes} to 1",
-        "loss": "as confidence and rank allow",
+        "loss": "consistent with confidence and rank",
     }
     for name, flaw in flaws.row_flaws(table, track.classes).items():
-        yield passed_unless(name, flaw, told[name])
+        yield passed_unless(name, flaw, details[name])
 
 
 def _track_line(submission: Submission, track: Track, lines: Sequence[CheckItem]) -> CheckItem:
-    """Whether the track admits the model: one of a fixed architecture wants it verified."""
+    """Check that the track admits the model; a fixed architecture must be verified."""
     if track.architecture is None:
-        return CheckItem("track", "holds", f"{track.name} is open to all architectures")
+        return passed("track", f"{track.name} allows all architectures")
     if canonical(submission.architecture) != track.architecture:
-        told = f"'{submission.architecture}', and the track {track.name} is for"
-        return failed("track", f"the architecture is {told} {track.architecture}")
+        claim = f"the architecture is '{submission.architecture}'"
+        return failed("track", f"{claim}, but {track.name} is for {track.architecture}")
     state = next(line.state for line in lines if line.name == "architecture")
     if state == "holds":
-        return CheckItem("track", "holds", f"{track.name} is for {track.architecture}")
+        return passed("track", f"{track.name} is for {track.architecture}")
     return failed(
         "track",
-        f"the architecture {state}, and {track.name} is for {track.architecture} only: "
+        f"the architecture {state}, but {track.name} is only for {track.architecture}: "
         "submit to an open track",
     )
 
@@ -176,9 +178,9 @@ def _track_line(submission: Submission, track: Track, lines: Sequence[CheckItem]
 def _score_lines(
     submission: Submission, table: pa.Table | None, track: Track, benchmark: Benchmark
 ) -> Iterator[CheckItem]:
-    """Claimed scores against recomputed ones."""
+    """Compare claimed scores with recomputed ones."""
     if table is None:
-        yield unverified("scores", "the rows are not complete")
+        yield unverified("scores", "the rows are incomplete")
         return
     try:
         scores = score_rows(table, track, metrics=RANKING, resamples=0)
@@ -196,8 +198,8 @@ def _score_lines(
         if value is not None:
             yield _score(title, value, scores.of(name).value, CE_TOLERANCE)
     errors = {name: scores.of("error", name).value for name in scores.corruptions}
-    if odd := sorted(set(claimed.corruptions) ^ set(benchmark.corruptions)):
-        yield failed("corruptions", f"claims and benchmark differ in {', '.join(odd[:5])}")
+    if differing := sorted(set(claimed.corruptions) ^ set(benchmark.corruptions)):
+        yield failed("corruptions", f"claims and benchmark differ: {', '.join(differing[:5])}")
     for name in benchmark.corruptions:
         if name in claimed.corruptions:
             yield _score(
@@ -207,9 +209,7 @@ def _score_lines(
 
 def _score(name: str, claimed: float, value: float | None, tolerance: float) -> CheckItem:
     if value is None:
-        return failed(name, f"claimed {claimed!r}, and it is not defined here")
+        return failed(name, f"claimed {claimed!r}, but it is undefined here")
     digits = 4 if tolerance < CE_TOLERANCE else 2
-    told = f"claimed {claimed!r}, recomputed {value:.{digits}f}"
-    return CheckItem(
-        name, "holds" if abs(claimed - value) <= tolerance else "does not hold", told
-    )
+    detail = f"claimed {claimed!r}, recomputed {value:.{digits}f}"
+    return (passed if abs(claimed - value) <= tolerance else failed)(name, detail)

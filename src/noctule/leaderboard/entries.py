@@ -1,4 +1,4 @@
-"""Runs, submissions and landmarks, grouped by what may be ranked together."""
+"""Runs, submissions and landmarks, grouped into those that may be ranked together."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.errors import InputError
 from noctule.leaderboard.architecture import recorded_parameters
 from noctule.leaderboard.checks import check_submission
-from noctule.leaderboard.folder import read_starts
-from noctule.leaderboard.landmarks import Landmark
 from noctule.leaderboard.lines import CheckItem
 from noctule.leaderboard.settings import fingerprint_of
-from noctule.leaderboard.submission import SUBMISSION_FILE
-from noctule.leaderboard.tracks import Track
+from noctule.leaderboard.submission import SUBMISSION_FILE, read_starts
+from noctule.leaderboard.tracks import Landmark, Track
 from noctule.metrics import Metric, Scores, headline_metric
 from noctule.scoring import score_run
 from noctule.store import RunStore
@@ -54,18 +52,18 @@ class Entry:
     """One model on the site.
 
     Attributes:
-        source: the folder it is from.
-        title: what it is called.
-        architecture: as claimed, or as the run says.
-        training_data: as claimed, or "unknown".
-        track: its track; None for a plain run.
-        identity: its run.
-        scores: recomputed from its rows.
-        starts: its run's provenance.
-        lines: what was checked; none for a plain run.
-        parameters: of the network, as the run noted it.
-        link: an https address.
-        notes: what else there is to say.
+        source: Folder it was read from.
+        title: Name of the model.
+        architecture: Architecture, as claimed or as recorded in the run.
+        training_data: Training data as claimed, or "unknown".
+        track: Its track; None for a run without a submission.
+        identity: Identity of its run.
+        scores: Scores recomputed from its rows.
+        starts: Provenance records of its run.
+        lines: The checked items; none for a run without a submission.
+        parameters: Number of parameters, as recorded in the run.
+        link: An https address.
+        notes: Further notes.
     """
 
     source: Path
@@ -83,11 +81,11 @@ class Entry:
 
     @property
     def status(self) -> str:
-        """What was verified, in a few words."""
+        """A summary of the checks."""
         if not self.lines:
-            return "a run"
+            return "not checked"
         unverified = sum(line.state == "cannot be verified" for line in self.lines)
-        return f"all but {unverified} lines" if unverified else "all lines"
+        return f"{unverified} unverified" if unverified else "all passed"
 
     @property
     def ranked(self) -> Ranked:
@@ -102,7 +100,7 @@ class Entry:
 
     @property
     def _data(self) -> str:
-        """What a submission was checked for, whatever else its run.json says."""
+        """The data a submission was checked against, or the data of a run."""
         if self.track is None:
             return f"fingerprint {fingerprint_of(self.identity)}"
         if self.track.fingerprint is None:
@@ -111,15 +109,12 @@ class Entry:
 
     @property
     def track_title(self) -> str:
-        """Of its track; "" for a plain run."""
+        """Title of its track; "" without one."""
         return "" if self.track is None else self.track.title
 
     @property
     def page(self) -> str:
-        """The name of its page: a readable part, and a digest that makes it its own.
-
-        Letters, digits and hyphens only, whatever the title is.
-        """
+        """File name of its page: a slug of the title and a digest that makes it unique."""
         parts = [self.title, self.track_title, self.training_data, self.identity.to_dict()]
         return f"{slug(self.title)}-{_digest(parts)[:10]}.html"
 
@@ -146,10 +141,10 @@ class Group:
 
 
 def read_entry(path: Path, *, training_data: str, resamples: int) -> Entry:
-    """A submission, if the folder holds submission.toml, or else a run.
+    """Read a submission, if the folder holds submission.toml, or else a run.
 
     Raises:
-        InputError: neither, damaged, or a submission of which a line does not hold.
+        InputError: The folder is neither, is damaged, or is a submission with a failed check.
     """
     if (path / SUBMISSION_FILE).exists():
         return _submitted(path, resamples)
@@ -175,20 +170,20 @@ def read_entry(path: Path, *, training_data: str, resamples: int) -> Entry:
 
 
 def refuse_twice(entries: Iterable[Entry]) -> None:
-    """InputError if two entries would have the same page."""
+    """Raise an InputError if two entries would have the same page."""
     seen: dict[str, Entry] = {}
     for entry in entries:
         if entry.page in seen:
             raise InputError(
                 f"is the same run as {seen[entry.page].source}, under the same title",
                 where=entry.source,
-                remedy="Give it once, or give it another title.",
+                remedy="Pass it once, or change its title.",
             )
         seen[entry.page] = entry
 
 
 def grouped(entries: Sequence[Entry], landmarks: Sequence[Landmark]) -> list[Group]:
-    """Groups in the order of their titles; landmarks go where their images are the same."""
+    """Group entries, ordered by title; landmarks join the group with the same images."""
     by_key: dict[Ranked, list[Entry]] = {}
     for entry in entries:
         by_key.setdefault(entry.ranked, []).append(entry)
@@ -214,7 +209,7 @@ def headline(entries: Sequence[Entry]) -> Metric:
 
 
 def slug(text: str) -> str:
-    """Lower-case letters, digits and hyphens, at most 40; "model" if nothing is left.
+    """Up to 40 lower-case letters, digits and hyphens; "model" if nothing is left.
 
     >>> slug("../../Étoile: <b>"), slug("…")
     ('etoile-b', 'model')
@@ -225,28 +220,28 @@ def slug(text: str) -> str:
 
 
 def _submitted(path: Path, resamples: int) -> Entry:
-    found = check_submission(path)
-    if not found.holds:
-        line = next(one for one in found.lines if one.state == "does not hold")
+    result = check_submission(path)
+    if not result.holds:
+        failed = next(item for item in result.lines if item.state == "does not hold")
         raise InputError(
-            f"does not hold: {line.name}: {line.detail}",
+            f"does not hold: {failed.name}: {failed.detail}",
             where=path,
-            remedy=f"See all of it with: noctule leaderboard check {path}",
+            remedy=f"For all checks, run: noctule leaderboard check {path}",
         )
-    told = found.submission
+    claims = result.submission
     return Entry(
         source=path,
-        title=told.title,
-        architecture=told.architecture,
-        training_data=told.training_data,
-        track=found.track,
-        identity=found.identity,
-        scores=found.scores(resamples=resamples),
-        starts=found.starts,
-        lines=found.lines,
-        parameters=recorded_parameters(found.starts) or told.parameters,
-        link=told.link,
-        notes=told.notes,
+        title=claims.title,
+        architecture=claims.architecture,
+        training_data=claims.training_data,
+        track=result.track,
+        identity=result.identity,
+        scores=result.scores(resamples=resamples),
+        starts=result.starts,
+        lines=result.lines,
+        parameters=recorded_parameters(result.starts) or claims.parameters,
+        link=claims.link,
+        notes=claims.notes,
     )
 
 
@@ -266,7 +261,7 @@ def _group(members: Sequence[Entry], landmarks: Sequence[Landmark]) -> Group:
 
 
 def _is_of(landmark: Landmark, benchmark: Benchmark, entry: Entry) -> bool:
-    """Whether a landmark's images are those of an entry's group."""
+    """Whether a landmark was measured on the images of an entry."""
     data = entry.identity.dataset
     published = load_benchmark(landmark.benchmark).in_mode(landmark.mode).to_dict()
     return (

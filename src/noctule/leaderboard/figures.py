@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 
 from noctule.leaderboard.entries import Entry, Group
-from noctule.leaderboard.landmarks import Landmark
+from noctule.leaderboard.tracks import Landmark
 from noctule.metrics import Estimate, Metric, Scores
 from noctule.report.web import Figure
 from noctule.report.web.figures import COLORS, axis_ends

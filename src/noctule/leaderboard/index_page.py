@@ -9,7 +9,7 @@ from typing import Any
 
 from noctule.leaderboard.entries import Entry, Group, headline
 from noctule.leaderboard.figures import group_figure
-from noctule.leaderboard.landmarks import Landmark
+from noctule.leaderboard.tracks import Landmark
 from noctule.metrics import Metric, find_metric
 from noctule.report.formatting import UNDEFINED, estimate_texts
 from noctule.report.table import Cell, Column, Row, Table

@@ -1,22 +1,22 @@
-"""What a check finds: lines that hold, do not hold, or cannot be verified."""
+"""The items of a check: each holds, does not hold, or cannot be verified."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-_MOST_SHOWN = 120
+_MAX_CHARS = 120
 State = Literal["holds", "does not hold", "cannot be verified"]
 
 
 @dataclass(frozen=True)
 class CheckItem:
-    """One thing that was checked.
+    """One checked property of a submission.
 
     Attributes:
-        name: what.
-        state: what came of it.
-        detail: the values.
+        name: Name of the property.
+        state: Outcome of the check.
+        detail: The values compared.
     """
 
     name: str
@@ -25,38 +25,43 @@ class CheckItem:
 
 
 def truncate(text: str) -> str:
-    """At most 120 characters, with dots for the rest."""
-    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
+    """The text, cut to at most 120 characters."""
+    return text if len(text) <= _MAX_CHARS else f"{text[: _MAX_CHARS - 3]}..."
 
 
-def expect_equal(name: str, found: object, due: object) -> CheckItem:
-    """Holds if what was found is what is due.
-
-    >>> judged("seed", 1, 0)
-    Line(name='seed', state='does not hold', detail='1, where 0 is due')
-    """
-    if found == due and type(found) is type(due):
-        return CheckItem(name, "holds", truncate(f"{found}"))
-    return CheckItem(name, "does not hold", f"{truncate(str(found))}, where {due} is due")
-
-
-def same_hash(name: str, found: object, due: str) -> CheckItem:
-    """Like `expect_equal`, for hashes: their first 16 digits are shown."""
-    if found == due:
-        return CheckItem(name, "holds", f"{due[:16]}...")
-    return CheckItem(name, "does not hold", f"{str(found)[:16]}..., where {due[:16]}... is due")
-
-
-def passed_unless(name: str, flaw: str | None, otherwise: str) -> CheckItem:
-    """Holds if there is no flaw."""
-    return CheckItem(name, "holds", otherwise) if flaw is None else failed(name, flaw)
+def passed(name: str, detail: str) -> CheckItem:
+    """An item that holds."""
+    return CheckItem(name, "holds", detail)
 
 
 def failed(name: str, detail: str) -> CheckItem:
-    """Does not hold."""
+    """An item that does not hold."""
     return CheckItem(name, "does not hold", detail)
 
 
 def unverified(name: str, detail: str) -> CheckItem:
-    """Cannot be verified."""
+    """An item that cannot be verified."""
     return CheckItem(name, "cannot be verified", detail)
+
+
+def passed_unless(name: str, flaw: str | None, detail: str) -> CheckItem:
+    """An item that holds if there is no flaw."""
+    return passed(name, detail) if flaw is None else failed(name, flaw)
+
+
+def expect_equal(name: str, actual: object, expected: object) -> CheckItem:
+    """An item that holds if two values of one type are equal.
+
+    >>> expect_equal("seed", 1, 0)
+    CheckItem(name='seed', state='does not hold', detail='1, expected 0')
+    """
+    if actual == expected and type(actual) is type(expected):
+        return passed(name, truncate(f"{actual}"))
+    return failed(name, f"{truncate(str(actual))}, expected {expected}")
+
+
+def same_hash(name: str, actual: object, expected: str) -> CheckItem:
+    """As `expect_equal`, for hashes, of which 16 digits are shown."""
+    if actual == expected:
+        return passed(name, f"{expected[:16]}...")
+    return failed(name, f"{str(actual)[:16]}..., expected {expected[:16]}...")

@@ -1,4 +1,4 @@
-"""A submission from a run, so that nobody types numbers."""
+"""Prepare a submission from a run, so that nobody has to type numbers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from noctule.config import build_spec, to_toml
 from noctule.errors import InputError
 from noctule.leaderboard.architecture import recorded_parameters
 from noctule.leaderboard.checks import score_rows
-from noctule.leaderboard.folder import ROWS_FOLDER, RUN_FOLDER
-from noctule.leaderboard.submission import SUBMISSION_FILE, Submission
+from noctule.leaderboard.submission import ROWS_FOLDER, RUN_FOLDER, SUBMISSION_FILE, Submission
 from noctule.leaderboard.tracks import Track, load_track
 from noctule.metrics import Scores
 from noctule.metrics.scores import RANKING
@@ -38,22 +37,22 @@ def prepare_submission(
     """Copy a finished run and write its claims, with scores recomputed from its rows.
 
     Args:
-        run: the run folder.
-        out: the submission, a new folder.
-        track: name of the track.
-        title: what the model is called on the site.
-        architecture: such as "torchvision:resnet50".
-        training_data: such as "ImageNet-1k".
-        optional: `parameters` (by default as the run noted them), `link`, `notes`; None is
-            left out.
+        run: The run folder.
+        out: Folder of the submission, which must not exist.
+        track: Name of the track.
+        title: Name of the model on the site.
+        architecture: Such as "torchvision:resnet50".
+        training_data: Such as "ImageNet-1k".
+        optional: `parameters` (by default those recorded in the run), `link` and `notes`; None
+            values are omitted.
 
     Raises:
-        InputError: the run is unfinished, lacks conditions of the track, or the folder exists.
-        OutputError: it cannot be written.
+        InputError: The run is unfinished, lacks conditions of the track, or `out` exists.
+        OutputError: The submission cannot be written.
     """
     store, out, chosen = RunStore.open(run), Path(out), load_track(track, where="--track")
     if out.exists():
-        raise InputError("is there already", where=out, remedy="Choose a new folder.")
+        raise InputError("already exists", where=out, remedy="Choose a new folder.")
     optional.setdefault("parameters", None)
     if optional["parameters"] is None:
         optional["parameters"] = recorded_parameters(store.starts())
@@ -72,9 +71,9 @@ def prepare_submission(
 
 
 def _write(store: RunStore, out: Path, description: str) -> None:
-    """Write the submission beside its path, and rename the folder once it is complete.
+    """Write the submission under a hidden name, and rename it once it is complete.
 
-    What a kill leaves has a hidden name; the next call for the same submission replaces it.
+    After an interruption, the next call for the same submission replaces the hidden folder.
     """
     draft = out.with_name(f".{out.name}{TEMPORARY_SUFFIX}")
     if draft.is_symlink():
@@ -95,14 +94,15 @@ def _refuse_other_data(store: RunStore, track: Track) -> None:
     domain = store.identity.dataset.get("domain")
     if domain != track.domain:
         raise InputError(
-            f"is on {domain or 'data of unknown origin'}, and the track {track.name} is on "
+            f"is on {domain or 'unknown data'}, but the track {track.name} is on "
             f"{track.domain}",
             where=store.folder,
+            remedy="Choose a track on the same data.",
         )
 
 
 def _claims(scores: Scores) -> dict[str, Any]:
-    """Errors with four decimals, CEs with two."""
+    """The claims: errors with four decimals, CEs with two."""
     claims: dict[str, Any] = {"mean_error": _rounded(scores.of("mean_error").value, 4)}
     if scores.has_clean:
         claims["clean_error"] = _rounded(scores.of("error", "clean").value, 4)

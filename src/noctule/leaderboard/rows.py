@@ -1,4 +1,4 @@
-"""Submitted rows: those that the store reads, and the hash of their images and labels."""
+"""The rows of a submission, and a hash of their images and labels."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from noctule.store import RunStore
 
 
 class SubmittedRows(NamedTuple):
-    """What the slices hold, or why they were not read.
+    """The rows of a submission, or their number if there are too many to read.
 
     Attributes:
-        table: outcome rows in `outcomes.SCHEMA`; None if they were not read.
-        num_rows: how many the footers promise.
-        skipped: how many images the footers call unreadable.
+        table: Outcome rows in `outcomes.SCHEMA`; None if they were not read.
+        num_rows: Number of rows according to the file footers.
+        skipped: Number of unreadable images according to the file footers.
     """
 
     table: pa.Table | None
@@ -25,24 +25,24 @@ class SubmittedRows(NamedTuple):
     skipped: int
 
 
-def read_submitted(store: RunStore, most_rows: int) -> SubmittedRows:
-    """The rows, unless there are more than `most_rows`; what they say is not yet checked.
+def read_submitted(store: RunStore, max_rows: int) -> SubmittedRows:
+    """Read the rows, unless there are more than `max_rows`. Their values are not checked yet.
 
     Raises:
-        InputError: A file is damaged, is not the one whose hash was recorded, is of another
-            run, or would unpack to an implausible size.
+        InputError: A file is damaged, differs from its recorded hash, belongs to another run,
+            or would unpack to an implausible size.
     """
     notes = store.notes()
-    num_rows = sum(one.num_rows for one in notes)
-    skipped = sum(len(one.unreadable) for one in notes)
-    table = None if num_rows > most_rows else store.unchecked_rows()
+    num_rows = sum(note.num_rows for note in notes)
+    skipped = sum(len(note.unreadable) for note in notes)
+    table = None if num_rows > max_rows else store.unchecked_rows()
     return SubmittedRows(table, num_rows, skipped)
 
 
 def labels_sha256(table: pa.Table) -> str:
-    r"""SHA-256 (hex) of the images and their labels, in any order and however often.
+    r"""SHA-256 (hex) of all distinct pairs of image id and label, independent of their order.
 
-    Of one line `"ID" LABEL` for each pair (the id as JSON), sorted by id, then by label.
+    The hashed text has a line `"ID" LABEL` per pair (the id as JSON), sorted by id and label.
 
     >>> rows = pa.table({"image_id": ["b", "a", "b"], "label": [1, 0, 1]})
     >>> labels_sha256(rows) == hashlib.sha256(b'"a" 0\n"b" 1\n').hexdigest()

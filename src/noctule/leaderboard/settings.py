@@ -1,4 +1,4 @@
-"""What run.json says of a run's settings, against a track."""
+"""Check the settings in run.json against a track."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from noctule.leaderboard.lines import (
     CheckItem,
     expect_equal,
     failed,
+    passed,
     passed_unless,
     same_hash,
     truncate,
@@ -26,16 +27,16 @@ _ABSENT = "absent"
 def settings_lines(
     identity: RunIdentity, benchmark: Benchmark, track: Track
 ) -> Iterator[CheckItem]:
-    """Benchmark, seed, data and the images that were evaluated.
+    """Check benchmark, seed, data and images.
 
     Args:
-        identity: the run.
-        benchmark: the track's, in its mode.
-        track: the track.
+        identity: The run.
+        benchmark: The track's benchmark, in the track's mode.
+        track: The track.
     """
-    named = f"{benchmark.name}, mode {benchmark.mode}, with its severities and tables"
+    description = f"{benchmark.name}, mode {benchmark.mode}, with its severities and tables"
     differences = _differences(identity.benchmark, benchmark.to_dict())
-    yield passed_unless("benchmark", differences, named)
+    yield passed_unless("benchmark", differences, description)
     yield expect_equal("seed", identity.seed, track.seed)
     data = identity.dataset
     yield _data_line(identity, track)
@@ -44,28 +45,28 @@ def settings_lines(
     yield expect_equal("number of images", data["num_images"], track.images)
     yield expect_equal("number of classes", data["num_classes"], track.classes)
     classes = identity.model.get("num_classes")
-    if classes is not None:  # of an own network it may be unknown
+    if classes is not None:  # it may be unknown for a user's own network
         yield expect_equal("classes of the model", classes, track.classes)
 
 
 def fingerprint_of(identity: RunIdentity) -> str:
-    """That of the data; for images on disk that live evaluation also sees, the live one's."""
+    """The data's fingerprint; for lossless stored images, that of live evaluation."""
     live = identity.dataset.get("stored", {}).get("live_fingerprint")
     return str(live or identity.dataset.get("fingerprint"))
 
 
 def images_of(data: Mapping[str, Any]) -> str:
-    """Where the images came from that were evaluated.
+    """The source of the evaluated images.
 
     Args:
-        data: a run's `dataset`.
+        data: The `dataset` of a run.
 
     >>> images_of({"name": "a"})
-    'corrupted while the model was evaluated'
+    'corrupted during evaluation'
     """
     stored = data.get("stored")
     if stored is None:
-        return "corrupted while the model was evaluated"
+        return "corrupted during evaluation"
     layout, encoder = (
         truncate(json.dumps(stored.get(key), ensure_ascii=False))
         for key in ("layout", "encoder")
@@ -74,37 +75,35 @@ def images_of(data: Mapping[str, Any]) -> str:
 
 
 def _data_line(identity: RunIdentity, track: Track) -> CheckItem:
-    name, found = "fingerprint of the data", fingerprint_of(identity)
+    name, actual = "fingerprint of the data", fingerprint_of(identity)
     if track.fingerprint is None:
-        return unverified(name, f"{found[:16]}...; the track's is not known")
-    return same_hash(name, found, track.fingerprint)
+        return unverified(name, f"{actual[:16]}...; that of the track is unknown")
+    return same_hash(name, actual, track.fingerprint)
 
 
 def _images_line(data: Mapping[str, Any], track: Track) -> CheckItem:
-    """Whether the images are those of live evaluation: encoding with loss makes others."""
-    name, told = "images", images_of(data)
+    """Check that the images equal those of live evaluation; lossy encoding changes them."""
+    name, source = "images", images_of(data)
     stored = data.get("stored")
     if stored is None:
-        return CheckItem(name, "holds", told)
+        return passed(name, source)
     if isinstance(stored.get("live_fingerprint"), str):
-        return CheckItem(
-            name, "holds", f"{told}: the run says they are those of live evaluation"
-        )
+        return passed(name, f"{source}: recorded as equal to live evaluation")
     if track.mode == "released":  # published images are JPEG files
-        return unverified(name, told)
-    return failed(name, f"{told}: they are not known to be those of live evaluation")
+        return unverified(name, source)
+    return failed(name, f"{source}: not known to equal live evaluation")
 
 
-def _differences(found: Mapping[str, Any], due: Mapping[str, Any]) -> str | None:
-    """Which keys of two benchmarks differ, with both values."""
-    keys = sorted({**found, **due})
-    pairs = [(key, _json(found, key), _json(due, key)) for key in keys]
-    told = [
-        f"{truncate(key)} is {truncate(here)}, where {truncate(there)} is due"
+def _differences(actual: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
+    """The keys in which two benchmarks differ, with both values."""
+    keys = sorted({**actual, **expected})
+    pairs = [(key, _json(actual, key), _json(expected, key)) for key in keys]
+    texts = [
+        f"{truncate(key)} is {truncate(here)}, expected {truncate(there)}"
         for key, here, there in pairs
         if here != there
     ]
-    return "; ".join(told[:_SHOWN_DIFFERENCES]) or None
+    return "; ".join(texts[:_SHOWN_DIFFERENCES]) or None
 
 
 def _json(benchmark: Mapping[str, Any], key: str) -> str:

@@ -1,4 +1,4 @@
-"""Writing the site: everything is read and rendered first, and then put down page by page."""
+"""Write the site: everything is read and rendered first, then written page by page."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from noctule.errors import InputError
 from noctule.input_files import read_text
 from noctule.leaderboard.entries import grouped, read_entry, refuse_twice
 from noctule.leaderboard.index_page import MODELS_FOLDER, index_page
-from noctule.leaderboard.landmarks import load_landmarks
 from noctule.leaderboard.model_page import model_page
+from noctule.leaderboard.tracks import load_landmarks
 from noctule.report.web import write_page
 from noctule.store.disk import (
     LOCK_FILE,
@@ -37,23 +37,23 @@ def build_site(
     resamples: int = 1000,
     landmarks: bool = False,
 ) -> list[str]:
-    """Write a static site; an older one in the same folder is replaced, page by page.
+    """Write a static site; an existing site in the same folder is replaced page by page.
 
     Args:
-        sources: submissions and run folders.
-        out: the site's folder: new, empty, or an older site.
-        title: of the site.
-        training_data: of plain runs.
-        resamples: bootstrap resamples.
-        landmarks: whether published scores are shown.
+        sources: Submissions and run folders.
+        out: Folder of the site: new, empty, or an existing site.
+        title: Title of the site.
+        training_data: Training data of runs without a submission.
+        resamples: Number of bootstrap resamples.
+        landmarks: Whether to show published scores.
 
     Returns:
-        The files of the site, relative to it.
+        The files of the site, relative to `out`.
 
     Raises:
-        InputError: a source cannot be used (nothing is written then), or the folder holds
-            something else.
-        OutputError: a page cannot be written.
+        InputError: A source cannot be used (then nothing is written), or the folder holds
+            other files.
+        OutputError: A page cannot be written.
     """
     out = Path(out)
     old = _own_files(out)
@@ -64,24 +64,22 @@ def build_site(
     refuse_twice(entries)
     groups = grouped(entries, load_landmarks() if landmarks else ())
     if not groups:
-        raise InputError("there is nothing to show", where="leaderboard build")
+        raise InputError("no runs or submissions are given", where="leaderboard build")
     pages = {
         f"{MODELS_FOLDER}/{entry.page}": model_page(entry, group, title)
         for group in groups
         for entry in group.entries
     }
-    pages[INDEX_FILE] = index_page(
-        groups, title
-    )  # last: its links lead to pages that are there
+    pages[INDEX_FILE] = index_page(groups, title)  # last, so that its links never dangle
     _write(out, pages, old)
     return list(pages)
 
 
 def _own_files(out: Path) -> list[str]:
-    """What an older site in the folder consists of.
+    """The files of an existing site in the folder.
 
     Raises:
-        InputError: the folder holds something that is not such a site.
+        InputError: The folder holds something other than a site.
     """
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise InputError("is not a folder", where=out, remedy="Choose another folder.")
@@ -110,7 +108,7 @@ def _own_files(out: Path) -> list[str]:
 
 
 def _write(out: Path, pages: dict[str, str], old: Sequence[str]) -> None:
-    """After a kill the manifest lists all that is there, and each page is old or new."""
+    """Write the pages. After a kill, every page is old or new and listed in the manifest."""
     stale = [name for name in old if name not in pages]
     with output_errors(out), locked(out, "building a site in"):
         (out / MODELS_FOLDER).mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a check found, for the terminal, for programs, and for a comment on a pull request."""
+"""The result of a check as a terminal table, JSON, or Markdown for a pull request."""
 
 from __future__ import annotations
 
@@ -16,50 +16,50 @@ MARKS = {"holds": "✓", "does not hold": "✗", "cannot be verified": "?"}
 
 
 class Checked(NamedTuple):
-    """A submission that was to be checked: what was found, or why it could not be."""
+    """The result of checking one folder, or the error that prevented it."""
 
     folder: str
-    found: CheckResult | InputError
+    result: CheckResult | InputError
 
     @property
     def verdict(self) -> str:
-        """One sentence."""
-        if isinstance(self.found, InputError):
-            return f"bad input: {self.found}"
-        wrong = sum(line.state == "does not hold" for line in self.found.lines)
-        open_ = sum(line.state == "cannot be verified" for line in self.found.lines)
-        total = len(self.found.lines)
+        """The outcome in one sentence."""
+        if isinstance(self.result, InputError):
+            return f"bad input: {self.result}"
+        wrong = sum(line.state == "does not hold" for line in self.result.lines)
+        unverified = sum(line.state == "cannot be verified" for line in self.result.lines)
+        total = len(self.result.lines)
         if wrong:
-            return f"{wrong} of {total} lines {'does' if wrong == 1 else 'do'} not hold."
-        if open_:
-            return f"No line fails; {open_} of {total} cannot be verified."
-        return "All lines hold."
+            return f"{wrong} of {total} checks failed."
+        if unverified:
+            return f"No check failed; {unverified} of {total} cannot be verified."
+        return "All checks passed."
 
 
 def table_of(checked: Checked) -> Table | None:
-    """For the terminal; None if nothing could be checked."""
-    if isinstance(checked.found, InputError):
+    """The items as a table; None if the folder could not be checked."""
+    if isinstance(checked.result, InputError):
         return None
-    rows = [(MARKS[one.state], *_cells(one)) for one in checked.found.lines]
+    rows = [(MARKS[one.state], *_cells(one)) for one in checked.result.lines]
     return text_table(checked.folder, ("", "what", "", "values"), rows)
 
 
 def json_text(results: Sequence[Checked]) -> str:
-    """One record for each submission, in ASCII."""
+    """A JSON record per submission, in ASCII."""
     return json.dumps([_record(one) for one in results], indent=2) + "\n"
 
 
 def markdown_text(results: Sequence[Checked]) -> str:
-    """For a comment: what a submission says stands in code spans, where nothing is obeyed."""
+    """Markdown, with all text of a submission in code spans, where markup has no effect."""
     parts = []
     for one in results:
         parts += [f"### {_code(one.folder)}", ""]
-        if isinstance(one.found, InputError):
-            parts += [f"✗ bad input: {_code(one.found)}", ""]
+        if isinstance(one.result, InputError):
+            parts += [f"✗ bad input: {_code(one.result)}", ""]
             continue
         lines = [
             f"| {MARKS[line.state]} | {line.name} | {line.state} | {_code(line.detail)} |"
-            for line in one.found.lines
+            for line in one.result.lines
         ]
         parts += ["| | what | | values |", "|---|---|---|---|", *lines, "", one.verdict, ""]
     return "\n".join(parts)
@@ -70,19 +70,19 @@ def _cells(line: CheckItem) -> tuple[str, str, str]:
 
 
 def _record(checked: Checked) -> dict[str, Any]:
-    if isinstance(checked.found, InputError):
-        return {"folder": checked.folder, "holds": False, "error": str(checked.found)}
+    if isinstance(checked.result, InputError):
+        return {"folder": checked.folder, "holds": False, "error": str(checked.result)}
     return {
         "folder": checked.folder,
-        "holds": checked.found.holds,
+        "holds": checked.result.holds,
         "lines": [
             {"name": one.name, "state": one.state, "detail": one.detail}
-            for one in checked.found.lines
+            for one in checked.result.lines
         ],
     }
 
 
 def _code(text: object) -> str:
-    """A code span on one line, in a cell of a table."""
+    """A code span on one line, safe in a table cell."""
     plain = " ".join(shown(text).split()).replace("`", "'").replace("|", "¦")
     return f"`{plain}`" if plain else ""

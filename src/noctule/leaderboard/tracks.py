@@ -1,4 +1,4 @@
-"""What is ranked together: one benchmark on one set of images with one seed."""
+"""Tracks, which define what is ranked together, and landmarks, which are published scores."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ from typing import Annotated
 
 from pydantic import Field
 
-from noctule.benchmarks import Benchmark, load_benchmark
+from noctule.benchmarks import Benchmark, Metric, load_benchmark
 from noctule.config import Spec, read_spec
 from noctule.corruptions import Mode
 from noctule.errors import unknown_name
 
 TRACKS_FILE = Path(__file__).parent / "tracks.toml"
+LANDMARKS_FILE = Path(__file__).parent / "landmarks.toml"
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Track(Spec):
-    """One track.
+    """One benchmark on one set of images with one seed.
 
     Attributes:
-        name: as a submission gives it.
-        title: what people read.
-        benchmark: name of a benchmark that comes with noctule.
-        mode: the mode it is evaluated in.
-        domain: the data, as runs record it.
-        images: how many.
-        classes: how many.
-        seed: of the corruptions.
-        fingerprint: of the data, as runs record it; None where it is not known.
-        labels_sha256: `rows.labels_sha256` of the data; None where it is not known.
-        architecture: the one that every model must have; None leaves it open.
+        name: Name used in submissions.
+        title: Title shown on the site.
+        benchmark: Name of a built-in benchmark.
+        mode: Mode of the benchmark.
+        domain: Name of the data, as runs record it.
+        images: Number of images.
+        classes: Number of classes.
+        seed: Seed of the corruptions.
+        fingerprint: Fingerprint of the data, as runs record it; None if unknown.
+        labels_sha256: `checks.labels_sha256` of the data; None if unknown.
+        architecture: Architecture that every model must have; None allows any.
     """
 
     name: str
@@ -58,15 +59,15 @@ class _Tracks(Spec):
 
 @functools.cache
 def load_tracks() -> dict[str, Track]:
-    """The tracks that come with the package, by name."""
+    """The built-in tracks, by name."""
     return {track.name: track for track in read_spec(TRACKS_FILE, _Tracks).tracks}
 
 
 def load_track(name: str, *, where: object = None) -> Track:
-    """One track.
+    """The track of this name.
 
     Raises:
-        InputError: there is none of this name; the nearest is suggested.
+        InputError: There is no such track; the nearest name is suggested.
 
     >>> load_track("photo-patches-open").images
     1024
@@ -75,3 +76,47 @@ def load_track(name: str, *, where: object = None) -> Track:
     if name not in tracks:
         raise unknown_name("track", name, tracks, where=where)
     return tracks[name]
+
+
+class Landmark(Spec):
+    """One published score, shown with its source and never recomputed.
+
+    Attributes:
+        title: Name of the model in the source.
+        architecture: Architecture of the model.
+        training_data: Training data of the model.
+        benchmark: Name of the benchmark.
+        mode: Mode of the images that the score was measured on.
+        domain: Name of the data, as runs record it.
+        images: Number of images.
+        metric: The score's metric.
+        value: The score in percent, as published.
+        ces: CE by corruption in whole percent, in the benchmark's order; may be empty.
+        source: Publication and table.
+    """
+
+    title: str
+    architecture: str
+    training_data: str
+    benchmark: str
+    mode: Mode = "paper"
+    domain: str
+    images: Annotated[int, Field(ge=1)]
+    metric: Metric
+    value: float
+    ces: tuple[int, ...] = ()
+    source: str
+
+
+class _Landmarks(Spec):
+    landmarks: tuple[Landmark, ...]
+
+
+@functools.cache
+def load_landmarks() -> tuple[Landmark, ...]:
+    """The built-in landmarks.
+
+    >>> [one.value for one in load_landmarks() if one.benchmark == "imagenet-noc"]
+    [81.0]
+    """
+    return read_spec(LANDMARKS_FILE, _Landmarks).landmarks
