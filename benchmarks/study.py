@@ -28,8 +28,7 @@ import torch
 from evaluation import make_jpegs
 from noctule.data import Dataset, open_dataset
 from noctule.evaluation.loading import load_batches
-from noctule.models import Preprocessing, weights_sha256
-from noctule.models.untrained import build_untrained
+from noctule.models import Preprocessing, build_untrained, weights_sha256
 from noctule.studies.training.recipe import OneCycleSchedule, Recipe, Sgd
 from noctule.studies.training.stream import corrupted, draw_epoch, moved
 from noctule.studies.training.trainer import TrainingConfig, TrainingRun, init_run, train

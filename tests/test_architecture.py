@@ -13,7 +13,8 @@ import noctule
 
 PACKAGE = Path(noctule.__file__).parent
 ROOMS = [
-    "_version", "errors", "arguments", "input_files", "plugins", "registry", "processes",
+    "_version", "errors", "arguments", "input_files", "plugins", "registry", "extras",
+    "processes",
     "csv_files", "config",
     "provenance", "sampling", "corruptions", "compat", "benchmarks", "data", "models",
     "outcomes", "store", "metrics", "scoring", "comparison", "evaluation", "stored", "studies",

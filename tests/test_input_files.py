@@ -18,7 +18,7 @@ from noctule.corruptions.imagenet_c import textures
 from noctule.data import open_dataset
 from noctule.data.arrays import load_npy
 from noctule.errors import InputError
-from noctule.models.trained import training_record
+from noctule.models.sources.trained import training_record
 from noctule.models.weights_file import read_state_dict
 from noctule.store.disk import read_records
 from noctule.store.identity import read_identity

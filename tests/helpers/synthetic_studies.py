@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from noctule.benchmarks import CLEAN
 from noctule.models import weights_sha256
-from noctule.models.trained import trained_bytes
+from noctule.models.sources.trained import trained_bytes
 from noctule.sampling import image_words, key_of, unit_interval
 from noctule.studies.folder import StudyFolder
 from noctule.studies.matrix import OverlapMatrix

@@ -139,18 +139,18 @@ def test_architectures_are_built_as_torchvision_builds_them_for_its_weights(
     # On the meta device nothing is computed: only the structure is compared.
     from torchvision import models
 
-    from noctule.models import torchvision_zoo
+    from noctule.models.sources.torchvision import _build_for
 
     entry = models.get_model_weights(name)["DEFAULT"]
     with torch.device("meta"):
-        ours = torchvision_zoo._build(name, entry, 1000, auxiliary=True)
+        ours = _build_for(entry, name, 1000, auxiliary=True)
         monkeypatch.setattr(
             "torchvision.models._api.load_state_dict_from_url",
             lambda *a, **k: ours.state_dict(),
         )
         theirs = models.get_model(name, weights=entry)
         if name == "googlenet":  # torchvision drops these heads once they are loaded
-            ours = torchvision_zoo._build(name, entry, 1000, auxiliary=False)
+            ours = _build_for(entry, name, 1000, auxiliary=False)
     for one, other in zip(ours.named_modules(), theirs.named_modules(), strict=True):
         assert one[0] == other[0]
         assert one[1].extra_repr() == other[1].extra_repr()
@@ -170,23 +170,23 @@ def test_weights_without_the_auxiliary_heads_of_training_load(tmp_path: Path) ->
 def test_high_resolution_weights_get_their_architecture() -> None:
     from torchvision import models
 
-    from noctule.models import torchvision_zoo
+    from noctule.models.sources.torchvision import _build_for
 
     entry = models.ViT_B_16_Weights.IMAGENET1K_SWAG_E2E_V1
     with torch.device("meta"):
-        module = torchvision_zoo._build("vit_b_16", entry, 1000, auxiliary=False)
+        module = _build_for(entry, "vit_b_16", 1000, auxiliary=False)
     assert module.image_size == 384
 
 
 def test_densenets_old_names_are_understood() -> None:
-    from noctule.models.torchvision_zoo import _modern_names
+    from noctule.models.architectures import modern_names
 
     old = "features.denseblock1.denselayer2.norm.1.running_mean"
     new = "features.denseblock1.denselayer2.norm1.running_mean"
-    assert list(_modern_names({old: torch.zeros(1)})) == [new]
+    assert list(modern_names({old: torch.zeros(1)})) == [new]
     with torch.device("meta"):
         state = torchvision_model("densenet121").state_dict()
-    assert list(_modern_names(dict(state))) == list(state)
+    assert list(modern_names(dict(state))) == list(state)
 
 
 @pytest.mark.usefixtures("no_network")

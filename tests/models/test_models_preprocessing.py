@@ -14,8 +14,8 @@ from PIL import Image
 from noctule.errors import InputError
 from noctule.models import Preprocessing
 from noctule.models import preprocessing as preprocessing_module
-from noctule.models.timm_zoo import preprocessing_of as timm_preprocessing
-from noctule.models.torchvision_zoo import preprocessing_of as torchvision_preprocessing
+from noctule.models.sources.timm import preprocessing_of as timm_preprocessing
+from noctule.models.sources.torchvision import preprocessing_of as torchvision_preprocessing
 
 SIZES = [(500, 375), (375, 501), (224, 224), (64, 48), (31, 100), (1, 1)]  # (width, height)
 

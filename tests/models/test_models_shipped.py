@@ -11,9 +11,8 @@ from safetensors.torch import save_file
 from noctule.data import open_dataset
 from noctule.errors import InputError
 from noctule.models import load_classifier, weights_sha256
-from noctule.models.shipped import PREPROCESSING, SHIPPED, shipped_file
-from noctule.models.small_nets import ARCHITECTURES
-from noctule.models.trained import trained_bytes, training_record
+from noctule.models.sources.shipped import PREPROCESSING, SHIPPED, shipped_file
+from noctule.models.sources.trained import trained_bytes, training_record
 from noctule.studies.training.photo_patches import RECIPES, accuracy
 
 LARGEST_BYTES = 2 * 1024**2
@@ -56,12 +55,11 @@ def test_the_record_is_of_todays_data_and_recipe(name: str) -> None:
     assert (given.name, given.num_classes) == (name, 16)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("spec", SHIPPED)
 def test_saving_twice_gives_the_same_bytes_and_loading_the_same_weights(
-    tmp_path: Path, architecture: str
+    tmp_path: Path, spec: str
 ) -> None:
-    module = ARCHITECTURES[architecture](3)
-    spec = next(name for name, used in SHIPPED.items() if used == architecture)
+    module = SHIPPED[spec](3)
     record = {
         "architecture": spec,
         "class_names": ["a", "b", "c"],
@@ -86,7 +84,7 @@ def test_changed_weights_are_not_loaded(tmp_path: Path) -> None:
         data = bytearray(shipped.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    with pytest.raises(InputError, match=r"one\.safetensors: is damaged: its weights"):
+    with pytest.raises(InputError, match=r"one\.safetensors: is damaged: the SHA-256"):
         load_classifier("photo-patches", weights=path)
 
 

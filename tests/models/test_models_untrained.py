@@ -10,11 +10,10 @@ import torch
 from safetensors.torch import save
 
 from noctule.errors import InputError
-from noctule.models import load_classifier
-from noctule.models.shipped import PREPROCESSING
+from noctule.models import build_untrained, load_classifier
 from noctule.models.small_nets import PatchResNet
-from noctule.models.trained import load_trained, trained_bytes
-from noctule.models.untrained import build_untrained
+from noctule.models.sources.shipped import PREPROCESSING
+from noctule.models.sources.trained import load_trained, trained_bytes
 
 
 def sized(num_classes: int) -> torch.nn.Module:

@@ -19,7 +19,7 @@ from noctule import input_files
 from noctule.errors import InputError, NoctuleWarning
 from noctule.models import weights_sha256
 from noctule.models.load import load_classifier
-from noctule.models.shipped import shipped_file
+from noctule.models.sources.shipped import shipped_file
 from noctule.models.weights_file import (
     WeightsFile,
     infer_num_classes,

@@ -26,7 +26,7 @@ from noctule.corruptions import corrupt
 from noctule.data import open_dataset
 from noctule.errors import InputError, NoctuleError
 from noctule.models import load_classifier
-from noctule.models.trained import training_record
+from noctule.models.sources.trained import training_record
 from noctule.store import RunStore
 from noctule.studies import run as study_run
 from noctule.studies.folder import StudyFolder

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from noctule.corruptions import corrupt
 from noctule.data import Dataset, open_dataset
 from noctule.errors import InputError, OutputError, UnreadableImageError
-from noctule.models import Preprocessing, weights_sha256
-from noctule.models.shipped import SHIPPED
-from noctule.models.untrained import build_untrained
+from noctule.models import Preprocessing, build_untrained, weights_sha256
+from noctule.models.sources.shipped import SHIPPED
 from noctule.studies.training import photo_patches
 from noctule.studies.training.checkpoint import (
     checkpoints,

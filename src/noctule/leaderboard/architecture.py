@@ -25,12 +25,11 @@ from noctule.leaderboard.lines import (
     unverified,
 )
 from noctule.models.fingerprint import architecture_fingerprint
-from noctule.models.shipped import SHIPPED
-from noctule.models.small_nets import ARCHITECTURES
+from noctule.models.sources.shipped import SHIPPED
+from noctule.models.sources.torchvision import PREFIX, architecture_names, structures
 
 _LARGEST_SIDE_PX = 2048
 MAX_PARAMETERS = 10**15
-_PREFIX = "torchvision:"
 
 
 def canonical(architecture: str) -> str | None:
@@ -43,14 +42,14 @@ def canonical(architecture: str) -> str | None:
     """
     plain = _plain(architecture)
     for name, own in SHIPPED.items():
-        if plain in (_plain(name), _plain(own)):
+        if plain in (_plain(name), _plain(own.__name__)):
             return name
-    name = plain.removeprefix(_PREFIX).partition("@")[0]
-    exact = architecture.strip().removeprefix(_PREFIX).partition("@")[0]
+    name = plain.removeprefix(PREFIX).partition("@")[0]
+    exact = architecture.strip().removeprefix(PREFIX).partition("@")[0]
     # regnet_x_1_6gf and regnet_x_16gf differ only in separators: ambiguous names give None.
     names = _torchvision_names()
     matches = [exact] if exact in names else [known for known in names if _plain(known) == name]
-    return f"{_PREFIX}{matches[0]}" if len(matches) == 1 else None
+    return f"{PREFIX}{matches[0]}" if len(matches) == 1 else None
 
 
 def _plain(name: str) -> str:
@@ -155,28 +154,12 @@ def _compared(
     return failed("architecture", f"{expected}, the run recorded {count}{shapes}")
 
 
-def _variants(name: str, model: Mapping[str, Any], classes: int) -> Iterator[nn.Module]:
+def _variants(name: str, model: Mapping[str, Any], classes: int) -> list[nn.Module]:
     """The architecture, with and without heads used only in training."""
     with torch.device("meta"):
         if name in SHIPPED:
-            yield ARCHITECTURES[SHIPPED[name]](classes)
-            return
-        short = name.removeprefix(_PREFIX)
-        for options in _options(short, _side_px(model)):
-            try:
-                yield _torchvision(short, classes, options)
-            except (ValueError, RuntimeError, TypeError, AssertionError):
-                continue  # an image size that it does not accept
-
-
-def _options(name: str, side_px: int) -> list[dict[str, Any]]:
-    if name in ("googlenet", "inception_v3"):
-        return [{"aux_logits": aux, "init_weights": False} for aux in (False, True)]
-    if name.startswith("vit_"):
-        return [{"image_size": side_px}]
-    if name.startswith("maxvit"):
-        return [{"input_size": (side_px, side_px)}]
-    return [{}]
+            return [SHIPPED[name](classes)]
+        return structures(name.removeprefix(PREFIX), classes, _side_px(model))
 
 
 def _side_px(model: Mapping[str, Any]) -> int:
@@ -189,13 +172,4 @@ def _side_px(model: Mapping[str, Any]) -> int:
 
 @functools.cache
 def _torchvision_names() -> tuple[str, ...]:
-    from torchvision import models
-
-    return tuple(models.list_models(module=models))
-
-
-def _torchvision(name: str, classes: int, options: Mapping[str, Any]) -> nn.Module:
-    from torchvision import models
-
-    module: nn.Module = models.get_model(name, weights=None, num_classes=classes, **options)
-    return module
+    return tuple(architecture_names())

@@ -86,9 +86,3 @@ class PatchAlexNet(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, 64, 64) → (B, num_classes) logits."""
         return cast(torch.Tensor, self.classifier(self.features(images)))
-
-
-ARCHITECTURES: dict[str, type[PatchResNet] | type[PatchAlexNet]] = {
-    "PatchResNet": PatchResNet,
-    "PatchAlexNet": PatchAlexNet,
-}

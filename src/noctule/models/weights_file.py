@@ -25,7 +25,7 @@ from torch import nn
 
 from noctule.errors import InputError, NoctuleWarning, unknown_name
 from noctule.input_files import reject_special_files
-from noctule.models.carried import unwrapped
+from noctule.models.architectures import unwrapped
 from noctule.models.pickle_bounds import reject_inflating_pickle
 
 _numpy_scalar = np.float64(0).__reduce__()[0]

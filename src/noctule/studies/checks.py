@@ -11,9 +11,8 @@ from torch import nn
 from noctule.data import Dataset
 from noctule.errors import InputError
 from noctule.evaluation.loading import in_order, load_batches
-from noctule.models import Preprocessing, weights_sha256
+from noctule.models import Preprocessing, build_untrained, weights_sha256
 from noctule.models.classifier import refuse_unready
-from noctule.models.untrained import build_untrained
 from noctule.studies.spec import Study
 from noctule.studies.training.initial import initialised, thrown_away
 from noctule.studies.training.trainer import refuse_unreadable, steps_per_epoch

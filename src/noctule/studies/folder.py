@@ -20,7 +20,7 @@ from noctule.config import build_spec, to_toml
 from noctule.data import Dataset
 from noctule.errors import InputError
 from noctule.input_files import read_text
-from noctule.models.trained import training_record
+from noctule.models.sources.trained import training_record
 from noctule.store import RunStore
 from noctule.store.disk import append_record, output_errors, read_records, write_atomically
 from noctule.store.identity import RUN_FILE, refuse_other

@@ -16,8 +16,8 @@ from noctule.data import Dataset
 from noctule.errors import InputError
 from noctule.evaluation.execution import Report
 from noctule.evaluation.loop import Settings, run_benchmark, workers_for
-from noctule.models.trained import load_trained, trained_bytes, training_record
-from noctule.models.untrained import build_untrained, is_function
+from noctule.models.load import build_untrained, runs_code
+from noctule.models.sources.trained import load_trained, trained_bytes, training_record
 from noctule.store.disk import output_errors, remove_temporaries, write_atomically
 from noctule.studies.folder import TEST_SEED, StudyFolder
 from noctule.studies.spec import Member
@@ -97,7 +97,7 @@ def _train_group(
         precision=folder.identity["precision"],
         workers=workers_for(job.train, job.workers),
         compiled=study.compiled,
-        channels_last=not is_function(study.architecture),
+        channels_last=not runs_code(study.architecture),
     )
     members: dict[str, Member] = {}
     for member in job.members:

@@ -17,7 +17,7 @@ from noctule.data import Dataset, open_dataset
 from noctule.errors import InputError, machine_errors, unknown_name
 from noctule.evaluation.execution import MAX_PROCESSES, Report, run_jobs, usable_cores
 from noctule.evaluation.loop import Settings, default_precision, workers_for
-from noctule.models.untrained import is_function
+from noctule.models.load import runs_code
 from noctule.processes import end_if_unguarded
 from noctule.studies.checks import check_readable, check_study
 from noctule.studies.folder import STUDY_FILE, StudyFolder, study_identity
@@ -139,7 +139,7 @@ def prepare_study(
 
 def _refuse_untrusted(study: Study, trust: bool) -> None:
     named = study.architecture
-    if ":" in named and is_function(named) and not trust:
+    if ":" in named and runs_code(named) and not trust:
         raise InputError(
             f"its architecture is the function '{named}', which would be imported and run",
             where=study.name,

@@ -24,10 +24,9 @@ from noctule._version import __version__
 from noctule.data import Dataset, open_dataset
 from noctule.data.photo_patches import IMAGE_SIDE_PX
 from noctule.evaluation.loading import in_order, load_batches
-from noctule.models import Preprocessing
-from noctule.models.shipped import PREPROCESSING
-from noctule.models.trained import trained_bytes
-from noctule.models.untrained import build_untrained
+from noctule.models import Preprocessing, build_untrained
+from noctule.models.sources.shipped import PREPROCESSING
+from noctule.models.sources.trained import trained_bytes
 from noctule.store.disk import write_atomically
 from noctule.studies.training.recipe import AdamW, OneCycleSchedule, Recipe
 from noctule.studies.training.trainer import TrainingConfig, TrainingRun, init_run, train

@@ -1,37 +1,65 @@
-"""Classifiers from the user's own code: "package.module:function".
+"""Classifiers of the user's own code: "package.module:function".
 
-The function takes no arguments and returns an `nn.Module`, a `Classifier`, or a module and its
-preprocessing. The working
-directory is importable, as with other command-line tools.
+The function takes no arguments. It returns a `torch.nn.Module`, a `Classifier`, or a module and
+its preprocessing. The working directory is importable, as with `python -m`.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from torch import nn
 
 from noctule.errors import InputError, nearest
 from noctule.models.classifier import Classifier, make_classifier
+from noctule.models.given import adapt, wrap
 from noctule.models.preprocessing import Preprocessing
+from noctule.models.registry import ModelRequest, model_source
+from noctule.plugins import import_module
+
+
+def is_function_name(spec: str) -> bool:
+    """Whether a name may be that of a function in a module.
+
+    >>> is_function_name("my_package.models:resnet"), is_function_name("resnet")
+    (True, False)
+    """
+    module, _, function = spec.partition(":")
+    return bool(module and function) and not spec.casefold().endswith(".safetensors")
+
+
+def build_untrained(spec: str, num_classes: int, side_px: int) -> nn.Module:
+    """The network that the function returns, which may take `num_classes`."""
+    del side_px  # the function knows its images
+    made = call_factory(spec, num_classes=num_classes)
+    return made.module.requires_grad_(True) if isinstance(made, Classifier) else made
+
+
+@model_source(
+    "function",
+    ("PACKAGE.MODULE:FUNCTION", "your function that returns a torch.nn.Module"),
+    claims=is_function_name,
+    untrained=build_untrained,
+    runs_code=True,
+)
+def load(request: ModelRequest) -> Classifier:
+    """The classifier that a function returns; see `load_classifier`."""
+    made = call_factory(request.spec)
+    given = wrap(made, request.spec) if isinstance(made, nn.Module) else made
+    return adapt(given, request)
 
 
 def call_factory(spec: str, *, num_classes: int | None = None) -> nn.Module | Classifier:
     """What the function named by `spec` returns.
 
-    It is called without arguments, but for `num_classes` if one is given and it takes it.
-
-    The working directory is put first on `sys.path` and stays there: the module may import its
-    neighbours later.
+    It is called with `num_classes`, if that is given and the function takes it, and otherwise
+    without arguments.
 
     Raises:
-        InputError: the module cannot be imported, has no such function, or the function raises
-            or returns something else. The original exception is the cause.
+        InputError: The module cannot be imported or has no such function, or the function
+            raises or returns something else. The original exception is the cause.
     """
     function = _find(spec)
     takes_classes = "num_classes" in inspect.signature(function).parameters
@@ -53,25 +81,25 @@ def call_factory(spec: str, *, num_classes: int | None = None) -> nn.Module | Cl
 
 
 def classifier_with(module: nn.Module, source: object, *, name: str) -> Classifier:
-    """A classifier of a module and what its preprocessing comes from.
+    """A classifier of a module and the source of its preprocessing.
 
     Args:
         module: The user's network.
         source: A noctule `Preprocessing`, or an entry of torchvision's weights, such as
             `ResNet50_Weights.IMAGENET1K_V2`.
-        name: What to call it.
+        name: The classifier's name.
 
     Raises:
-        InputError: `source` is something else.
+        InputError: `source` is neither.
     """
     class_names = None
     if isinstance(source, Preprocessing):
-        preprocessing, told = source, "Images are prepared as the function says"
+        preprocessing, note = source, "Images are prepared as the function says"
     elif hasattr(source, "transforms") and hasattr(source, "meta"):
-        from noctule.models import torchvision_zoo
+        from noctule.models.sources.torchvision import preprocessing_of
 
-        preprocessing = torchvision_zoo.preprocessing_of(source)
-        told = f"Images are prepared as torchvision's {source} says"
+        preprocessing = preprocessing_of(source)
+        note = f"Images are prepared as torchvision's {source} says"
         class_names = tuple(source.meta["categories"])
     else:
         raise InputError(
@@ -79,7 +107,7 @@ def classifier_with(module: nn.Module, source: object, *, name: str) -> Classifi
             where=name,
             remedy="Return a noctule Preprocessing, or an entry of torchvision's weights.",
         )
-    found = make_classifier(
+    classifier = make_classifier(
         module,
         preprocessing,
         name=name,
@@ -89,22 +117,12 @@ def classifier_with(module: nn.Module, source: object, *, name: str) -> Classifi
         num_classes=len(class_names) if class_names else None,
         built_here=False,
     )
-    return replace(found, preprocessing_note=told)
+    return replace(classifier, preprocessing_note=note)
 
 
 def _find(spec: str) -> Callable[..., object]:
     module_name, _, function_name = spec.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # importing runs the user's code
-        raise InputError(
-            f"cannot import '{module_name}': {_text(error)}",
-            where=spec,
-            remedy="Run from the folder that holds it, or install it.",
-        ) from error
+    module = import_module(module_name, spec)
     function: object = getattr(module, function_name, None)
     if callable(function):
         return function

@@ -1,7 +1,7 @@
-"""Classifiers from timm: "timm:resnet50", "timm:vit_small_patch16_224.augreg_in1k".
+"""Classifiers of timm: "timm:resnet50", "timm:vit_small_patch16_224.augreg_in1k".
 
-Preprocessing is the weights' own, from timm's pretrained configuration. With a local weights
-file the configuration is still that of the named (or default) entry, and nothing is downloaded.
+Preprocessing comes from timm's configuration of the weights. With a local weights file it still
+comes from the named (or default) entry, and nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -10,43 +10,70 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from torch import nn
+
 from noctule.errors import InputError
+from noctule.extras import require
+from noctule.models.architectures import unknown_architecture
 from noctule.models.classifier import Classifier, make_classifier
-from noctule.models.names import unknown_architecture
 from noctule.models.preprocessing import Preprocessing
+from noctule.models.registry import ModelRequest, model_source
 from noctule.models.weights_file import WeightsFile, infer_num_classes, load_into
 
 
-def load(
-    name: str,
-    weights: WeightsFile | None = None,
-    preprocessing: Preprocessing | None = None,
-    num_classes: int | None = None,
-) -> Classifier:
-    """Timm's classifier `name`, "architecture" or "architecture.tag"; see `load_classifier`."""
-    timm = package()
+def build_untrained(name: str, num_classes: int, side_px: int) -> nn.Module:
+    """An architecture with random weights.
+
+    Raises:
+        InputError: The name is unknown, or it cannot be built for images of this size.
+    """
+    timm, architecture = package(), name.partition(".")[0]
+    if architecture not in (known := timm.list_models()):
+        raise unknown_architecture("timm classifier", architecture, known)
+    options: dict[str, Any] = {"pretrained": False, "num_classes": num_classes}
+    module: nn.Module
+    try:
+        try:
+            module = timm.create_model(architecture, img_size=side_px, **options)
+        except TypeError:  # most convolutional networks take no image size
+            module = timm.create_model(architecture, **options)
+    except Exception as error:  # timm asserts, and raises what its layers raise
+        raise InputError(
+            f"this architecture cannot be built for these images: {error}", where=f"timm:{name}"
+        ) from error
+    return module
+
+
+@model_source(
+    "timm",
+    ("timm:NAME", "such as timm:resnet50.a1_in1k (needs the extra noctule[timm])"),
+    untrained=build_untrained,
+)
+def load(request: ModelRequest) -> Classifier:
+    """The classifier "architecture" or "architecture.tag" of timm; see `load_classifier`."""
+    timm, name, weights = package(), request.name, request.weights
     _check_name(timm, name)
     if weights is None:
         module = _download(timm, name)
     else:
-        module = _from_file(timm, name, weights, num_classes)
+        module = _from_file(timm, name, weights, request.num_classes)
     classes = int(module.num_classes)
     if classes < 1:
         raise InputError(
-            "these weights are a feature extractor without a classifier", where=f"timm:{name}"
+            "these weights are a feature extractor without a classifier", where=request.spec
         )
-    if num_classes not in (None, classes):
+    if request.num_classes not in (None, classes):
         raise InputError(
-            f"{name} with these weights has {classes} classes, not {num_classes}",
-            where=weights.path if weights else f"timm:{name}",
+            f"{name} with these weights has {classes} classes, not {request.num_classes}",
+            where=weights.path if weights else request.spec,
         )
     config: Mapping[str, Any] = module.pretrained_cfg
     tag = config.get("tag") or "default"
     names = config.get("label_names")
     return make_classifier(
         module,
-        preprocessing or preprocessing_of(config, where=f"timm:{name}"),
-        name=f"timm:{name}",
+        request.preprocessing or preprocessing_of(config, where=request.spec),
+        name=request.spec,
         architecture=str(config.get("architecture") or name.partition(".")[0]),
         weights=f"timm {tag}" if weights is None else weights.description,
         class_names=tuple(names) if names and len(names) == classes else None,
@@ -58,19 +85,18 @@ def preprocessing_of(pretrained_cfg: Mapping[str, Any], *, where: str) -> Prepro
     """The preprocessing of a timm configuration, equal to timm's evaluation transform.
 
     Args:
-        pretrained_cfg: as the `pretrained_cfg` of a timm model.
-        where: what error messages call it.
+        pretrained_cfg: The `pretrained_cfg` of a timm model.
+        where: The model's name in error messages.
 
     Raises:
-        InputError: an input that is not RGB, an interpolation or crop mode without an equal
-            here.
+        InputError: The input is not RGB, or the interpolation or crop mode has no equal here.
     """
     data = package().data.resolve_data_config(pretrained_cfg=dict(pretrained_cfg))
     channels, height, width = data["input_size"]
     if channels != 3:
         raise InputError(
-            f"this model takes {channels} channels; of timm's only those for RGB images are "
-            "supported",
+            f"this model takes {channels} channels; of timm's models only those for RGB images "
+            "are supported",
             where=where,
             remedy="Wrap it in a function, load it as package.module:function, and give its "
             "preprocessing.",
@@ -99,14 +125,9 @@ def preprocessing_of(pretrained_cfg: Mapping[str, Any], *, where: str) -> Prepro
 
 def package() -> Any:
     """The package timm; InputError if it is not installed."""
-    try:
-        import timm
-    except ImportError as error:
-        raise InputError(
-            "the package timm is not installed",
-            where="timm:",
-            remedy="Install it with: pip install 'noctule[timm]'",
-        ) from error
+    require("timm", "timm")
+    import timm
+
     return timm
 
 

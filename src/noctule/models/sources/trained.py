@@ -1,4 +1,4 @@
-"""Weights files that noctule writes: weights, and a record of all that their use needs."""
+"""Networks that noctule has trained: a .safetensors file with weights and a training record."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from torch import nn
 from noctule.errors import InputError
 from noctule.input_files import reject_special_files
 from noctule.models.classifier import Classifier, make_classifier, weights_sha256
+from noctule.models.load import build_untrained, runs_code
 from noctule.models.preprocessing import Preprocessing
-from noctule.models.untrained import build_untrained, is_function
+from noctule.models.registry import ModelRequest, model_source
 from noctule.models.weights_file import load_into, read_state_dict
 
 # One key only: safetensors writes several in an order that differs from run to run.
@@ -21,12 +22,12 @@ _RECORD_KEY = "noctule"
 
 
 def trained_bytes(module: nn.Module, record: Mapping[str, Any]) -> bytes:
-    """A .safetensors file with weights and their training record; the same give the same bytes.
+    """A .safetensors file with weights and their training record; equal input, equal bytes.
 
-    The record says the hash of the weights, too, as "weights_sha256".
+    The hash of the weights is added to the record as "weights_sha256".
 
     Args:
-        module: the network.
+        module: The network.
         record: JSON values; at least "architecture" (as `build_untrained` takes it),
             "class_names" in the order of the logits, and "preprocessing".
     """
@@ -35,8 +36,8 @@ def trained_bytes(module: nn.Module, record: Mapping[str, Any]) -> bytes:
     state = {
         name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()
     }
-    whole = {**record, "weights_sha256": weights_sha256(state)}
-    data: bytes = save(state, {_RECORD_KEY: json.dumps(whole, sort_keys=True)})
+    complete = {**record, "weights_sha256": weights_sha256(state)}
+    data: bytes = save(state, {_RECORD_KEY: json.dumps(complete, sort_keys=True)})
     return data
 
 
@@ -44,7 +45,7 @@ def training_record(path: Path) -> dict[str, Any]:
     """The record in a file of `trained_bytes`.
 
     Raises:
-        InputError: not such a file.
+        InputError: It is not such a file.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -65,13 +66,37 @@ def training_record(path: Path) -> dict[str, Any]:
 
 
 def _check_record(record: Any) -> None:
-    """ValueError, KeyError or TypeError if it is not a record; a file may hold anything."""
+    """Raise ValueError, KeyError or TypeError unless it is a record."""
     kinds = {
         "architecture": str, "class_names": list, "preprocessing": dict, "weights_sha256": str,
     }  # fmt: skip
     for key, kind in kinds.items():
         if not isinstance(record[key], kind):
-            raise ValueError(f"{key} is no {kind.__name__}")
+            raise ValueError(f"{key} is not a {kind.__name__}")
+
+
+def _is_weights_file(spec: str) -> bool:
+    return spec.casefold().endswith(".safetensors")
+
+
+@model_source(
+    "trained",
+    ("FILE.safetensors", "a network that noctule has trained, as in a study"),
+    claims=_is_weights_file,
+)
+def load(request: ModelRequest) -> Classifier:
+    """The classifier in a file that noctule has written; see `load_classifier`."""
+    if request.weights is not None:
+        raise InputError(
+            "is a weights file itself, so that others cannot be loaded into it",
+            where=request.spec,
+            remedy="Leave --weights out, or name an architecture in its place.",
+        )
+    return load_trained(
+        Path(request.spec),
+        preprocessing=request.preprocessing,
+        num_classes=request.num_classes,
+    )
 
 
 def load_trained(
@@ -87,17 +112,18 @@ def load_trained(
     """The classifier in a file of `trained_bytes`, with its own preprocessing and class names.
 
     Args:
-        path: the file.
-        name: what to call it; by default its path.
-        architecture: what to build; by default what the file says, unless that is a function
-            of the user's: a file may not name code to run.
-        weights: where they are from, for people.
-        weights_key: Refused, unless None: such a file holds one network.
-        preprocessing: used instead of its own.
-        num_classes: checked, if given.
+        path: The file.
+        name: Name of the classifier; by default the path.
+        architecture: The architecture to build; by default the file's own, unless that would
+            run the user's code: a file may not name code to run.
+        weights: Source of the weights, for people.
+        weights_key: Must be None: such a file contains one network.
+        preprocessing: Used instead of the file's own.
+        num_classes: Checked, if given.
 
     Raises:
-        InputError: not such a file, another number of classes, a key, or code to run.
+        InputError: It is not such a file, has another number of classes or no such key, or
+            names code to run.
     """
     record = training_record(path)
     _refuse_changed(path, record)
@@ -117,25 +143,25 @@ def load_trained(
         weights=weights or f"file {path.name}",
         class_names=class_names,
         num_classes=len(class_names),
-        built_here=not is_function(architecture),
+        built_here=not runs_code(architecture),
     )
 
 
 def _refuse_changed(path: Path, record: Mapping[str, Any]) -> None:
-    """InputError unless the weights in a file are those that its record was written for."""
+    """Raise InputError unless the weights in a file are those of its record."""
     from safetensors.torch import load_file
 
     if weights_sha256(load_file(path)) != record["weights_sha256"]:
         raise InputError(
-            "is damaged: its weights have another SHA-256 hash than when they were written",
+            "is damaged: the SHA-256 hash of its weights is not the one recorded",
             where=path,
             remedy="Restore the file, or train the network again.",
         )
 
 
 def _harmless(architecture: str, path: Path) -> str:
-    """An architecture of the package or of a zoo; InputError for a function."""
-    if not is_function(architecture):
+    """An architecture of noctule or of a zoo; InputError for one that runs the user's code."""
+    if not runs_code(architecture):
         return architecture
     raise InputError(
         f"its architecture is the function '{architecture}', which is not called because a "

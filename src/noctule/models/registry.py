@@ -1,0 +1,127 @@
+"""The registry of model sources: `@model_source` registers a way to name a classifier.
+
+A source has a prefix, its name, as in "timm:resnet50"; or it says which names are its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import nn
+
+from noctule.errors import InputError, nearest
+from noctule.models.classifier import Classifier
+from noctule.models.preprocessing import Preprocessing
+from noctule.models.weights_file import WeightsFile
+from noctule.registry import Registry
+
+
+class ModelForm(NamedTuple):
+    """One way to name a classifier."""
+
+    pattern: str
+    description: str
+
+
+class ModelRequest(NamedTuple):
+    """What a source is asked for.
+
+    Attributes:
+        spec: The whole name, such as "timm:resnet50".
+        name: The name without the source's prefix.
+        weights: A local file to use instead of the source's own weights.
+        preprocessing: Used instead of the source's own.
+        num_classes: Number of classes of `weights`, where it cannot be inferred; otherwise
+            checked.
+    """
+
+    spec: str
+    name: str
+    weights: WeightsFile | None = None
+    preprocessing: Preprocessing | None = None
+    num_classes: int | None = None
+
+
+Load = Callable[[ModelRequest], Classifier]
+BuildUntrained = Callable[[str, int, int], nn.Module]
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A source of classifiers.
+
+    Attributes:
+        forms: How its classifiers are named.
+        load: Returns a classifier.
+        claims: Whether a name is this source's; None for a source with a prefix.
+        untrained: Builds an architecture with random weights, from its name without the prefix,
+            the number of classes and the side of the images in pixels; None if it cannot.
+        runs_code: Whether a name makes it run code of the user's.
+    """
+
+    forms: tuple[ModelForm, ...]
+    load: Load
+    claims: Callable[[str], bool] | None = None
+    untrained: BuildUntrained | None = None
+    runs_code: bool = False
+
+
+MODELS: Registry[ModelSource] = Registry(
+    "model source", "noctule.models", "noctule.models.sources"
+)
+
+
+def model_source(
+    name: str,
+    *forms: tuple[str, str],
+    claims: Callable[[str], bool] | None = None,
+    untrained: BuildUntrained | None = None,
+    runs_code: bool = False,
+) -> Callable[[Load], Load]:
+    """Register the decorated function as the `load` of a source.
+
+    Args:
+        name: The source's name; its prefix, unless it claims names.
+        *forms: Pairs (pattern, description), as `noctule list models` shows them.
+        claims, untrained, runs_code: See `ModelSource`.
+    """
+
+    def register(load: Load) -> Load:
+        described = tuple(ModelForm(*form) for form in forms)
+        source = ModelSource(described, load, claims, untrained, runs_code)
+        MODELS.add(name, source, origin=load.__module__)
+        return load
+
+    return register
+
+
+def source_of(spec: str) -> tuple[ModelSource, str]:
+    """The source that a name belongs to, and the name without its prefix.
+
+    Raises:
+        InputError: It is no source's; the nearest known name is suggested.
+    """
+    prefix, colon, name = spec.partition(":")
+    if colon and prefix in MODELS and MODELS[prefix].claims is None:
+        return MODELS[prefix], name
+    for source in MODELS.loaded().values():
+        if source.claims is not None and source.claims(spec):
+            return source, spec
+    forms = [form.pattern for form in _sorted(MODELS.loaded())]
+    forms += [f"{one}:NAME" for one in MODELS if one not in MODELS.loaded()]
+    guess = nearest(spec, [form for form in forms if form.islower()])
+    hint = f"Did you mean '{guess}'? " if guess else ""
+    raise InputError(f"unknown model '{spec}'", remedy=f"{hint}Use one of: {', '.join(forms)}.")
+
+
+def model_forms() -> tuple[ModelForm, ...]:
+    """The ways to name a classifier, for `noctule list` and error messages."""
+    return _sorted(MODELS)
+
+
+def _sorted(sources: Registry[ModelSource] | dict[str, ModelSource]) -> tuple[ModelForm, ...]:
+    """Complete names first, then those with a prefix, then names of files and functions."""
+    forms = [form for source in sources.values() for form in source.forms]
+    return tuple(sorted(forms, key=lambda form: (form.pattern[0].isupper(), form.pattern)))
