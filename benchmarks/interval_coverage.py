@@ -6,8 +6,8 @@ draws outcomes with known error rates, scores them, and prints the coverage of e
 number of images and error rate: over numbers of corruptions and severities and over reference
 error rates, the smallest of four ways that conditions can be correlated (independent,
 identical, mixed, and wholly common for some images). A data set where a score has no interval
-does not count; the share of those that have one stands in brackets. Then the false findings of
-`compare`'s tests among models of equal error rates.
+does not count; the share of those that have one stands in brackets. Then the coverage of the
+NLL and the AURC, and the false findings of `compare`'s tests among models of equal error rates.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from noctule.comparison import differences_of
 from noctule.metrics import METRICS, Estimate
 from noctule.metrics.means import Estimates, ImageValues, mean_estimates, ratio_estimates
 from noctule.metrics.outcome_matrix import OutcomeMatrix
+from noctule.metrics.scores import image_values
 
 IMAGES = (20, 100, 1000)
 RATES = (0.01, 0.05, 0.5, 0.95, 0.99)
@@ -148,6 +149,55 @@ def _cell(rows: Sequence[Luck]) -> str:
     return f"{min(shares):.3f} ({defined:.2f})" if shares else f"    – ({defined:.2f})"
 
 
+def drawn_outcomes(rng: np.random.Generator, kind: str, images: int) -> OutcomeMatrix:
+    """Outcomes under one condition whose confidence tells errors, or does not."""
+    confidence = rng.beta(5, 1, images)
+    match kind:
+        case "calibrated":
+            wrong = rng.random(images) > confidence
+            loss = rng.exponential(np.where(wrong, 3.0, 0.1))
+        case "tied, unrelated":
+            confidence, wrong = np.round(confidence, 1), rng.random(images) < 0.05
+            loss = rng.lognormal(0, 1, images)
+        case "inverse":
+            wrong = rng.random(images) < confidence / 2
+            loss = rng.exponential(1, images)
+        case "rarely wrong":
+            wrong = rng.random(images) < 0.02
+            loss = rng.exponential(np.where(wrong, 5.0, 0.01))
+        case _:
+            raise ValueError(kind)
+    columns = {"label_rank": np.where(wrong, 2, 1), "confidence": confidence, "loss": loss}
+    ids = pa.array([f"{i:06d}" for i in range(images)])
+    return OutcomeMatrix(
+        ids, (NAMES[0],), {name: one[:, None] for name, one in columns.items()}
+    )
+
+
+def loss_and_selection_table(data_sets: int, seed: int) -> None:
+    """Print the coverage of the NLL and the AURC, and the mean width of their intervals."""
+    rng, spec = np.random.default_rng(seed), benchmark_of(1, 1)
+    print(
+        f"\ncoverage of loss and selective accuracy by images {IMAGES}, mean width in brackets"
+    )
+    for name, kind in itertools.product(
+        ("nll", "aurc"), ("calibrated", "tied, unrelated", "inverse", "rarely wrong")
+    ):
+        one, cells = METRICS[name], []
+        truth = image_values(one, drawn_outcomes(rng, kind, 2_000_000)).values.mean()
+        for images in IMAGES:
+            found = [
+                mean_estimates(
+                    one, image_values(one, drawn_outcomes(rng, kind, images)), spec, 0.95
+                )["condition", NAMES[0]]
+                for _ in range(data_sets)
+            ]
+            ends = np.array([(each.low, each.high) for each in found], np.float64)
+            held = (ends[:, 0] <= truth) & (truth <= ends[:, 1])
+            cells.append(f"{held.mean():.3f} ({np.ptp(ends, axis=1).mean():.3f})")
+        print(f"  {name:>4}  {kind:>15}  {'  '.join(cells)}")
+
+
 def matrix(flags: Flags, names: Sequence[str]) -> OutcomeMatrix:
     """Outcomes as `differences_of` takes them."""
     ids = pa.array([f"{i:06d}" for i in range(len(flags))])
@@ -185,12 +235,13 @@ def false_findings(data_sets: int, seed: int) -> None:
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-sets", type=int, default=200, help="Data sets per case.")
     parser.add_argument("--seed", type=int, default=0, help="Seed of the simulation.")
     arguments = parser.parse_args()
     coverage_table(arguments.data_sets, arguments.seed)
+    loss_and_selection_table(arguments.data_sets, arguments.seed)
     false_findings(arguments.data_sets, arguments.seed)
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 SCORES = (
     "Scores, where E_c is the mean error over the severities of corruption c:\n\n"
-    + "\n\n".join(one.formula for one in METRICS.values())
+    + "\n\n".join(one.formula for one in METRICS.loaded().values())
 )
 
 

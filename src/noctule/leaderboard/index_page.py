@@ -10,7 +10,7 @@ from typing import Any
 from noctule.leaderboard.entries import Entry, Group, headline
 from noctule.leaderboard.figures import group_figure
 from noctule.leaderboard.tracks import Landmark
-from noctule.metrics import Metric, find_metric
+from noctule.metrics import METRICS, Metric
 from noctule.report.formatting import UNDEFINED, estimate_texts
 from noctule.report.table import Cell, Column, Row, Table
 from noctule.report.web import render_page
@@ -69,7 +69,7 @@ def _differing(group: Group) -> str:
 
 def _section(group: Group, heading: str, number: int) -> dict[str, Any]:
     metric = _metric(group)
-    kept = [one for one in group.landmarks if find_metric(one.metric) is metric]
+    kept = [one for one in group.landmarks if METRICS[one.metric] is metric]
     figure = group_figure(group, kept, metric, number) if group.entries else None
     return {
         "id": f"group-{number}",
@@ -98,7 +98,7 @@ def _sources(landmarks: Sequence[Landmark]) -> list[tuple[str, str]]:
 def _metric(group: Group) -> Metric:
     if group.entries:
         return headline(group.entries)
-    return find_metric(group.landmarks[0].metric)
+    return METRICS[group.landmarks[0].metric]
 
 
 def _group_table(

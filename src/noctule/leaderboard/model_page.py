@@ -11,7 +11,7 @@ from noctule.leaderboard.entries import Entry, Group
 from noctule.leaderboard.figures import model_figure
 from noctule.leaderboard.settings import fingerprint_of, images_of
 from noctule.leaderboard.text import MARKS
-from noctule.metrics import METRICS, Estimate, Metric, Scores, find_metric
+from noctule.metrics import METRICS, Estimate, Metric, Scores
 from noctule.metrics.scores import RANKING
 from noctule.report.formatting import estimate_texts, interval_name, sentence
 from noctule.report.table import Cell, Column, Row, Table
@@ -57,7 +57,7 @@ def _formulas(scores: Scores) -> list[str]:
 def _corruption_table(scores: Scores) -> Table:
     metrics = [METRICS["error"]]
     if scores.reference is not None:
-        own = find_metric(scores.metric)
+        own = METRICS[scores.metric]
         metrics = list(dict.fromkeys((*metrics, own, *(METRICS[name] for name in RANKING))))
     interval = interval_name(scores.confidence)
     columns = [Column("corruption")]

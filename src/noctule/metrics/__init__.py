@@ -24,9 +24,11 @@ conditions of one image have in common is taken into account (`noctule.metrics.i
     relative CE and mCE             score intervals of paired differences; likewise of ratios
     ECE                             bootstrap, see `noctule.metrics.calibration`
 
-Where a reference given as rows errs on too few images, a ratio has no interval. The loss has no
-upper bound: where its tail is much heavier than a sample of a few hundred images shows, the
-interval of the NLL is too short, as any interval would be.
+Where a reference given as rows errs on too few images, a ratio has no interval. A loss has no
+upper bound, and few images do not show how large it gets. In simulations, 95 % intervals of the
+NLL held the true value in 95 % of cases or more for 100 and 1000 images, in 86 % for 20; where
+2 % of the images carry nearly all of the loss, in 75 % for 100 images. Intervals of the AURC
+held it in 94 % or more (`benchmarks/interval_coverage.py`).
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from noctule.metrics import definitions as definitions  # registers the metrics
-from noctule.metrics.registry import METRICS, Metric, find_metric, metric
+from noctule.metrics.registry import METRICS, Metric, metric
 
 if TYPE_CHECKING:
     from noctule.metrics.estimates import Estimate
@@ -51,7 +53,7 @@ _HOMES = {
 }
 
 __all__ = [
-    "COLUMNS", "METRICS", "Estimate", "Metric", "Scores", "find_metric", "headline_metric",
+    "COLUMNS", "METRICS", "Estimate", "Metric", "Scores", "headline_metric",
     "metric", "score",
 ]  # fmt: skip
 

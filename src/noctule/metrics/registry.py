@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from noctule.errors import unknown_name
+from noctule.registry import Registry
 
 Scope = Literal["condition", "corruption", "benchmark"]
 
@@ -79,8 +79,8 @@ class Metric:
         return self.mean_name if scope == "benchmark" else self.name
 
 
-METRICS: dict[str, Metric] = {}
-"""The metrics by name, in the order of tables."""
+METRICS: Registry[Metric] = Registry("metric", "noctule.metrics")
+"""The metrics, in the order of tables; the name of a metric's mean leads to it as well."""
 
 
 def metric(
@@ -89,7 +89,7 @@ def metric(
     """Register the decorated function under its own name; the arguments are `Metric`'s.
 
     Raises:
-        ValueError: A metric of this name, or with a mean of this name, exists already.
+        InputError: The name of a metric, or that of its mean, is taken.
     """
 
     def register(compute: Callable[..., Any]) -> Callable[..., Any]:
@@ -102,23 +102,8 @@ def metric(
             mean_title=mean_title or (mean_name and f"mean {title}"),
             **described,
         )
-        taken = {name for one in METRICS.values() for name in (one.name, one.mean_name)}
-        for name in (added.name, added.mean_name):
-            if name and name in taken:
-                raise ValueError(f"a metric named {name!r} exists already")
-        METRICS[added.name] = added
+        aliases = [mean_name] if mean_name else []
+        METRICS.add(added.name, added, origin=compute.__module__, aliases=aliases)
         return compute
 
     return register
-
-
-def find_metric(name: str, *, where: object = None) -> Metric:
-    """A metric by its own name or by that of its mean over the corruptions.
-
-    Raises:
-        InputError: There is none of this name.
-    """
-    for one in METRICS.values():
-        if name in (one.name, one.mean_name):
-            return one
-    raise unknown_name("metric", name, METRICS, where=where)

@@ -27,7 +27,7 @@ from noctule.metrics.outcome_matrix import (
     check_same_images,
     outcome_matrix,
 )
-from noctule.metrics.registry import METRICS, Metric, Scope, find_metric
+from noctule.metrics.registry import METRICS, Metric, Scope
 
 RANKING = ("relative_ce", "ce", "error")
 """What runs are ranked by where the benchmark's own metric is not defined for all of them."""
@@ -80,7 +80,7 @@ class Scores:
             KeyError: There is no such estimate.
         """
         if name is None:
-            return self.estimates["benchmark", self.benchmark, find_metric(metric).mean_name]
+            return self.estimates["benchmark", self.benchmark, METRICS[metric].mean_name]
         found = self.estimates.get(("corruption", name, metric))
         return self.estimates["condition", name, metric] if found is None else found
 
@@ -112,7 +112,7 @@ def headline_metric(runs: Sequence[Scores]) -> Metric:
     The metric that its authors report if its mean is defined for every run, or else the next
     that is: runs are never ranked by what some of them lack.
     """
-    own = find_metric(runs[0].metric)
+    own = METRICS[runs[0].metric]
     for name in dict.fromkeys((own.name, *RANKING)):
         if all(one.of(name).value is not None for one in runs):
             return METRICS[name]
@@ -182,7 +182,7 @@ def chosen_metrics(names: Sequence[str] | None) -> list[Metric]:
     Raises:
         InputError: One is unknown.
     """
-    return [*METRICS.values()] if names is None else [find_metric(name) for name in names]
+    return [*METRICS.values()] if names is None else [METRICS[name] for name in names]
 
 
 def score_outcomes(

@@ -6,7 +6,7 @@ import json
 
 from noctule.csv_files import csv_text
 from noctule.errors import unknown_name
-from noctule.metrics import METRICS, Estimate, Metric, Scores, find_metric
+from noctule.metrics import METRICS, Estimate, Metric, Scores
 from noctule.report.formatting import (
     UNDEFINED,
     counted,
@@ -69,7 +69,7 @@ def _ratios(scores: Scores) -> list[Metric]:
     if scores.reference is None:
         return []
     ratios = [one for one in METRICS.values() if one.needs_reference]
-    return sorted(ratios, key=lambda one: one is not find_metric(scores.metric))
+    return sorted(ratios, key=lambda one: one is not METRICS[scores.metric])
 
 
 def _lines(scores: Scores) -> list[str]:

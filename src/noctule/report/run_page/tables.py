@@ -9,7 +9,6 @@ from noctule.metrics import (
     Estimate,
     Metric,
     Scores,
-    find_metric,
     headline_metric,
 )
 from noctule.metrics.scores import RANKING
@@ -23,7 +22,7 @@ def measures(group: Group) -> list[Metric]:
     """What is shown, what ranks first; without a reference only the error."""
     if group.reference is None:
         return [METRICS["error"]]
-    own = find_metric(group.benchmark.metric)
+    own = METRICS[group.benchmark.metric]
     others = (METRICS[name] for name in RANKING)
     return list(dict.fromkeys((headline(group), own, *others)))
 
@@ -35,7 +34,7 @@ def unit(metric: Metric) -> str:
 
 def why_not_own(group: Group) -> str:
     """A sentence, with a space in front, if the benchmark's own metric does not rank."""
-    own = find_metric(group.benchmark.metric)
+    own = METRICS[group.benchmark.metric]
     if group.reference is None or headline(group) is own:
         return ""
     lacking = [
