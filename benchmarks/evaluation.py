@@ -32,7 +32,9 @@ from noctule.corruptions import CORRUPTIONS
 from noctule.data import Dataset, open_dataset
 from noctule.data.photo_patches import PhotoPatches, photograph
 from noctule.evaluation.loading import in_order, load_batches
-from noctule.evaluation.loop import Settings, default_precision, run_benchmark, workers_for
+from noctule.evaluation.loop import run_images
+from noctule.evaluation.settings import Settings, default_precision, workers_for
+from noctule.evaluation.sources import LiveImages
 from noctule.models import Classifier, Preprocessing, load_classifier
 
 BATCH_SIZE = {"cpu": 32, "cuda": 256}
@@ -105,8 +107,8 @@ def noctule(classifier: Classifier, dataset: Dataset, device: torch.device, out:
     settings = Settings(
         device=str(device), batch_size=BATCH_SIZE[device.type], self_check=False
     )
-    run_benchmark(
-        classifier, dataset, load_benchmark("imagenet-noc"), out=out, settings=settings
+    run_images(
+        LiveImages(classifier, dataset, load_benchmark("imagenet-noc"), settings), out=out
     )
 
 

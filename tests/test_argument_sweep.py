@@ -13,7 +13,7 @@ import torch
 import noctule
 from noctule import compat
 from noctule.benchmarks import Benchmark
-from noctule.evaluation.loop import Settings
+from noctule.evaluation.settings import Settings
 from noctule.studies import design
 
 IMAGES = torch.arange(2 * 3 * 32 * 32, dtype=torch.int32).remainder(251).to(torch.uint8)

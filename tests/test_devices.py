@@ -19,7 +19,8 @@ from torch import Tensor
 
 from corruption_cases import both_dtypes, each, sample_images
 from noctule.corruptions import CORRUPTIONS, MODES, SEVERITIES, Corruption, Mode
-from noctule.evaluation.loop import Settings, evaluate
+from noctule.evaluation.loop import evaluate
+from noctule.evaluation.settings import Settings
 from noctule.sampling import Stream, image_keys, key_of
 
 pytestmark = pytest.mark.skipif(

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from noctule.comparison import Comparison, compare
     from noctule.corruptions import CORRUPTIONS, Corruption, corrupt, corruption
     from noctule.data import Dataset, open_dataset
-    from noctule.evaluation.loop import Evaluation, Settings, evaluate
+    from noctule.evaluation.loop import Evaluation, evaluate
+    from noctule.evaluation.settings import Settings
     from noctule.metrics import Estimate, Scores
     from noctule.models import Classifier, Preprocessing, load_classifier
     from noctule.scoring import score_run, score_runs
@@ -46,7 +47,8 @@ _HOMES = {
     "comparison": ("Comparison", "compare"),
     "corruptions": ("CORRUPTIONS", "Corruption", "corrupt", "corruption"),
     "data": ("Dataset", "open_dataset"),
-    "evaluation.loop": ("Evaluation", "Settings", "evaluate"),
+    "evaluation.loop": ("Evaluation", "evaluate"),
+    "evaluation.settings": ("Settings",),
     "stored": ("evaluate_stored", "export", "open_stored", "verify"),
     "metrics": ("Estimate", "Scores"),
     "models": ("Classifier", "Preprocessing", "load_classifier"),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from noctule.errors import InputError
@@ -23,61 +26,118 @@ SCHEMA = pa.schema(
 )
 """One row per image and condition.
 
-label_rank: place of the true label among the logits, 1 at the top; of equal logits the lower
+label_rank: rank of the true label among the logits, 1 at the top; of equal logits the lower
 class index comes first, so rank 1 means prediction == label.
 confidence: the largest softmax probability, in (0, 1]. loss: cross entropy in nats, ≥ 0.
 """
 
 
+class Outcomes(NamedTuple):
+    """The outcomes of one batch under one condition, still on the model's device.
+
+    Attributes:
+        ids: The batch's image ids.
+        condition: Name of the condition, as `str(Condition)`.
+        columns: int32 (6, batch): label, prediction, label rank, the bits of the float32
+            confidence and loss, and whether the logits are finite.
+    """
+
+    ids: Sequence[str]
+    condition: str
+    columns: Tensor
+
+
+def reduce_logits(
+    ids: Sequence[str], condition: str, labels: Tensor, logits: Tensor
+) -> Outcomes:
+    """Reduce logits to outcomes on their device, without waiting for it.
+
+    Args:
+        ids: The batch's image ids.
+        condition: Name of the condition, as `str(Condition)`.
+        labels: True classes, integer (batch,), in [0, classes).
+        logits: What the model returned, float (batch, classes), on any device.
+
+    Raises:
+        InputError: The logits have another shape, or there is a label without a logit.
+    """
+    _check_logits(ids, labels, logits)
+    labels = labels.to(logits.device, torch.int64, non_blocking=True)
+    log_probabilities = torch.log_softmax(logits.float(), dim=1)
+    numbers = (
+        log_probabilities.amax(dim=1).exp(),
+        # 0 - x rather than -x: a certain and correct model has a loss of 0.0, not -0.0.
+        0.0 - log_probabilities.gather(1, labels[:, None])[:, 0],
+    )
+    columns = (
+        labels,
+        logits.argmax(dim=1),
+        label_ranks(labels, logits),
+        *(column.contiguous().view(torch.int32) for column in numbers),
+        logits.isfinite().all(dim=1),
+    )
+    return Outcomes(ids, condition, torch.stack([column.int() for column in columns]))
+
+
+def outcome_tables(batches: Sequence[Outcomes]) -> list[pa.Table]:
+    """Outcome rows, fetched from the device all at once.
+
+    Raises:
+        InputError: NaN or infinite logits, naming the condition and the first image.
+    """
+    if not batches:
+        return []
+    fetched = torch.cat([batch.columns for batch in batches], dim=1).cpu().numpy()
+    ends = np.cumsum([len(batch.ids) for batch in batches])[:-1]
+    return [
+        _table(batch, columns)
+        for batch, columns in zip(batches, np.split(fetched, ends, axis=1), strict=True)
+    ]
+
+
+def _table(batch: Outcomes, columns: NDArray[np.int32]) -> pa.Table:
+    *integers, confidence, loss, finite = np.ascontiguousarray(columns)
+    if not finite.all():
+        raise InputError(
+            f"the model returned NaN or infinite logits under '{batch.condition}', "
+            f"first for image '{batch.ids[int(finite.argmin())]}'",
+            remedy="Check the weights, and try full precision.",
+        )
+    arrays = [
+        pa.array(list(batch.ids), pa.string()),
+        pa.repeat(batch.condition, len(batch.ids)),
+    ]
+    arrays += [pa.array(column) for column in integers]
+    arrays += [pa.array(column.view(np.float32)) for column in (confidence, loss)]
+    return pa.table(arrays, schema=SCHEMA)
+
+
 def outcome_table(
     ids: Sequence[str], condition: str, labels: Tensor, logits: Tensor
 ) -> pa.Table:
-    """The outcomes of one batch under one condition.
-
-    Args:
-        ids: the batch's image ids.
-        condition: name of the condition, as `str(Condition)`.
-        labels: true classes, integer (batch,), in [0, classes).
-        logits: what the model returned, float (batch, classes), on any device.
-
-    Raises:
-        InputError: logits of another shape, NaN or infinite logits, or a label without a
-            logit (naming the condition and the first image).
+    """The outcome rows of one batch under one condition; see `reduce_logits`.
 
     >>> logits = torch.tensor([[0.0, 9.0, 9.0]])
     >>> table = outcome_table(["a"], "clean", torch.tensor([2]), logits)
     >>> table.select(["prediction", "label_rank"]).to_pylist()
     [{'prediction': 1, 'label_rank': 2}]
     """
-    labels = labels.to(logits.device, torch.int64)
-    _check_logits(ids, condition, labels, logits)
-    log_probabilities = torch.log_softmax(logits.float(), dim=1)
-    columns = {
-        "label": labels,
-        "prediction": logits.argmax(dim=1),
-        "label_rank": label_ranks(labels, logits),
-        "confidence": log_probabilities.amax(dim=1).exp(),
-        # 0 - x rather than -x: a certain and correct model loses 0.0, not -0.0.
-        "loss": 0.0 - log_probabilities.gather(1, labels[:, None])[:, 0],
-    }
-    arrays = [pa.array(list(ids), pa.string()), pa.repeat(condition, len(ids))]
-    arrays += [pa.array(_to_host(columns[name])) for name in SCHEMA.names[2:]]
-    return pa.table(arrays, names=SCHEMA.names).cast(SCHEMA)
+    return outcome_tables([reduce_logits(ids, condition, labels, logits)])[0]
 
 
 def label_ranks(labels: Tensor, logits: Tensor) -> Tensor:
-    """Place of the true label among the logits: int64 (batch,), from 1 to classes.
+    """Rank of the true label among the logits: int64 (batch,), from 1 to classes.
 
     Args:
-        labels: true classes, int64 (batch,).
-        logits: (batch, classes); of equal ones the lower class index comes first.
+        labels: True classes, int64 (batch,).
+        logits: (batch, classes); of equal logits the lower class index comes first.
     """
     own = logits.gather(1, labels[:, None])
     before = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
     return 1 + ((logits > own) | ((logits == own) & before)).sum(dim=1)
 
 
-def _check_logits(ids: Sequence[str], condition: str, labels: Tensor, logits: Tensor) -> None:
+def _check_logits(ids: Sequence[str], labels: Tensor, logits: Tensor) -> None:
     if logits.ndim != 2 or len(logits) != len(ids) or not logits.is_floating_point():
         raise InputError(
             f"the model returned {logits.dtype} {tuple(logits.shape)} for {len(ids)} images",
@@ -92,15 +152,3 @@ def _check_logits(ids: Sequence[str], condition: str, labels: Tensor, logits: Te
             f"{classes} classes, 0 to {classes - 1}",
             remedy="The model and the data must share their classes.",
         )
-    broken = ~logits.isfinite().all(dim=1)
-    if broken.any():
-        first = int(broken.nonzero()[0])
-        raise InputError(
-            f"the model returned NaN or infinite logits under '{condition}', "
-            f"first for image '{ids[first]}'",
-            remedy="Check the weights, and try full precision.",
-        )
-
-
-def _to_host(column: Tensor) -> object:
-    return column.detach().cpu().numpy()

@@ -9,7 +9,9 @@ import pytest
 from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.corruptions import CORRUPTIONS
 from noctule.data import open_dataset
-from noctule.evaluation.loop import Settings, run_benchmark
+from noctule.evaluation.loop import run_images
+from noctule.evaluation.settings import Settings
+from noctule.evaluation.sources import LiveImages
 from noctule.models import load_classifier
 
 PHOTO_PATCHES = "photo-patches/test"
@@ -30,9 +32,8 @@ def test_reference_errors_can_be_measured_again(
     reference = benchmark.reference_for(PHOTO_PATCHES)
     assert reference is not None
     classifier, dataset = load_classifier(reference.model), open_dataset(PHOTO_PATCHES)
-    run = run_benchmark(
-        classifier, dataset, benchmark, out=tmp_path / "run", settings=Settings(device="cpu")
-    )
+    source = LiveImages(classifier, dataset, benchmark, Settings(device="cpu"))
+    run = run_images(source, out=tmp_path / "run")
     for condition in map(str, benchmark.conditions):
         rows = run.rows([condition]).to_pylist()
         error = sum(row["prediction"] != row["label"] for row in rows) / len(rows)

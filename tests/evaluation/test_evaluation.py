@@ -20,7 +20,9 @@ from PIL import Image
 import noctule
 from noctule.benchmarks import Benchmark
 from noctule.data import Dataset
-from noctule.evaluation.loop import Settings, evaluate, run_benchmark
+from noctule.evaluation.loop import evaluate, run_images
+from noctule.evaluation.settings import Settings
+from noctule.evaluation.sources import LiveImages
 from noctule.models import Preprocessing, load_classifier
 from stripes import LENIENT, QUICK, SIDE, ChannelMeans, Stripes, Uneven
 
@@ -58,9 +60,8 @@ def slice_bytes(folder: Path) -> dict[str, bytes]:
 
 def test_rows_equal_those_of_a_slow_loop(tmp_path: Path) -> None:
     dataset = Stripes(40)
-    run = run_benchmark(
-        load_classifier(ChannelMeans()), dataset, QUICK, out=tmp_path / "run", settings=LENIENT
-    )
+    source = LiveImages(load_classifier(ChannelMeans()), dataset, QUICK, LENIENT)
+    run = run_images(source, out=tmp_path / "run")
     found = {(row["image_id"], row["condition"]): row for row in run.rows().to_pylist()}
     expected = slow_rows(dataset, QUICK)
     assert len(found) == len(expected) == 3 * 40
@@ -76,9 +77,8 @@ def test_rows_do_not_depend_on_workers(tmp_path: Path) -> None:
     classifier, dataset = load_classifier(ChannelMeans()), Stripes(70)
     for workers in (0, 2):
         settings = Settings(device="cpu", batch_size=16, workers=workers, self_check=False)
-        run_benchmark(
-            classifier, dataset, QUICK, out=tmp_path / str(workers), settings=settings
-        )
+        source = LiveImages(classifier, dataset, QUICK, settings)
+        run_images(source, out=tmp_path / str(workers))
     assert slice_bytes(tmp_path / "0") == slice_bytes(tmp_path / "2")
 
 
@@ -165,8 +165,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_evaluation import *
-run_benchmark(load_classifier(ChannelMeans()), Stripes(1200), QUICK, out=Path(sys.argv[1]),
-              settings=LENIENT)
+source = LiveImages(load_classifier(ChannelMeans()), Stripes(1200), QUICK, LENIENT)
+run_images(source, out=Path(sys.argv[1]))
 """
 
 

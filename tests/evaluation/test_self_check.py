@@ -23,7 +23,8 @@ from noctule.evaluation.checks import check_classes, check_run
 from noctule.evaluation.checks.renaming import EAGER, _best
 from noctule.evaluation.checks.sample import Viewer
 from noctule.evaluation.checks.variants import Comparison, compare, variants_of
-from noctule.evaluation.loop import Settings, evaluate
+from noctule.evaluation.loop import evaluate
+from noctule.evaluation.settings import Settings
 from noctule.models import load_classifier
 from noctule.models.classifier import make_classifier
 from noctule.stored import evaluate_stored, export

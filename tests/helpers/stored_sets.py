@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from noctule.benchmarks import Benchmark
-from noctule.evaluation.loop import Settings
+from noctule.evaluation.settings import Settings
 from noctule.stored import export
 from stripes import Stripes
 

@@ -11,7 +11,7 @@ from PIL import Image
 import noctule
 from noctule.benchmarks import Benchmark
 from noctule.data import Dataset
-from noctule.evaluation.loop import Settings
+from noctule.evaluation.settings import Settings
 
 SIDE = 32
 QUICK = Benchmark(

@@ -12,7 +12,7 @@ from torch import nn
 import noctule
 from noctule.benchmarks import Benchmark
 from noctule.data import open_dataset
-from noctule.evaluation.loop import Settings
+from noctule.evaluation.settings import Settings
 from noctule.models.fingerprint import architecture_fingerprint
 from noctule.stored import evaluate_stored, export
 

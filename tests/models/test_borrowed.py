@@ -16,7 +16,8 @@ from torch import nn
 
 import noctule
 from noctule.benchmarks import Benchmark
-from noctule.evaluation.loop import Settings, evaluate
+from noctule.evaluation.loop import evaluate
+from noctule.evaluation.settings import Settings
 from noctule.explore.predictions import Predictor
 from noctule.models import load_classifier
 from noctule.models.borrowed import borrowed

@@ -21,8 +21,9 @@ from browser import DESK, PHONE, Browser, browser, visit  # noqa: F401
 from command_line import run as run_cli
 from noctule.benchmarks import Benchmark
 from noctule.data import open_dataset
-from noctule.evaluation.loop import Settings as EvaluationSettings
-from noctule.evaluation.loop import run_benchmark
+from noctule.evaluation.loop import run_images
+from noctule.evaluation.settings import Settings as EvaluationSettings
+from noctule.evaluation.sources import LiveImages
 from noctule.models import Classifier, load_classifier
 from noctule.report.run_page import write_report
 from noctule.report.run_page.details import outcomes_of
@@ -74,13 +75,8 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Seen, Path]:
         preprocessing=replace(classifier.preprocessing, resize_px=32, crop_px=(32, 32)),
     )
     settings = EvaluationSettings(seed=5, device="cpu", workers=0, self_check=False)
-    store = run_benchmark(
-        prepared,
-        open_dataset(folder / "data"),
-        SEVERITIES,
-        out=folder / "run",
-        settings=settings,
-    )
+    source = LiveImages(prepared, open_dataset(folder / "data"), SEVERITIES, settings)
+    store = run_images(source, out=folder / "run")
     return store.folder, seen, folder / "data"
 
 

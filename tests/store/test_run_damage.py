@@ -15,7 +15,7 @@ import pytest
 
 import sealed_runs
 from noctule import InputError, compare, evaluate
-from noctule.evaluation.loop import Settings
+from noctule.evaluation.settings import Settings
 from noctule.leaderboard.entries import read_entry
 from noctule.outcomes import SCHEMA
 from noctule.report.run_page.opening import open_runs

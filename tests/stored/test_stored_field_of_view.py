@@ -17,7 +17,6 @@ from noctule.data.photo_patches import CLASS_NAMES, photograph
 from noctule.errors import NoctuleWarning
 from noctule.models import Preprocessing
 from noctule.stored import StoredSet, open_stored
-from noctule.stored.dataset import Prepared, unchanged
 from noctule.stored.field_of_view import warn_if_fields_of_view_differ
 
 SIDE = 64
@@ -67,7 +66,7 @@ def told(stored: StoredSet, model: Preprocessing) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         present = Preprocessing(crop_px=(SIDE, SIDE))
-        warn_if_fields_of_view_differ(stored, Prepared(model), present)
+        warn_if_fields_of_view_differ(stored, model, present)
     assert all(one.category is NoctuleWarning for one in caught)
     return [str(one.message) for one in caught]
 
@@ -121,4 +120,4 @@ def test_clean_images_of_the_stored_size_are_not_warned_of(
     again = open_stored(tmp_path / "set", stored.benchmark, open_dataset(tmp_path / "clean"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_if_fields_of_view_differ(again, unchanged, Preprocessing())
+        warn_if_fields_of_view_differ(again, Preprocessing(), Preprocessing())

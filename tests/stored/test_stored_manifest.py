@@ -15,11 +15,13 @@ from PIL import Image
 import noctule
 from noctule.benchmarks import Benchmark
 from noctule.data import open_dataset
-from noctule.evaluation.loop import Settings, evaluate, identify
+from noctule.evaluation.loop import evaluate
+from noctule.evaluation.settings import Settings
+from noctule.evaluation.sources import identify
 from noctule.models import Preprocessing, load_classifier
 from noctule.scoring import check_reference
 from noctule.store import RunStore
-from noctule.stored import evaluate_stored, export, identify_stored, open_stored, verify
+from noctule.stored import StoredImages, evaluate_stored, export, open_stored, verify
 from noctule.stored.manifest import MOST_CHARACTERS
 from stored_sets import LOSSLESS, ONE_PROCESS, SEVERITIES, file_bytes, forge, photos
 from stripes import ChannelMeans, Stripes
@@ -346,7 +348,7 @@ def live_run(data: Path, preprocessing: Preprocessing) -> RunStore:
 
 def stored_run(folder: Path, preprocessing: Preprocessing) -> RunStore:
     model = load_classifier(ChannelMeans(), preprocessing=preprocessing)
-    return RunStore(Path("f"), identify_stored(model, open_stored(folder), ONE_PROCESS))
+    return RunStore(Path("f"), StoredImages(model, open_stored(folder), ONE_PROCESS).identity)
 
 
 @pytest.mark.parametrize("form", LOSSLESS)

@@ -16,7 +16,7 @@ from PIL import Image
 import noctule
 from noctule.benchmarks import Benchmark
 from noctule.data import open_dataset
-from noctule.evaluation.loop import Settings
+from noctule.evaluation.settings import Settings
 from noctule.models import Preprocessing, load_classifier
 from noctule.stored import evaluate_stored, open_stored
 

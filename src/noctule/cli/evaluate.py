@@ -102,11 +102,13 @@ def evaluate(
         mean: Normalization mean, such as 0.485,0.456,0.406.
         std: Normalization standard deviation, such as 0.229,0.224,0.225.
     """
-    from noctule.evaluation.loop import Settings, default_folder, identify, run_benchmark
+    from noctule.evaluation.loop import default_folder, run_images
+    from noctule.evaluation.settings import Settings
+    from noctule.evaluation.sources import ImageSource, LiveImages
     from noctule.report.progress import progress_bar
     from noctule.scoring import open_reference, score_run
     from noctule.store import RunStore
-    from noctule.stored import StoredSet, identify_stored, run_stored
+    from noctule.stored import StoredImages, StoredSet
 
     dataset, spec = _images(data, labels, background, benchmark, mode, stored)
     if isinstance(dataset, StoredSet):
@@ -123,22 +125,17 @@ def evaluate(
         on_unreadable=on_unreadable,
         self_check=self_check,
     )
-    if isinstance(dataset, StoredSet):
-        identity = identify_stored(classifier, dataset, settings)
-    else:
-        identity = identify(classifier, dataset, spec, settings)
-    folder = out or default_folder(identity)
-    reference_run = open_reference(reference, RunStore(folder, identity)) if reference else None
+    source: ImageSource = (
+        StoredImages(classifier, dataset, settings)
+        if isinstance(dataset, StoredSet)
+        else LiveImages(classifier, dataset, spec, settings)
+    )
+    folder = out or default_folder(source.identity)
+    planned = RunStore(folder, source.identity)
+    reference_run = open_reference(reference, planned) if reference else None
     try:
         with progress_bar(f"{classifier.name} on {dataset.name}") as advance:
-            if isinstance(dataset, StoredSet):
-                store = run_stored(
-                    classifier, dataset, out=folder, settings=settings, progress=advance
-                )
-            else:
-                store = run_benchmark(
-                    classifier, dataset, spec, out=folder, settings=settings, progress=advance
-                )
+            store = run_images(source, out=folder, progress=advance)
     except KeyboardInterrupt as error:
         echo_message(
             f"stopped. Finished work is kept in {folder}; rerun the same command to resume."

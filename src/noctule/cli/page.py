@@ -55,7 +55,7 @@ def viewer_config(
     Raises:
         InputError: The model or device is unknown, or the image does not suit the model.
     """
-    from noctule.evaluation.loop import Settings
+    from noctule.evaluation.settings import Settings
     from noctule.explore import Photographs, Predictor, ViewerConfig
     from noctule.models import load_classifier
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
@@ -23,15 +23,15 @@ from noctule.processes import Alive, CannotStartError, Child, started
 
 
 class Batch(NamedTuple):
-    """Images as a corruption sees them, and the images that could not be read.
+    """Resized and cropped images, and those that could not be read.
 
     Attributes:
-        ids: of the images that could be read.
-        labels: theirs, int64 (batch,).
-        images: theirs, uint8 (batch, channels, height, width).
-        unreadable: (id, reason) of the others.
-        hashes: `image_hash` of each image that could be read.
-        has_composited: Whether some were transparent and have a background now.
+        ids: Ids of the readable images.
+        labels: Labels of the readable images, int64 (batch,).
+        images: The readable images, uint8 (batch, channels, height, width).
+        unreadable: (id, reason) of the unreadable images.
+        hashes: `image_hash` of each readable image.
+        has_composited: Whether some images were transparent and have been given a background.
     """
 
     ids: list[str]
@@ -41,16 +41,33 @@ class Batch(NamedTuple):
     hashes: list[str]
     has_composited: bool = False
 
-    def __len__(self) -> int:
-        return len(self.ids) + len(self.unreadable)
+
+class Part(NamedTuple):
+    """The images of one batch, to be read.
+
+    Attributes:
+        dataset: The images.
+        preprocessing: How they are resized and cropped.
+        indices: Index of each image in the dataset.
+    """
+
+    dataset: Dataset
+    preprocessing: Preprocessing
+    indices: Sequence[int]
 
 
 def in_order(dataset: Dataset, batch_size: int) -> list[range]:
     """A plan for `load_batches`: every image once, in order."""
-    total = len(dataset)
-    return [
-        range(start, min(start + batch_size, total)) for start in range(0, total, batch_size)
-    ]
+    return split(range(len(dataset)), batch_size)
+
+
+def split(indices: range, batch_size: int) -> list[range]:
+    """Consecutive parts of a range.
+
+    >>> split(range(2, 7), 3)
+    [range(2, 5), range(5, 7)]
+    """
+    return [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
 
 
 def load_batches(
@@ -59,29 +76,37 @@ def load_batches(
     plan: Sequence[Sequence[int]],
     workers: int,
 ) -> Iterator[Batch]:
-    """Read batches in the order of `plan`, which names the images of each by index.
+    """Read batches in the order of `plan`, which lists the indices of the images of each.
 
-    Where worker processes cannot be started, the images are decoded in this process, and a
-    NoctuleWarning says so.
+    See `load_parts`.
+    """
+    return load_parts([Part(dataset, preprocessing, indices) for indices in plan], workers)
+
+
+def load_parts(parts: Sequence[Part], workers: int) -> Generator[Batch, None, None]:
+    """Read batches in order.
+
+    If worker processes cannot be started, the images are decoded in this process, with a
+    NoctuleWarning.
 
     Raises:
         InputError: The images differ in size.
-        MachineError: A worker process ended or does nothing, or the memory is exhausted.
+        MachineError: A worker process ended or hangs, or the memory is exhausted.
     """
     first: Batch | None = None
-    for batch in _loaded(dataset, preprocessing, plan, min(workers, len(plan))):
+    for part, batch in zip(parts, _loaded(parts, min(workers, len(parts))), strict=True):
         if batch.has_composited:
-            _say_composited(dataset)
+            _warn_of_composited(part.dataset)
         if batch.ids:
             first = first or batch
             if batch.images.shape[1:] != first.images.shape[1:]:
-                pairs = ((one.ids[0], one.images[0]) for one in (first, batch))
-                raise _differing(dataset, *pairs)
+                pairs = ((each.ids[0], each.images[0]) for each in (first, batch))
+                raise _differing(part.dataset, *pairs)
         yield batch
 
 
-def _say_composited(dataset: Dataset) -> None:
-    """Warn of transparent images; the same text is shown once a process."""
+def _warn_of_composited(dataset: Dataset) -> None:
+    """Warn of transparent images; Python shows the same text once per process."""
     warnings.warn(
         f"{dataset.name}: transparent images are shown on {dataset.background or WHITE}. "
         "Choose another colour with --background.",
@@ -90,18 +115,13 @@ def _say_composited(dataset: Dataset) -> None:
     )
 
 
-def _loaded(
-    dataset: Dataset,
-    preprocessing: Preprocessing,
-    plan: Sequence[Sequence[int]],
-    workers: int,
-) -> Iterator[Batch]:
+def _loaded(parts: Sequence[Part], workers: int) -> Iterator[Batch]:
     if workers:
-        # Worker k reads batches k, k + workers, …: in this order they are asked for.
-        jobs = [_Job(dataset, preprocessing, plan[k::workers]) for k in range(workers)]
+        # Worker k reads batches k, k + workers, …: the order in which they are asked for.
+        jobs = [parts[k::workers] for k in range(workers)]
         try:
             with started(_send_batches, jobs, daemon=True) as children:
-                for number in range(len(plan)):
+                for number in range(len(parts)):
                     yield _received(children[number % workers])
                 return
         except CannotStartError as error:
@@ -111,20 +131,12 @@ def _loaded(
                 NoctuleWarning,
                 stacklevel=2,
             )
-    for indices in plan:
-        yield read_batch(dataset, preprocessing, indices)
+    for part in parts:
+        yield read_batch(*part)
 
 
-class _Job(NamedTuple):
-    """What one worker process reads."""
-
-    dataset: Dataset
-    preprocessing: Preprocessing
-    plan: Sequence[Sequence[int]]
-
-
-def _send_batches(connection: Connection, job: _Job) -> None:
-    """Send each batch but for its pixels, with their shape, and then the pixels."""
+def _send_batches(connection: Connection, parts: Sequence[Part]) -> None:
+    """Send each batch without its pixels but with their shape, then the pixels."""
     torch.set_num_threads(1)
     last_sent = time.monotonic()
 
@@ -134,8 +146,8 @@ def _send_batches(connection: Connection, job: _Job) -> None:
             connection.send(Alive())
             last_sent = time.monotonic()
 
-    for indices in job.plan:
-        batch = read_batch(job.dataset, job.preprocessing, indices, on_image)
+    for part in parts:
+        batch = read_batch(*part, on_image)
         shape = tuple(batch.images.shape)
         rest = (batch.unreadable, batch.hashes, batch.has_composited)
         connection.send((batch.ids, batch.labels.numpy(), shape, *rest))
@@ -165,16 +177,15 @@ def read_batch(
 ) -> Batch:
     """Decode, resize and crop the images with these indices; `on_image` is called before each.
 
-    An image that cannot be read is data here, and not an exception: whether to stop is decided
-    where the order of the images is known.
+    An unreadable image is data here, not an exception: the caller decides whether to stop.
 
     Raises:
-        InputError: the images differ in size.
-        MachineError: The memory is exhausted, or too many files are open: no image's fault.
+        InputError: The images differ in size.
+        MachineError: The memory is exhausted, or too many files are open.
     """
     ids: list[str] = []
     images: list[Tensor] = []
-    kept: list[int] = []
+    readable: list[int] = []
     hashes: list[str] = []
     unreadable: list[tuple[str, str]] = []
     has_composited = False
@@ -193,12 +204,12 @@ def read_batch(
         has_composited |= COMPOSITED in decoded.info
         ids.append(dataset.ids[index])
         images.append(image)
-        kept.append(index)
+        readable.append(index)
         hashes.append(image_hash(decoded))
     stacked = torch.stack(images) if images else torch.empty(0, dtype=torch.uint8)
     return Batch(
         ids,
-        torch.from_numpy(dataset.labels[np.asarray(kept, int)]),
+        torch.from_numpy(dataset.labels[np.asarray(readable, int)]),
         stacked,
         unreadable,
         hashes,
@@ -207,7 +218,7 @@ def read_batch(
 
 
 def image_hash(image: Image.Image) -> str:
-    """128 bits, as hex, of a decoded image: of its mode, size and pixels, before resizing.
+    """128-bit hash, as hex, of a decoded image's mode, size and pixels, before resizing.
 
     >>> image_hash(Image.new("L", (2, 1))) == image_hash(Image.new("L", (1, 2)))
     False
@@ -216,20 +227,20 @@ def image_hash(image: Image.Image) -> str:
 
 
 def chained_hash(before: str, data: bytes) -> str:
-    """128 bits, as hex, of a text and bytes after it."""
+    """128-bit hash, as hex, of a text followed by bytes."""
     digest = hashlib.blake2b(before.encode(), digest_size=16)
     digest.update(data)
     return digest.hexdigest()
 
 
 def _differing(
-    dataset: Dataset, one: tuple[str, Tensor], other: tuple[str, Tensor]
+    dataset: Dataset, first: tuple[str, Tensor], second: tuple[str, Tensor]
 ) -> InputError:
-    (id_a, a), (id_b, b) = one, other
+    (id_a, a), (id_b, b) = first, second
     return InputError(
         f"'{id_a}' is {a.shape[1]} × {a.shape[2]} px and '{id_b}' "
         f"{b.shape[1]} × {b.shape[2]} px, "
         "and the model's preprocessing does not resize them",
         where=dataset.name,
-        remedy="Give --resize and --crop, or a model that says its own preprocessing.",
+        remedy="Pass --resize and --crop, or use a model with its own preprocessing.",
     )

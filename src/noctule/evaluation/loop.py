@@ -1,119 +1,48 @@
-"""The evaluation loop: decode once, corrupt many, keep every outcome."""
+"""The evaluation loop: read once, show under every condition, keep every outcome."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
-from noctule.arguments import choice, flag, path_like, seed_number, whole_number
-from noctule.benchmarks import Benchmark, load_benchmark
-from noctule.corruptions.checks import MIN_SIDE_PX
+from noctule.arguments import path_like
+from noctule.benchmarks import Benchmark, Condition, load_benchmark
 from noctule.data import Dataset, open_dataset
 from noctule.errors import InputError, UnreadableImageError, machine_errors
 from noctule.evaluation.checks import check_run
-from noctule.evaluation.execution import usable_cores
-from noctule.evaluation.loading import Batch, load_batches
-from noctule.evaluation.starts import record_start, refuse_other_images, started_run
+from noctule.evaluation.loading import Batch, split
+from noctule.evaluation.provenance import record_start, refuse_other_images, started_run
+from noctule.evaluation.settings import Progress, Settings, checked_settings
+from noctule.evaluation.sources import (
+    TRIAL_IMAGES,
+    ImageSource,
+    LiveImages,
+    to_device,
+)
 from noctule.metrics import Scores
 from noctule.models import Classifier, Preprocessing, load_classifier
 from noctule.models.behaviour import behaviour_of, probe_images, refuse_other_behaviour
 from noctule.models.borrowed import borrowed, input_dtype
-from noctule.outcomes import SCHEMA, outcome_table
+from noctule.outcomes import SCHEMA, outcome_tables, reduce_logits
 from noctule.processes import end_if_unguarded
 from noctule.scoring import open_reference, score_run
 from noctule.store import RunIdentity, RunStore
 
-MIN_SLICE_SIZE = 256
-MAX_BATCH_SIZE = 2**31 - 1
-MAX_WORKERS = 1024
-PRECISIONS: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
-ON_UNREADABLE: tuple[Literal["stop", "skip"], ...] = ("stop", "skip")
-TRIAL_IMAGES = 32
-Progress = Callable[[int, int], None]
-"""Called with (images done, images in all)."""
-
 
 class Evaluation(NamedTuple):
-    """A finished evaluation: where its rows are, and what they say."""
+    """A finished evaluation: the run folder with its rows, and the scores."""
 
     run: RunStore
     scores: Scores
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to evaluate; the defaults suit the device.
-
-    Attributes:
-        seed: Seed of the corruptions, a whole number from 0.
-        device: "cpu", "cuda", "cuda:1" or a `torch.device`; None takes a GPU if there is one.
-        batch_size: Images per forward pass; None is 32 on a CPU and 256 on a GPU.
-        workers: Processes that decode; None is one per core, at most 8, for files.
-        precision: None is float32 on a CPU and bfloat16 on a GPU. A network whose weights are
-            of another type computes in that.
-        on_unreadable: What to do about an image that cannot be decoded.
-        self_check: Whether to look at a part of the data first, and to stop if something is
-            badly wrong. The number of classes and their names are checked in any case.
-
-    Raises:
-        InputError: a value of another type, or out of range.
-    """
-
-    seed: int = 0
-    device: str | torch.device | None = None
-    batch_size: int | None = None
-    workers: int | None = None
-    precision: Literal["float32", "bfloat16"] | None = None
-    on_unreadable: Literal["stop", "skip"] = "stop"
-    self_check: bool = True
-
-    def __post_init__(self) -> None:
-        if not (self.device is None or isinstance(self.device, str | torch.device)):
-            raise InputError(
-                f"{self.device!r} is no device", where="device", remedy="Use cpu, or cuda."
-            )
-        plain: dict[str, Any] = {
-            "seed": seed_number(self.seed),
-            "device": None if self.device is None else str(self.device),
-            "on_unreadable": choice(self.on_unreadable, "on_unreadable", ON_UNREADABLE),
-            "self_check": flag(self.self_check, "self_check"),
-        }
-        for name, low, high in (("batch_size", 1, MAX_BATCH_SIZE), ("workers", 0, MAX_WORKERS)):
-            if (value := getattr(self, name)) is not None:
-                plain[name] = whole_number(value, name, low=low, high=high)
-        if self.precision is not None:
-            plain["precision"] = choice(self.precision, "precision", PRECISIONS)
-        for name, value in plain.items():
-            object.__setattr__(self, name, value)
-
-    def resolved_device(self) -> torch.device:
-        """The device to run on.
-
-        Raises:
-            InputError: there is no such device.
-        """
-        name = (
-            ("cuda" if torch.cuda.is_available() else "cpu")
-            if self.device is None
-            else self.device
-        )
-        try:
-            device = torch.device(name)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"no device '{name}': {reason}", where="device", remedy="Use cpu, or cuda."
-            ) from error
-        return device
 
 
 @machine_errors()
@@ -131,146 +60,71 @@ def evaluate(
     """Run a classifier over a benchmark, and score it.
 
     Args:
-        model: a name such as "torchvision:resnet50" (see `noctule list`), a module that takes
-            images in [0, 1], or a `Classifier`, which says its own preprocessing.
-        data: a name, a folder, an array file, a `Dataset`, or a pair (images, labels).
-        benchmark: a name, the path of a TOML file, or a `Benchmark`.
+        model: A name such as "torchvision:resnet50" (see `noctule list`), a module that takes
+            images in [0, 1], or a `Classifier`, which has its own preprocessing.
+        data: A name, a folder, an array file, a `Dataset`, or a pair (images, labels).
+        benchmark: A name, the path of a TOML file, or a `Benchmark`.
         name: What tables and the run folder call the model; by default its own name.
-        out: the run folder; by default one under runs/ named after what is run. If it holds an
-            unfinished run of the same, that is continued.
-        reference: a run on the same data that CE is relative to, if the benchmark brings no
-            reference for this data.
-        settings: device, seed and the like.
-        progress: called after each batch.
+        out: The run folder; by default one under runs/ named after the model, benchmark and
+            data. If it holds an unfinished run of the same, the run is resumed.
+        reference: A run on the same data that CE is relative to, if the benchmark has no
+            reference errors for this data.
+        settings: Device, seed and so on.
+        progress: Called after each batch under each condition.
 
     Returns:
-        The run and its scores; a reference that does not fit raises before anything is run.
+        The run and its scores. A reference that does not fit raises before anything is run.
 
     Raises:
-        InputError: something given cannot be used; see its message.
-        OutputError: the run folder cannot be written; what is finished is kept.
+        InputError: An argument cannot be used; see its message.
+        OutputError: The run folder cannot be written; finished slices are kept.
     """
     end_if_unguarded()
     settings = checked_settings(settings)
     classifier, dataset = load_classifier(model).named(name), open_dataset(data)
-    chosen = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(benchmark)
+    if not isinstance(benchmark, Benchmark):
+        benchmark = load_benchmark(benchmark)
+    source = LiveImages(classifier, dataset, benchmark, settings)
+    return run_and_score(source, out=out, reference=reference, progress=progress)
+
+
+def run_and_score(
+    source: ImageSource,
+    *,
+    out: str | Path | None,
+    reference: str | Path | RunStore | None,
+    progress: Progress | None,
+) -> Evaluation:
+    """Evaluate a classifier on a source of images; the arguments are those of `evaluate`."""
     if reference is not None:
-        identity = identify(classifier, dataset, chosen, settings)
-        reference = open_reference(reference, RunStore(folder_of(identity, out), identity))
-    run = run_benchmark(
-        classifier, dataset, chosen, out=out, settings=settings, progress=progress
-    )
+        planned = RunStore(folder_of(source.identity, out), source.identity)
+        reference = open_reference(reference, planned)
+    run = run_images(source, out=out, progress=progress)
     return Evaluation(run, score_run(run, reference=reference))
 
 
-def checked_settings(settings: Settings | None) -> Settings:
-    """The settings, or the default ones; InputError if they are something else."""
-    if not (settings is None or isinstance(settings, Settings)):
-        raise InputError(
-            f"is a {type(settings).__name__}",
-            where="settings",
-            remedy="Use noctule.Settings(seed=1), for example.",
-        )
-    return settings or Settings()
-
-
-def run_benchmark(
-    classifier: Classifier,
-    dataset: Dataset,
-    benchmark: Benchmark,
-    *,
-    out: str | Path | None = None,
-    settings: Settings,
-    progress: Progress | None = None,
-    argv: Sequence[str] | None = None,
+def run_images(
+    source: ImageSource, *, out: str | Path | None = None, progress: Progress | None = None
 ) -> RunStore:
     """Fill a run folder with the outcomes that are missing; the arguments are `evaluate`'s."""
-    classifier.warn_of_preprocessing()
-    _check_corruptions(classifier, benchmark)
-    device = settings.resolved_device()
-    identity = identify(classifier, dataset, benchmark, settings)
-    folder = folder_of(identity, out)
-    workers = workers_for(dataset, settings.workers)
-    found = RunStore.find(folder, identity)
-    if found is not None:
-        refuse_other_images(
-            found,
-            dataset.ids,
-            lambda chosen: _hashes_of(dataset, classifier, chosen, workers),
-        )
-    with borrowed(classifier, device) as device:
-        loop = Loop(classifier, dataset, benchmark, identity, device)
-        behaviour = loop.checked_behaviour(found)
-        if found is not None and not found.missing_slices():
-            return found
-        if not (found and found.finished_slices()):
-            loop.self_check(thorough=settings.self_check)
-        with started_run(folder, identity) as store:
-            record_start(store, classifier.module, dataset, device, argv, behaviour)
-            loop.run(store, store.missing_slices(), workers, progress)
+    source.classifier.warn_of_preprocessing()
+    source.check()
+    device = source.settings.resolved_device()
+    folder = folder_of(source.identity, out)
+    run = RunStore.find(folder, source.identity)
+    if run is not None:
+        refuse_other_images(run, source)
+    with borrowed(source.classifier, device) as device:
+        loop = Loop(source, device)
+        behaviour = loop.checked_behaviour(run)
+        if run is not None and not run.missing_slices():
+            return run
+        if run is None or not run.finished_slices():
+            loop.self_check()
+        with started_run(folder, source.identity) as store:
+            record_start(store, source, device, behaviour)
+            loop.run(store, progress)
     return store
-
-
-def _hashes_of(
-    dataset: Dataset, classifier: Classifier, chosen: Sequence[int], workers: int
-) -> dict[str, str]:
-    """Hash of each image that can be read, by its id."""
-    plan = [chosen[start : start + 32] for start in range(0, len(chosen), 32)]
-    batches = load_batches(dataset, classifier.preprocessing, plan, workers)
-    return {
-        key: one for batch in batches for key, one in zip(batch.ids, batch.hashes, strict=True)
-    }
-
-
-def identify(
-    classifier: Classifier, dataset: Dataset, benchmark: Benchmark, settings: Settings
-) -> RunIdentity:
-    """Everything that determines the rows of a run."""
-    device_type = settings.resolved_device().type
-    batch_size = settings.batch_size or (32 if device_type == "cpu" else 256)
-    precision = _precision(classifier, settings, device_type)
-    batches_per_slice = -(-MIN_SLICE_SIZE // batch_size)
-    return RunIdentity(
-        model=classifier.to_dict(),
-        benchmark=benchmark.to_dict(),
-        dataset={
-            "name": dataset.name,
-            "domain": dataset.domain,
-            "fingerprint": dataset.fingerprint(),
-            "num_images": len(dataset),
-            "num_classes": len(dataset.class_names),
-            "background": dataset.background,
-        },
-        seed=settings.seed,
-        batch_size=batch_size,
-        slice_size=batches_per_slice * batch_size,
-        precision=precision,
-        device_type=device_type,
-        on_unreadable=settings.on_unreadable,
-    )
-
-
-def _precision(classifier: Classifier, settings: Settings, device_type: str) -> str:
-    """The precision that the network computes in, for the record.
-
-    Raises:
-        InputError: another was asked for than that of the network's weights.
-    """
-    own = str(input_dtype(classifier.module)).removeprefix("torch.")
-    if own == "float32":
-        return settings.precision or default_precision(device_type)
-    if settings.precision not in (None, own):
-        raise InputError(
-            f"is {settings.precision}, and the network's weights are {own}",
-            where="precision",
-            remedy="Convert the network with float(), or leave the precision out.",
-        )
-    return own
-
-
-def default_precision(device_type: str) -> Literal["float32", "bfloat16"]:
-    """float32 on a CPU, bfloat16 on a GPU."""
-    return "float32" if device_type == "cpu" else "bfloat16"
 
 
 def default_folder(identity: RunIdentity) -> Path:
@@ -286,67 +140,64 @@ def folder_of(identity: RunIdentity, out: str | Path | None) -> Path:
     return default_folder(identity) if out is None else path_like(out, "out")
 
 
-def workers_for(dataset: Dataset, workers: int | None) -> int:
-    """How many processes decode: by default one per core for files, none for arrays."""
-    if workers is not None:
-        return whole_number(workers, "workers", low=0, high=MAX_WORKERS)
-    return 0 if dataset.in_memory else min(8, usable_cores())
-
-
-def _check_corruptions(classifier: Classifier, benchmark: Benchmark) -> None:
-    """Apply each to a few small images: what is missing shows now, not after hours."""
-    channels = classifier.preprocessing.channels
-    # So many that every texture of frost is drawn.
-    shape = (TRIAL_IMAGES, channels, MIN_SIDE_PX, MIN_SIDE_PX)
-    images = torch.zeros(shape, dtype=torch.uint8)
-    for condition in benchmark.conditions:
-        benchmark.corrupt(condition, images, ids=range(TRIAL_IMAGES), seed=0)
-
-
 class Loop:
-    """One classifier on one device, `borrowed`, and what it is to be shown."""
+    """One classifier on one device, `borrowed`, and the source of its images."""
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        dataset: Dataset,
-        benchmark: Benchmark,
-        identity: RunIdentity,
-        device: torch.device,
-    ) -> None:
-        self.classifier = classifier
-        self.dataset = dataset
-        self.benchmark = benchmark
-        self.identity = identity
+    def __init__(self, source: ImageSource, device: torch.device) -> None:
+        self.source = source
+        self.classifier = source.classifier
+        self.identity = source.identity
         self.device = device
-        self.dtype = input_dtype(classifier.module)
+        self.dtype = input_dtype(source.classifier.module)
+
+    def run(self, store: RunStore, progress: Progress | None) -> None:
+        """Compute the missing slices, in order."""
+        source, size = self.source, self.identity.batch_size
+        plans = {
+            index: split(self.identity.images_of(index), size)
+            for index in store.missing_slices()
+        }
+        batches = [indices for plan in plans.values() for indices in plan]
+        total = self.identity.dataset["num_images"] * len(source.conditions)
+        done = total - sum(map(len, batches)) * len(source.conditions)
+        with source.reading(batches, self.device):
+            for index, plan in plans.items():
+                rows = SliceRows(source, index)
+                for indices in plan:
+                    outcomes = []
+                    for condition in source.conditions:
+                        batch = source.images(condition, indices)
+                        if batch.unreadable:
+                            rows.leave_out(batch, condition)
+                        if batch.ids:
+                            logits = self.forward(batch.images)
+                            outcomes.append(
+                                reduce_logits(batch.ids, str(condition), batch.labels, logits)
+                            )
+                        done += len(indices)
+                        if progress:
+                            progress(done, total)
+                    # The device is waited for once per batch, not once per condition.
+                    rows.tables += outcome_tables(outcomes)
+                    rows.hashes |= zip(batch.ids, batch.hashes, strict=True)
+                store.write_slice(index, *rows.finished())
 
     # Not in inference mode: a network may keep a tensor, which training could not use then.
     @torch.inference_mode(mode=False)
     @torch.no_grad()
-    def logits(self, images: Tensor, preprocessing: Preprocessing | None = None) -> Tensor:
-        """float32 (batch, classes) on the CPU, for uint8 images (batch, channels, H, W).
+    def forward(self, images: Tensor, preprocessing: Preprocessing | None = None) -> Tensor:
+        """float32 logits (batch, classes) on the device, of uint8 images there.
 
         Args:
-            images: The images.
+            images: (batch, channels, height, width).
             preprocessing: How they are normalised; None for the classifier's own.
         """
         preprocessing = preprocessing or self.classifier.preprocessing
-        inputs = preprocessing.normalise(images.to(self.device))
+        inputs = preprocessing.normalise(images).to(self.dtype).contiguous()
         low = self.identity.precision == "bfloat16" and self.dtype == torch.float32
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
-            logits = self._forward(inputs.to(self.dtype).contiguous())
-        if not isinstance(logits, Tensor):
-            raise InputError(
-                f"the model returned a {type(logits).__name__}",
-                where=self.classifier.name,
-                remedy="It must return a tensor of logits, (batch, classes).",
-            )
-        return logits.float().cpu()
-
-    def _forward(self, inputs: Tensor) -> object:
         try:
-            return self.classifier.module(inputs)
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
+                logits = self.classifier.module(inputs)
         except Exception as error:
             shape = " × ".join(map(str, inputs.shape))
             raise InputError(
@@ -355,120 +206,103 @@ class Loop:
                 remedy="Check what size of image and batch it takes (--crop, --batch-size), "
                 "and whether it runs on this device (--device).",
             ) from error
+        if not isinstance(logits, Tensor):
+            raise InputError(
+                f"the model returned a {type(logits).__name__}",
+                where=self.classifier.name,
+                remedy="It must return a tensor of logits, (batch, classes).",
+            )
+        return logits.float()
 
-    def clean_images(self) -> Dataset:
-        """The images that a self-check looks at."""
-        return self.dataset
+    def logits(self, images: Tensor, preprocessing: Preprocessing | None = None) -> Tensor:
+        """As `forward`, from and to the CPU."""
+        return self.forward(to_device(images, self.device), preprocessing).cpu()
 
-    def self_check(self, *, thorough: bool) -> None:
+    def self_check(self) -> None:
         """Stop if something is badly wrong; see `noctule.evaluation.checks.check_run`."""
         check_run(
-            self.classifier,
-            self.clean_images(),
+            replace(self.classifier, preprocessing=self.source.preprocessing),
+            self.source.dataset,
             self.logits,
             batch_size=self.identity.batch_size,
             on_unreadable=self.identity.on_unreadable,
-            thorough=thorough,
+            thorough=self.source.settings.self_check,
         )
 
-    def checked_behaviour(self, found: RunStore | None) -> list[list[float]]:
-        """What the network answers to fixed images of the size that it will be shown.
+    def checked_behaviour(self, run: RunStore | None) -> list[list[float]]:
+        """The network's answers to fixed images, as large as the first that can be read.
 
         Args:
-            found: The run so far.
+            run: The run to be resumed, if there is one.
 
         Raises:
-            InputError: the run was begun with a network that answers otherwise.
+            InputError: The run was started with a network that answers differently.
         """
-        size = self._image_px()
-        if size is None:
+        dataset, preprocessing = self.source.dataset, self.source.preprocessing
+        for index in range(min(TRIAL_IMAGES, len(dataset))):
+            with suppress(UnreadableImageError):
+                shape = preprocessing.prepare(dataset.read(index)).shape
+                break
+        else:
             return []
-        channels = self.classifier.preprocessing.channels
-        probes = probe_images(self.identity.batch_size, channels, *size)
-        behaviour = behaviour_of(self.logits, probes)
-        if found is not None:
+        behaviour = behaviour_of(self.logits, probe_images(self.identity.batch_size, *shape))
+        if run is not None:
             refuse_other_behaviour(
-                found.starts(),
+                run.starts(),
                 behaviour,
                 precision=self.identity.precision,
                 name=self.classifier.name,
-                where=found.folder,
+                where=run.folder,
             )
         return behaviour
 
-    def _image_px(self) -> tuple[int, int] | None:
-        """Height and width of the first image that can be read, as the network sees it."""
-        for index in range(min(TRIAL_IMAGES, len(self.dataset))):
-            with suppress(UnreadableImageError):
-                shape = self.classifier.preprocessing.prepare(self.dataset.read(index)).shape
-                return int(shape[1]), int(shape[2])
-        return None
 
-    def run(
-        self, store: RunStore, missing: Sequence[int], workers: int, progress: Progress | None
-    ) -> None:
-        """Compute the missing slices, in order."""
-        total = self.identity.dataset["num_images"]
-        done = total - sum(len(self.identity.images_of(index)) for index in missing)
-        tables: list[pa.Table] = []
-        unreadable: list[tuple[str, str]] = []
-        hashes: dict[str, str] = {}
-        for index, batch, is_last in self._batches(missing, workers):
-            self._refuse_unreadable(batch)
-            unreadable += batch.unreadable
-            hashes |= zip(batch.ids, batch.hashes, strict=True)
-            tables += self._outcomes(batch)
-            done += len(batch)
-            if is_last:
-                store.write_slice(index, concatenated(tables), unreadable, hashes)
-                tables, unreadable, hashes = [], [], {}
-            if progress:
-                progress(done, total)
+@dataclass
+class SliceRows:
+    """What has been computed of one slice.
 
-    def _batches(
-        self, missing: Sequence[int], workers: int
-    ) -> Iterator[tuple[int, Batch, bool]]:
-        """(slice, batch, whether it is the slice's last)."""
-        size = self.identity.batch_size
-        plan = [
-            (index, images[start : start + size], start + size >= len(images))
-            for index in missing
-            for images in [self.identity.images_of(index)]
-            for start in range(0, len(images), size)
-        ]
-        loaded = load_batches(
-            self.dataset,
-            self.classifier.preprocessing,
-            [images for _, images, _ in plan],
-            workers,
+    Attributes:
+        source: The source of the images.
+        index: Number of the slice.
+        tables: Outcome rows, in order.
+        hashes: Hash of each image that was read, by its id.
+        reasons: Why an image cannot be read, by its id.
+    """
+
+    source: ImageSource
+    index: int
+    tables: list[pa.Table] = field(default_factory=list)
+    hashes: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def leave_out(self, batch: Batch, condition: Condition) -> None:
+        """Note the unreadable images of a batch, or stop there."""
+        for image_id, reason in batch.unreadable:
+            if self.source.identity.on_unreadable == "stop":
+                raise self.source.unreadable_error(condition, image_id, reason)
+            self.reasons.setdefault(image_id, reason)
+
+    def finished(self) -> tuple[pa.Table, list[tuple[str, str]], dict[str, str]]:
+        """Rows, unreadable images and hashes.
+
+        An image that cannot be read under one condition counts under none.
+        """
+        rows = concatenated(self.tables)
+        if not self.reasons:
+            return rows, [], self.hashes
+        left_out = pc.is_in(rows["image_id"], value_set=pa.array(list(self.reasons)))
+        ids = [self.source.dataset.ids[i] for i in self.source.identity.images_of(self.index)]
+        return (
+            rows.filter(pc.invert(left_out)),
+            [
+                (image_id, self.reasons[image_id])
+                for image_id in ids
+                if image_id in self.reasons
+            ],
+            {key: value for key, value in self.hashes.items() if key not in self.reasons},
         )
-        for (index, _, is_last), batch in zip(plan, loaded, strict=True):
-            yield index, batch, is_last
-
-    def _refuse_unreadable(self, batch: Batch) -> None:
-        if batch.unreadable and self.identity.on_unreadable == "stop":
-            image_id, reason = batch.unreadable[0]
-            raise UnreadableImageError(image_id, reason)
-
-    def _outcomes(self, batch: Batch) -> list[pa.Table]:
-        if not batch.ids:
-            return []
-        images = batch.images.to(self.device)
-        return [
-            outcome_table(
-                batch.ids,
-                str(condition),
-                batch.labels,
-                self.logits(
-                    self.benchmark.corrupt(
-                        condition, images, ids=batch.ids, seed=self.identity.seed
-                    )
-                ),
-            )
-            for condition in self.benchmark.conditions
-        ]
 
 
 def concatenated(tables: Sequence[pa.Table]) -> pa.Table:
-    """Outcome rows as one table, in order; no tables give an empty one."""
+    """Outcome rows as one table, in order; an empty one if there are none."""
     return pa.concat_tables([SCHEMA.empty_table(), *tables]).combine_chunks()

@@ -16,12 +16,9 @@ repair.py        what is damaged becomes unfinished, and so is written again
 verification.py  whether a stored set is still what was written
 """
 
-from noctule.stored.evaluate import evaluate_stored, identify_stored, run_stored
 from noctule.stored.exporting import export
 from noctule.stored.read import StoredSet, open_stored
+from noctule.stored.source import StoredImages, evaluate_stored
 from noctule.stored.verification import verify
 
-__all__ = [
-    "StoredSet", "evaluate_stored", "export", "identify_stored", "open_stored", "run_stored",
-    "verify",
-]  # fmt: skip
+__all__ = ["StoredImages", "StoredSet", "evaluate_stored", "export", "open_stored", "verify"]

@@ -8,7 +8,7 @@ differ, the clean error is of another field of view than the errors under corrup
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -26,52 +26,55 @@ from noctule.stored.read import StoredSet
 SAMPLED_IMAGES: Final = 24
 SIDE_PX: Final = 32
 MARGIN: Final = 0.03
-"""Difference of correlations beyond which one field of view is said to fit better.
+"""Difference of correlations above which one field of view fits better.
 
 On photographs, a crop of 88 % instead of 97 % of the side costs about 0.1, JPEG and mild
 corruptions cost both the same."""
 
 
 def warn_if_fields_of_view_differ(
-    stored: StoredSet, prepare: Callable[[Image.Image], Image.Image], present: Preprocessing
+    stored: StoredSet, whole: Preprocessing, cropped: Preprocessing
 ) -> None:
     """Warn if stored images look like another crop of the clean images than the model's.
 
     Args:
         stored: The set, with clean images from elsewhere.
-        prepare: What makes a clean image like a stored one.
-        present: What the model does with either, then.
+        whole: What the model does with clean images.
+        cropped: What the model does with stored images.
 
     Warns:
         NoctuleWarning: Another usual crop fits the stored images clearly better.
     """
     if stored.clean_from != "data":
         return
-    ways = {"": prepare, **_usual_ways(*stored.image_px)}
-    found = [_correlations(pair, list(ways.values()), present) for pair in _pairs(stored)]
-    if not found:
+    crops = _usual_crops(*stored.image_px)
+    correlations = [
+        _correlations(clean, image, whole, crops.values(), cropped)
+        for clean, image in _pairs(stored)
+    ]
+    if not correlations:
         return
     # The median: some corruptions move or blur the image, most do not.
-    typical = np.median(np.array(found), axis=0)
-    best = int(np.argmax(typical))
-    if typical[best] > typical[0] + MARGIN:
+    own, *others = np.median(np.array(correlations), axis=0)
+    best = int(np.argmax(others))
+    if others[best] > own + MARGIN:
         warnings.warn(
             f"{stored.name}: the clean images are cropped otherwise than the stored images, "
-            f"which look {list(ways)[best]} (correlation {typical[best]:.2f}, with the model's "
-            f"own crop {typical[0]:.2f}). The clean error and relative scores compare "
+            f"which look {list(crops)[best]} (correlation {others[best]:.2f}, with the model's "
+            f"own crop {own:.2f}). The clean error and relative scores compare "
             "different parts of the images.",
             NoctuleWarning,
             stacklevel=2,
         )
 
 
-def _usual_ways(height: int, width: int) -> dict[str, Callable[[Image.Image], Image.Image]]:
-    """How published sets of this size are made of photographs, in words."""
+def _usual_crops(height: int, width: int) -> dict[str, Preprocessing]:
+    """How published sets of this size are made of photographs, by a description."""
     assert isinstance(PUBLISHED.resize_px, int) and PUBLISHED.crop_px is not None  # noqa: PT018
     side = min(height, width)
     published = round(side * PUBLISHED.resize_px / PUBLISHED.crop_px[0])
     crop = (height, width)
-    ways = {
+    return {
         f"resized to {published} px and cropped to {side} px (--resize {published} "
         f"--crop {side})": Preprocessing(resize_px=published, crop_px=crop),
         f"resized to {side} px and cropped (--resize {side} --crop {side})": Preprocessing(
@@ -80,14 +83,6 @@ def _usual_ways(height: int, width: int) -> dict[str, Callable[[Image.Image], Im
         "squeezed to their size": Preprocessing(resize_px=crop),
         "cropped without resizing": Preprocessing(crop_px=crop),
     }
-    return {told: _image_maker(one) for told, one in ways.items()}
-
-
-def _image_maker(preprocessing: Preprocessing) -> Callable[[Image.Image], Image.Image]:
-    def made(image: Image.Image) -> Image.Image:
-        return Image.fromarray(preprocessing.prepare(image).permute(1, 2, 0).numpy())
-
-    return made
 
 
 def _pairs(stored: StoredSet) -> Iterator[tuple[Image.Image, Image.Image]]:
@@ -104,14 +99,19 @@ def _pairs(stored: StoredSet) -> Iterator[tuple[Image.Image, Image.Image]]:
 
 
 def _correlations(
-    pair: tuple[Image.Image, Image.Image],
-    ways: list[Callable[[Image.Image], Image.Image]],
-    present: Preprocessing,
-) -> NDArray[np.float64]:
-    clean, stored = pair
-    target = _thumbnail(present.prepare(stored))
-    shown = [_thumbnail(present.prepare(way(clean))) for way in ways]
-    return np.array([float((target * one).mean()) for one in shown])
+    clean: Image.Image,
+    stored: Image.Image,
+    whole: Preprocessing,
+    crops: Iterable[Preprocessing],
+    cropped: Preprocessing,
+) -> list[float]:
+    """Correlation of a stored image with the clean one, in the model's crop and the others."""
+    as_stored = (
+        Image.fromarray(crop.prepare(clean).permute(1, 2, 0).numpy()) for crop in crops
+    )
+    shown = [whole.prepare(clean), *(cropped.prepare(image) for image in as_stored)]
+    target = _thumbnail(cropped.prepare(stored))
+    return [float((target * _thumbnail(image)).mean()) for image in shown]
 
 
 def _thumbnail(image: Tensor) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from noctule.data.decode import LARGEST_PX
 from noctule.data.files import FileDataset
 from noctule.errors import InputError, UnreadableImageError
 from noctule.evaluation.loading import read_batch
-from noctule.evaluation.loop import TRIAL_IMAGES
+from noctule.evaluation.sources import TRIAL_IMAGES
 from noctule.input_files import real_path
 from noctule.models import Preprocessing
 from noctule.stored.manifest import FORMATS, Format, Manifest, versions_here

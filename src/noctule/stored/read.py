@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 from collections import Counter
@@ -76,6 +77,8 @@ class StoredSet(Dataset):
         self.kind = kind
         self.clean_from = clean_from
         self.manifest = manifest
+        self.condition: Condition | None = None
+        self.required_px: tuple[int, int] | None = None
         self._digests = tuple(contents.digests)
         super().__init__(
             name, images.class_names, images.ids, images.labels, domain=images.domain
@@ -102,16 +105,41 @@ class StoredSet(Dataset):
         return sizes.most_common(1)[0][0]
 
     def mildest(self, index: int) -> Condition:
-        """Clean or, without it, a condition at the lowest severity: each image another one."""
+        """Clean or, without it, a condition of the lowest severity: another for each image."""
         if Condition() in self.images:
             return Condition()
-        lowest = min(one.severity or 0 for one in self.images)
+        lowest = min(condition.severity or 0 for condition in self.images)
         mild = [one for one in self.images if (one.severity or 0) == lowest]
         return mild[index % len(mild)]
 
+    def under(self, condition: Condition | None, image_px: tuple[int, int] | None) -> StoredSet:
+        """The set showing other images.
+
+        Args:
+            condition: Whose images it shows; None for the mildest.
+            image_px: The height and width that stored images must have; None allows any.
+        """
+        view = copy.copy(self)
+        view.condition, view.required_px = condition, image_px
+        return view
+
     def read(self, index: int) -> Image.Image:
-        """Image `index`, uncorrupted if it is there."""
-        return self.images[self.mildest(index)].read(index)
+        """Image `index` under the condition shown.
+
+        Raises:
+            UnreadableImageError: It cannot be decoded, or has another size than required.
+        """
+        condition = self.condition or self.mildest(index)
+        image = self.images[condition].read(index)
+        size = (image.height, image.width)
+        is_stored = condition.corruption is not None or self.clean_from != "data"
+        if is_stored and self.required_px not in (None, size):
+            raise UnreadableImageError(
+                self.ids[index],
+                f"it is {size[0]} × {size[1]} px, and the set's others are "
+                f"{self.image_px[0]} × {self.image_px[1]} px",
+            )
+        return image
 
     def content(self) -> Iterator[bytes]:
         """Names and sizes of all files or, if noctule wrote them, their hashes."""

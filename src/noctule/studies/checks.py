@@ -87,7 +87,7 @@ def check_readable(
     done = 0
     for batch in load_batches(dataset, preprocessing, in_order(dataset, 64), workers):
         refuse_unreadable(dataset, batch)
-        done += len(batch)
+        done += len(batch.ids) + len(batch.unreadable)
         progress(done, len(dataset))
 
 

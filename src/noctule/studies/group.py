@@ -15,7 +15,9 @@ from noctule._version import __version__
 from noctule.data import Dataset
 from noctule.errors import InputError
 from noctule.evaluation.execution import Report
-from noctule.evaluation.loop import Settings, run_benchmark, workers_for
+from noctule.evaluation.loop import run_images
+from noctule.evaluation.settings import Settings, workers_for
+from noctule.evaluation.sources import LiveImages
 from noctule.models.load import build_untrained, runs_code
 from noctule.models.sources.trained import load_trained, trained_bytes, training_record
 from noctule.store.disk import output_errors, remove_temporaries, write_atomically
@@ -34,7 +36,8 @@ class Advance(NamedTuple):
     """What there is to say of progress.
 
     Attributes:
-        kind: "training" (counted in steps of a network) or "measuring" (in test images of one).
+        kind: "training" (counted in steps of a network) or "measuring" (in test images of a
+            network, over all conditions).
         amount: How many more are done.
     """
 
@@ -186,21 +189,16 @@ def _measure(
         report(Advance("measuring", images - done))
         done = images
 
-    run_benchmark(
-        classifier,
-        job.test,
-        folder.study.benchmark,
-        out=folder.run_folder(member),
-        settings=Settings(
-            seed=TEST_SEED,
-            device=str(device),
-            workers=job.workers,
-            precision=folder.identity["precision"],
-            # A network near chance is a finding here, and no mistake of the user's.
-            self_check=False,
-        ),
-        progress=advance,
+    settings = Settings(
+        seed=TEST_SEED,
+        device=str(device),
+        workers=job.workers,
+        precision=folder.identity["precision"],
+        # A network near chance is a finding here, and no mistake of the user's.
+        self_check=False,
     )
+    source = LiveImages(classifier, job.test, folder.study.benchmark, settings)
+    run_images(source, out=folder.run_folder(member), progress=advance)
 
 
 def _locked(folder: StudyFolder, member: Member) -> FileLock:

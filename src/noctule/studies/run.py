@@ -16,7 +16,7 @@ from noctule.arguments import path_like, whole_number
 from noctule.data import Dataset, open_dataset
 from noctule.errors import InputError, machine_errors, unknown_name
 from noctule.evaluation.execution import MAX_PROCESSES, Report, run_jobs, usable_cores
-from noctule.evaluation.loop import Settings, default_precision, workers_for
+from noctule.evaluation.settings import Settings, default_precision, workers_for
 from noctule.models.load import runs_code
 from noctule.processes import end_if_unguarded
 from noctule.studies.checks import check_readable, check_study
@@ -247,7 +247,7 @@ def work_left(folder: StudyFolder, only: Sequence[str] = ()) -> dict[str, tuple[
     study = folder.study
     chosen = [one for one in folder.status() if not only or str(one.member) in only]
     steps = steps_per_epoch(int(folder.identity["train"]["num_images"]), study.recipe, views=2)
-    images = int(folder.identity["test"]["num_images"])
+    images = int(folder.identity["test"]["num_images"]) * len(study.benchmark.conditions)
     measured = sum(one.state == "measured" for one in chosen)
     return {
         "training": (

@@ -23,7 +23,9 @@ from noctule.benchmarks.references import (
 )
 from noctule.corruptions import CORRUPTIONS, SEVERITIES
 from noctule.data import open_dataset
-from noctule.evaluation.loop import Settings, run_benchmark
+from noctule.evaluation.loop import run_images
+from noctule.evaluation.settings import Settings
+from noctule.evaluation.sources import LiveImages
 from noctule.metrics import COLUMNS
 from noctule.metrics.outcome_matrix import outcome_matrix
 from noctule.models import load_classifier
@@ -50,9 +52,8 @@ def measure() -> tuple[Reference, ReferenceOutcomes]:
         )
         with tempfile.TemporaryDirectory() as folder:
             settings = Settings(device="cpu", seed=SEED)
-            run = run_benchmark(
-                classifier, dataset, benchmark, out=Path(folder) / "run", settings=settings
-            )
+            source = LiveImages(classifier, dataset, benchmark, settings)
+            run = run_images(source, out=Path(folder) / "run")
             names = [str(one) for one in benchmark.conditions]
             outcomes = outcome_matrix(run.rows(columns=COLUMNS), names)
         found |= dict(zip(names, outcomes.wrong.T, strict=True))

@@ -1,0 +1,108 @@
+"""How to evaluate: device, batch size, precision, workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from noctule.arguments import choice, flag, seed_number, whole_number
+from noctule.data import Dataset
+from noctule.errors import InputError
+from noctule.evaluation.execution import usable_cores
+
+MAX_BATCH_SIZE = 2**31 - 1
+MAX_WORKERS = 1024
+PRECISIONS: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
+ON_UNREADABLE: tuple[Literal["stop", "skip"], ...] = ("stop", "skip")
+Progress = Callable[[int, int], None]
+"""Called with the number of images classified, and to be classified, over all conditions."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to evaluate; the defaults suit the device.
+
+    Attributes:
+        seed: Seed of the corruptions, a whole number from 0.
+        device: "cpu", "cuda", "cuda:1" or a `torch.device`; None takes a GPU if there is one.
+        batch_size: Images per forward pass; None is 32 on a CPU and 256 on a GPU.
+        workers: Processes that decode images; None is one per core, at most 8, for files.
+        precision: None is float32 on a CPU and bfloat16 on a GPU. A network whose weights have
+            another type computes in that type.
+        on_unreadable: What to do about an image that cannot be decoded.
+        self_check: Whether to run sanity checks on a sample of the data first, and to stop if
+            something is badly wrong. The classes are checked in any case.
+
+    Raises:
+        InputError: A value has the wrong type or is out of range.
+    """
+
+    seed: int = 0
+    device: str | torch.device | None = None
+    batch_size: int | None = None
+    workers: int | None = None
+    precision: Literal["float32", "bfloat16"] | None = None
+    on_unreadable: Literal["stop", "skip"] = "stop"
+    self_check: bool = True
+
+    def __post_init__(self) -> None:
+        if not (self.device is None or isinstance(self.device, str | torch.device)):
+            raise InputError(
+                f"{self.device!r} is no device", where="device", remedy="Use cpu, or cuda."
+            )
+        plain: dict[str, Any] = {
+            "seed": seed_number(self.seed),
+            "device": None if self.device is None else str(self.device),
+            "on_unreadable": choice(self.on_unreadable, "on_unreadable", ON_UNREADABLE),
+            "self_check": flag(self.self_check, "self_check"),
+        }
+        for name, low, high in (("batch_size", 1, MAX_BATCH_SIZE), ("workers", 0, MAX_WORKERS)):
+            if (value := getattr(self, name)) is not None:
+                plain[name] = whole_number(value, name, low=low, high=high)
+        if self.precision is not None:
+            plain["precision"] = choice(self.precision, "precision", PRECISIONS)
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+
+    def resolved_device(self) -> torch.device:
+        """The device to run on.
+
+        Raises:
+            InputError: There is no such device.
+        """
+        name = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(name)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"no device '{name}': {reason}", where="device", remedy="Use cpu, or cuda."
+            ) from error
+        return device
+
+
+def checked_settings(settings: Settings | None) -> Settings:
+    """The settings, or the defaults; InputError if they are something else."""
+    if not (settings is None or isinstance(settings, Settings)):
+        raise InputError(
+            f"is a {type(settings).__name__}",
+            where="settings",
+            remedy="Use noctule.Settings(seed=1), for example.",
+        )
+    return settings or Settings()
+
+
+def default_precision(device_type: str) -> Literal["float32", "bfloat16"]:
+    """float32 on a CPU, bfloat16 on a GPU."""
+    return "float32" if device_type == "cpu" else "bfloat16"
+
+
+def workers_for(dataset: Dataset, workers: int | None) -> int:
+    """The number of decoding processes: by default one per core for files, none for arrays."""
+    if workers is not None:
+        return whole_number(workers, "workers", low=0, high=MAX_WORKERS)
+    return 0 if dataset.in_memory else min(8, usable_cores())

@@ -1,0 +1,184 @@
+"""Where the images of a run come from: corrupted as the run proceeds, or read from disk."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from noctule.benchmarks import Benchmark, Condition
+from noctule.corruptions.checks import MIN_SIDE_PX
+from noctule.data import Dataset
+from noctule.errors import InputError, UnreadableImageError
+from noctule.evaluation.loading import Batch, Part, load_parts
+from noctule.evaluation.settings import Settings, default_precision, workers_for
+from noctule.models import Classifier, Preprocessing
+from noctule.models.borrowed import input_dtype
+from noctule.store import RunIdentity
+
+MIN_SLICE_SIZE = 256
+TRIAL_IMAGES = 32
+"""Enough for a corruption to draw each of its textures."""
+
+
+class ImageSource(ABC):
+    """The images that one classifier is shown under every condition of a benchmark.
+
+    Attributes:
+        classifier: The classifier.
+        dataset: The images that the self-check looks at, with ids, labels and class names.
+        preprocessing: How the images of `dataset` are prepared for the classifier.
+        conditions: Every condition, in order.
+        read_conditions: The conditions whose images are read. Images under the others are
+            computed from these.
+        settings: How to evaluate.
+        identity: Everything that determines the rows.
+    """
+
+    classifier: Classifier
+    dataset: Dataset
+    preprocessing: Preprocessing
+    conditions: tuple[Condition, ...]
+    read_conditions: tuple[Condition, ...]
+    settings: Settings
+    identity: RunIdentity
+    _batches: Generator[Batch, None, None]
+    _device: torch.device
+
+    @abstractmethod
+    def check(self) -> None:
+        """Warn of, or refuse, what would spoil the run; called before it starts."""
+
+    @abstractmethod
+    def part(self, condition: Condition, indices: Sequence[int]) -> Part:
+        """What to read for a batch under one of `read_conditions`."""
+
+    @abstractmethod
+    def images(self, condition: Condition, indices: Sequence[int]) -> Batch:
+        """A batch under one condition, its images on the device.
+
+        Call it within `reading`: batch by batch, and each under `read_conditions` in order.
+        The hashes of the last condition of a batch identify everything that was read of it.
+        """
+
+    @contextmanager
+    def reading(self, plan: Sequence[Sequence[int]], device: torch.device) -> Iterator[None]:
+        """Have worker processes read ahead.
+
+        Args:
+            plan: The indices of the images of each batch, in order.
+            device: Where `images` puts them.
+        """
+        parts = [
+            self.part(condition, batch) for batch in plan for condition in self.read_conditions
+        ]
+        workers = workers_for(self.dataset, self.settings.workers)
+        self._batches, self._device = load_parts(parts, workers), device
+        try:
+            yield
+        finally:
+            self._batches.close()
+
+    def unreadable_error(
+        self, condition: Condition, image_id: str, reason: str
+    ) -> UnreadableImageError:
+        """The error for an image that cannot be decoded."""
+        del condition
+        return UnreadableImageError(image_id, reason)
+
+
+class LiveImages(ImageSource):
+    """Images of a dataset: each is decoded once and corrupted under every condition."""
+
+    def __init__(
+        self, classifier: Classifier, dataset: Dataset, benchmark: Benchmark, settings: Settings
+    ) -> None:
+        self.classifier = classifier
+        self.dataset = dataset
+        self.preprocessing = classifier.preprocessing
+        self.benchmark = benchmark
+        self.conditions = benchmark.conditions
+        self.read_conditions = benchmark.conditions[:1]  # clean
+        self.settings = settings
+        self.identity = identify(classifier, dataset, benchmark, settings)
+
+    def check(self) -> None:
+        """Apply each corruption to small images: a missing texture shows now, not in hours."""
+        channels = self.preprocessing.channels
+        images = torch.zeros(TRIAL_IMAGES, channels, MIN_SIDE_PX, MIN_SIDE_PX).byte()
+        for condition in self.conditions:
+            self.benchmark.corrupt(condition, images, ids=range(TRIAL_IMAGES), seed=0)
+
+    def part(self, condition: Condition, indices: Sequence[int]) -> Part:
+        """See `ImageSource.part`."""
+        del condition
+        return Part(self.dataset, self.preprocessing, indices)
+
+    def images(self, condition: Condition, indices: Sequence[int]) -> Batch:
+        """See `ImageSource.images`."""
+        del indices
+        if condition in self.read_conditions:
+            batch = next(self._batches)
+            self._clean = batch._replace(images=to_device(batch.images, self._device))
+        clean = self._clean
+        if condition in self.read_conditions or not clean.ids:
+            return clean
+        corrupted = self.benchmark.corrupt(
+            condition, clean.images, ids=clean.ids, seed=self.identity.seed
+        )
+        return clean._replace(images=corrupted)
+
+
+def to_device(images: Tensor, device: torch.device) -> Tensor:
+    """Images on a device; a copy to a GPU does not wait for it."""
+    if device.type == "cuda":
+        images = images.pin_memory()
+    return images.to(device, non_blocking=device.type == "cuda")
+
+
+def identify(
+    classifier: Classifier, dataset: Dataset, benchmark: Benchmark, settings: Settings
+) -> RunIdentity:
+    """Everything that determines the rows of a run."""
+    device_type = settings.resolved_device().type
+    batch_size = settings.batch_size or (32 if device_type == "cpu" else 256)
+    batches_per_slice = -(-MIN_SLICE_SIZE // batch_size)
+    return RunIdentity(
+        model=classifier.to_dict(),
+        benchmark=benchmark.to_dict(),
+        dataset={
+            "name": dataset.name,
+            "domain": dataset.domain,
+            "fingerprint": dataset.fingerprint(),
+            "num_images": len(dataset),
+            "num_classes": len(dataset.class_names),
+            "background": dataset.background,
+        },
+        seed=settings.seed,
+        batch_size=batch_size,
+        slice_size=batches_per_slice * batch_size,
+        precision=_precision(classifier, settings, device_type),
+        device_type=device_type,
+        on_unreadable=settings.on_unreadable,
+    )
+
+
+def _precision(classifier: Classifier, settings: Settings, device_type: str) -> str:
+    """The precision that the network computes in, for the record.
+
+    Raises:
+        InputError: The settings ask for another precision than that of the network's weights.
+    """
+    own = str(input_dtype(classifier.module)).removeprefix("torch.")
+    if own == "float32":
+        return settings.precision or default_precision(device_type)
+    if settings.precision not in (None, own):
+        raise InputError(
+            f"is {settings.precision}, and the network's weights are {own}",
+            where="precision",
+            remedy="Convert the network with float(), or leave the precision out.",
+        )
+    return own
