@@ -32,7 +32,7 @@ confidence: the largest softmax probability, in (0, 1]. loss: cross entropy in n
 """
 
 
-class Outcomes(NamedTuple):
+class BatchOutcomes(NamedTuple):
     """The outcomes of one batch under one condition, still on the model's device.
 
     Attributes:
@@ -49,7 +49,7 @@ class Outcomes(NamedTuple):
 
 def reduce_logits(
     ids: Sequence[str], condition: str, labels: Tensor, logits: Tensor
-) -> Outcomes:
+) -> BatchOutcomes:
     """Reduce logits to outcomes on their device, without waiting for it.
 
     Args:
@@ -76,10 +76,10 @@ def reduce_logits(
         *(column.contiguous().view(torch.int32) for column in numbers),
         logits.isfinite().all(dim=1),
     )
-    return Outcomes(ids, condition, torch.stack([column.int() for column in columns]))
+    return BatchOutcomes(ids, condition, torch.stack([column.int() for column in columns]))
 
 
-def outcome_tables(batches: Sequence[Outcomes]) -> list[pa.Table]:
+def outcome_tables(batches: Sequence[BatchOutcomes]) -> list[pa.Table]:
     """Outcome rows, fetched from the device all at once.
 
     Raises:
@@ -95,7 +95,7 @@ def outcome_tables(batches: Sequence[Outcomes]) -> list[pa.Table]:
     ]
 
 
-def _table(batch: Outcomes, columns: NDArray[np.int32]) -> pa.Table:
+def _table(batch: BatchOutcomes, columns: NDArray[np.int32]) -> pa.Table:
     *integers, confidence, loss, finite = np.ascontiguousarray(columns)
     if not finite.all():
         raise InputError(

@@ -44,7 +44,7 @@ class Wrapper(nn.Module):
 def benchmark(tmp_path: Path) -> Path:
     path = tmp_path / "b.toml"
     path.write_text(
-        'name = "b"\ntitle = "B"\nsource = "x"\ncorruptions = ["shear"]\nlevels = [1]\n'
+        'name = "b"\ntitle = "B"\nsource = "x"\ncorruptions = ["shear"]\nseverities = [1]\n'
     )
     return path
 
@@ -251,7 +251,7 @@ def test_the_command_line_names_the_preprocessing_in_use(
     own = "carried_factories:of_timm: Images are prepared as the network's timm configuration"
     assert said().count(own) == 1
     changed = said("--resize", 40, "--crop", 32, "--mean", "0.5,0.5,0.5")
-    assert "prepared as the options say, and otherwise as" in changed
+    assert "follows the options, and otherwise the model's own settings" in changed
     assert "resized to 40 px (bicubic), cropped to 32 × 32 px, mean 0.5, 0.5, 0.5" in changed
     module = "carried_factories:of_timm"
     state = dict(load_classifier(module).module.state_dict())
@@ -290,7 +290,7 @@ def test_a_set_is_exported_with_a_models_preparation() -> None:
 
     expected = load_classifier("photo-patches").preprocessing
     assert _preprocessing(None, None, "photo-patches") == expected
-    with pytest.raises(InputError, match="a model and a size are given"):
+    with pytest.raises(InputError, match="cannot be combined with --resize"):
         _preprocessing(256, None, "photo-patches")
 
 

@@ -73,7 +73,8 @@ class Settings:
         Raises:
             InputError: There is no such device.
         """
-        name = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        default = "cuda" if torch.cuda.is_available() else "cpu"
+        name = default if self.device is None else self.device
         try:
             device = torch.device(name)
             torch.empty(0, device=device)
