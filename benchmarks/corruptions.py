@@ -21,7 +21,7 @@ from collections.abc import Callable
 import torch
 
 from noctule.corruptions import CORRUPTIONS
-from noctule.data.photo_patches import PhotoPatches, photograph
+from noctule.data.sources.photo_patches import PhotoPatches, photograph
 from noctule.models import Preprocessing
 
 # ms per image, 224 × 224 float32, one image at a time, one process.

@@ -30,7 +30,7 @@ from PIL import Image
 from noctule.benchmarks import load_benchmark
 from noctule.corruptions import CORRUPTIONS
 from noctule.data import Dataset, open_dataset
-from noctule.data.photo_patches import PhotoPatches, photograph
+from noctule.data.sources.photo_patches import PhotoPatches, photograph
 from noctule.evaluation.loading import in_order, load_batches
 from noctule.evaluation.loop import run_images
 from noctule.evaluation.settings import Settings, default_precision, workers_for

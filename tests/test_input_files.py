@@ -16,7 +16,7 @@ from noctule import input_files
 from noctule.config import Spec, read_spec
 from noctule.corruptions.imagenet_c import textures
 from noctule.data import open_dataset
-from noctule.data.arrays import load_npy
+from noctule.data.sources.arrays import load_npy
 from noctule.errors import InputError
 from noctule.models.sources.trained import training_record
 from noctule.models.weights_file import read_state_dict

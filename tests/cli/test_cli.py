@@ -207,7 +207,7 @@ def test_show_draws_what_corrupt_gives(noctule_cli, tmp_path, name) -> None:
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
     rows = 1 if name == "shear" else len(CORRUPTIONS)
     assert sheet.shape == (rows * (64 + 18 + 6) + 6, 6 * 70 + 6, 3)
-    from noctule.data.photo_patches import photograph
+    from noctule.data.sources.photo_patches import photograph
     from noctule.models import Preprocessing
 
     image = Preprocessing(resize_px=64, crop_px=(64, 64)).prepare(photograph("coffee"))
@@ -313,7 +313,7 @@ def test_show_draws_a_benchmark_in_a_mode(noctule_cli, tmp_path) -> None:
         "--size-px", "64", "--out", out,
     )  # fmt: skip
     assert status == 0, err
-    from noctule.data.photo_patches import photograph
+    from noctule.data.sources.photo_patches import photograph
     from noctule.models import Preprocessing
 
     image = Preprocessing(resize_px=64, crop_px=(64, 64)).prepare(photograph("coffee"))

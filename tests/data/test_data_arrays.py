@@ -223,8 +223,8 @@ def test_pickled_code_is_never_run(tmp_path, kind):
 
 
 def test_keys_that_say_nothing(tmp_path):
-    np.savez(tmp_path / "set.npz", images=PIXELS, labels=LABELS)
-    with pytest.raises(InputError, match=r"among: images, labels. Name them .*x_test and y_t"):
+    np.savez(tmp_path / "set.npz", photos=PIXELS, labels=LABELS)
+    with pytest.raises(InputError, match=r"among: photos, labels. Name them .*x_test and y_t"):
         open_dataset(tmp_path / "set.npz")
 
 

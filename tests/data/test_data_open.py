@@ -88,13 +88,13 @@ def test_home_folder(tmp_path, monkeypatch):
 
 def test_forms_are_told():
     specs = [form.spec for form in dataset_forms()]
-    assert len(set(specs)) == len(specs) == 7
+    assert len(set(specs)) == len(specs) == 8
     assert all(form.description for form in dataset_forms())
 
 
 def test_importing_the_room_is_light():
     heavy = ["torch", "torchvision", "skimage", "sklearn", "scipy"]
-    code = "import sys, noctule.data.photo_patches, noctule.data.folder\n"
+    code = "import sys, noctule.data.sources.photo_patches, noctule.data.sources.folder\n"
     code += "import noctule.data; noctule.data.open_dataset('photo-patches')\n"
     code += f"print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run(

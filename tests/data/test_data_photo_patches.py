@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from noctule.data import open_dataset, photo_patches
-from noctule.data.photo_patches import CLASS_NAMES, PhotoPatches, photograph
+from noctule.data import open_dataset
+from noctule.data.sources import photo_patches
+from noctule.data.sources.photo_patches import CLASS_NAMES, PhotoPatches, photograph
 from noctule.errors import InputError
 
 FINGERPRINT = "571b30c7888af12e32a856dcfdad26c68ae50b3ce774efbac59486b34da1f553"

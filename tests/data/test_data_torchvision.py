@@ -12,7 +12,7 @@ from scipy.io import savemat
 from torchvision import datasets
 
 from noctule.data import open_dataset
-from noctule.data.torchvision_sets import _SETS, torchvision_names
+from noctule.data.sources.torchvision import _SETS
 from noctule.errors import InputError
 from photos import noise_image, png_bytes, write
 
@@ -103,7 +103,7 @@ def test_pairs_of_file_and_label(tmp_path):
     assert dataset.read(2).size == (1, 1)
 
 
-@pytest.mark.parametrize("name", torchvision_names())
+@pytest.mark.parametrize("name", _SETS)
 def test_missing_data_says_how_to_get_it(tmp_path, name):
     """Also that torchvision takes every default split we name: else it says so instead."""
     for split in _SETS[name].splits:

@@ -356,7 +356,7 @@ def named(names: Sequence[str]) -> noctule.Classifier:
 
 
 def data_named(names: Sequence[str]) -> noctule.Dataset:
-    from noctule.data.arrays import ArrayDataset
+    from noctule.data.sources.arrays import ArrayDataset
 
     return ArrayDataset("d", *shades(len(names), 1), class_names=names)
 

@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 import noctule
 from command_line import run
 from noctule.cli.page import start_values, viewer_config
-from noctule.data.photo_patches import photograph
+from noctule.data.sources.photo_patches import photograph
 from noctule.explore import Predictor, ViewerConfig, application, photographs, server
 from noctule.explore.predictions import prediction_pair
 from photos import noise_image, png_bytes

@@ -20,7 +20,7 @@ from playwright.sync_api import Page, Route, expect
 import noctule
 from browser import DESK, PHONE, Browser, browser, visit  # noqa: F401
 from noctule.cli.page import start_values, viewer_config
-from noctule.data.photo_patches import photograph
+from noctule.data.sources.photo_patches import photograph
 from noctule.explore import listen, run_server, server_of
 from photos import noise_image, png_bytes
 from viewer_cases import ALL, pixels

@@ -13,7 +13,7 @@ from torch import nn
 import noctule
 from noctule.benchmarks import Benchmark
 from noctule.data import open_dataset
-from noctule.data.photo_patches import CLASS_NAMES, photograph
+from noctule.data.sources.photo_patches import CLASS_NAMES, photograph
 from noctule.errors import NoctuleWarning
 from noctule.models import Preprocessing
 from noctule.stored import StoredSet, open_stored

@@ -189,7 +189,7 @@ def _refuse_to_replace(photo: str, out: Path) -> None:
 def _photograph(photo: str) -> tuple[str, Image]:
     """(id, image) of a file, or of an embedded photograph."""
     from noctule.data.decode import COMPOSITED, decode_file
-    from noctule.data.photo_patches import CLASS_NAMES, photograph
+    from noctule.data.sources.photo_patches import CLASS_NAMES, photograph
 
     path = Path(photo)
     if path.exists():

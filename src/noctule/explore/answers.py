@@ -13,7 +13,7 @@ from noctule.benchmarks import Condition
 from noctule.corruptions import Corruption
 from noctule.corruptions.draws import Choice, NoiseField
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
-from noctule.data.photo_patches import CLASS_NAMES
+from noctule.data.sources.photo_patches import CLASS_NAMES
 from noctule.explore.photographs import GIVEN, Photograph
 from noctule.explore.viewer import Request, ViewerConfig
 from noctule.report.sheet import image_of
@@ -110,7 +110,7 @@ def python_lines(viewer: ViewerConfig, photograph: Photograph, request: Request)
 def _image(photograph: Photograph) -> list[str]:
     if photograph.source in CLASS_NAMES and photograph.key != GIVEN:
         return [
-            "from noctule.data.photo_patches import photograph",
+            "from noctule.data.sources.photo_patches import photograph",
             f"image = photograph({photograph.source!r})",
         ]
     path, image_id = photograph.source or YOUR_FILE, photograph.image_id

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from noctule.data.decode import decode_bytes
-from noctule.data.photo_patches import CLASS_NAMES, photograph
+from noctule.data.sources.photo_patches import CLASS_NAMES, photograph
 from noctule.errors import InputError, UnreadableImageError
 from noctule.models import Preprocessing
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from noctule.benchmarks import Benchmark
 from noctule.corruptions import MODES, SEVERITIES, Mode
 from noctule.corruptions.draws import NoiseField
-from noctule.data.photo_patches import CLASS_NAMES
+from noctule.data.sources.photo_patches import CLASS_NAMES
 from noctule.errors import InputError, unknown_name
 from noctule.explore.photographs import (
     GIVEN,

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from noctule.data import Dataset
-from noctule.data.arrays import load_npy
 from noctule.data.decode import decode_bytes, decode_file
 from noctule.data.files import FileDataset
+from noctule.data.sources.arrays import load_npy
 from noctule.errors import InputError, UnreadableImageError
 from noctule.stored.names import SHARD_SIZE, shard_key, shard_name
 from noctule.stored.sums import CHANGED, DIGEST_BYTES, hash_file

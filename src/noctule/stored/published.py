@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from noctule.benchmarks import CLEAN, Condition
 from noctule.data import Dataset, imagenet
-from noctule.data.arrays import load_npy
 from noctule.data.dataset import numbered_classes
 from noctule.data.files import printable
+from noctule.data.sources.arrays import load_npy
 from noctule.errors import InputError
 from noctule.stored.images import ArrayImages, FileImages, Images, open_images
 from noctule.stored.layout import LABELS_FILE, Layout, Place

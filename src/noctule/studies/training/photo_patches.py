@@ -22,7 +22,7 @@ from torch import nn
 
 from noctule._version import __version__
 from noctule.data import Dataset, open_dataset
-from noctule.data.photo_patches import IMAGE_SIDE_PX
+from noctule.data.sources.photo_patches import IMAGE_SIDE_PX
 from noctule.evaluation.loading import in_order, load_batches
 from noctule.models import Preprocessing, build_untrained
 from noctule.models.sources.shipped import PREPROCESSING

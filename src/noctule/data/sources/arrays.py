@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from noctule.data.dataset import Dataset, class_index, numbered_classes
 from noctule.data.files import base_name, missing_path
+from noctule.data.registry import DataRequest, data_source
 from noctule.errors import InputError
 from noctule.input_files import (
     MAX_LIST_BYTES,
@@ -98,6 +99,23 @@ class ArrayDataset(Dataset):
         yield str(self._images.shape).encode()
         for start in range(0, len(self._images), _CHUNK):
             yield np.ascontiguousarray(self._images[start : start + _CHUNK]).tobytes()
+
+
+def _is_array_file(request: DataRequest) -> bool:
+    suffix = request.path.suffix.lower()
+    return suffix in (".npz", ".npy") and request.path.exists() and not request.path.is_dir()
+
+
+@data_source(
+    "arrays",
+    ("FILE.npz", "arrays such as images and labels, or x_test and y_test"),
+    ("FILE.npy", "an array of images, with labels.npy beside it or --labels FILE"),
+    claims=_is_array_file,
+    opens_paths=True,
+)
+def open_arrays(request: DataRequest) -> ArrayDataset:
+    """The images of an array file; see `open_array_file`."""
+    return open_array_file(request.path, request.labels_file)
 
 
 def open_array_pair(images: Any, labels: Any) -> ArrayDataset:

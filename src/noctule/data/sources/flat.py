@@ -24,6 +24,7 @@ from noctule.data.files import (
     printable,
     some,
 )
+from noctule.data.registry import DataRequest, data_source
 from noctule.errors import InputError
 from noctule.input_files import MAX_LIST_BYTES, reject_large_files, reject_special_files
 
@@ -45,6 +46,22 @@ class _Line(NamedTuple):
     number: int
     name: str | None
     label: str
+
+
+def _is_flat_folder(request: DataRequest) -> bool:
+    return request.labels_file is not None and request.path.is_dir()
+
+
+@data_source(
+    "flat",
+    ("FOLDER --labels FILE", "a flat folder; the file has a line 'name label' for each image"),
+    claims=_is_flat_folder,
+    opens_paths=True,
+)
+def open_with_labels(request: DataRequest) -> FileDataset:
+    """The images of a flat folder with a labels file; see `open_flat`."""
+    assert request.labels_file is not None
+    return open_flat(request.path, request.labels_file)
 
 
 def open_flat(folder: Path, labels_file: Path) -> FileDataset:

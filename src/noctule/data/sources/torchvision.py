@@ -10,9 +10,10 @@ from urllib.parse import parse_qsl, quote
 
 import numpy as np
 
-from noctule.data.arrays import ArrayDataset
 from noctule.data.dataset import Dataset, numbered_classes
 from noctule.data.files import FileDataset
+from noctule.data.registry import DataRequest, data_source
+from noctule.data.sources.arrays import ArrayDataset
 from noctule.errors import InputError, nearest, unknown_name
 
 PREFIX: Final = "torchvision:"
@@ -47,9 +48,16 @@ _SETS: Final = {
 }
 
 
-def torchvision_names() -> tuple[str, ...]:
-    """The names that may follow "torchvision:"."""
-    return tuple(_SETS)
+@data_source(
+    "torchvision",
+    (
+        "torchvision:NAME?root=FOLDER&split=test",
+        "a dataset torchvision knows, already on disk; NAME such as CIFAR10",
+    ),
+)
+def open_named(request: DataRequest) -> Dataset:
+    """The dataset of torchvision; see `open_torchvision`."""
+    return open_torchvision(request.text)
 
 
 def open_torchvision(spec: str) -> Dataset:

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from noctule.data.dataset import Dataset
+from noctule.data.registry import DataRequest, data_source
 from noctule.errors import InputError
 
 Split = Literal["train", "test"]
@@ -190,6 +191,22 @@ class PhotoPatches(Dataset):
     def content(self) -> Iterator[bytes]:
         """The pixel values of every crop."""
         return (self.read(index).tobytes() for index in range(len(self)))
+
+
+def _is_embedded(request: DataRequest) -> bool:
+    return request.text in ("photo-patches", "photo-patches/test", "photo-patches/train")
+
+
+@data_source(
+    "photo-patches",
+    ("photo-patches", "embedded: 1,024 test crops of 16 photographs, 64 × 64"),
+    ("photo-patches/test", "embedded: another name of photo-patches"),
+    ("photo-patches/train", "embedded: the 5,120 crops to train on"),
+    claims=_is_embedded,
+)
+def open_photo_patches(request: DataRequest) -> PhotoPatches:
+    """The embedded dataset of this name."""
+    return PhotoPatches("train" if request.text == "photo-patches/train" else "test")
 
 
 @lru_cache(maxsize=len(_PHOTOS))

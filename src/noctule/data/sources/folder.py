@@ -20,10 +20,26 @@ from noctule.data.files import (
     printable,
     some,
 )
+from noctule.data.registry import DataRequest, data_source
 from noctule.errors import InputError
 
 _TINY_IMAGENET_LABELS = "val_annotations.txt"
 _SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
+
+
+def _is_class_folder(request: DataRequest) -> bool:
+    return request.labels_file is None and request.path.is_dir()
+
+
+@data_source(
+    "folder",
+    ("FOLDER", "one subfolder of images per class, as torchvision's ImageFolder"),
+    claims=_is_class_folder,
+    opens_paths=True,
+)
+def open_class_folders(request: DataRequest) -> FileDataset:
+    """The images of a folder of class folders; see `open_folder`."""
+    return open_folder(request.path)
 
 
 def open_folder(folder: Path) -> FileDataset:

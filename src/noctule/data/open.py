@@ -1,0 +1,144 @@
+"""`open_dataset`: every registered source, by the name or path of a dataset."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from pathlib import Path
+from typing import Any
+
+from noctule.arguments import path_like
+from noctule.data.dataset import Dataset
+from noctule.data.files import missing_path
+from noctule.data.registry import (
+    DATA,
+    DataRequest,
+    DataSource,
+    dataset_forms,
+    source_of,
+)
+from noctule.errors import InputError, NoctuleWarning, nearest
+from noctule.input_files import reject_special_files
+
+
+def open_dataset(
+    spec: str | Path | Dataset | tuple[Any, Any],
+    *,
+    labels_file: str | Path | None = None,
+    background: str | None = None,
+) -> Dataset:
+    """Open the dataset that a name, a path or a pair of arrays stands for.
+
+    Args:
+        spec: One of `dataset_forms()`, (images, labels), or a dataset, which is returned.
+        labels_file: Labels for a flat folder or for an array file; see
+            `noctule.data.sources.flat` and `noctule.data.sources.arrays` for its forms.
+        background: The colour behind transparent images in files, as a name or "#rrggbb";
+            white by default.
+
+    Warns:
+        NoctuleWarning: Files in the folder are left out; their number and kinds are named.
+
+    Raises:
+        InputError: There is no such dataset (the nearest name or path is suggested), or it
+            cannot be used as it is.
+    """
+    if labels_file is not None:
+        labels_file = path_like(labels_file, "labels_file").expanduser()
+    if spec == "":
+        raise InputError("the dataset's name is empty", remedy=_forms_text())
+    if isinstance(spec, str | Path):
+        text = spec if isinstance(spec, str) else ""
+        dataset = _open(DataRequest(text, Path(spec).expanduser(), labels_file))
+    elif labels_file is not None:
+        raise _has_labels("this dataset", labels_file)
+    else:
+        dataset = spec if isinstance(spec, Dataset) else _open_pair(spec)
+    return dataset if background is None else _on_background(dataset, background)
+
+
+def _open(request: DataRequest) -> Dataset:
+    source = _source(request)
+    if request.labels_file is not None and not source.opens_paths:
+        raise _has_labels(request.text, request.labels_file)
+    dataset = source.open(request)
+    if source.opens_paths:
+        dataset.source = {"spec": str(request.path.absolute())}
+    else:
+        dataset.source = {"spec": request.text}
+    if request.labels_file is not None:
+        labels_file = str(request.labels_file.absolute())
+        dataset.source = {**dataset.source, "labels_file": labels_file}
+    if dataset.left_out:
+        message = f"{request.path}: left out are {dataset.left_out}"
+        warnings.warn(message, NoctuleWarning, stacklevel=3)
+    return dataset
+
+
+def _source(request: DataRequest) -> DataSource:
+    path = request.path
+    try:
+        source = source_of(request)
+        exists = path.exists()
+    except OSError as error:
+        raise InputError(f"this path cannot be used: {error.strerror}", where=path) from error
+    if source is not None:
+        return source
+    if not exists:
+        raise _no_such_dataset(path)
+    reject_special_files(path)
+    raise InputError("this file is not a dataset", where=path, remedy=_forms_text())
+
+
+def _open_pair(pair: Any) -> Dataset:
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise InputError(
+            f"a {type(pair).__name__} is not a dataset",
+            remedy="Pass a name, a path, a Dataset, or a tuple (images, labels).",
+        )
+    from noctule.data.sources.arrays import open_array_pair
+
+    return open_array_pair(*pair)
+
+
+def _on_background(dataset: Dataset, background: str) -> Dataset:
+    """The dataset with another background for its transparent images."""
+    from noctule.data.decode import background_colour
+
+    colour = background_colour(background)
+    if dataset.background is None:
+        raise InputError(
+            f"the images of {dataset.name} have no transparency",
+            where="background",
+            remedy="Leave it out: it is for images in files.",
+        )
+    dataset = copy.copy(dataset)  # the caller's stays as it is
+    dataset.background = colour
+    if dataset.source is not None:
+        dataset.source = {**dataset.source, "background": colour}
+    return dataset
+
+
+def _has_labels(dataset: str, labels_file: Path) -> InputError:
+    return InputError(
+        f"{dataset} has labels of its own",
+        where=labels_file,
+        remedy="A labels file goes with a flat folder or an array file.",
+    )
+
+
+def _no_such_dataset(path: Path) -> InputError:
+    names = [form.spec for form in dataset_forms() if form.spec.islower()]
+    if len(path.parts) > 1 and path.parts[0] not in names:
+        return missing_path(path, "file or folder")
+    prefixes = [name for name in DATA if name not in DATA.loaded() or not DATA[name].claims]
+    guess = nearest(str(path), [*names, *(f"{prefix}:" for prefix in prefixes)])
+    hint = f"Did you mean '{guess}'? " if guess else ""
+    return InputError(
+        f"unknown dataset '{path}', and there is no file or folder of this name",
+        remedy=hint + _forms_text(),
+    )
+
+
+def _forms_text() -> str:
+    return "A dataset is one of: " + "; ".join(form.spec for form in dataset_forms()) + "."
