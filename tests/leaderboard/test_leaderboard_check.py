@@ -37,9 +37,9 @@ from noctule import InputError
 from noctule.benchmarks import load_benchmark
 from noctule.data import open_dataset
 from noctule.leaderboard import check_submission, prepare_submission
-from noctule.leaderboard.architecture import architecture_lines
-from noctule.leaderboard.lines import CheckItem
-from noctule.leaderboard.rows import labels_sha256
+from noctule.leaderboard.architecture import check_architecture
+from noctule.leaderboard.check_items import CheckItem
+from noctule.leaderboard.checks import labels_sha256
 from noctule.leaderboard.submission import read_submission
 from noctule.leaderboard.tracks import load_tracks
 from noctule.models.fingerprint import architecture_fingerprint
@@ -58,14 +58,14 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def failing(submission: Path) -> set[str]:
     return {
-        one.name for one in check_submission(submission).lines if one.state == "does not hold"
+        one.name for one in check_submission(submission).items if one.state == "does not hold"
     }
 
 
 def test_an_honest_submission_holds(honest: Path) -> None:
     found = check_submission(honest)
-    assert {one.state for one in found.lines} == {"holds"}
-    named = {one.name for one in found.lines}
+    assert {one.state for one in found.items} == {"holds"}
+    named = {one.name for one in found.items}
     assert {
         f"error under {name}" for name in load_benchmark("imagenet-noc").corruptions
     } < named
@@ -259,7 +259,7 @@ def test_a_forged_submission_is_caught(name: str, honest: Path, tmp_path: Path) 
 def test_skipped_images_are_called_so(honest: Path, tmp_path: Path) -> None:
     submission = copied(honest, tmp_path)
     skipped(submission)
-    details = [one.detail for one in check_submission(submission).lines]
+    details = [one.detail for one in check_submission(submission).items]
     assert "1 images were skipped as unreadable" in details
 
 
@@ -299,7 +299,7 @@ def test_what_cannot_be_verified_is_said_and_admitted_to_open_tracks(
     forge_claims(architecture="My own net", track="photo-patches-open")(submission)
     assert failing(submission) == {NOTED}  # run.json calls it photo-patches
     forge_record("model", "architecture", value="OwnNet")(submission)
-    by_name = {one.name: one for one in check_submission(submission).lines}
+    by_name = {one.name: one for one in check_submission(submission).items}
     assert by_name["architecture"].state == "cannot be verified"
     assert by_name["track"].state == "holds"
     assert failing(submission) == set()
@@ -349,7 +349,7 @@ def test_the_tracks_of_photo_patches_are_of_its_data() -> None:
 def architecture_line(claimed: str, module: torch.nn.Module, classes: int) -> CheckItem:
     start = {"architecture_fingerprint": architecture_fingerprint(module)}
     model = {"architecture": "?", "preprocessing": {"crop_px": [224, 224]}}
-    return architecture_lines(claimed, None, [start], model, classes)[0]
+    return check_architecture(claimed, None, [start], model, classes)[0]
 
 
 def test_architectures_of_torchvision_are_built_and_compared() -> None:
@@ -547,7 +547,7 @@ def test_more_rows_than_are_due_are_not_read(honest: Path, tmp_path: Path) -> No
     submission = copied(honest, tmp_path)
     first_slice(rows_with("a", 5_000_000))(submission)
     assert slice_paths(submission)[0].stat().st_size < 200_000
-    line = next(one for one in check_submission(submission).lines if one.name == "completeness")
+    line = next(one for one in check_submission(submission).items if one.name == "completeness")
     # 1,024 images under 9 conditions; three of the four slices have 256 images each.
     assert line.detail == "5,006,912 rows, expected 9,216; none were read"
     assert failing(submission) == {"completeness"}

@@ -14,12 +14,12 @@ from torchvision import models
 from browser import browser, visit  # noqa: F401
 from leaderboard_cases import honest_submission
 from noctule.leaderboard import build_site
-from noctule.leaderboard.architecture import architecture_lines, canonical
+from noctule.leaderboard.architecture import canonical, check_architecture
+from noctule.leaderboard.checks import check_settings
 from noctule.leaderboard.entries import Entry, Group, grouped, headline, read_entry
 from noctule.leaderboard.figures import MOST_MODELS, group_figure
 from noctule.leaderboard.index_page import index_page
 from noctule.leaderboard.model_page import model_page
-from noctule.leaderboard.settings import settings_lines
 from noctule.leaderboard.tracks import load_track
 from noctule.metrics import METRICS, Estimate
 from noctule.models.fingerprint import architecture_fingerprint
@@ -86,7 +86,7 @@ def test_a_submission_is_ranked_by_its_tracks_fingerprint(entry: Entry) -> None:
 
 def images(entry: Entry, track: str, **data: Any) -> tuple[str, str]:
     chosen = load_track(track)
-    lines = settings_lines(with_data(entry, **data).identity, chosen.load_benchmark(), chosen)
+    lines = check_settings(with_data(entry, **data).identity, chosen.load_benchmark(), chosen)
     line = next(one for one in lines if one.name == "images")
     return line.state, line.detail
 
@@ -155,7 +155,7 @@ def noted_state(claimed: str, noted: str, module: torch.nn.Module | None) -> str
     prints = [] if module is None else [
         {"architecture_fingerprint": architecture_fingerprint(module)}
     ]  # fmt: skip
-    lines = architecture_lines(claimed, None, prints, {"architecture": noted}, 10)
+    lines = check_architecture(claimed, None, prints, {"architecture": noted}, 10)
     states = {one.name: one.state for one in lines}
     return states.get("architecture in run.json")
 

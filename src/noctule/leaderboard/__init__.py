@@ -11,8 +11,8 @@ Everything in a submission is under the control of its submitter. A check finds 
 inconsistencies. Only running the model shows that it produced the rows.
 """
 
+from noctule.leaderboard.check_items import CheckItem
 from noctule.leaderboard.checks import CheckResult, check_submission
-from noctule.leaderboard.lines import CheckItem
 from noctule.leaderboard.prepare import prepare_submission
 from noctule.leaderboard.site import build_site
 from noctule.leaderboard.submission import Submission

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from noctule.leaderboard.lines import (
+from noctule.leaderboard.check_items import (
     CheckItem,
     expect_equal,
     failed,
@@ -57,7 +57,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s._-]", "", name.casefold())
 
 
-def architecture_lines(
+def check_architecture(
     claimed: str,
     parameters: int | None,
     starts: Sequence[Mapping[str, Any]],
@@ -79,19 +79,19 @@ def architecture_lines(
     if not prints:
         recorded = truncate(str(model.get("architecture")))
         reason = f"claimed '{claimed}', recorded '{recorded}' without a fingerprint"
-        lines = [unverified("architecture", reason)]
+        items = [unverified("architecture", reason)]
     else:
-        lines = [_compared(claimed, prints[0], model, classes)]
-    lines += _recorded_name_lines(claimed, prints, model, classes)
+        items = [_compared(claimed, prints[0], model, classes)]
+    items += _check_recorded_name(claimed, prints, model, classes)
     if parameters is not None:
         if prints:
-            lines.append(expect_equal("parameters", parameters, prints[0]["parameters"]))
+            items.append(expect_equal("parameters", parameters, prints[0]["parameters"]))
         else:
-            lines.append(unverified("parameters", f"claimed {parameters:,}, none recorded"))
-    return lines
+            items.append(unverified("parameters", f"claimed {parameters:,}, none recorded"))
+    return items
 
 
-def _recorded_name_lines(
+def _check_recorded_name(
     claimed: str,
     prints: Sequence[Mapping[str, Any]],
     model: Mapping[str, Any],
@@ -99,21 +99,21 @@ def _recorded_name_lines(
 ) -> Iterator[CheckItem]:
     """Compare the claim with the architecture in run.json, if noctule knows that name."""
     recorded = str(model.get("architecture"))
-    name, line = canonical(recorded), "architecture in run.json"
+    name, title = canonical(recorded), "architecture in run.json"
     if name is None:
         return
     # timm shares names with torchvision and adds tags after a dot.
     short = claimed.strip().removeprefix("timm:").partition(".")[0]
     if name in (canonical(claimed), canonical(short)):
-        yield passed(line, f"'{truncate(recorded)}'")
+        yield passed(title, f"'{truncate(recorded)}'")
     elif (
         canonical(claimed) is None
         and prints
         and _compared(recorded, prints[0], model, classes).state == "does not hold"
     ):
-        yield unverified(line, f"'{truncate(recorded)}', but parameters of other shapes")
+        yield unverified(title, f"'{truncate(recorded)}', but parameters of other shapes")
     else:
-        yield failed(line, f"'{truncate(recorded)}', claimed '{claimed}'")
+        yield failed(title, f"'{truncate(recorded)}', claimed '{claimed}'")
 
 
 def recorded_parameters(starts: Sequence[Mapping[str, Any]]) -> int | None:

@@ -1,28 +1,30 @@
-"""Check every claim of a submission against its rows."""
+"""Check every claim of a submission: settings, data and scores, recomputed from its rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from noctule.benchmarks import Benchmark
 from noctule.errors import InputError
-from noctule.leaderboard.architecture import architecture_lines, canonical
-from noctule.leaderboard.lines import (
+from noctule.leaderboard.architecture import canonical, check_architecture
+from noctule.leaderboard.check_items import (
     CheckItem,
+    expect_equal,
     failed,
     passed,
     passed_unless,
     same_hash,
+    truncate,
     unverified,
 )
-from noctule.leaderboard.rows import SubmittedRows, labels_sha256, read_submitted
-from noctule.leaderboard.settings import settings_lines
 from noctule.leaderboard.submission import (
     CE_TOLERANCE,
     ERROR_TOLERANCE,
@@ -38,6 +40,9 @@ from noctule.scoring import published_reference
 from noctule.store import RunIdentity, RunStore, flaws
 from noctule.store.identity import read_identity
 
+_SHOWN_DIFFERENCES = 3
+_ABSENT = "absent"
+
 
 @dataclass(frozen=True)
 class CheckResult:
@@ -48,7 +53,7 @@ class CheckResult:
         submission: Its claims.
         track: Its track.
         identity: Identity of its run.
-        lines: The checked items, in order.
+        items: The checked items, in order.
         table: Its rows; None if they are incomplete.
         starts: Provenance records of its run.
     """
@@ -57,14 +62,14 @@ class CheckResult:
     submission: Submission
     track: Track
     identity: RunIdentity
-    lines: tuple[CheckItem, ...]
+    items: tuple[CheckItem, ...]
     table: pa.Table | None
     starts: tuple[dict[str, Any], ...]
 
     @property
     def holds(self) -> bool:
         """Whether no check failed."""
-        return all(line.state != "does not hold" for line in self.lines)
+        return all(item.state != "does not hold" for item in self.items)
 
     def scores(self, *, resamples: int, seed: int = 0) -> Scores:
         """Scores of its rows on the track's benchmark."""
@@ -90,19 +95,19 @@ def check_submission(folder: str | Path) -> CheckResult:
     num_rows = track.images * len(conditions)
     rows = read_submitted(RunStore(files.run_folder, identity), num_rows)
     size = f"{len(files.slices):,} with rows, {files.num_bytes / 1e6:.1f} MB in total"
-    lines = [passed_unless("files", files.name_flaw(), size)]
-    lines += settings_lines(identity, benchmark, track)
+    items = [passed_unless("files", files.name_flaw(), size)]
+    items += check_settings(identity, benchmark, track)
     complete = _complete(rows, conditions, track.images)
-    lines.append(complete)
+    items.append(complete)
     if rows.table is not None:
-        lines += _row_lines(rows.table, track)
-    lines += architecture_lines(
+        items += _check_rows(rows.table, track)
+    items += check_architecture(
         submission.architecture, submission.parameters, starts, identity.model, track.classes
     )
-    lines.append(_track_line(submission, track, lines))
+    items.append(_track_item(submission, track, items))
     table = rows.table if complete.state == "holds" else None
-    lines += _score_lines(submission, table, track, benchmark)
-    return CheckResult(folder, submission, track, identity, tuple(lines), table, tuple(starts))
+    items += _check_scores(submission, table, track, benchmark)
+    return CheckResult(folder, submission, track, identity, tuple(items), table, tuple(starts))
 
 
 def score_rows(
@@ -141,7 +146,7 @@ def _complete(rows: SubmittedRows, conditions: Sequence[str], images: int) -> Ch
     return passed_unless(name, flaw, detail)
 
 
-def _row_lines(table: pa.Table, track: Track) -> Iterator[CheckItem]:
+def _check_rows(table: pa.Table, track: Track) -> Iterator[CheckItem]:
     detail = "one label per image"
     yield passed_unless("labels agree between conditions", flaws.label_flaw(table), detail)
     name, labels = "images and labels of the data", labels_sha256(table)
@@ -158,14 +163,14 @@ def _row_lines(table: pa.Table, track: Track) -> Iterator[CheckItem]:
         yield passed_unless(name, flaw, details[name])
 
 
-def _track_line(submission: Submission, track: Track, lines: Sequence[CheckItem]) -> CheckItem:
+def _track_item(submission: Submission, track: Track, items: Sequence[CheckItem]) -> CheckItem:
     """Check that the track admits the model; a fixed architecture must be verified."""
     if track.architecture is None:
         return passed("track", f"{track.name} allows all architectures")
     if canonical(submission.architecture) != track.architecture:
         claim = f"the architecture is '{submission.architecture}'"
         return failed("track", f"{claim}, but {track.name} is for {track.architecture}")
-    state = next(line.state for line in lines if line.name == "architecture")
+    state = next(item.state for item in items if item.name == "architecture")
     if state == "holds":
         return passed("track", f"{track.name} is for {track.architecture}")
     return failed(
@@ -175,7 +180,7 @@ def _track_line(submission: Submission, track: Track, lines: Sequence[CheckItem]
     )
 
 
-def _score_lines(
+def _check_scores(
     submission: Submission, table: pa.Table | None, track: Track, benchmark: Benchmark
 ) -> Iterator[CheckItem]:
     """Compare claimed scores with recomputed ones."""
@@ -213,3 +218,134 @@ def _score(name: str, claimed: float, value: float | None, tolerance: float) -> 
     digits = 4 if tolerance < CE_TOLERANCE else 2
     detail = f"claimed {claimed!r}, recomputed {value:.{digits}f}"
     return (passed if abs(claimed - value) <= tolerance else failed)(name, detail)
+
+
+def check_settings(
+    identity: RunIdentity, benchmark: Benchmark, track: Track
+) -> Iterator[CheckItem]:
+    """Check benchmark, seed, data and images.
+
+    Args:
+        identity: The run.
+        benchmark: The track's benchmark, in the track's mode.
+        track: The track.
+    """
+    description = f"{benchmark.name}, mode {benchmark.mode}, with its severities and tables"
+    differences = _differences(identity.benchmark, benchmark.to_dict())
+    yield passed_unless("benchmark", differences, description)
+    yield expect_equal("seed", identity.seed, track.seed)
+    data = identity.dataset
+    yield _check_data(identity, track)
+    yield _check_images(data, track)
+    yield expect_equal("domain of the data", data.get("domain"), track.domain)
+    yield expect_equal("number of images", data["num_images"], track.images)
+    yield expect_equal("number of classes", data["num_classes"], track.classes)
+    classes = identity.model.get("num_classes")
+    if classes is not None:  # it may be unknown for a user's own network
+        yield expect_equal("classes of the model", classes, track.classes)
+
+
+def fingerprint_of(identity: RunIdentity) -> str:
+    """The data's fingerprint; for lossless stored images, that of live evaluation."""
+    live = identity.dataset.get("stored", {}).get("live_fingerprint")
+    return str(live or identity.dataset.get("fingerprint"))
+
+
+def images_of(data: Mapping[str, Any]) -> str:
+    """The source of the evaluated images.
+
+    Args:
+        data: The `dataset` of a run.
+
+    >>> images_of({"name": "a"})
+    'corrupted during evaluation'
+    """
+    stored = data.get("stored")
+    if stored is None:
+        return "corrupted during evaluation"
+    layout, encoder = (
+        truncate(json.dumps(stored.get(key), ensure_ascii=False))
+        for key in ("layout", "encoder")
+    )
+    return f"stored on disk, layout {layout}, encoder {encoder}"
+
+
+def _check_data(identity: RunIdentity, track: Track) -> CheckItem:
+    name, actual = "fingerprint of the data", fingerprint_of(identity)
+    if track.fingerprint is None:
+        return unverified(name, f"{actual[:16]}...; that of the track is unknown")
+    return same_hash(name, actual, track.fingerprint)
+
+
+def _check_images(data: Mapping[str, Any], track: Track) -> CheckItem:
+    """Check that the images equal those of live evaluation; lossy encoding changes them."""
+    name, source = "images", images_of(data)
+    stored = data.get("stored")
+    if stored is None:
+        return passed(name, source)
+    if isinstance(stored.get("live_fingerprint"), str):
+        return passed(name, f"{source}: recorded as equal to live evaluation")
+    if track.mode == "released":  # published images are JPEG files
+        return unverified(name, source)
+    return failed(name, f"{source}: not known to equal live evaluation")
+
+
+def _differences(actual: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
+    """The keys in which two benchmarks differ, with both values."""
+    keys = sorted({**actual, **expected})
+    pairs = [(key, _json(actual, key), _json(expected, key)) for key in keys]
+    texts = [
+        f"{truncate(key)} is {truncate(here)}, expected {truncate(there)}"
+        for key, here, there in pairs
+        if here != there
+    ]
+    return "; ".join(texts[:_SHOWN_DIFFERENCES]) or None
+
+
+def _json(benchmark: Mapping[str, Any], key: str) -> str:
+    if key not in benchmark:
+        return _ABSENT
+    return json.dumps(benchmark[key], ensure_ascii=False, sort_keys=True)
+
+
+class SubmittedRows(NamedTuple):
+    """The rows of a submission, or their number if there are too many to read.
+
+    Attributes:
+        table: Outcome rows in `outcomes.SCHEMA`; None if they were not read.
+        num_rows: Number of rows according to the file footers.
+        skipped: Number of unreadable images according to the file footers.
+    """
+
+    table: pa.Table | None
+    num_rows: int
+    skipped: int
+
+
+def read_submitted(store: RunStore, max_rows: int) -> SubmittedRows:
+    """Read the rows, unless there are more than `max_rows`. Their values are not checked yet.
+
+    Raises:
+        InputError: A file is damaged, differs from its recorded hash, belongs to another run,
+            or would unpack to an implausible size.
+    """
+    notes = store.notes()
+    num_rows = sum(note.num_rows for note in notes)
+    skipped = sum(len(note.unreadable) for note in notes)
+    table = None if num_rows > max_rows else store.unchecked_rows()
+    return SubmittedRows(table, num_rows, skipped)
+
+
+def labels_sha256(table: pa.Table) -> str:
+    r"""SHA-256 (hex) of all distinct pairs of image id and label, independent of their order.
+
+    The hashed text has a line `"ID" LABEL` per pair (the id as JSON), sorted by id and label.
+
+    >>> rows = pa.table({"image_id": ["b", "a", "b"], "label": [1, 0, 1]})
+    >>> labels_sha256(rows) == hashlib.sha256(b'"a" 0\n"b" 1\n').hexdigest()
+    True
+    """
+    pairs = table.select(["image_id", "label"]).group_by(["image_id", "label"]).aggregate([])
+    listed = sorted(zip(pairs["image_id"].to_pylist(), pairs["label"].to_pylist(), strict=True))
+    text = "".join(f"{json.dumps(image_id)} {label}\n" for image_id, label in listed)
+    return hashlib.sha256(text.encode()).hexdigest()

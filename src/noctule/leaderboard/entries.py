@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.errors import InputError
 from noctule.leaderboard.architecture import recorded_parameters
-from noctule.leaderboard.checks import check_submission
-from noctule.leaderboard.lines import CheckItem
-from noctule.leaderboard.settings import fingerprint_of
+from noctule.leaderboard.check_items import CheckItem
+from noctule.leaderboard.checks import check_submission, fingerprint_of
 from noctule.leaderboard.submission import SUBMISSION_FILE, read_starts
 from noctule.leaderboard.tracks import Landmark, Track
 from noctule.metrics import Metric, Scores, headline_metric
@@ -60,7 +59,7 @@ class Entry:
         identity: Identity of its run.
         scores: Scores recomputed from its rows.
         starts: Provenance records of its run.
-        lines: The checked items; none for a run without a submission.
+        items: The checked items; none for a run without a submission.
         parameters: Number of parameters, as recorded in the run.
         link: An https address.
         notes: Further notes.
@@ -74,7 +73,7 @@ class Entry:
     identity: RunIdentity
     scores: Scores
     starts: Sequence[Mapping[str, Any]] = ()
-    lines: tuple[CheckItem, ...] = ()
+    items: tuple[CheckItem, ...] = ()
     parameters: int | None = None
     link: str | None = None
     notes: str | None = None
@@ -82,9 +81,9 @@ class Entry:
     @property
     def status(self) -> str:
         """A summary of the checks."""
-        if not self.lines:
+        if not self.items:
             return "not checked"
-        unverified = sum(line.state == "cannot be verified" for line in self.lines)
+        unverified = sum(item.state == "cannot be verified" for item in self.items)
         return f"{unverified} unverified" if unverified else "all passed"
 
     @property
@@ -222,7 +221,7 @@ def slug(text: str) -> str:
 def _submitted(path: Path, resamples: int) -> Entry:
     result = check_submission(path)
     if not result.holds:
-        failed = next(item for item in result.lines if item.state == "does not hold")
+        failed = next(item for item in result.items if item.state == "does not hold")
         raise InputError(
             f"does not hold: {failed.name}: {failed.detail}",
             where=path,
@@ -238,7 +237,7 @@ def _submitted(path: Path, resamples: int) -> Entry:
         identity=result.identity,
         scores=result.scores(resamples=resamples),
         starts=result.starts,
-        lines=result.lines,
+        items=result.items,
         parameters=recorded_parameters(result.starts) or claims.parameters,
         link=claims.link,
         notes=claims.notes,

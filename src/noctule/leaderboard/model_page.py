@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from noctule.leaderboard.checks import fingerprint_of, images_of
 from noctule.leaderboard.entries import Entry, Group
 from noctule.leaderboard.figures import model_figure
-from noctule.leaderboard.settings import fingerprint_of, images_of
 from noctule.leaderboard.text import MARKS
 from noctule.metrics import METRICS, Estimate, Metric, Scores
 from noctule.metrics.scores import RANKING
@@ -77,10 +77,10 @@ def _corruption_table(scores: Scores) -> Table:
 
 
 def _check_table(entry: Entry) -> Table | None:
-    if not entry.lines:
+    if not entry.items:
         return None
     rows = [
-        Row((one.name, f"{MARKS[one.state]} {one.state}", one.detail)) for one in entry.lines
+        Row((one.name, f"{MARKS[one.state]} {one.state}", one.detail)) for one in entry.items
     ]
     columns = [Column("what"), Column("result"), Column("values")]
     title = "Recomputed from the submitted rows."

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from noctule.errors import InputError
 from noctule.leaderboard.checks import CheckResult
-from noctule.leaderboard.lines import CheckItem
 from noctule.report.table import Table, text_table
 from noctule.report.web.text import shown
 
@@ -26,9 +25,9 @@ class Checked(NamedTuple):
         """The outcome in one sentence."""
         if isinstance(self.result, InputError):
             return f"bad input: {self.result}"
-        wrong = sum(line.state == "does not hold" for line in self.result.lines)
-        unverified = sum(line.state == "cannot be verified" for line in self.result.lines)
-        total = len(self.result.lines)
+        wrong = sum(item.state == "does not hold" for item in self.result.items)
+        unverified = sum(item.state == "cannot be verified" for item in self.result.items)
+        total = len(self.result.items)
         if wrong:
             return f"{wrong} of {total} checks failed."
         if unverified:
@@ -40,7 +39,7 @@ def table_of(checked: Checked) -> Table | None:
     """The items as a table; None if the folder could not be checked."""
     if isinstance(checked.result, InputError):
         return None
-    rows = [(MARKS[one.state], *_cells(one)) for one in checked.result.lines]
+    rows = [(MARKS[one.state], one.name, one.state, one.detail) for one in checked.result.items]
     return text_table(checked.folder, ("", "what", "", "values"), rows)
 
 
@@ -58,15 +57,11 @@ def markdown_text(results: Sequence[Checked]) -> str:
             parts += [f"✗ bad input: {_code(one.result)}", ""]
             continue
         lines = [
-            f"| {MARKS[line.state]} | {line.name} | {line.state} | {_code(line.detail)} |"
-            for line in one.result.lines
+            f"| {MARKS[item.state]} | {item.name} | {item.state} | {_code(item.detail)} |"
+            for item in one.result.items
         ]
         parts += ["| | what | | values |", "|---|---|---|---|", *lines, "", one.verdict, ""]
     return "\n".join(parts)
-
-
-def _cells(line: CheckItem) -> tuple[str, str, str]:
-    return line.name, line.state, line.detail
 
 
 def _record(checked: Checked) -> dict[str, Any]:
@@ -77,7 +72,7 @@ def _record(checked: Checked) -> dict[str, Any]:
         "holds": checked.result.holds,
         "lines": [
             {"name": one.name, "state": one.state, "detail": one.detail}
-            for one in checked.result.lines
+            for one in checked.result.items
         ],
     }
 
