@@ -115,7 +115,7 @@ PREPROCESSING = [
     Parameter("fit", lambda v: prepared(fit=v), "cover", "text"),
 ]
 PARAMETERS += DESIGN + PREPROCESSING
-NEVER = (float("nan"), float("inf"), b"3", object(), [3], {}, 1j)
+NEVER: tuple[object, ...] = (float("nan"), float("inf"), b"3", object(), [3], {}, 1j)
 
 
 def variants(kind: str, good: Any) -> tuple[list[Any], list[Any]]:
@@ -218,7 +218,7 @@ def test_values_of_parameters_are_numbers() -> None:
         with pytest.raises(noctule.InputError, match=r"shear\.angle_deg"):
             noctule.corrupt(IMAGES, "shear", angle_deg=value)
         with pytest.raises(noctule.InputError, match=r"contrast_c\.factor"):
-            contrast.with_tables({"factor": [value] * 5})
+            contrast.with_tables({"factor": [value] * 5})  # type: ignore[list-item]
 
 
 def test_a_device_may_be_an_object() -> None:
@@ -229,7 +229,7 @@ def test_what_names_no_images_is_refused() -> None:
     flat = "ab", b"ab", 5, iter([0, 1]), {"a", "b"}, {"a": 0, "b": 1}
     for ids in (*flat, torch.tensor(5), torch.zeros(2, 2).long()):
         with pytest.raises(noctule.InputError, match="ids"):
-            noctule.corrupt(IMAGES, "shear", ids=ids)  # type: ignore[arg-type]
+            noctule.corrupt(IMAGES, "shear", ids=ids)
 
 
 def test_ids_may_be_an_array_or_a_tensor() -> None:
@@ -258,9 +258,9 @@ def test_numbers_of_numpy_reach_the_record_as_plain_ones(tmp_path: Path) -> None
     data = (IMAGES.permute(0, 2, 3, 1).numpy(), [0, 1])
     module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2))
     settings = Settings(
-        seed=np.int64(1),  # type: ignore[arg-type]
-        batch_size=np.int32(2),  # type: ignore[arg-type]
-        self_check=np.False_,  # type: ignore[arg-type]
+        seed=np.int64(1),
+        batch_size=np.int32(2),
+        self_check=np.False_,
         device="cpu",
     )
     result = noctule.evaluate(module, data, QUICK, out=tmp_path / "run", settings=settings)

@@ -25,7 +25,7 @@ from stored_runs import stored_run
 def test_sides_are_bounded(tmp_path: Path, side: int) -> None:
     for field in ({"resize_px": side}, {"resize_px": (side, 64)}, {"crop_px": (64, side)}):
         with pytest.raises(InputError, match="each from 1 to 8,192"):
-            Preprocessing(**field)  # type: ignore[arg-type]
+            Preprocessing(**field)
     record = Preprocessing().to_dict() | {"resize_px": side}
     with pytest.raises(InputError, match="from 1 to 8,192"):
         Preprocessing.from_dict(record, where="run.json")

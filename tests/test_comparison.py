@@ -84,7 +84,7 @@ def test_two_runs_by_hand(pair: tuple[Path, Path]) -> None:
 def test_the_other_way_round_is_the_negative(pair: tuple[Path, Path]) -> None:
     there, back = compare(*pair), compare(*reversed(pair))
     for one, other in zip(there.differences, back.differences, strict=True):
-        assert (one.p_value, one.points.low) == (other.p_value, -other.points.high)  # type: ignore[operator]
+        assert (one.p_value, one.points.low) == (other.p_value, -other.points.high)
 
 
 def test_severities_are_one_test_or_one_each(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_ce_is_that_of_scoring_for_both_models(pair: tuple[Path, Path], tmp_path
         assert other.value is not None
         assert (ours.a_percent, ours.b_percent) == pytest.approx((one.value, other.value))
         assert ours.points.value == pytest.approx(other.value - one.value)
-        assert ours.points.low < ours.points.value < ours.points.high  # type: ignore[operator]
+        assert ours.points.low < ours.points.value < ours.points.high
     assert found.reference == f"AlexNet ({tmp_path / 'ref'})"
     assert found.mean_error == compare(*pair).mean_error
 
@@ -373,9 +373,7 @@ def test_the_same_outcomes_are_said_to_be_the_same(
     assert (
         points.high
         == -points.low
-        == pytest.approx(  # type: ignore[operator]
-            100 * 1.959964**2 / math.sqrt(IMAGES**2 - 1.959964**2 * IMAGES)
-        )
+        == pytest.approx(100 * 1.959964**2 / math.sqrt(IMAGES**2 - 1.959964**2 * IMAGES))
     )
     stored_run(tmp_path / "c", A, model="third")
     same = compare(pair[0], tmp_path / "c")
@@ -529,11 +527,11 @@ def test_nothing_is_drawn(pair: tuple[Path, Path]) -> None:
     assert compare(*pair) == compare(*pair)
     for name in ("seed", "resamples"):
         with pytest.raises(TypeError, match=name):
-            compare(*pair, **{name: 0})  # type: ignore[arg-type]
+            compare(*pair, **{name: 0})
 
 
 def test_a_higher_confidence_gives_a_wider_interval(pair: tuple[Path, Path]) -> None:
     narrow, wide = (
         compare(*pair, confidence=confidence).mean_error.points for confidence in (0.95, 0.999)
     )
-    assert wide.low < narrow.low < narrow.high < wide.high  # type: ignore[operator]
+    assert wide.low < narrow.low < narrow.high < wide.high

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="needs a GPU that torch can use"
 )
 
-IDS = ["cat/0.png", "cat/1.png", 4711, 2, "été"]
+IDS: list[str | int] = ["cat/0.png", "cat/1.png", 4711, 2, "été"]
 GPU = "cuda"
 # Shares of values that may differ from the CPU's: by half a level, and by more than one.
 ROUNDED, DECIDED = 0.0005, 0.0001
@@ -59,7 +59,7 @@ def test_parameters_are_equal(c: Corruption) -> None:
         for name, mine in here.items():
             its = there[name]
             if isinstance(mine, Stream):
-                mine, its = mine.keys, its.keys  # type: ignore[union-attr]
+                mine, its = mine.keys, its.keys
             assert isinstance(its, Tensor)
             assert its.device.type == GPU
             assert its.dtype == mine.dtype

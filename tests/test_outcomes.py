@@ -38,7 +38,7 @@ def test_rows_agree_with_a_slow_sort_and_scipy() -> None:
         [str(i) for i in range(200)], "clean", torch.tensor(labels), torch.tensor(logits)
     )
     # A stable sort keeps the lower class first among equals.
-    orders = [sorted(range(12), key=lambda c, row=row: -row[c]) for row in logits]
+    orders = [sorted(range(12), key=lambda c, row=row: -row[c]) for row in logits]  # type: ignore[misc]
     assert table["prediction"].to_pylist() == [order[0] for order in orders]
     ranks = [order.index(label) + 1 for order, label in zip(orders, labels, strict=True)]
     assert table["label_rank"].to_pylist() == ranks

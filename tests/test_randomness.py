@@ -59,14 +59,14 @@ def random_uses(source: str, *, seeding_allowed: bool = False) -> list[str]:
                 "torch.default_generator.manual_seed", "torch.random.fork_rng", "torch.random",
             )  # fmt: skip
             initial = name.startswith("nn.init.")
-            if (seeds or initial) and node.lineno in forked:
+            if (seeds or initial) and getattr(node, "lineno", 0) in forked:
                 continue
             if (
                 any(name == root or name.startswith(root + ".") for root in FORBIDDEN_ROOTS)
                 or (name.startswith("torch.") and last in (*FORBIDDEN_CALLS, "manual_seed"))
                 or last in FORBIDDEN_METHODS
             ):
-                found.append(f"line {node.lineno}: {name}")
+                found.append(f"line {getattr(node, 'lineno', 0)}: {name}")
     return found
 
 

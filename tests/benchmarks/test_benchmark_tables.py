@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -74,7 +76,7 @@ IMAGENET = {
         (224 * 0.12, 224 * 0.01, 224 * 0.02),
     ],
 }
-CIFAR = {
+CIFAR: dict[str, Any] = {
     "gaussian_noise": [0.04, 0.06, 0.08, 0.09, 0.10],
     "shot_noise": [500, 250, 100, 75, 50],
     "impulse_noise": [0.01, 0.02, 0.03, 0.05, 0.07],

@@ -36,7 +36,7 @@ MATRIX = OverlapMatrix(
 
 
 @pytest.fixture
-def design(monkeypatch, capsys, tmp_path):  # type: ignore[no-untyped-def]
+def design(monkeypatch, capsys, tmp_path):
     """(exit status, stdout, stderr) of `noctule design ARGUMENTS` beside overlap.csv."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")

@@ -33,7 +33,7 @@ SIDE = 32
 
 
 @pytest.fixture
-def noctule_cli(monkeypatch, capsys, tmp_path):  # type: ignore[no-untyped-def]
+def noctule_cli(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     return lambda *arguments: run(monkeypatch, capsys, *arguments)

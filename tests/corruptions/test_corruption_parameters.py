@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 # Names, parameters and ranges as published: smallest and largest value, and ± for a fair sign.
 # "whole" ranges include both ends.
 WHOLE, REAL = "whole", "real"
-PUBLISHED = {
+PUBLISHED: dict[str, dict[str, Any]] = {
     "quantization": {"steps": (WHOLE, 3, 8)},
     "gaussian": {"sigma": (REAL, 0.05, 0.18)},
     "salt_pepper": {"amount": (REAL, 0.003, 0.032)},

@@ -42,7 +42,7 @@ CASES = [
     for shape in SHAPES
     if corruption.channels in (None, shape[0])
 ]
-IDS = ["cat/0.png", "cat/1.png", 4711, 2, "été"]
+IDS: list[str | int] = ["cat/0.png", "cat/1.png", 4711, 2, "été"]
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 

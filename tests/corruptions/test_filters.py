@@ -94,7 +94,7 @@ def test_to_the_bit_in_any_batch(
 @pytest.mark.parametrize("border", BORDERS)
 def test_extended_as_numpy_pad(border: Border) -> None:
     planes = some(torch.uint8, 2, 5, 7)
-    expected = np.pad(planes.numpy(), ((0, 0), (4, 1), (2, 6)), NUMPY_BORDERS[border])
+    expected = np.pad(planes.numpy(), ((0, 0), (4, 1), (2, 6)), NUMPY_BORDERS[border])  # type: ignore[call-overload]
     result = extended(planes, (4, 1), (2, 6), border, torch.int16)
     assert result.dtype == torch.int16
     assert np.array_equal(result.numpy(), expected)

@@ -278,7 +278,7 @@ def displacement(source: torch.Tensor, margin: int) -> NDArray[np.float64]:
     rows, columns = np.indices((side_px, side_px))
     found = [source.numpy() // side_px - rows, source.numpy() % side_px - columns]
     inner = slice(margin, side_px - margin)
-    return np.stack(found)[:, :, inner, inner].reshape(2, -1)
+    return np.stack(found)[:, :, inner, inner].reshape(2, -1)  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("side", [3, 4, 5, 6, 9])

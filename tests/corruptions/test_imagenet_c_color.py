@@ -74,7 +74,7 @@ def cases(side: int) -> torch.Tensor:
 def test_the_table_for_224_px(name: str) -> None:
     for severity, values in zip(SEVERITIES, at_severities(name, 0), strict=True):
         drawn = CORRUPTIONS[name].sample([0], severity=severity)
-        assert {key: value.item() for key, value in drawn.items()} == values  # type: ignore[union-attr]
+        assert {key: value.item() for key, value in drawn.items()} == values
 
 
 @each_table
@@ -106,7 +106,7 @@ def released_code(name: str, image: NDArray[np.uint8], **values: Any) -> NDArray
         else:
             hsv[..., 1] = np.clip(hsv[..., 1] * values["factor"] + values["added"], 0, 1)
         pixels = color.hsv2rgb(hsv)
-    result: NDArray[np.uint8] = np.uint8(np.clip(pixels, 0, 1) * 255)
+    result: NDArray[np.uint8] = np.uint8(np.clip(pixels, 0, 1) * 255)  # type: ignore[assignment]
     return result
 
 

@@ -121,8 +121,8 @@ def test_published_confuses_the_sides_of_oblong_images(size: tuple[int, int]) ->
         chance = np.array([[corners.real(i, which=xy) for xy in (0, 1)] for i in range(3)])
         after = points + 20 * 60 / 224 * 244 / 224 * (2 * chance - 1)
         back = np.linalg.solve(np.c_[after, np.ones(3)], points)
-        place = [x * a + y * b + c for a, b, c in back.T]
-        expected = slow.read_back(image, *place, "mirror")
+        rows, columns = (x * a + y * b + c for a, b, c in back.T)
+        expected = slow.read_back(image, rows, columns, "mirror")
         assert result[number].numpy() == pytest.approx(expected, abs=1e-3)
 
 

@@ -23,7 +23,7 @@ from oracles.threefry import WordStream
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 # By dataset: 224 px, CIFAR (32 px), Tiny-ImageNet (64 px).
-TABLES = {
+TABLES: dict[tuple[str, str], Any] = {
     ("gaussian_noise", "sigma"): (
         (0.08, 0.12, 0.18, 0.26, 0.38), (0.04, 0.06, 0.08, 0.09, 0.10),
         (0.04, 0.08, 0.12, 0.15, 0.18),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from oracles.imagenet_c_blur import ORACLES, truncated
 from oracles.threefry import WordStream
 
 # The table for 32 px, from the released code; lengths in pixels of the image.
-CIFAR = {
+CIFAR: dict[str, Any] = {
     "mean": [0.1, 0.1, 0.15, 0.25, 0.3],
     "deviation": [0.2, 0.2, 0.3, 0.3, 0.3],
     "flake_px": [1, 1, 1.75, 2.25, 1.25],

@@ -116,7 +116,7 @@ def test_the_later_stages_are_opencvs() -> None:
         relief = cv2.filter2D(noise, cv2.CV_8U, kernel)
         assert stages._embossed(plane(noise))[0].numpy().tolist() == relief.tolist()
         mean = cv2.blur(noise, (3, 3))
-        ours = stages.sum_of_nine(plane(noise)).to(torch.float32).div(9).round()
+        ours = stages.sum_of_nine(plane(noise)).to(torch.float32).div(9).round()  # type: ignore[attr-defined]
         assert ours[0].numpy().tolist() == mean.tolist()
 
 
@@ -208,7 +208,7 @@ def test_published_is_the_released_code(severity: int, monkeypatch: pytest.Monke
             patch.setattr(np.random, "normal", noise)
             patch.setattr(code, "gaussian", gaussian)
             image = Image.fromarray(coffee().permute(1, 2, 0).numpy())
-            theirs = np.uint8(code.spatter(image, severity)).transpose(2, 0, 1)
+            theirs = np.uint8(code.spatter(image, severity)).transpose(2, 0, 1)  # type: ignore[call-arg]
         distance = np.abs(ours[number].numpy().astype(int) - theirs)
         assert (distance > 1).mean() < 0.001
         assert (distance > 0).mean() < 0.01

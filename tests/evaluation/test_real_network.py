@@ -101,9 +101,8 @@ def test_errors_of_an_imagenet_network(tmp_path: Path, monkeypatch: pytest.Monke
     assert done == [(5, 20)]
     with pytest.warns(NoctuleWarning, match=message):
         run, scores = noctule.evaluate(*arguments, out=out, settings=SETTINGS)
-    assert scores.clean is not None
-    assert scores.clean.error.value == 2 / 20
-    assert scores.mean_error.value == pytest.approx(47 / 160, abs=1e-12)
+    assert scores.of("error", "clean").value == 2 / 20
+    assert scores.of("mean_error").value == pytest.approx(47 / 160, abs=1e-12)
     assert run.rows().num_rows == 20 * (1 + 8)
     assert len(run.starts()) == 2
 

@@ -85,7 +85,7 @@ def test_runs_on_other_pixels_of_the_same_names_and_sizes_are_not_compared(
 @pytest.mark.parametrize("broken", [frozenset({3}), frozenset()])
 def test_a_start_that_fails_leaves_no_folder(tmp_path: Path, broken: frozenset[int]) -> None:
     class Failing(ChannelMeans):
-        def forward(self, images):  # type: ignore[no-untyped-def]
+        def forward(self, images):
             return super().forward(images).fill_(float("nan"))
 
     model = ChannelMeans() if broken else Failing()
@@ -96,7 +96,7 @@ def test_a_start_that_fails_leaves_no_folder(tmp_path: Path, broken: frozenset[i
 
 def test_a_refused_self_check_leaves_no_folder(tmp_path: Path) -> None:
     class Chance(ChannelMeans):
-        def forward(self, images):  # type: ignore[no-untyped-def]
+        def forward(self, images):
             return -super().forward(images)
 
     with pytest.raises(InputError):

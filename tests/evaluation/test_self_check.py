@@ -406,7 +406,7 @@ def test_a_network_for_batches_of_one_size_is_evaluated(tmp_path: Path) -> None:
 
     settings = Settings(device="cpu", batch_size=4)
     found = evaluate(Four(4), shades(4, 100), QUICK, out=tmp_path / "run", settings=settings)
-    assert found.scores.clean.error.value == 0.0
+    assert found.scores.of("error", "clean").value == 0.0
 
 
 @pytest.mark.parametrize(("images", "batch_size"), [(1000, 7), (1000, 300), (30, 7)])
@@ -428,7 +428,7 @@ def test_stored_images_are_looked_at_too(tmp_path: Path) -> None:
     export(QUICK, (images, labels), tmp_path / "right", processes=1)
     export(QUICK, (images, np.array([1, 0, 2, 3])[labels]), tmp_path / "wrong", processes=1)
     found = evaluate_stored(Red(4), tmp_path / "right", out=tmp_path / "a", settings=ALONE)
-    assert found.scores.clean.error.value == 0.0
+    assert found.scores.of("error", "clean").value == 0.0
     with pytest.raises(noctule.InputError, match=r"50\.0 % on 40 images, and 100\.0 % if"):
         evaluate_stored(Red(4), tmp_path / "wrong", out=tmp_path / "b", settings=ALONE)
     unchecked = Settings(device="cpu", workers=0, self_check=False)

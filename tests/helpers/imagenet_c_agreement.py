@@ -16,7 +16,7 @@ from scipy import fft, stats
 from torch import Tensor
 
 from corruption_cases import CROPS, photograph
-from imagenet_c_peers import REFERENCES, Image, Reference, call_reference
+from imagenet_c_peers import REFERENCES, Reference, RgbArray, call_reference
 from noctule.compat import COMMON, VALIDATION
 from noctule.corruptions import CORRUPTIONS, Corruption
 from noctule.corruptions.draws import PerSeverity
@@ -73,12 +73,12 @@ class Comparison(NamedTuple):
 # ------------------------------------------------------------------------------------ two sides
 
 
-def clean_image(crop: str) -> Image:
+def clean_image(crop: str) -> RgbArray:
     """uint8 (height, width, 3)."""
     return np.ascontiguousarray(photograph(crop).permute(1, 2, 0).numpy())
 
 
-def their_images(name: str, crop: str, *, severity: int, seeds: Sequence[int]) -> Image:
+def their_images(name: str, crop: str, *, severity: int, seeds: Sequence[int]) -> RgbArray:
     """The reference's: uint8 (seeds, height, width, 3)."""
     image, published = clean_image(crop), CORRUPTIONS[name].published_name
     return np.stack(
@@ -89,7 +89,7 @@ def their_images(name: str, crop: str, *, severity: int, seeds: Sequence[int]) -
     )
 
 
-def our_images(name: str, crop: str, *, severity: int, seeds: Sequence[int]) -> Image:
+def our_images(name: str, crop: str, *, severity: int, seeds: Sequence[int]) -> RgbArray:
     """Ours, in released mode: uint8 (seeds, height, width, 3)."""
     return drawn(our_side(name), photograph(crop), severity=severity, seeds=seeds)
 
@@ -101,7 +101,7 @@ def our_side(name: str) -> Corruption:
 
 def drawn(
     corruption: Corruption, image: Tensor, *, severity: int, seeds: Sequence[int]
-) -> Image:
+) -> RgbArray:
     """Versions of one image, uint8 (3, height, width): uint8 (seeds, height, width, 3)."""
     result = corruption(
         image.expand(len(seeds), -1, -1, -1),
@@ -127,7 +127,7 @@ def with_lengths_of(reference: Reference, corruption: Corruption) -> Corruption:
 # ----------------------------------------------------------------------------------- statistics
 
 
-def difference(theirs: Image, ours: Image) -> Difference:
+def difference(theirs: RgbArray, ours: RgbArray) -> Difference:
     """How far two images are apart."""
     levels = np.abs(ours.astype(np.int16) - theirs)
     mse = np.square(levels.astype(np.float64)).mean() / 255**2
@@ -138,7 +138,7 @@ def difference(theirs: Image, ours: Image) -> Difference:
     )
 
 
-def measure(clean: Image, corrupted: Image) -> Sample:
+def measure(clean: RgbArray, corrupted: RgbArray) -> Sample:
     """`STATISTICS` of each of some corrupted versions, (count,) each.
 
     `slant` is the share of the horizontal in the squared differences between neighbours of the
@@ -193,7 +193,7 @@ def _band_powers(gray: NDArray[np.float32]) -> Sample:
 
 
 def sample(
-    side: Callable[..., Image], name: str, *, severity: int, seeds: Sequence[int]
+    side: Callable[..., RgbArray], name: str, *, severity: int, seeds: Sequence[int]
 ) -> Sample:
     """Statistics of each seed of one side, averaged over the photographs.
 

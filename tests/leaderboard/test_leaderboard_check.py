@@ -464,7 +464,7 @@ def pickled(submission: Path) -> None:
     slice_paths(submission)[0].write_bytes(b"cos\nsystem\n(S'touch /tmp/owned'\ntR.")
 
 
-REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
+REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "slices of other numbers": (other_number, "000007.parquet: this run has only 4 slices"),
     "fewer images": (
         forge_record("dataset", "num_images", value=512), "this run has only 2 slices"),
@@ -625,7 +625,7 @@ def test_prepare_writes_a_submission_whole_or_not_at_all(
     source, out = honest.parent / "run", tmp_path / "new"
     from noctule.leaderboard import prepare as module
 
-    real, calls = module.write_atomically, []
+    real, calls = module.write_atomically, []  # type: ignore[attr-defined]
 
     def killed(path: Path, data: bytes) -> None:
         calls.append(path)

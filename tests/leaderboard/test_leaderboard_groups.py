@@ -53,7 +53,7 @@ def test_a_score_that_one_model_lacks_does_not_rank(entry: Entry) -> None:
     assert metric is not METRICS["error"]
     scores = entry.scores
     lacking = {("benchmark", scores.benchmark, name): none for name in ("mce", "relative_mce")}
-    estimates = {**scores.estimates, **lacking}
+    estimates = {**scores.estimates, **lacking}  # type: ignore[misc]
     other = replace(entry, title="other", scores=replace(scores, estimates=estimates))
     for members in ([entry, other], [other, entry]):
         assert headline(members) is METRICS["error"]

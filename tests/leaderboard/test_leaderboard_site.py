@@ -278,7 +278,7 @@ def test_a_kill_leaves_old_or_new_pages_and_the_next_build_mends(
 
     out, honest, run = tmp_path / "site", sources["honest"], sources["run"]
     whole = build_site([honest, run], out, resamples=2)
-    real, calls = module.write_page, []
+    real, calls = module.write_page, []  # type: ignore[attr-defined]
 
     def killed(path: Path, html: str) -> None:
         calls.append(path)

@@ -198,8 +198,8 @@ def test_ratios_are_held(images: int, kind: str, with_rows: bool) -> None:
                 if scope[1] not in ("shear", "b"):
                     continue
                 if estimate.low is not None and estimate.high is not None:
-                    held = estimate.low <= 100 * truth <= estimate.high
-                    hits.setdefault(f"{name} of {scope[1]}", []).append(held)
+                    inside = estimate.low <= 100 * truth <= estimate.high
+                    hits.setdefault(f"{name} of {scope[1]}", []).append(inside)
     for name, held in hits.items():
         # The standard error of 95 % of 300 is 1.3 points.
         assert np.mean(held) >= 0.93 - 0.02, name

@@ -258,7 +258,7 @@ def test_calibration_intervals_hold_the_truth(images: int, gap: float) -> None:
         clean = score(rows, benchmark("shear"), resamples=100).of("ece", "clean")
         assert clean.low is not None
         assert clean.high is not None
-        assert clean.low <= clean.value <= clean.high  # type: ignore[operator]
+        assert clean.low <= clean.value <= clean.high
         held.append(clean.low <= gap <= clean.high)
     # The standard error of 95 % of 60 is 2.8 points; a percentile interval holds 0 never.
     assert np.mean(held) > 0.93 - 0.056
@@ -331,7 +331,7 @@ def test_a_published_reference_is_exact() -> None:
             strict=True,
         ):
             assert ce == pytest.approx(100 * error / errors[name])
-        assert one.low < one.value < one.high  # type: ignore[operator]
+        assert one.low < one.value < one.high
 
 
 def test_a_wider_confidence_gives_a_wider_interval() -> None:
@@ -344,7 +344,7 @@ def test_a_wider_confidence_gives_a_wider_interval() -> None:
     assert narrow.value is not None
     error = math.sqrt(narrow.value * (1 - narrow.value) / 200)
     for one, quantile in ((narrow, 0.674), (wide, 2.576)):
-        assert one.high - one.low == pytest.approx(2 * quantile * error, rel=0.2)  # type: ignore[operator]
+        assert one.high - one.low == pytest.approx(2 * quantile * error, rel=0.2)
 
 
 def test_the_seed_chooses_the_resamples() -> None:
@@ -490,7 +490,7 @@ def test_ce_has_no_interval_where_the_reference_errs_on_too_few_images() -> None
     assert few.of("relative_mce").reason == "relative CE has no interval for shear"
     for one in (enough.of("mce"), enough.of("relative_mce"), enough.of("ce", "shear")):
         assert one.low is not None
-        assert 0 < one.low < 4000 / 7 < one.high  # type: ignore[operator]
+        assert 0 < one.low < 4000 / 7 < one.high
 
 
 def test_no_resamples_and_single_images_have_no_calibration_interval() -> None:

@@ -16,7 +16,7 @@ from statsmodels.stats.multitest import multipletests
 
 from noctule.benchmarks import Benchmark
 from noctule.metrics.intervals import SMALLEST_P, difference_bounds, difference_p
-from noctule.metrics.mean_differences import MeanDifference, mean_differences
+from noctule.metrics.mean_differences import MeanDifference, mean_differences  # type: ignore[attr-defined]
 from noctule.metrics.means import ImageValues, ReferenceErrors
 from noctule.metrics.outcome_matrix import OutcomeMatrix
 from noctule.metrics.paired import holm, mcnemar_p, paired_differences
@@ -268,7 +268,7 @@ def test_mean_differences_are_those_of_the_scores() -> None:
     for mean, of_a, of_b in zip(found, scores("a"), scores("b"), strict=True):
         assert (mean.a_percent, mean.b_percent) == pytest.approx((of_a, of_b))
         assert mean.points.value == pytest.approx(of_b - of_a)
-        assert mean.points.low < mean.points.value < mean.points.high  # type: ignore[operator]
+        assert mean.points.low < mean.points.value < mean.points.high
 
 
 def test_means_without_a_reference_or_clean_images_say_why() -> None:

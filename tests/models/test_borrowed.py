@@ -43,6 +43,8 @@ class Busy(nn.Module):
         self.head = nn.Linear(4, 4)
         self.register_buffer("seen", torch.zeros(1))
         self.register_buffer("total", torch.zeros(1))
+        self.seen: torch.Tensor
+        self.total: torch.Tensor
         self.loose = torch.zeros(2)
         self.cache: torch.Tensor | None = None
         self.by_size: dict[int, torch.Tensor] = {}
@@ -122,9 +124,9 @@ def surroundings() -> dict[str, Any]:
 def prepared(module: nn.Module) -> nn.Module:
     """With a mixture of modes, of stored and other weights, and with gradients."""
     module.train()
-    module.norm.eval()  # type: ignore[union-attr]
-    module.conv.requires_grad_(False)  # type: ignore[union-attr]
-    for parameter in module.head.parameters():  # type: ignore[union-attr]
+    module.norm.eval()
+    module.conv.requires_grad_(False)
+    for parameter in module.head.parameters():
         parameter.grad = torch.ones_like(parameter)
     return module
 
@@ -138,7 +140,7 @@ def run(module: Any, out: Path, data: Any = DATA) -> noctule.Evaluation:
 def test_everything_is_as_before(
     tmp_path: Path, layout: torch.memory_format, workers: int
 ) -> None:
-    module = prepared(Busy()).to(memory_format=layout)  # type: ignore[call-overload]
+    module = prepared(Busy()).to(memory_format=layout)
     before, around = snapshot(module), surroundings()
     settings = Settings(device="cpu", batch_size=8, self_check=False, workers=workers)
     evaluate(module, DATA, QUICK, out=tmp_path / "run", settings=settings)
@@ -236,7 +238,7 @@ def test_weights_are_loaded_into_a_copy(tmp_path: Path) -> None:
     torch.save(other.state_dict(), tmp_path / "w.pt")
     before = module[1].weight.tolist()
     classifier = load_classifier(module, weights=tmp_path / "w.pt")
-    assert classifier.module[1].weight.tolist() == other[1].weight.tolist()  # type: ignore[index]
+    assert classifier.module[1].weight.tolist() == other[1].weight.tolist()
     assert module[1].weight.tolist() == before
 
 

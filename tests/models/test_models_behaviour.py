@@ -63,7 +63,7 @@ def test_another_session_behind_the_same_wrapper_is_refused(
     out = tmp_path / "run"
     scores = noctule.evaluate(first, data(), benchmark, out=out, settings=UNCHECKED).scores
     again = noctule.evaluate(first, data(), benchmark, out=out, settings=UNCHECKED).scores
-    assert again.clean.error == scores.clean.error
+    assert again.of("error", "clean") == scores.of("error", "clean")
     with pytest.raises(InputError, match="answers otherwise"):
         noctule.evaluate(other, data(), benchmark, out=out, settings=UNCHECKED)
     for rows in (out / "rows").glob("*.parquet"):
@@ -217,7 +217,7 @@ def test_the_preprocessing_in_use_is_named_where_nobody_chose_it(
 
     def evaluated(model: object) -> None:
         labelled = (images, np.array([0]))
-        noctule.evaluate(model, labelled, benchmark, settings=UNCHECKED)  # type: ignore[arg-type]
+        noctule.evaluate(model, labelled, benchmark, settings=UNCHECKED)
 
     import carried_factories
 
@@ -279,7 +279,7 @@ def test_a_name_can_be_given(tmp_path: Path, benchmark: Path) -> None:
     assert run.identity.model["name"] == "ours"
     for wrong in ("", " ", "x" * 201, 5):
         with pytest.raises(InputError, match="is not a name"):
-            load_classifier("photo-patches").named(wrong)  # type: ignore[arg-type]
+            load_classifier("photo-patches").named(wrong)
 
 
 # ------------------------------------------------------------------------------------ exported

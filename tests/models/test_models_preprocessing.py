@@ -47,7 +47,7 @@ def timm_configs() -> dict[str, dict[str, Any]]:
     import timm
     from timm.data import resolve_data_config
 
-    kinds = {}
+    kinds: dict[Any, Any] = {}
     for name in timm.list_pretrained():
         config = timm.get_pretrained_cfg(name).to_dict()
         data = resolve_data_config(pretrained_cfg=config)

@@ -207,7 +207,7 @@ def canny(plane: Plane, low: int, high: int) -> Plane:
             ridge = here > near[0, 2] and here > near[2, 0]
         edge[i, j] = here * ridge
     label, _ = ndimage.label(edge, np.ones((3, 3)))
-    kept: Plane = np.isin(label, np.unique(label[edge > high])) & (edge > 0)
+    kept: Plane = np.isin(label, np.unique(label[edge > high])) & (edge > 0)  # type: ignore[assignment]
     return kept
 
 

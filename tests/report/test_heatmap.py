@@ -91,7 +91,7 @@ def luminance(color: object) -> float:
     # https://www.w3.org/TR/WCAG21/#dfn-relative-luminance
     red, green, blue = (
         one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4
-        for one in to_rgb(color)  # type: ignore[arg-type]
+        for one in to_rgb(color)
     )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
@@ -225,7 +225,7 @@ def test_everything_is_inside_and_nothing_overlaps(
     title = "A title of some length, about models and about images"
     figure = draw_heatmap(matrix, range(n), [i // 3 for i in range(n)], title=title)
     figure.set_dpi(300)  # hinting moves letters by a dot
-    figure.draw(renderer := FigureCanvasAgg(figure).get_renderer())  # type: ignore[no-untyped-call]
+    figure.draw(renderer := FigureCanvasAgg(figure).get_renderer())
     assert figure.get_size_inches()[0] <= width_in + 1e-9
     whole = figure.bbox
     for text in figure.findobj(Text):

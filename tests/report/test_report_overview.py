@@ -124,7 +124,8 @@ def test_a_score_that_one_run_lacks_neither_ranks_nor_is_drawn(tmp_path: Path) -
         scores = summary.scores
         undefined = {("benchmark", scores.benchmark, metric): none for metric in metrics}
         return Summary(
-            summary.run, replace(scores, estimates={**scores.estimates, **undefined})
+            summary.run,
+            replace(scores, estimates={**scores.estimates, **undefined}),  # type: ignore[dict-item]
         )
 
     lacking = replace(group, summaries=(first, without(second, "relative_mce"), third))

@@ -72,7 +72,7 @@ def a_table(names: list[str]) -> Table:
 @pytest.fixture
 def template(monkeypatch: pytest.MonkeyPatch) -> str:
     environment = page_module._environment()
-    loaders = ChoiceLoader([environment.loader, DictLoader({"test.html": TEMPLATE})])
+    loaders = ChoiceLoader([environment.loader, DictLoader({"test.html": TEMPLATE})])  # type: ignore[list-item]
     monkeypatch.setattr(environment, "loader", loaders)
     return "test.html"
 

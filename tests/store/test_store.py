@@ -74,7 +74,7 @@ def test_an_identity_counts_slices_images_and_conditions() -> None:
 
 def test_the_digest_depends_on_every_key_and_on_no_order() -> None:
     one = identity()
-    turned = identity(dataset=dict(reversed(one.dataset.items())), model={**one.model})
+    turned = identity(dataset=dict(reversed(list(one.dataset.items()))), model={**one.model})
     assert one.digest == turned.digest
     others = [
         dataclasses.replace(one, **{field.name: {"other": 1}})

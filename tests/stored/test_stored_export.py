@@ -201,7 +201,7 @@ def test_shards_hold_a_image_a_class_and_where_it_is_from(tmp_path: Path) -> Non
         ]  # fmt: skip
         assert {(one.mtime, one.uid, one.uname) for one in members} == {(0, 0, "")}
         assert len(members) == 3 * 44
-        label, told = (shard.extractfile(one).read() for one in members[1:3])  # type: ignore[union-attr]
+        label, told = (shard.extractfile(one).read() for one in members[1:3])
     assert int(label) == data.labels[256]
     assert json.loads(told) == {
         "id": "s/0256", "label": int(label), "class": "g", "condition": "shear@5",
@@ -434,7 +434,7 @@ def test_a_export_killed_again_and_again_equals_an_undisturbed_one(
     assert kills == 2
     assert 10 <= len(list(pieces.glob("[0-9]*"))) < 19
     subprocess.run(command, check=True)
-    export(SEVERITIES, Stripes(600), tmp_path / "whole", format=form, processes=1)  # type: ignore[arg-type]
+    export(SEVERITIES, Stripes(600), tmp_path / "whole", format=form, processes=1)
     assert file_bytes(tmp_path / "killed") == file_bytes(tmp_path / "whole")
 
 

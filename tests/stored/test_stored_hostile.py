@@ -101,7 +101,7 @@ def test_a_set_is_not_written_into_a_class_folder_that_is_a_link(
 
 def test_the_folders_on_the_way_to_a_file(tmp_path: Path) -> None:
     data = photos(tmp_path / "val", 2)
-    found = data_folders(open_dataset(data))  # type: ignore[arg-type]
+    found = data_folders(open_dataset(data))
     assert found == [data, data / "n01", data / "n02"]
 
 

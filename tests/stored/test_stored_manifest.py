@@ -33,7 +33,7 @@ COUNT = 6
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sets")
     for form in ("png", "npy"):
-        export(SEVERITIES, Stripes(COUNT), root / form, format=form, processes=1)  # type: ignore[arg-type]
+        export(SEVERITIES, Stripes(COUNT), root / form, format=form, processes=1)
     return root
 
 
@@ -276,7 +276,7 @@ def part_of(whole: Benchmark, corruptions: list[str], **changes: Any) -> Benchma
 def with_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("tables")
     for mode in ("paper", "released"):
-        export(WHOLE.in_mode(mode), Stripes(COUNT), root / mode, processes=1)  # type: ignore[arg-type]
+        export(WHOLE.in_mode(mode), Stripes(COUNT), root / mode, processes=1)
     return root
 
 

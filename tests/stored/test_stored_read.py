@@ -83,7 +83,7 @@ def write_folders(
     return root
 
 
-def expected(image_id: Callable[[str, int], str] = lambda name, k: f"{name}/val_{k}.png"):  # type: ignore[no-untyped-def]
+def expected(image_id: Callable[[str, int], str] = lambda name, k: f"{name}/val_{k}.png"):
     return {
         (image_id(name, number), condition): (label, planned(condition, number, label))
         for condition in map(str, FIVE.conditions)

@@ -50,7 +50,7 @@ def test_a_matrix_as_other_programs_write_it(
 def test_numpy_savetxt_with_and_without_names(tmp_path: Path) -> None:
     values, path = [[1, 0.25, 0.1], [0.25, 1, 0.5], [0.1, 0.5, 1]], tmp_path / "m.csv"
     for options in ({}, {"delimiter": ","}, {"delimiter": ",", "fmt": "%g"}):
-        np.savetxt(path, values, **options)  # type: ignore[arg-type]
+        np.savetxt(path, values, **options)
         with pytest.raises(InputError, match="numbers where the names"):
             read_matrix(path)
         np.savetxt(path, values, header="shear,rain,hue", comments="", delimiter=",")

@@ -382,7 +382,7 @@ def test_the_learning_rate_follows_the_schedule(few: Dataset) -> None:
         rates.append(run.optimiser.param_groups[0]["lr"])
         return step(*args)
 
-    run.optimiser.step = spied  # type: ignore[method-assign]
+    run.optimiser.step = spied  # type: ignore[assignment,method-assign]
     train([run], over)
     # 32 images a batch make 2 steps an epoch; the middle of step k is at (k + ½) / 4 of the
     # whole. One cycle: up to 0.003 at 0.2, down to 0 at 1.

@@ -41,7 +41,7 @@ RECIPE = Recipe(
 IDS = [f"image {number}" for number in range(5000)]
 
 
-def torch_rates(make, epochs: int) -> list[float]:  # type: ignore[no-untyped-def]
+def torch_rates(make, epochs: int) -> list[float]:
     """The learning rate of each epoch by a scheduler of PyTorch's, from 1."""
     optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     scheduler = make(optimiser)
