@@ -214,7 +214,7 @@ def test_an_interrupt_is_a_message_and_status_130(design, monkeypatch) -> None:
     monkeypatch.setattr("noctule.studies.design.choose_exact", interrupted)
     status, out, err = design("overlap.csv", "--size", 2)
     assert (status, out) == (130, "")
-    assert "stopped before the best set was proven" in err
+    assert "The best set was not proven" in err
 
 
 # design score

@@ -17,7 +17,6 @@ from noctule.cli.help import HELP_NAMES, CommandGroup
 from noctule.errors import NoctuleError, NoctuleWarning, machine_error
 
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
 _MAX_NAME_CHARS = 200
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from noctule.cli.app import EXIT_INTERRUPTED, app
-from noctule.cli.echo import echo, echo_message
+from noctule.cli.app import app
+from noctule.cli.echo import echo, interruptible
 from noctule.cli.help import HELP_NAMES, Command, CommandGroup
 from noctule.cli.options import BenchmarkArgument, arg, opt
 from noctule.errors import InputError, OutputError
@@ -239,21 +239,18 @@ def _exact(
     from noctule.report.progress import status_line
     from noctule.studies.design import choose_exact
 
-    try:
-        with status_line("searching for the best set") as report:
-            return choose_exact(
-                overlap,
-                size,
-                max_overlap,
-                time_limit_s=time_limit_s,
-                on_search=lambda search: report(str(search)),
-            )
-    except KeyboardInterrupt as error:
-        echo_message(
-            "stopped before the best set was proven optimal. Use --time-limit to get the best "
-            "set found in a given time."
+    message = (
+        "The best set was not proven optimal yet. Use --time-limit to get the best "
+        "set found in a given time."
+    )
+    with interruptible(message), status_line("searching for the best set") as report:
+        return choose_exact(
+            overlap,
+            size,
+            max_overlap,
+            time_limit_s=time_limit_s,
+            on_search=lambda search: report(str(search)),
         )
-        raise typer.Exit(EXIT_INTERRUPTED) from error
 
 
 def _side_by_side(exact: Choice, greedy: Choice) -> list[list[str]]:
@@ -310,22 +307,19 @@ def _stability(
             else f"{overlap.source} holds scores only; pass the study folder"
         )
         return [f"Stability across bootstrap resamples was not computed: {reason}."]
-    try:
-        with progress_bar("choosing on resamples") as advance:
-            result = stability(
-                overlap,
-                choice.size,
-                choice.max_overlap,
-                resamples=resamples,
-                time_limit_s=time_limit_s,
-                on_resample=advance,
-            )
-    except KeyboardInterrupt as error:
-        echo_message(
-            "stopped before the stability was known. Use --time-limit to stop after a given "
-            "time with the resamples finished so far."
+    message = (
+        "The stability is not known yet. Use --time-limit to stop after a given "
+        "time with the resamples finished so far."
+    )
+    with interruptible(message), progress_bar("choosing on resamples") as advance:
+        result = stability(
+            overlap,
+            choice.size,
+            choice.max_overlap,
+            resamples=resamples,
+            time_limit_s=time_limit_s,
+            on_resample=advance,
         )
-        raise typer.Exit(EXIT_INTERRUPTED) from error
     shares = {name: share for name, share in result.share.items() if share}
     rows = [
         [name, f"{100 * shares[name]:.0f}", "yes" if name in choice.names else "no"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,6 +13,8 @@ from noctule.errors import shown
 
 if TYPE_CHECKING:
     from noctule.report.terminal import Part
+
+EXIT_INTERRUPTED = 130
 
 
 def echo(*parts: Part) -> None:
@@ -31,3 +35,13 @@ def echo_text(text: str) -> None:
 def echo_message(text: object) -> None:
     """Print a message to stderr, without control characters."""
     typer.echo(f"noctule: {shown(text)}", err=True)
+
+
+@contextmanager
+def interruptible(message: str) -> Iterator[None]:
+    """Turn Ctrl-C into a message and exit status 130."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        echo_message(f"stopped. {message}")
+        raise typer.Exit(EXIT_INTERRUPTED) from error

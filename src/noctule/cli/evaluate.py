@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
-
-from noctule.cli.app import EXIT_INTERRUPTED, app
-from noctule.cli.echo import echo, echo_message, echo_text
+from noctule.cli.app import app
+from noctule.cli.echo import echo, echo_message, echo_text, interruptible
 from noctule.cli.help import Command
 from noctule.cli.options import (
     BackgroundOption,
@@ -25,6 +23,7 @@ from noctule.cli.options import (
     RunArgument,
     arg,
     opt,
+    parse_numbers,
 )
 from noctule.errors import InputError
 from noctule.metrics import METRICS
@@ -105,6 +104,7 @@ def evaluate(
     from noctule.evaluation.loop import default_folder, run_images
     from noctule.evaluation.settings import Settings
     from noctule.evaluation.sources import ImageSource, LiveImages
+    from noctule.models import load_classifier
     from noctule.report.progress import progress_bar
     from noctule.scoring import open_reference, score_run
     from noctule.store import RunStore
@@ -113,9 +113,8 @@ def evaluate(
     dataset, spec = _images(data, labels, background, benchmark, mode, stored)
     if isinstance(dataset, StoredSet):
         _check_seed(seed, dataset)
-    classifier = _with_preprocessing(
-        _classifier(model, weights, weights_key, name), resize, crop, mean, std
-    )
+    classifier = load_classifier(model, weights=weights, weights_key=weights_key).named(name)
+    classifier = _with_preprocessing(classifier, resize, crop, mean, std)
     settings = Settings(
         seed=seed or 0,
         device=device,
@@ -133,14 +132,9 @@ def evaluate(
     folder = out or default_folder(source.identity)
     planned = RunStore(folder, source.identity)
     reference_run = open_reference(reference, planned) if reference else None
-    try:
-        with progress_bar(f"{classifier.name} on {dataset.name}") as advance:
-            store = run_images(source, out=folder, progress=advance)
-    except KeyboardInterrupt as error:
-        echo_message(
-            f"stopped. Finished work is kept in {folder}; rerun the same command to resume."
-        )
-        raise typer.Exit(EXIT_INTERRUPTED) from error
+    resume = f"Finished work is kept in {folder}; rerun the same command to resume."
+    with interruptible(resume), progress_bar(f"{classifier.name} on {dataset.name}") as advance:
+        store = run_images(source, out=folder, progress=advance)
     _print_scores(store, format, score_run(store, reference=reference_run))
 
 
@@ -222,14 +216,6 @@ def _check_seed(seed: int | None, stored: StoredSet) -> None:
     )
 
 
-def _classifier(
-    model: str, weights: Path | None, weights_key: str | None, name: str | None
-) -> Classifier:
-    from noctule.models import load_classifier
-
-    return load_classifier(model, weights=weights, weights_key=weights_key).named(name)
-
-
 def _with_preprocessing(
     classifier: Classifier,
     resize: int | None,
@@ -246,9 +232,9 @@ def _with_preprocessing(
     if crop is not None:
         changes["crop_px"] = (crop, crop)
     if mean is not None:
-        changes["mean"] = _numbers("--mean", mean)
+        changes["mean"] = parse_numbers("--mean", mean, float)
     if std is not None:
-        changes["std"] = _numbers("--std", std)
+        changes["std"] = parse_numbers("--std", std, float)
     if not changes:
         return classifier
     note = classifier.preprocessing_note
@@ -259,17 +245,6 @@ def _with_preprocessing(
         and "Preprocessing follows the options, and otherwise the model's own settings or "
         "noctule's defaults",
     )
-
-
-def _numbers(option: str, text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise InputError(
-            f"'{text}' is not a list of numbers",
-            where=option,
-            remedy="Use a value such as 0.5,0.5,0.5.",
-        ) from error
 
 
 def _print_scores(store: RunStore, format: Format, scores: Any) -> None:

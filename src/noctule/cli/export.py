@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from noctule.cli.app import EXIT_INTERRUPTED, EXIT_USER_ERROR, app
-from noctule.cli.echo import echo, echo_message
+from noctule.cli.app import EXIT_USER_ERROR, app
+from noctule.cli.echo import echo, echo_message, interruptible
 from noctule.cli.help import Command
 from noctule.cli.options import (
     BackgroundOption,
@@ -72,24 +72,19 @@ def export(
     spec = spec if mode is None else spec.in_mode(mode)
     refuse_nested(Path(data).expanduser(), out)
     dataset = open_dataset(data, labels_file=labels, background=background)
-    try:
-        with progress_bar(f"exporting {dataset.name}") as advance:
-            manifest = export_all(
-                spec,
-                dataset,
-                out,
-                format=format,
-                quality=quality,
-                preprocessing=_preprocessing(resize, crop, model),
-                seed=seed,
-                processes=processes,
-                progress=advance,
-            )
-    except KeyboardInterrupt as error:
-        echo_message(
-            f"stopped. Finished work is kept in {out}; rerun the same command to resume."
+    message = f"Finished work is kept in {out}; rerun the same command to resume."
+    with interruptible(message), progress_bar(f"exporting {dataset.name}") as advance:
+        manifest = export_all(
+            spec,
+            dataset,
+            out,
+            format=format,
+            quality=quality,
+            preprocessing=_preprocessing(resize, crop, model),
+            seed=seed,
+            processes=processes,
+            progress=advance,
         )
-        raise typer.Exit(EXIT_INTERRUPTED) from error
     height, width = manifest.image_px
     echo(
         f"{out}: {len(dataset)} images of {height} × {width} px under every condition of "

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
+
+from noctule.errors import InputError
+
+NumberT = TypeVar("NumberT", int, float)
 
 
 def arg(metavar: str, *, help: str | None = None, default: str | bool = True) -> Any:
@@ -76,3 +80,25 @@ CropOption = Annotated[int | None, opt("N", help="Crop the central N × N pixels
 ConfidenceOption = Annotated[float, opt("P", help="Confidence level of the intervals.")]
 ResamplesOption = Annotated[int, opt("N", help="Number of bootstrap resamples.")]
 BootstrapSeedOption = Annotated[int, opt("N", help="Random seed of the bootstrap.")]
+
+
+def parse_numbers(option: str, text: str, kind: type[NumberT]) -> tuple[NumberT, ...]:
+    """A comma-separated list of numbers.
+
+    Raises:
+        InputError: A part is not a number of this kind.
+
+    >>> parse_numbers("--seeds", "0,1,2", int)
+    (0, 1, 2)
+    """
+    try:
+        return tuple(kind(part) for part in text.split(","))
+    except ValueError as error:
+        noun, example = (
+            ("whole numbers", "0,1,2") if kind is int else ("numbers", "0.5,0.5,0.5")
+        )
+        raise InputError(
+            f"'{text}' is not a list of {noun}",
+            where=option,
+            remedy=f"Use a value such as {example}.",
+        ) from error

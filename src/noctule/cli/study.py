@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from noctule.cli.app import EXIT_INTERRUPTED, app
-from noctule.cli.echo import echo, echo_message
+from noctule.cli.app import app
+from noctule.cli.echo import echo, echo_message, interruptible
 from noctule.cli.help import Command, CommandGroup
-from noctule.cli.options import ConfidenceOption, ResamplesOption, arg, opt
+from noctule.cli.options import ConfidenceOption, ResamplesOption, arg, opt, parse_numbers
 from noctule.errors import InputError
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ def run(
         "train": train,
         "test": test,
         "candidates": None if candidates is None else _candidates(candidates),
-        "seeds": None if seeds is None else _whole_numbers("--seeds", seeds),
+        "seeds": None if seeds is None else parse_numbers("--seeds", seeds, int),
         "architecture": architecture,
         "recipe.epochs": epochs,
         "images.side_px": side_px,
@@ -207,7 +206,7 @@ def overlap_(
         out,
         form=form,
         candidates=None if candidates is None else _candidates(candidates),
-        seeds=None if seeds is None else _whole_numbers("--seeds", seeds),
+        seeds=None if seeds is None else parse_numbers("--seeds", seeds, int),
         resamples=resamples,
         confidence=confidence,
         seed=seed,
@@ -238,15 +237,13 @@ def _run(spec: Study, out: Path | None, where: ExecutionConfig, trust: bool) -> 
         )
     folder = prepared.folder
     echo_message(f"study folder {folder.folder}")
-    try:
-        with study_progress(work_left(folder, where.only)) as advance:
-            run_prepared(prepared, where=where, on_advance=advance)
-    except KeyboardInterrupt as error:
-        echo_message(
-            f"stopped. Finished epochs are kept in {folder.folder}. "
-            f"Resume with: noctule study resume {folder.folder}"
-        )
-        raise typer.Exit(EXIT_INTERRUPTED) from error
+    resume = (
+        f"Finished epochs are kept in {folder.folder}. "
+        f"Resume with: noctule study resume {folder.folder}"
+    )
+    progress = study_progress(work_left(folder, where.only))
+    with interruptible(resume), progress as advance:
+        run_prepared(prepared, where=where, on_advance=advance)
     if missing := folder.missing():
         echo(f"{len(missing)} networks are not finished yet, the first is {missing[0]}.")
         return
@@ -286,14 +283,3 @@ def _candidates(text: str) -> list[str]:
     if text in benchmark_names() or text.endswith(".toml"):
         return list(load_benchmark(text).corruptions)
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _whole_numbers(option: str, text: str) -> Sequence[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise InputError(
-            f"'{text}' is not a list of whole numbers",
-            where=option,
-            remedy="Use a value such as 0,1,2.",
-        ) from error
