@@ -15,8 +15,9 @@ from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.benchmarks.references import ReferenceOutcomes, shipped_outcomes
 from noctule.metrics import METRICS
 from noctule.metrics.means import Estimates, ImageValues, ratio_estimates
-from noctule.scoring import check_reference, published_reference
+from noctule.scoring import published_reference
 from noctule.store import RunStore
+from noctule.store.comparability import ImageIdentity, check_reference, comparable_groups
 from outcome_rows import run_identity
 
 PLAIN = {"name": "n", "title": "t", "source": "s", "severities": [1, 2, 3, 4, 5]}
@@ -60,6 +61,34 @@ def test_what_published_images_were_stored_as_counts() -> None:
     theirs = run(corruptions=["gaussian_blur"], tables=scaled, side_px=32)
     with pytest.raises(InputError, match="other severities"):
         check_reference(ours, theirs)
+    # Half the lengths for half the side are the same images.
+    half = {"gaussian_blur": {"sigma_px": [0.5, 1, 1.5, 2, 2.5]}}
+    check_reference(ours, run(corruptions=["gaussian_blur"], tables=half, side_px=112))
+
+
+def test_the_code_of_a_plugin_counts() -> None:
+    ours, theirs = (run().identity.benchmark | {"plugins": {"contrast_c": one}} for one in "ab")
+    runs = [
+        RunStore(Path("run"), replace(run().identity, benchmark=one)) for one in (ours, theirs)
+    ]
+    check_reference(runs[0], runs[0])
+    with pytest.raises(InputError, match=r"other code of contrast_c \(b\) than run \(a\)"):
+        check_reference(*runs)
+
+
+def test_runs_are_ranked_together_where_all_of_them_are_comparable() -> None:
+    def groups(*runs: RunStore) -> list[int]:
+        def images(one: RunStore) -> ImageIdentity:
+            return ImageIdentity.of(one.identity)
+
+        return [len(one) for one in comparable_groups(runs, images, lambda _: None)]
+
+    live, same, other = run(), stored("png", "f"), stored("png", None)
+    assert groups(live, same) == [2]
+    # The set is the same, but the third model prepares its images otherwise than live.
+    assert groups(live, same, other) == [2, 1]
+    assert groups(same, other, live) == [2, 1]
+    assert groups(live, run(name="m"), run(tables=TABLES), run(severities=[1])) == [2, 1, 1]
 
 
 def stored(fingerprint: str, live: str | None) -> RunStore:

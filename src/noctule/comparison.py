@@ -19,13 +19,9 @@ from noctule.metrics.means import ImageValues
 from noctule.metrics.outcome_matrix import OutcomeMatrix, check_same_images, outcome_matrix
 from noctule.metrics.paired import family_weights, holm, paired_differences
 from noctule.metrics.paired_results import By, Comparison, MeanDifference, PairedDifference
-from noctule.scoring import (
-    KnownReference,
-    check_reference,
-    check_same_pixels,
-    published_reference,
-)
+from noctule.scoring import KnownReference, published_reference
 from noctule.store import RunStore
+from noctule.store.comparability import check_reference, check_same_pixels
 
 __all__ = ["By", "Comparison", "compare", "reasons_it_is_worse"]
 

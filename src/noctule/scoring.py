@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ from noctule.metrics.outcome_matrix import (
 )
 from noctule.metrics.scores import Scores, chosen_metrics, columns_of, score_outcomes
 from noctule.store import RunStore
+from noctule.store.comparability import check_reference, check_same_pixels
 
 IMAGENET, IMAGENET_IMAGES = "imagenet-1k-val", 50_000
 
@@ -223,116 +223,3 @@ def _caveats(reference: Reference, benchmark: Benchmark, images: int) -> list[st
             f"{benchmark.mode}"
         )
     return caveats
-
-
-def _mode(benchmark: Mapping[str, Any]) -> str:
-    """The mode, and the quality of the JPEG files that images pass through in it."""
-    mode = str(benchmark.get("mode", "paper"))
-    quality = benchmark.get("stored_jpeg_quality")
-    return f"{mode}, as JPEG {quality}" if mode == "released" and quality else mode
-
-
-def _tables(benchmark: Mapping[str, Any], conditions: Sequence[str]) -> str:
-    """The tables of severities of the corruptions in these conditions."""
-    wanted = {condition.partition("@")[0] for condition in conditions}
-    tables = {key: one for key, one in benchmark.get("tables", {}).items() if key in wanted}
-    return f"{json.dumps(tables)} for {benchmark.get('side_px', 224)} px" if tables else "none"
-
-
-def _fingerprints(dataset: Mapping[str, Any]) -> set[str]:
-    """Of the images on disk and, if these are the same, of the data they were made from."""
-    live = dataset.get("stored", {}).get("live_fingerprint")
-    return {dataset["fingerprint"], dataset["fingerprint"] if live is None else live}
-
-
-def _same_data(*datasets: Mapping[str, Any]) -> str:
-    remedy = "Evaluate the reference model on the same data with the same seed."
-    stored = ["stored" in one for one in datasets]
-    if any(stored) and not all(stored):
-        remedy += (
-            " Images of a stored set are known to be those of live evaluation only where "
-            "noctule stored them without loss, of the same data, resized and cropped as the "
-            "model does."
-        )
-    return remedy
-
-
-def check_same_pixels(run: RunStore, reference: RunStore) -> None:
-    """Refuse runs that were shown other images under the same ids.
-
-    Compared are the hashes of the decoded images; of stored images, only where both runs
-    took them from such a set and prepare them alike.
-
-    Raises:
-        InputError: an image has other pixels in one of the runs.
-    """
-    kinds = [
-        (one.dataset.get("stored"), "stored" in one.dataset and one.model.get("preprocessing"))
-        for one in (run.identity, reference.identity)
-    ]
-    if kinds[0] != kinds[1]:
-        return
-    ours, theirs = run.image_hashes(), reference.image_hashes()
-    if other := sorted(key for key in ours.keys() & theirs.keys() if ours[key] != theirs[key]):
-        raise InputError(
-            f"{len(other):,} of {len(ours):,} images have other pixels than in {run.folder}, "
-            f"first '{other[0]}'",
-            where=reference.folder,
-            remedy="Evaluate both models on the same files, decoded by the same version of "
-            "Pillow.",
-        )
-
-
-def open_reference(reference: str | Path | RunStore, run: RunStore) -> RunStore:
-    """A reference run that is complete, and whose errors are comparable with a run's.
-
-    Args:
-        reference: The reference run, or its folder.
-        run: The run, which may not have been started.
-
-    Raises:
-        InputError: see `check_reference`; or the reference run is unfinished.
-    """
-    other = reference if isinstance(reference, RunStore) else RunStore.open(reference)
-    check_reference(run, other)
-    other.rows(columns=["label"])
-    return other
-
-
-def check_reference(run: RunStore, reference: RunStore) -> None:
-    """Refuse a reference run whose errors are not comparable.
-
-    A run on a stored set counts as one on the data that the set was made from, if its record
-    says that live evaluation sees the same images (`live_fingerprint`).
-
-    Raises:
-        InputError: other images, another seed, or conditions missing.
-    """
-    ours, theirs = run.identity, reference.identity
-    if _fingerprints(ours.dataset).isdisjoint(_fingerprints(theirs.dataset)):
-        raise InputError(
-            f"this run has other data ({theirs.dataset['fingerprint']}) than {run.folder} "
-            f"({ours.dataset['fingerprint']})",
-            where=reference.folder,
-            remedy=_same_data(ours.dataset, theirs.dataset),
-        )
-    for what, here, there in (
-        ("another seed", ours.seed, theirs.seed),
-        ("another mode", *(_mode(one.benchmark) for one in (ours, theirs))),
-        (
-            "other severities",
-            *(_tables(one.benchmark, ours.conditions) for one in (ours, theirs)),
-        ),
-    ):
-        if here != there:
-            raise InputError(
-                f"this run has {what} ({there}) than {run.folder} ({here})",
-                where=reference.folder,
-                remedy="Evaluate the reference model on the same data with the same seed.",
-            )
-    if missing := sorted(set(ours.conditions) - set(theirs.conditions)):
-        raise InputError(
-            f"this run lacks {', '.join(missing)}",
-            where=reference.folder,
-            remedy="Evaluate the reference model on the same benchmark.",
-        )

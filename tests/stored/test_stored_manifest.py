@@ -19,8 +19,8 @@ from noctule.evaluation.loop import evaluate
 from noctule.evaluation.settings import Settings
 from noctule.evaluation.sources import identify
 from noctule.models import Preprocessing, load_classifier
-from noctule.scoring import check_reference
 from noctule.store import RunStore
+from noctule.store.comparability import check_reference
 from noctule.stored import StoredImages, evaluate_stored, export, open_stored, verify
 from noctule.stored.manifest import MOST_CHARACTERS
 from stored_sets import LOSSLESS, ONE_PROCESS, SEVERITIES, file_bytes, forge, photos
@@ -313,8 +313,8 @@ def test_a_part_is_evaluated_as_live(
     ("mode", "changes", "what"),
     [
         ("paper", {"mode": "released"}, "mode = paper, and part has released"),
-        ("released", {"stored_jpeg_quality": None}, "jpeg_quality = 85, and part has none"),
-        ("paper", {"tables": {}}, r"tables\.contrast_c = {'factor': \[0\.9, 0\.8, 0\.5\]}, and part has none"),  # noqa: E501
+        ("released", {"stored_jpeg_quality": None}, "as JPEG 85, and part has released"),
+        ("paper", {"tables": {}}, r"severities of contrast_c = {'factor': \[0\.9, 0\.8, 0\.5\]}, and part has none"),  # noqa: E501
         ("paper", {"tables": {"contrast_c": {"factor": [0.9, 0.8, 0.7, 0.6, 0.4]}}}, r"has {'factor': \[0\.9, 0\.8, 0\.4\]}"),  # noqa: E501
     ],
 )  # fmt: skip

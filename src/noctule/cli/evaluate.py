@@ -106,8 +106,9 @@ def evaluate(
     from noctule.evaluation.sources import ImageSource, LiveImages
     from noctule.models import load_classifier
     from noctule.report.progress import progress_bar
-    from noctule.scoring import open_reference, score_run
+    from noctule.scoring import score_run
     from noctule.store import RunStore
+    from noctule.store.comparability import open_reference
     from noctule.stored import StoredImages, StoredSet
 
     dataset, spec = _images(data, labels, background, benchmark, mode, stored)

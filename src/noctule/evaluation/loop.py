@@ -34,8 +34,9 @@ from noctule.models.behaviour import behaviour_of, probe_images, refuse_other_be
 from noctule.models.borrowed import borrowed, input_dtype
 from noctule.outcomes import SCHEMA, outcome_tables, reduce_logits
 from noctule.processes import end_if_unguarded
-from noctule.scoring import open_reference, score_run
+from noctule.scoring import score_run
 from noctule.store import RunIdentity, RunStore
+from noctule.store.comparability import open_reference
 
 
 class Evaluation(NamedTuple):

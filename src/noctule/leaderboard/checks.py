@@ -38,6 +38,7 @@ from noctule.metrics import Scores, score
 from noctule.metrics.scores import RANKING
 from noctule.scoring import published_reference
 from noctule.store import RunIdentity, RunStore, flaws
+from noctule.store.comparability import live_fingerprint
 from noctule.store.identity import read_identity
 
 _SHOWN_DIFFERENCES = 3
@@ -245,12 +246,6 @@ def check_settings(
         yield expect_equal("classes of the model", classes, track.classes)
 
 
-def fingerprint_of(identity: RunIdentity) -> str:
-    """The data's fingerprint; for lossless stored images, that of live evaluation."""
-    live = identity.dataset.get("stored", {}).get("live_fingerprint")
-    return str(live or identity.dataset.get("fingerprint"))
-
-
 def images_of(data: Mapping[str, Any]) -> str:
     """The source of the evaluated images.
 
@@ -271,7 +266,7 @@ def images_of(data: Mapping[str, Any]) -> str:
 
 
 def _check_data(identity: RunIdentity, track: Track) -> CheckItem:
-    name, actual = "fingerprint of the data", fingerprint_of(identity)
+    name, actual = "fingerprint of the data", live_fingerprint(identity.dataset)
     if track.fingerprint is None:
         return unverified(name, f"{actual[:16]}...; that of the track is unknown")
     return same_hash(name, actual, track.fingerprint)

@@ -7,43 +7,30 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.errors import InputError
 from noctule.leaderboard.architecture import recorded_parameters
 from noctule.leaderboard.check_items import CheckItem
-from noctule.leaderboard.checks import check_submission, fingerprint_of
+from noctule.leaderboard.checks import check_submission
 from noctule.leaderboard.submission import SUBMISSION_FILE, read_starts
 from noctule.leaderboard.tracks import Landmark, Track
 from noctule.metrics import Metric, Scores, headline_metric
 from noctule.scoring import score_run
 from noctule.store import RunStore
+from noctule.store.comparability import (
+    ImageIdentity,
+    benchmark_facts,
+    comparable_groups,
+    live_fingerprint,
+)
 from noctule.store.identity import RunIdentity
 
 UNKNOWN = "unknown"
 _SLUG_LETTERS = 40
-
-
-class Ranked(NamedTuple):
-    """What scores must share to be ranked together.
-
-    Attributes:
-        benchmark: digest of all that it is made of.
-        data: "fingerprint ..." of the data; for submissions to a track whose fingerprint is
-            not known, "domain ...".
-        images: how many were evaluated.
-        seed: of the corruptions.
-        reference: whose errors CE is relative to.
-    """
-
-    benchmark: str
-    data: str
-    images: int
-    seed: int
-    reference: str | None
 
 
 @dataclass(frozen=True)
@@ -87,24 +74,24 @@ class Entry:
         return f"{unverified} unverified" if unverified else "all passed"
 
     @property
-    def ranked(self) -> Ranked:
-        """What it may be ranked with."""
-        return Ranked(
-            _digest(self.identity.benchmark),
-            self._data,
-            self.scores.num_images,
-            self.identity.seed,
-            self.scores.reference,
-        )
+    def images(self) -> ImageIdentity:
+        """The images of its run; the data are those a submission was checked against."""
+        own = ImageIdentity.of(self.identity)
+        return own if self.track is None else replace(own, data=frozenset([self.data]))
 
     @property
-    def _data(self) -> str:
+    def data(self) -> str:
         """The data a submission was checked against, or the data of a run."""
         if self.track is None:
-            return f"fingerprint {fingerprint_of(self.identity)}"
+            return f"fingerprint {live_fingerprint(self.identity.dataset)}"
         if self.track.fingerprint is None:
             return f"domain {self.track.domain}"
         return f"fingerprint {self.track.fingerprint}"
+
+    @property
+    def digest(self) -> str:
+        """A digest of its benchmark."""
+        return _digest(self.identity.benchmark)
 
     @property
     def track_title(self) -> str:
@@ -183,10 +170,13 @@ def refuse_twice(entries: Iterable[Entry]) -> None:
 
 def grouped(entries: Sequence[Entry], landmarks: Sequence[Landmark]) -> list[Group]:
     """Group entries, ordered by title; landmarks join the group with the same images."""
-    by_key: dict[Ranked, list[Entry]] = {}
-    for entry in entries:
-        by_key.setdefault(entry.ranked, []).append(entry)
-    groups = [_group(members, landmarks) for members in by_key.values()]
+
+    def also(entry: Entry) -> tuple[str, int, str | None]:
+        facts = benchmark_facts(entry.identity.benchmark)
+        return facts, entry.scores.num_images, entry.scores.reference
+
+    ranked = comparable_groups(entries, lambda entry: entry.images, also)
+    groups = [_group(members, landmarks) for members in ranked]
     placed = {id(one) for group in groups for one in group.landmarks}
     left = [one for one in landmarks if id(one) not in placed]
     alone: dict[tuple[str, str], list[Landmark]] = {}
@@ -197,7 +187,7 @@ def grouped(entries: Sequence[Entry], landmarks: Sequence[Landmark]) -> list[Gro
         groups,
         key=lambda group: (
             not group.entries, group.benchmark.title, group.data, group.seed or 0,
-            group.entries[0].ranked.data if group.entries else "",
+            group.entries[0].data if group.entries else "",
         ),
     )  # fmt: skip
 

@@ -61,10 +61,10 @@ def _differing(group: Group) -> str:
     """What groups of one title may differ in."""
     if not group.entries:
         return "published"
-    one = group.entries[0].ranked
+    one, seed = group.entries[0], group.seed
     kind, _, data = one.data.partition(" ")
     told = data[:8] if kind == "fingerprint" else f"of {kind} {data}"
-    return f"{one.images:,} images, seed {one.seed}, data {told}, benchmark {one.benchmark[:8]}"
+    return f"{group.images:,} images, seed {seed}, data {told}, benchmark {one.digest[:8]}"
 
 
 def _section(group: Group, heading: str, number: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from noctule.leaderboard.checks import fingerprint_of, images_of
+from noctule.leaderboard.checks import images_of
 from noctule.leaderboard.entries import Entry, Group
 from noctule.leaderboard.figures import model_figure
 from noctule.leaderboard.text import MARKS
@@ -17,6 +17,7 @@ from noctule.report.formatting import estimate_texts, interval_name, sentence
 from noctule.report.table import Cell, Column, Row, Table
 from noctule.report.web import render_page
 from noctule.report.web.text import shown
+from noctule.store.comparability import live_fingerprint
 
 
 def model_page(entry: Entry, group: Group, title: str) -> str:
@@ -108,7 +109,7 @@ def _provenance(entry: Entry) -> list[tuple[str, str]]:
         ("Weights", _told(identity.model, "weights")),
         ("SHA-256 of the weights", _told(identity.model, "weights_sha256")),
         ("Preprocessing", json.dumps(identity.model.get("preprocessing"), ensure_ascii=False)),
-        ("Fingerprint of the data", fingerprint_of(identity)),
+        ("Fingerprint of the data", live_fingerprint(identity.dataset)),
         ("Images", images_of(identity.dataset)),
         ("Precision", f"{identity.precision} on {identity.device_type}"),
         ("Images at once", str(identity.batch_size)),

@@ -16,6 +16,7 @@ from noctule.data import Dataset
 from noctule.data.files import base_name
 from noctule.errors import InputError, UnreadableImageError
 from noctule.input_files import reject_special_files
+from noctule.store.comparability import check_stored_benchmark
 from noctule.store.identity import RUN_FILE
 from noctule.stored.images import DatasetImages, FileImages, Images, ShardImages
 from noctule.stored.layout import LABELS_FILE, Layout, find_layout, refuse_no_folder
@@ -37,7 +38,6 @@ from noctule.stored.published import (
     published_arrays,
     published_folders,
 )
-from noctule.stored.same import refuse_other_images
 from noctule.stored.scan import list_condition, names_in_order
 from noctule.stored.sums import AGAIN, digests_by_place, refuse_changed, sum_of
 from noctule.stored.write import suffix_of
@@ -202,7 +202,7 @@ def _open_own(folder: Path, benchmark: Benchmark, manifest: Manifest) -> StoredS
         raise InputError(f"is not finished: it has no {SUMS_FILE}", where=folder, remedy=AGAIN)
     labels = [LABELS_FILE] if manifest.format == "npy" else []
     refuse_changed(folder, [MANIFEST_FILE, IMAGES_FILE, *labels])
-    refuse_other_images(benchmark, manifest.the_benchmark(folder), folder)
+    check_stored_benchmark(benchmark, manifest.the_benchmark(folder), folder)
     layout = find_layout(folder, benchmark, manifest)
     if Condition() not in layout.places:
         raise InputError("lacks its uncorrupted images", where=folder, remedy=AGAIN)

@@ -17,7 +17,7 @@ from noctule.metrics.outcome_matrix import (
     check_same_images,
     outcome_matrix,
 )
-from noctule.scoring import check_same_pixels
+from noctule.store.comparability import check_same_pixels
 from noctule.studies.accuracy import CrossEvaluation
 from noctule.studies.folder import StudyFolder
 from noctule.studies.matrix import Form, OverlapMatrix

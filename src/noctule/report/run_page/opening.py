@@ -11,8 +11,8 @@ from noctule.benchmarks import CLEAN, Benchmark
 from noctule.errors import InputError
 from noctule.input_files import real_path
 from noctule.report.web.text import shown
-from noctule.scoring import check_reference, check_same_pixels
 from noctule.store import RunStore
+from noctule.store.comparability import check_reference, check_same_pixels
 
 
 @dataclass(frozen=True)

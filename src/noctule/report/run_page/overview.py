@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,11 @@ from noctule.benchmarks import Benchmark
 from noctule.metrics import Scores
 from noctule.report.run_page.opening import Run
 from noctule.scoring import score_runs
+from noctule.store.comparability import (
+    ImageIdentity,
+    benchmark_facts,
+    comparable_groups,
+)
 
 _METRICS = ("accuracy", "error", "error_rise", "ce", "relative_ce")
 
@@ -55,14 +59,13 @@ class Settings(NamedTuple):
 
 def grouped(runs: Sequence[Run]) -> list[list[Run]]:
     """Runs that can be ranked together: same benchmark, data, images read, and seed."""
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
+
+    def also(run: Run) -> tuple[str, int, tuple[str, ...]]:
+        skipped = tuple(sorted(image_id for image_id, _ in run.store.unreadable()))
         identity = run.store.identity
-        skipped = sorted(image_id for image_id, _ in run.store.unreadable())
-        data = identity.dataset["fingerprint"], identity.dataset["num_images"], skipped
-        same = (dict(identity.benchmark), identity.conditions, identity.seed, *data)
-        groups.setdefault(json.dumps(same, sort_keys=True), []).append(run)
-    return list(groups.values())
+        return benchmark_facts(identity.benchmark), identity.dataset["num_images"], skipped
+
+    return comparable_groups(runs, lambda run: ImageIdentity.of(run.store.identity), also)
 
 
 def summarise(
