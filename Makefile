@@ -60,7 +60,7 @@ reference: $(READY)
 
 # The agreement with other packages, in docs/agreement.md, and the images beside it.
 agreement: $(READY)
-	PYTHONPATH=tests:tests/helpers $(BIN)/python docs/agreement.py
+	PYTHONPATH=tests:tests/helpers $(BIN)/python scripts/agreement.py
 
 # The worked study of docs/overlap.md: about 40 minutes on 2 idle cores.
 study: $(READY)

@@ -436,12 +436,12 @@ def test_stored_images_are_looked_at_too(tmp_path: Path) -> None:
         evaluate_stored(Red(3), tmp_path / "right", out=tmp_path / "c", settings=unchecked)
 
 
-# Simulations; benchmarks/self_check.py is longer
+# Simulations; scripts/self_check.py is longer
 
 
 @pytest.fixture(scope="module")
 def simulation() -> ModuleType:
-    path = ROOT / "benchmarks" / "self_check.py"
+    path = ROOT / "scripts" / "self_check.py"
     spec = importlib.util.spec_from_file_location("self_check_simulation", path)
     assert spec is not None
     assert spec.loader is not None

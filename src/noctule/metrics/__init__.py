@@ -28,7 +28,7 @@ Where a reference given as rows errs on too few images, a ratio has no interval.
 upper bound, and few images do not show how large it gets. In simulations, 95 % intervals of the
 NLL held the true value in 95 % of cases or more for 100 and 1000 images, in 86 % for 20; where
 2 % of the images carry nearly all of the loss, in 75 % for 100 images. Intervals of the AURC
-held it in 94 % or more (`benchmarks/interval_coverage.py`).
+held it in 94 % or more (`scripts/interval_coverage.py`).
 """
 
 from __future__ import annotations

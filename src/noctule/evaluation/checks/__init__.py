@@ -43,7 +43,7 @@ def check_run(
 
     The severities of the tests add up to less than 1 in 1,000, for models of an accuracy of at
     least `least_accuracy` and that do not prefer a wrong class to the right one by 2 to 1.
-    benchmarks/self_check.py simulates how often honest models are stopped.
+    scripts/self_check.py simulates how often honest models are stopped.
 
     Args:
         classifier: The model.

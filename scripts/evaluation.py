@@ -1,6 +1,6 @@
 """Wall time of an ImageNet-NOC evaluation of ResNet-18, against two bounds.
 
-    python benchmarks/evaluation.py [--images 96] [--repeats 3] [--device cpu]
+    python scripts/evaluation.py [--images 96] [--repeats 3] [--device cpu]
 
 In one process and in turn, over a folder of JPEG files (500 × 375, quality 90) cut from sample
 photographs:

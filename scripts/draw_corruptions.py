@@ -1,6 +1,6 @@
 """Draws the image in the README: a scene of our own, under every corruption.
 
-python docs/image.py
+python scripts/draw_corruptions.py
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from noctule.report.sheet import contact_sheet, grid, overview_tiles
 
 SIDE_PX = 160
 OVERSAMPLING = 4
-HERE = Path(__file__).parent
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     tiles = overview_tiles(
         scene, CORRUPTIONS.values(), image_id="noctule", seed=0, severity=None
     )
-    contact_sheet(grid(tiles, columns=8)).save(HERE / "corruptions.png", optimize=True)
+    contact_sheet(grid(tiles, columns=8)).save(DOCS / "corruptions.png", optimize=True)
 
 
 def draw_scene(side_px: int) -> Image.Image:

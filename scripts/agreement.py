@@ -1,8 +1,8 @@
 """Compares ImageNet-C with the packages made from its authors' code, at length.
 
-    PYTHONPATH=tests:tests/helpers python docs/agreement.py [--seeds 100]
+    PYTHONPATH=tests:tests/helpers python scripts/agreement.py [--seeds 100]
 
-Writes agreement.csv, agreement.md, imagenet-c.png and imagenet-c-bar.png beside itself. The
+Writes agreement.csv, agreement.md, imagenet-c.png and imagenet-c-bar.png in docs/. The
 comparison is that of tests/corruptions/test_agreement.py, with more seeds: about 6 minutes on
 2 idle cores.
 """
@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from imagenet_c_images import write_images
 
 from corruption_cases import CROPS
 from imagenet_c_agreement import (
@@ -35,10 +34,11 @@ from imagenet_c_agreement import (
     smallest_p_value,
     their_images,
 )
+from imagenet_c_images import write_images
 from imagenet_c_peers import REFERENCES
 from noctule.corruptions import SEVERITIES
 
-HERE = Path(__file__).parent
+DOCS = Path(__file__).parents[1] / "docs"
 PROCESSES = 2
 LEVELS_OF_255 = ("mean_change", "mean_abs_change", "spread")
 
@@ -74,12 +74,12 @@ def main() -> None:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(PROCESSES, spawn, torch.set_num_threads, (1,)) as pool:
         rows = [row for part in pool.map(compare_condition, conditions) for row in part]
-    with (HERE / "agreement.csv").open("w", encoding="utf-8", newline="") as file:
+    with (DOCS / "agreement.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(Row._fields)
         writer.writerows([_text(value) for value in row] for row in rows)
-    (HERE / "agreement.md").write_text(page(rows), encoding="utf-8")
-    write_images(HERE)
+    (DOCS / "agreement.md").write_text(page(rows), encoding="utf-8")
+    write_images(DOCS)
 
 
 def _text(value: object) -> str:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from image import draw_scene
 from PIL import Image
 
+from draw_corruptions import draw_scene
 from imagenet_c_agreement import NAMES
 from imagenet_c_peers import REFERENCES, RgbArray, call_reference
 from noctule.corruptions import CORRUPTIONS, SEVERITIES

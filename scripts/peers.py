@@ -1,6 +1,6 @@
 """Milliseconds per image of ImageNet-C's 19 corruptions, beside every package made from it.
 
-    PYTHONPATH=tests:tests/helpers python benchmarks/peers.py [--all-severities]
+    PYTHONPATH=tests:tests/helpers python scripts/peers.py [--all-severities]
         [--images 32] [--size-px 224] [--passes 3] [--rounds 3] [--only fog snow]
 
 Both sides use both of two cores, and get what their interfaces ask for, in memory and of bytes:

@@ -1,6 +1,6 @@
 """Milliseconds per image of every corruption, beside the released code's.
 
-    python benchmarks/corruptions.py [--images 32] [--size-px 224] [--repeats 30]
+    python scripts/corruptions.py [--images 32] [--size-px 224] [--repeats 30]
         [--device cpu]
 
 Both sides use both of two cores: noctule with two threads, the released code as two processes,

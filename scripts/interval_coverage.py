@@ -1,6 +1,6 @@
 """How often 95 % intervals hold the truth, and how often a comparison of equal models errs.
 
-    python benchmarks/interval_coverage.py --data-sets 1000
+    python scripts/interval_coverage.py --data-sets 1000
 
 draws outcomes with known error rates, scores them, and prints the coverage of each score by
 number of images and error rate: over numbers of corruptions and severities and over reference

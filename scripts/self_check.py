@@ -1,6 +1,6 @@
 """How often the self-check stops honest models, and how often it finds a wrong set-up.
 
-    python benchmarks/self_check.py [--runs 2000] [--seed 0] [--only honest]
+    python scripts/self_check.py [--runs 2000] [--seed 0] [--only honest]
 
 Models are simulated by their logits: a matrix of confusions says which class wins for an image,
 by a margin of a given size. Each run draws a model and images of it. Prints, per family, the

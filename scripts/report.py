@@ -1,6 +1,6 @@
 """Wall time and peak memory of the page of many runs.
 
-    python benchmarks/report.py [--models 100] [--images 50000] [--benchmark imagenet-noc]
+    python scripts/report.py [--models 100] [--images 50000] [--benchmark imagenet-noc]
                                 [--keep FOLDER]
 
 Writes run folders of made-up outcomes as noctule's evaluation would write them, and then times

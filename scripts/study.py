@@ -1,6 +1,6 @@
 """Wall time of lockstep training against training the same networks one after another.
 
-    python benchmarks/study.py [--images 256] [--repeats 3] [--device cpu]
+    python scripts/study.py [--images 256] [--repeats 3] [--device cpu]
                                [--architecture photo-patches] [--side-px 64] [--workers 0]
 
 In one process and in turn, over a folder of JPEG files (500 × 375, quality 90) cut from sample
