@@ -13,7 +13,7 @@ from imagenet_c_agreement import NAMES
 from imagenet_c_peers import REFERENCES, RgbArray, call_reference
 from noctule.corruptions import CORRUPTIONS, SEVERITIES
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
-from noctule.report.sheet import Tile, contact_sheet, severity_tiles
+from noctule.report.sheet import SheetTile, contact_sheet, severity_tiles
 
 TILE_PX = 104  # the longest name fits
 BAR_TILE_PX = 158
@@ -28,7 +28,7 @@ def write_images(folder: Path) -> None:
     # The packages' lengths are for this size.
     scene = np.asarray(draw_scene(REFERENCE_SIDE_PX))
     rows = [
-        [Tile(name, _small(scene)), *their_tiles(name, scene), *our_tiles(name, scene)]
+        [SheetTile(name, _small(scene)), *their_tiles(name, scene), *our_tiles(name, scene)]
         for name in NAMES
     ]
     contact_sheet(rows).save(folder / "imagenet-c.png", optimize=True)
@@ -37,35 +37,35 @@ def write_images(folder: Path) -> None:
     sheet.save(folder / "imagenet-c-bar.png", optimize=True)
 
 
-def their_tiles(name: str, scene: RgbArray) -> list[Tile]:
+def their_tiles(name: str, scene: RgbArray) -> list[SheetTile]:
     """The package's image at each severity, or blanks where it may not be shown."""
     tiles = []
     for severity in SEVERITIES:
         if name == LEFT_OUT:
-            tiles.append(Tile("not shown", _small(np.full_like(scene, 200))))
+            tiles.append(SheetTile("not shown", _small(np.full_like(scene, 200))))
             continue
         reference, published = REFERENCES[name], CORRUPTIONS[name].published_name
         image = call_reference(reference, published, scene, severity=severity, seed=0)
-        tiles.append(Tile(f"{reference.package} {severity}", _small(image)))
+        tiles.append(SheetTile(f"{reference.package} {severity}", _small(image)))
     return tiles
 
 
-def our_tiles(name: str, scene: RgbArray) -> list[Tile]:
+def our_tiles(name: str, scene: RgbArray) -> list[SheetTile]:
     """Ours at each severity: released mode but for frost."""
     corruption = CORRUPTIONS[name].in_mode("paper" if name == LEFT_OUT else "released")
     batch = torch.from_numpy(scene.transpose(2, 0, 1).copy())[None]
     tiles = []
     for severity in SEVERITIES:
         (image,) = corruption(batch, ids=[IMAGE_ID], severity=severity)
-        tiles.append(Tile(f"noctule {severity}", _small(image.permute(1, 2, 0).numpy())))
+        tiles.append(SheetTile(f"noctule {severity}", _small(image.permute(1, 2, 0).numpy())))
     return tiles
 
 
-def _severities(name: str, scene: RgbArray) -> list[Tile]:
+def _severities(name: str, scene: RgbArray) -> list[SheetTile]:
     clean = torch.from_numpy(scene.transpose(2, 0, 1).copy())
     tiles = severity_tiles(clean, CORRUPTIONS[name], image_id=IMAGE_ID, seed=0)
     return [
-        Tile(tile.caption, _small(tile.image.permute(1, 2, 0).numpy(), BAR_TILE_PX))
+        SheetTile(tile.caption, _small(tile.image.permute(1, 2, 0).numpy(), BAR_TILE_PX))
         for tile in tiles
     ]
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from noctule import InputError, Settings, compare, evaluate
-from noctule.report.run_page.opening import open_runs
+from noctule.report.loading import open_runs
 from noctule.scoring import score_run
 from noctule.store import RunStore, writing
 from stripes import LENIENT, QUICK, ChannelMeans, Stripes

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from noctule.metrics import score
-from noctule.report.run_page.details import (
+from noctule.report.loading import Run, open_runs
+from noctule.report.run_details import (
     Confusion,
     Outcomes,
     class_damage,
@@ -17,9 +18,8 @@ from noctule.report.run_page.details import (
     outcomes_of,
     reliability,
 )
-from noctule.report.run_page.opening import Run, open_runs
-from noctule.report.run_page.overview import Settings, summarise
-from noctule.report.run_page.samples import choose
+from noctule.report.run_groups import RunSettings, summarise
+from noctule.report.samples import choose
 from report_runs import write_run
 
 # Six images: two of each class. Clean: one mistake. hue: 4 right; blur: 1 right.
@@ -30,7 +30,7 @@ PREDICTIONS = {
     "blur": [2, 2, 0, 1, 0, 0],
 }
 CONFIDENCE = [0.05, 0.2, 0.2, 0.5, 0.95, 1.0]
-SETTINGS = Settings(resamples=40)
+SETTINGS = RunSettings(resamples=40)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_losses_are_the_fall_of_accuracy(run: Run) -> None:
 
 
 def test_the_interval_of_a_loss_is_paired(run: Run) -> None:
-    (_, hue) = losses(summarise([run], settings=Settings(confidence=0.9)).summaries[0])
+    (_, hue) = losses(summarise([run], settings=RunSettings(confidence=0.9)).summaries[0])
     # Only image 1 of 6 is lost under hue: mean 1/6, Σ (d − mean)² = 5/6. At 90 %, z² = 2.70554
     # and ln(2 / .1) = 2.99573 images may have been missed. The reach, 3.35097 / 4.44598, is
     # √(2.70554 · 5/6 + 2.99573²) / √(36 − 6 · 2.70554).

@@ -14,25 +14,17 @@ from noctule import InputError
 from noctule.benchmarks import load_benchmark
 from noctule.metrics import METRICS, Estimate
 from noctule.metrics.outcome_matrix import places_of
-from noctule.report.run_page.charts import Dot, Mark, dot_chart, reliability_figures
-from noctule.report.run_page.details import Bin
-from noctule.report.run_page.heat import heat_map
-from noctule.report.run_page.opening import open_runs
-from noctule.report.run_page.overview import Settings, Summary, grouped, summarise
-from noctule.report.run_page.page import _overview_figures
-from noctule.report.run_page.tables import (
-    headline,
-    measures,
-    overview_sheet,
-    ranked,
-    why_not_own,
-)
+from noctule.report.charts import Dot, Mark, dot_chart, heat_map
+from noctule.report.loading import open_runs
+from noctule.report.run import ranking_figure, ranking_table, reliability_figures
+from noctule.report.run_details import Bin
+from noctule.report.run_groups import RunSettings, Summary, grouped, summarise
 from noctule.scoring import score_run
 from report_runs import BENCHMARK, write_run
 
 IMAGES = 60
 LABELS = [number % 3 for number in range(IMAGES)]
-QUICK = Settings(resamples=50)
+QUICK = RunSettings(resamples=50)
 RIGHT = dict.fromkeys(("clean", "hue", "blur"), LABELS)
 
 
@@ -73,7 +65,10 @@ def test_every_run_has_the_scores_it_has_alone(tmp_path: Path, with_reference: b
         assert alone.has_clean
         for key, estimate in summary.scores.estimates.items():
             assert estimate == alone.estimates[key], key
-        assert (group.reference, group.num_images) == (alone.reference, alone.num_images)
+        assert (group.scores.reference, group.scores.num_images) == (
+            alone.reference,
+            alone.num_images,
+        )
     assert summary.scores.of("relative_mce").low is not None
 
 
@@ -101,22 +96,24 @@ def test_without_reference_errors_the_mean_error_ranks(tmp_path: Path) -> None:
         for name, found in (("a", predictions(0)), ("b", RIGHT))
     ]  # fmt: skip
     group = summarise(open_runs(runs), settings=QUICK)
-    assert headline(group).mean_title == "mean error"
-    assert group.reference is None
-    assert group.no_reference_reason is not None
-    assert group.no_reference_reason == score_run(runs[0], resamples=0).no_reference_reason
-    errors = [one.scores.of("error").value or 0 for one in ranked(group)]
+    assert group.headline.mean_title == "mean error"
+    assert group.scores.reference is None
+    assert group.scores.no_reference_reason is not None
+    assert (
+        group.scores.no_reference_reason == score_run(runs[0], resamples=0).no_reference_reason
+    )
+    errors = [one.scores.of("error").value or 0 for one in group.ranked]
     assert errors == sorted(errors)
     assert errors[0] < errors[1]
-    sheet = overview_sheet("t", group, {})
-    assert [row[0] for row in sheet.texts] == [one.run.label for one in ranked(group)]
+    sheet = ranking_table("t", group, {})
+    assert [row[0] for row in sheet.texts] == [one.run.label for one in group.ranked]
 
 
 def test_a_score_that_one_run_lacks_neither_ranks_nor_is_drawn(tmp_path: Path) -> None:
     """The benchmark's own relative mCE, then the others; the caption says what is missing."""
     group = summarise(open_runs(runs_of(tmp_path, 0, 1, 2)), settings=QUICK)
-    assert headline(group) is METRICS["relative_ce"]
-    assert why_not_own(group) == ""
+    assert group.headline is METRICS["relative_ce"]
+    assert group.why_not_own == ""
     none = Estimate(None, None, None, "the reference's error does not rise")
     first, second, third = group.summaries
 
@@ -129,38 +126,44 @@ def test_a_score_that_one_run_lacks_neither_ranks_nor_is_drawn(tmp_path: Path) -
         )
 
     lacking = replace(group, summaries=(first, without(second, "relative_mce"), third))
-    assert headline(lacking) is METRICS["ce"]
-    assert [one.mean_name for one in measures(lacking)] == ["mce", "relative_mce", "mean_error"]
-    assert why_not_own(lacking) == f" Relative mCE is not defined for {second.run.label}."
-    values = [one.scores.of("mce").value or 0 for one in ranked(lacking)]
+    assert lacking.headline is METRICS["ce"]
+    assert [one.mean_name for one in lacking.metrics] == ["mce", "relative_mce", "mean_error"]
+    assert lacking.why_not_own == f" Relative mCE is not defined for {second.run.label}."
+    values = [one.scores.of("mce").value or 0 for one in lacking.ranked]
     assert values == sorted(values)
-    ranking, _ = _overview_figures("", lacking)
+    ranking = ranking_figure("", lacking)
     assert "mCE of every model" in ranking.caption
     assert f"Relative mCE is not defined for {second.run.label}." in ranking.caption
     drawn = re.findall(r'"label": "(\w+)", "value": [\d.]+', json.dumps(ranking.paper_spec()))
     assert sorted(set(drawn)) == sorted(one.run.label for one in group.summaries)
     every = [without(one, "relative_mce", "mce") for one in group.summaries]
-    assert headline(replace(group, summaries=tuple(every))) is METRICS["error"]
+    assert replace(group, summaries=tuple(every)).headline is METRICS["error"]
 
 
 def test_one_far_value_does_not_rule_the_scale() -> None:
     values = {"shear": 80.0, "rain": 95.0, "hue": 70.0, "blur": -500.0}
     dots = [Dot(name, Estimate(one, one - 9, one + 9)) for name, one in values.items()]
     figure = dot_chart(
-        "d", dots, axis="relative CE, %", caption="C.", description="d", mark=Mark(100, "it")
+        "d",
+        dots,
+        axis="relative CE, %",
+        caption="C.",
+        description="d",
+        mark=Mark(100, "it"),
+        scale=1,
     )
     assert figure.caption == (
-        "C. Off the scale, at its edge: blur -500.0. The dashed line is it."
+        "C. Off the scale, at its edge: blur −500.0. The dashed line is it."
     )
     scales = re.findall(r'"scale": (\{"clamp[^}]*\})', json.dumps(figure.paper_spec()))
     assert [json.loads(one)["domain"] for one in scales] == [[61.0, 104.0]]
     assert "clamp" not in json.dumps(dot_chart(
-        "d", dots[:3], axis="a", caption="C.", description="d"
+        "d", dots[:3], axis="a", caption="C.", description="d", scale=1
     ).paper_spec())  # fmt: skip
     # An interval that goes far is cut too, and said to be.
     wide = [*dots[:3], Dot("blur", Estimate(60.0, -900.0, 1000.0))]
     assert "Intervals that go beyond the scale end at its edge." in (
-        dot_chart("d", wide, axis="a", caption="C.", description="d").caption
+        dot_chart("d", wide, axis="a", caption="C.", description="d", scale=1).caption
     )
     cells = [("m", name, value) for name, value in values.items()]
     heat = heat_map("h", cells, measure="a", caption="C.", description="d")
@@ -172,14 +175,16 @@ def test_error_rates_are_all_on_the_scale_and_a_scale_has_a_length() -> None:
     errors = [
         Dot(f"m{i}", Estimate(one, one / 2, 97.5)) for i, one in enumerate((3.0, 3.0, 43.0))
     ]
-    figure = dot_chart("d", errors, axis="error, %", caption="C.", description="d")
+    figure = dot_chart("d", errors, axis="error, %", caption="C.", description="d", scale=1)
     assert figure.caption == "C."
     assert "clamp" not in json.dumps(figure.paper_spec())
     ratios = [
         Dot(f"m{i}", Estimate(one, None, None)) for i, one in enumerate((0.0, 0.0, 15400.0))
     ]
-    figure = dot_chart("d", ratios, axis="relative mCE, %", caption="C.", description="d")
-    assert figure.caption == "C. Off the scale, at its edge: m2 15400.0."
+    figure = dot_chart(
+        "d", ratios, axis="relative mCE, %", caption="C.", description="d", scale=1
+    )
+    assert figure.caption == "C. Off the scale, at its edge: m2 15,400.0."
     scales = re.findall(r'"scale": (\{"clamp[^}]*\})', json.dumps(figure.paper_spec()))
     assert [json.loads(one)["domain"] for one in scales] == [[-10.0, 10.0]]
 
@@ -187,11 +192,11 @@ def test_error_rates_are_all_on_the_scale_and_a_scale_has_a_length() -> None:
 def test_a_logarithmic_axis_has_a_length() -> None:
     """A model of one confidence: all outcomes lie in one bin, so that every share is 100 %."""
     bins = (Bin(0.4, 0.5, 8, 0.5, 0.5), Bin(0.5, 0.6, 0, None, None))
-    _, shares = reliability_figures("r-", [("clean", bins)])
-    assert '"domain": [10.0, 100]' in json.dumps(shares.paper_spec())
+    _, shares = reliability_figures("r-", {"clean": bins})
+    assert '"domain": [10.0, 100.0]' in json.dumps(shares.paper_spec())
     more = (Bin(0.4, 0.5, 999, 0.5, 0.5), Bin(0.5, 0.6, 1, 0.5, 1.0))
-    _, shares = reliability_figures("r-", [("clean", bins), ("corrupted", more)])
-    assert '"domain": [0.1, 100]' in json.dumps(shares.paper_spec())
+    _, shares = reliability_figures("r-", {"clean": bins, "corrupted": more})
+    assert '"domain": [0.1, 100.0]' in json.dumps(shares.paper_spec())
 
 
 def test_only_the_same_images_are_ranked_together(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from noctule.errors import OutputError
 from noctule.metrics import Estimate
-from noctule.report.study_files import pairs_of, summary, write_study_files
+from noctule.report.pairs import pairs_of
+from noctule.report.study_files import summary, write_study_files
 from noctule.report.terminal import terminal_text
 from noctule.studies.accuracy import AccuracyRow
 from noctule.studies.families import Families

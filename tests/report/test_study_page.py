@@ -18,11 +18,10 @@ from browser import DESK, PHONE, browser, visit  # noqa: F401
 from command_line import run
 from noctule.cli import design as cli_design
 from noctule.errors import InputError
-from noctule.report.study import write_results
-from noctule.report.study_page import study_page, write_study_page
-from noctule.report.study_page.designs import DEFAULT_SIZE, design_of, score_shipped
-from noctule.report.study_page.page import DESIGN_RESAMPLES
-from noctule.report.web import Figure, write_page
+from noctule.report.charts import Figure
+from noctule.report.page import render, write_page
+from noctule.report.study import DESIGN_RESAMPLES, study_page, write_results, write_study_page
+from noctule.report.study_findings import DEFAULT_SIZE, design_of, score_shipped
 from noctule.sampling import resample_counts
 from noctule.studies.design import choose_exact, score_design, stability
 from noctule.studies.folder import StudyFolder
@@ -52,6 +51,12 @@ HOSTILE = (
 )
 
 Rows = list[list[tuple[str, str]]]
+
+
+def drawn(path: Path, **settings: Any) -> tuple[str, list[Figure]]:
+    """The page of a study as HTML, and its figures."""
+    page = study_page(path, **settings)
+    return render(page), page.figures()
 
 
 def table(page: str, name: str) -> Rows:
@@ -107,12 +112,12 @@ def page(results: Path) -> str:
 
 @pytest.fixture(scope="module")
 def of_folder(study: StudyFolder) -> tuple[str, list[Figure]]:
-    return study_page(study.folder, resamples=RESAMPLES)
+    return drawn(study.folder, resamples=RESAMPLES)
 
 
 @pytest.fixture(scope="module")
 def of_matrix() -> tuple[str, list[Figure]]:
-    return study_page(DOCS / "overlap.csv")
+    return drawn(DOCS / "overlap.csv")
 
 
 # Numbers
@@ -183,7 +188,7 @@ def test_accuracies_are_those_of_the_files(results: Path, page: str) -> None:
             assert row[start + 1][1] == ends
 
 
-def test_what_training_bought_is_the_paired_difference(study: StudyFolder, page: str) -> None:
+def test_what_training_gained_is_the_paired_difference(study: StudyFolder, page: str) -> None:
     """By brute force: what the resampled mean of the differences and the formula hold."""
     cross = cross_evaluation(study)
     counts = resample_counts(0, "images", NUM_IMAGES, range(RESAMPLES)).numpy()
@@ -291,7 +296,7 @@ def test_the_headline_and_the_limits(study: StudyFolder, page: str) -> None:
         ("Test images", "200", "16 × 16 px"),
         ("Shown to overlap", str(established), "of 6 pairs: interval above 0"),
     ]
-    assert "With one seed, nothing is known of how seeds differ" in page
+    assert "With one seed, the variation between training runs is not known" in page
     assert "blur</strong>: training on it is not shown to help against it" in page
 
 
@@ -307,24 +312,24 @@ def test_provenance_and_commands(study: StudyFolder, page: str) -> None:
     assert settings["source"] == HOSTILE[0]
     said = html.unescape(page)
     assert f"noctule study overlap '{study.folder}' --resamples 120\n" in said
-    assert f"noctule design '{study.folder}' --size 2 --out mine.toml\n" in said
+    assert f"noctule design '{study.folder}' --size 2 --out mine.toml" in said
 
 
 def test_a_matrix_alone_has_a_page_with_less(of_matrix: tuple[str, list[Figure]]) -> None:
     page, figures = of_matrix
     assert [figure.name for figure in figures] == ["heatmap", "benchmarks"]
-    for absent in ("What training bought", "% CI", "Every start", "Seeds"):
+    for absent in ("What training gained", "% CI", "Every start", "Seeds"):
         assert absent not in page
     assert len(table(page, "pairs")) == 253
 
 
 def test_nothing_defined_and_a_single_candidate_have_pages(tmp_path: Path) -> None:
     (tmp_path / "none.csv").write_text("overlap,rain,hue\nrain,,\nhue,,\n")
-    page = study_page(tmp_path / "none.csv")[0]
+    page = drawn(tmp_path / "none.csv")[0]
     assert [row[5 - 1][1] for row in table(page, "pairs")] == ["undefined"]
     assert "A benchmark from this study" not in page
     (tmp_path / "one.csv").write_text("overlap,rain,hue\nrain,1,\nhue,,\n")
-    page = study_page(tmp_path / "one.csv")[0]
+    page = drawn(tmp_path / "one.csv")[0]
     assert "The 1 of 1 candidate that cover most" in page
     assert design_of(OverlapMatrix((), np.empty((0, 0)), {"a": "why"}), resamples=9) is None
 
@@ -333,7 +338,7 @@ def test_a_study_that_taught_nothing_has_a_page(tmp_path: Path) -> None:
     found = {(model, one): 0.5 for model in ("standard", "rain", "hue")
              for one in ("clean", "rain", "hue")}  # fmt: skip
     write_study(tmp_path / "s", found, num_images=10)
-    page, figures = study_page(tmp_path / "s", resamples=20)
+    page, figures = drawn(tmp_path / "s", resamples=20)
     assert [figure.name for figure in figures] == ["heatmap", "gains"]
     assert [row[5][0] for row in table(page, "gains-table")] == ["0.0", "0.0"]
     assert '<span class="value">2</span> <span class="interval">2 undefined<' in page
@@ -343,7 +348,7 @@ def test_a_study_that_taught_nothing_has_a_page(tmp_path: Path) -> None:
 def test_what_is_neither_study_nor_matrix_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none.csv"):
         with pytest.raises(InputError):
-            study_page(path)
+            drawn(path)
 
 
 def test_figures_for_a_paper(tmp_path: Path) -> None:
@@ -351,8 +356,8 @@ def test_figures_for_a_paper(tmp_path: Path) -> None:
     matrix.write_text("overlap,rain,hue,blur\nrain,1,.5,0\nhue,.5,1,0\nblur,0,0,1\n")
     write_study_page(matrix, tmp_path / "p.html", figures=tmp_path / "figures")
     names = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert names == {"heatmap.svg", "heatmap.png", "heatmap.pdf"}
-    assert (tmp_path / "p.html").read_text() == study_page(matrix)[0]
+    assert {"heatmap.svg", "heatmap.png", "heatmap.pdf", "pairs.csv", "design.tex"} <= names
+    assert (tmp_path / "p.html").read_text() == drawn(matrix)[0]
 
 
 # In a browser
@@ -401,7 +406,7 @@ def _keyboard_reaches_the_numbers(page: Any) -> None:
 
 
 def test_hostile_names_do_nothing(browser: Browser, tmp_path: Path) -> None:  # noqa: F811
-    html_text, _ = study_page(write_hostile(tmp_path / "<b>.csv"))
+    html_text, _ = drawn(write_hostile(tmp_path / "<b>.csv"))
     write_page(tmp_path / "hostile.html", html_text)
     with visit(browser, tmp_path / "hostile.html") as one:
         one.wait_for_charts()
@@ -426,4 +431,4 @@ def test_report_takes_a_study(
     out = tmp_path / "study.html"
     status, said, err = run(monkeypatch, capsys, "report", DOCS / "overlap.csv", "-o", out)
     assert (status, said.strip(), err) == (0, str(out), "")
-    assert out.read_text() == study_page(DOCS / "overlap.csv")[0]
+    assert out.read_text() == drawn(DOCS / "overlap.csv")[0]

@@ -16,13 +16,13 @@ import pytest
 from jinja2 import ChoiceLoader, DictLoader, UndefinedError
 from playwright.sync_api import Browser
 
-import noctule.report.web.vega as vega_module
+import noctule.report.vega as vega_module
 from browser import DESK, PHONE, browser, visit
-from noctule.errors import InputError, MachineError, OutputError
+from noctule.errors import InputError, MachineError, OutputError, shown
+from noctule.report import page as page_module
+from noctule.report.charts import Figure, save_figure
+from noctule.report.page import render_template, write_page
 from noctule.report.table import Column, Row, Table
-from noctule.report.web import Figure, render_page, save_figure, write_page
-from noctule.report.web import page as page_module
-from noctule.report.web.text import shown
 
 __all__ = ["browser"]
 
@@ -35,8 +35,8 @@ HOSTILE = [
     "<!--<script>",
     "a\u202eb\u0000c\ud800",
 ]
-TEMPLATE = """{% extends "base.html" %}{% import "macros.html" as m %}
-{% block main %}<h2>Scores</h2>{{ m.figure(figures["errors"]) }}
+TEMPLATE = """{% extends "base.html" %}{% import "blocks.html" as m %}
+{% block main %}<h2>Scores</h2>{{ m.figure(figures[0]) }}
 {{ m.table(table) }}{% endblock %}
 """
 
@@ -79,7 +79,7 @@ def template(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def hostile_page(template: str, tmp_path: Path) -> Path:
-    html = render_page(
+    html = render_template(
         template, title=HOSTILE[0], figures=[a_figure(HOSTILE)], table=a_table(HOSTILE)
     )
     write_page(tmp_path / "folder" / "page.html", html)
@@ -146,7 +146,7 @@ def test_tables_are_searched_and_filtered(browser: Browser, hostile_page: Path) 
 
 def test_a_template_that_lacks_a_value_fails(template: str) -> None:
     with pytest.raises(UndefinedError):
-        render_page(template, title="a page", figures=[a_figure(["a"])])
+        render_template(template, title="a page", figures=[a_figure(["a"])])
 
 
 def test_numbers_that_are_no_json_fail_here_and_not_in_the_browser(template: str) -> None:
@@ -154,7 +154,7 @@ def test_numbers_that_are_no_json_fail_here_and_not_in_the_browser(template: str
     figure.chart.data.values[0]["error"] = float("nan")
     table = a_table(HOSTILE)
     with pytest.raises(ValueError, match="JSON"):
-        render_page(template, title="a page", figures=[figure], table=table)
+        render_template(template, title="a page", figures=[figure], table=table)
 
 
 def test_figures_for_papers_are_a_column_wide(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def png(width: int, height: int) -> bytes:
 
 
 def test_a_run_cannot_ask_a_report_for_a_huge_image(tmp_path: Path) -> None:
-    from noctule.report.run_page.samples import Absent, _refuse_large
+    from noctule.report.samples import Absent, _refuse_large
 
     _refuse_large(Preprocessing(resize_px=256, crop_px=(224, 224)), (9000, 9000))
     for prepare, size in (

@@ -18,9 +18,9 @@ from noctule import InputError, compare, evaluate
 from noctule.evaluation.settings import Settings
 from noctule.leaderboard.entries import read_entry
 from noctule.outcomes import SCHEMA
-from noctule.report.run_page.opening import open_runs
-from noctule.report.run_page.overview import Settings as Bootstrap
-from noctule.report.run_page.overview import summarise
+from noctule.report.loading import open_runs
+from noctule.report.run_groups import RunSettings as Bootstrap
+from noctule.report.run_groups import summarise
 from noctule.scoring import score_run
 from stripes import QUICK, ChannelMeans, Stripes
 

@@ -31,13 +31,13 @@ def report(
         samples: Sample images per corruption and run.
     """
     if len(runs) == 1 and _is_study(runs[0]):
-        from noctule.report.study_page import write_study_page
+        from noctule.report.study import write_study_page
 
         if reference is not None:
             raise InputError("a study has no CE", where="--reference", remedy="Omit it.")
         write_study_page(runs[0], out, figures=figures, confidence=confidence, seed=seed)
     else:
-        from noctule.report.run_page import write_report
+        from noctule.report.run import write_report
         from noctule.store.finished import finished_runs
 
         write_report(

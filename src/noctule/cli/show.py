@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from noctule.benchmarks import Benchmark
     from noctule.models import Preprocessing
-    from noctule.report.sheet import Tile
+    from noctule.report.sheet import SheetTile
 
 
 @app.command(cls=Command)
@@ -145,7 +145,7 @@ def _rows(
     overview: bool,
     image_id: str,
     seed: int,
-) -> list[list[Tile]]:
+) -> list[list[SheetTile]]:
     from noctule.report import sheet
 
     applied = [sheet.Applied(name, benchmark) for name in names]
@@ -160,7 +160,7 @@ def _rows(
     return sheet.grid(tiles, columns=5)
 
 
-def _save(rows: Sequence[Sequence[Tile]], out: Path) -> None:
+def _save(rows: Sequence[Sequence[SheetTile]], out: Path) -> None:
     from noctule.report.sheet import contact_sheet
     from noctule.store.disk import output_errors, write_atomically
 

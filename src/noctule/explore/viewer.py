@@ -22,7 +22,7 @@ from noctule.explore.photographs import (
 )
 from noctule.explore.predictions import Predictor
 from noctule.models import Preprocessing
-from noctule.report.web import render_page
+from noctule.report.page import render_template
 
 FULL_RANGE = "full"
 LARGEST_SEED = 2**32 - 1
@@ -127,7 +127,7 @@ def page(viewer: ViewerConfig, start: Start) -> str:
     families: dict[str, list[str]] = {}
     for name, corruption in viewer.benchmark.bound.items():
         families.setdefault(corruption.family, []).append(name)
-    return render_page(
+    return render_template(
         "explore.html",
         title="A photograph under corruptions",
         scripts=["explore.js"],

@@ -8,12 +8,11 @@ from typing import Any
 
 import altair as alt
 
+from noctule.errors import shown
 from noctule.leaderboard.entries import Entry, Group
 from noctule.leaderboard.tracks import Landmark
 from noctule.metrics import Estimate, Metric, Scores
-from noctule.report.web import Figure
-from noctule.report.web.figures import COLORS, axis_ends
-from noctule.report.web.text import shown
+from noctule.report.charts import COLORS, Figure, axis_ends
 
 MOST_MODELS = 25
 _STEP_PX = 22

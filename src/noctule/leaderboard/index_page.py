@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from noctule.errors import shown
 from noctule.leaderboard.entries import Entry, Group, headline
 from noctule.leaderboard.figures import group_figure
 from noctule.leaderboard.tracks import Landmark
 from noctule.metrics import METRICS, Metric
 from noctule.report.formatting import UNDEFINED, estimate_texts
+from noctule.report.page import render_template
 from noctule.report.table import Cell, Column, Row, Table
-from noctule.report.web import render_page
-from noctule.report.web.text import shown
 
 PUBLISHED = "as published"
 MODELS_FOLDER = "models"
@@ -28,7 +28,7 @@ def index_page(groups: Sequence[Group], title: str) -> str:
         for number, (group, name) in enumerate(zip(groups, names, strict=True), 1)
     ]
     figures = [section["figure"] for section in sections if section["figure"] is not None]
-    return render_page(
+    return render_template(
         "leaderboard.html",
         title=title,
         figures=figures,

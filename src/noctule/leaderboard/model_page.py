@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from noctule.errors import shown
 from noctule.leaderboard.checks import images_of
 from noctule.leaderboard.entries import Entry, Group
 from noctule.leaderboard.figures import model_figure
@@ -14,9 +15,8 @@ from noctule.leaderboard.text import MARKS
 from noctule.metrics import METRICS, Estimate, Metric, Scores
 from noctule.metrics.scores import RANKING
 from noctule.report.formatting import estimate_texts, interval_name, sentence
+from noctule.report.page import render_template
 from noctule.report.table import Cell, Column, Row, Table
-from noctule.report.web import render_page
-from noctule.report.web.text import shown
 from noctule.store.comparability import live_fingerprint
 
 
@@ -28,7 +28,7 @@ def model_page(entry: Entry, group: Group, title: str) -> str:
     if scores.has_clean:
         cards.append(_card("clean error", scores.of("error", "clean"), METRICS["error"]))
     figure = model_figure(scores)
-    return render_page(
+    return render_template(
         "leaderboard_model.html",
         title=shown(entry.title),
         figures=[figure],

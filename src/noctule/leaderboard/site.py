@@ -13,7 +13,7 @@ from noctule.leaderboard.entries import grouped, read_entry, refuse_twice
 from noctule.leaderboard.index_page import MODELS_FOLDER, index_page
 from noctule.leaderboard.model_page import model_page
 from noctule.leaderboard.tracks import load_landmarks
-from noctule.report.web import write_page
+from noctule.report.page import write_page
 from noctule.store.disk import (
     LOCK_FILE,
     locked,

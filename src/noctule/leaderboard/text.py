@@ -6,10 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from noctule.errors import InputError
+from noctule.errors import InputError, shown
 from noctule.leaderboard.checks import CheckResult
 from noctule.report.table import Table, text_table
-from noctule.report.web.text import shown
 
 MARKS = {"holds": "✓", "does not hold": "✗", "cannot be verified": "?"}
 

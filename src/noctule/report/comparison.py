@@ -6,13 +6,12 @@ import json
 from collections.abc import Sequence
 
 from noctule.comparison import Comparison
-from noctule.csv_files import csv_text
 from noctule.errors import unknown_name
 from noctule.metrics.paired import POWER
 from noctule.metrics.paired_results import MeanDifference, PairedDifference
 from noctule.report.formatting import counted, interval, interval_name, listed, number
 from noctule.report.scores import FORMATS
-from noctule.report.table import Cell, Column, Row, Table, latex, markdown
+from noctule.report.table import Cell, Column, Row, Table, latex, markdown, table_csv
 
 _SUMMARIES = {"mean_error": "mean error", "mce": "mCE", "relative_mce": "relative mCE"}
 
@@ -30,7 +29,7 @@ def render_comparison(comparison: Comparison, format: str) -> str:
             data = {"verdict": verdict(comparison), **comparison.to_dict()}
             return json.dumps(data, indent=2) + "\n"
         case "csv":
-            return csv_text(comparison.to_records())
+            return table_csv(comparison_table(comparison))
         case "markdown":
             return markdown(comparison_table(comparison))
         case "latex":
@@ -57,7 +56,7 @@ def comparison_table(comparison: Comparison, name: str = "") -> Table:
     title = f"{b} (B) against {a} (A) on {comparison.dataset}, {comparison.benchmark}"
     return Table(
         title, columns, rows, _notes(comparison), [verdict(comparison)],
-        summary_rows=len(means), name=name, sortable=False,
+        summary_rows=len(means), name=name, sortable=False, data=comparison.to_records(),
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ GAP_PX = 6
 LABEL_PX = 18
 
 
-class Tile(NamedTuple):
+class SheetTile(NamedTuple):
     """One image of a sheet: a caption, and uint8 (channels, height, width)."""
 
     caption: str
@@ -42,7 +42,7 @@ class Applied:
 
 def severity_tiles(
     image: torch.Tensor, corruption: Corruption | Applied, *, image_id: str, seed: int
-) -> list[Tile]:
+) -> list[SheetTile]:
     """The image, and the same at severities 1 to 5 of one corruption.
 
     Args:
@@ -51,10 +51,10 @@ def severity_tiles(
         image_id: the image's id, on which the random numbers depend.
         seed: likewise.
     """
-    tiles = [Tile(corruption.name, image)]
+    tiles = [SheetTile(corruption.name, image)]
     for severity in SEVERITIES:
         (corrupted,) = corruption(image[None], ids=[image_id], seed=seed, severity=severity)
-        tiles.append(Tile(f"severity {severity}", corrupted))
+        tiles.append(SheetTile(f"severity {severity}", corrupted))
     return tiles
 
 
@@ -65,16 +65,16 @@ def overview_tiles(
     image_id: str,
     seed: int,
     severity: int | None,
-) -> list[Tile]:
+) -> list[SheetTile]:
     """The image, and one of each corruption."""
-    tiles = [Tile("clean", image)]
+    tiles = [SheetTile("clean", image)]
     for one in corruptions:
         (corrupted,) = one(image[None], ids=[image_id], seed=seed, severity=severity)
-        tiles.append(Tile(one.name, corrupted))
+        tiles.append(SheetTile(one.name, corrupted))
     return tiles
 
 
-def contact_sheet(rows: Sequence[Sequence[Tile]]) -> Image.Image:
+def contact_sheet(rows: Sequence[Sequence[SheetTile]]) -> Image.Image:
     """Draw rows of tiles of equal size, each under its caption."""
     height, width = rows[0][0].image.shape[1:]
     pitch_x, pitch_y = width + GAP_PX, height + LABEL_PX + GAP_PX
@@ -90,7 +90,7 @@ def contact_sheet(rows: Sequence[Sequence[Tile]]) -> Image.Image:
     return sheet
 
 
-def grid(tiles: Sequence[Tile], columns: int) -> list[list[Tile]]:
+def grid(tiles: Sequence[SheetTile], columns: int) -> list[list[SheetTile]]:
     """Tiles in rows of `columns`."""
     return [list(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
 

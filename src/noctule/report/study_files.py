@@ -8,15 +8,15 @@ that has no bound, for neither JSON nor a spreadsheet knows infinity.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Sequence
-from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from noctule.csv_files import csv_text
-from noctule.report.formatting import UNDEFINED, interval_name, number
-from noctule.report.heatmap import draw_heatmap, save_heatmap, score_text
+from noctule.report.charts import FIGURE_FORMATS, save_figure
+from noctule.report.formatting import UNDEFINED, interval_name
+from noctule.report.heatmap import overlap_figure, score_text
+from noctule.report.pairs import Pair, pair_interval, pairs_of
 from noctule.report.table import (
     Cell,
     Column,
@@ -45,29 +45,9 @@ _FORMULA_LATEX = (
     r"\frac{R(b, a) - R(\mathrm{std}, a)}{R(a, a) - R(\mathrm{std}, a)}\Bigr]\Bigr)$"
 )
 _FORMS = {"robustness": "A(m, c) / A(m, clean)", "accuracy": "A(m, c)"}
-NO_BOUND = "the interval has no bound where its end is missing"
 PAIRS_SHOWN = 5
 _CANDIDATE_FIELDS = ("corruption", "kmeans", "hierarchical", "place", "reason")
 _ACCURACY_FIELDS = ("model", "condition", "accuracy", "low", "high", "reason")
-
-
-class Pair(NamedTuple):
-    """The overlap of two candidates; what is not defined or has no bound is None.
-
-    Attributes:
-        score: of 0 or more, as published.
-        raw: before it is cut off at 0.
-        low, high: ends of the interval of `raw`.
-        reason: why something is None.
-    """
-
-    a: str
-    b: str
-    score: float | None
-    raw: float | None
-    low: float | None
-    high: float | None
-    reason: str | None
 
 
 def write_study_files(
@@ -88,7 +68,7 @@ def write_study_files(
     - `families.csv`: a row for each candidate; `place` is that in `order`, from 1.
     - `overlap.md`, `overlap.tex`: the square in `order`, to two digits.
     - `overlap.json`: all of it, but for the resamples.
-    - `heatmap.png`, `.svg`, `.pdf`: see `draw_heatmap`.
+    - `heatmap.png`, `.svg`, `.pdf`: see `overlap_figure`.
 
     Args:
         folder: made if it is not there.
@@ -106,7 +86,7 @@ def write_study_files(
         OutputError: a file cannot be written.
         ValueError: `order` or `families` does not fit the matrix.
     """
-    figure = draw_heatmap(matrix, order, families.labels, title=title)
+    figure = overlap_figure(matrix, order, families.labels, title=title)
     pairs = [pair._asdict() for pair in pairs_of(matrix)]
     candidates = _candidates(matrix, families, hierarchical, order)
     measured = [_accuracy_record(row) for row in accuracies]
@@ -135,44 +115,10 @@ def write_study_files(
     }
     paths = [_write(folder / name, text) for name, text in texts.items()]
     write_matrix(matrix, folder / "overlap.csv")
-    return [*paths, folder / "overlap.csv", *save_heatmap(figure, folder / "heatmap")]
-
-
-def pairs_of(matrix: OverlapMatrix) -> list[Pair]:
-    """Every two candidates once: those that are defined in the study's order, then the others.
-
-    >>> import numpy as np
-    >>> matrix = OverlapMatrix(("a", "b"), np.array([[1.0, -0.5], [-0.5, 1.0]]), {"c": "why"})
-    >>> for pair in pairs_of(matrix):
-    ...     print(pair.a, pair.b, pair.score, pair.raw, pair.reason)
-    a b 0.0 -0.5 there are no resamples
-    a c None None c: why
-    b c None None c: why
-    """
-    place = {name: i for i, name in enumerate(matrix.names)}
-    scores, bounds = matrix.scores, matrix.intervals()
-    pairs = []
-    for a, b in combinations((*matrix.names, *matrix.undefined), 2):
-        if whys := [f"{one}: {matrix.undefined[one]}" for one in (a, b) if one not in place]:
-            pairs.append(Pair(a, b, None, None, None, None, "; ".join(whys)))
-            continue
-        at = place[a], place[b]
-        reason: str | None
-        low, high, reason = None, None, "there are no resamples"
-        if bounds is not None:
-            ends = (float(bound[at]) for bound in bounds)
-            low, high = (end if math.isfinite(end) else None for end in ends)
-            reason = NO_BOUND if None in (low, high) else None
-        pairs.append(Pair(a, b, float(scores[at]), float(matrix.raw[at]), low, high, reason))
-    return pairs
-
-
-def pair_interval(pair: Pair) -> str:
-    """The interval of a pair; an end may have no bound."""
-    if pair.low is None and pair.high is None:
-        return UNDEFINED
-    ends = ("no bound" if end is None else number(end, 2) for end in (pair.low, pair.high))
-    return " to ".join(ends)
+    figures = [folder / f"{figure.name}.{format}" for format in FIGURE_FORMATS]
+    for path in figures:
+        save_figure(figure, path)
+    return [*paths, folder / "overlap.csv", *figures]
 
 
 def terms(matrix: OverlapMatrix) -> str:

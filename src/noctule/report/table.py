@@ -128,6 +128,7 @@ class Table:
         sortable, searchable: Whether a page lets readers sort by a heading, search for text.
         filters: Names of the facets that a page lets readers choose by.
         turned: Whether LaTeX turns the headings after the second, to save width.
+        data: Records that CSV holds in place of the rows.
     """
 
     title: str
@@ -141,6 +142,7 @@ class Table:
     searchable: bool = False
     filters: Sequence[str] = ()
     turned: bool = False
+    data: Sequence[Mapping[str, Any]] = ()
     kind = "table"
 
     def __post_init__(self) -> None:
@@ -185,8 +187,8 @@ class Table:
         return sorted({(row.facets or {}).get(facet, "") for row in self.rows} - {""})
 
     def records(self) -> list[dict[str, Any]]:
-        """The rows at full precision, scaled as they are shown."""
-        return [
+        """The rows at full precision, scaled as they are shown, or the table's `data`."""
+        return [dict(record) for record in self.data] or [
             {
                 key: item
                 for column, value in zip(self.columns, row.values, strict=True)

@@ -1,4 +1,4 @@
-"""From run folders to runs that can be scored, or a clear refusal before any long work."""
+"""Opening run folders: everything that can be checked before any long work."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noctule.benchmarks import CLEAN, Benchmark
-from noctule.errors import InputError
+from noctule.errors import InputError, shown
 from noctule.input_files import real_path
-from noctule.report.web.text import shown
 from noctule.store import RunStore
 from noctule.store.comparability import check_reference, check_same_pixels
 
@@ -20,9 +19,9 @@ class Run:
     """A finished run.
 
     Attributes:
-        store: its folder.
-        benchmark: what it was evaluated on.
-        label: the model's name, told apart from the other runs' on the page.
+        store: Its folder.
+        benchmark: The benchmark that it was evaluated on.
+        label: Name of the model, unique among the runs of a page.
     """
 
     store: RunStore
@@ -44,8 +43,8 @@ def open_runs(folders: Sequence[str | Path], reference: str | Path | None = None
     """Open runs, and check everything that can be checked without reading rows.
 
     Raises:
-        InputError: a folder is given twice, is no run, or its run is unfinished or damaged; or
-            the reference is of other data or another seed than one of the runs.
+        InputError: A folder is given twice or is no run, a run is unfinished or damaged, or
+            the reference has other data or another seed than one of the runs.
     """
     _refuse_twice(folders)
     stores = [_opened(folder) for folder in folders]
@@ -63,7 +62,7 @@ def open_runs(folders: Sequence[str | Path], reference: str | Path | None = None
 
 
 def _refuse_other_pixels(stores: Sequence[RunStore]) -> None:
-    """Refuse runs on data of one fingerprint that were shown other images."""
+    """Refuse runs on data of the same fingerprint that were shown different images."""
     first: dict[str, RunStore] = {}
     for store in stores:
         known = first.setdefault(store.identity.dataset["fingerprint"], store)
@@ -73,16 +72,16 @@ def _refuse_other_pixels(stores: Sequence[RunStore]) -> None:
 
 def _refuse_twice(folders: Sequence[str | Path]) -> None:
     if not folders:
-        raise InputError("there is no run", remedy="Name at least one run folder.")
+        raise InputError("no run is given", remedy="Pass at least one run folder.")
     seen: dict[Path, str | Path] = {}
     for folder in folders:
-        place = real_path(folder)
-        if place in seen:
-            as_well = "" if str(seen[place]) == str(folder) else f", as {seen[place]} as well"
+        path = real_path(folder)
+        if path in seen:
+            also = "" if str(seen[path]) == str(folder) else f", as {seen[path]} as well"
             raise InputError(
-                f"this run is given twice{as_well}", where=folder, remedy="Name it once."
+                f"this run is given twice{also}", where=folder, remedy="Pass it once."
             )
-        seen[place] = folder
+        seen[path] = folder
 
 
 def _opened(folder: str | Path) -> RunStore:
@@ -91,7 +90,7 @@ def _opened(folder: str | Path) -> RunStore:
         raise InputError(
             f"{len(missing)} of {store.identity.num_slices} slices are missing",
             where=store.folder,
-            remedy="Give the command that started this run again to finish it.",
+            remedy="Rerun the command that started this run to finish it.",
         )
     try:
         data = store.identity.dataset
@@ -104,11 +103,11 @@ def _opened(folder: str | Path) -> RunStore:
 
 
 def _labels(stores: Sequence[RunStore]) -> list[str]:
-    """Titles of the models, with the run folder where several have the same."""
+    """Titles of the models, with the run folder where several have the same title."""
     labels = titles = [shown(store.identity.model_title) for store in stores]
     folders = [store.folder.absolute() for store in stores]
     numbers = list(range(1, len(stores) + 1))
-    # Each more exact than the one before, and more tiresome to read.
+    # Each is more specific than the one before, and longer.
     for marks in ([one.name for one in folders], folders, numbers):
         often = Counter(labels)
         labels = [

@@ -1,14 +1,16 @@
-"""Where a report goes: looked at before the long work, written after it."""
+"""Output files of a report: checked before the long work, written after it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from noctule.errors import InputError
 from noctule.input_files import real_path
-from noctule.report.web.figures import FIGURE_FORMATS, Figure, save_figure
+from noctule.report.charts import FIGURE_FORMATS, save_figure
+from noctule.report.page import Page
+from noctule.report.table import table_files
 from noctule.store.disk import output_errors, temporary_for, write_atomically
 from noctule.store.identity import RUN_FILE
 
@@ -16,30 +18,30 @@ _PAGE = b"<!DOCTYPE html"
 
 
 def check_outputs(out: Path, figures: Path | None, runs: Iterable[Path] = ()) -> None:
-    """Find out before the long work whether its results can be written.
+    """Check before the long work that its results can be written.
 
     Args:
-        out: the page.
-        figures: the folder of figures and tables.
-        runs: run folders, which nothing may be written into.
+        out: The page.
+        figures: The folder of figures and tables.
+        runs: Run folders, which nothing may be written into.
 
     Raises:
-        InputError: `out` is a folder or something else than a page, `figures` is a file, or one
+        InputError: `out` is a folder or a file that is not a page, `figures` is a file, or one
             of them lies in a run.
-        OutputError: one of them cannot be written.
+        OutputError: One of them cannot be written.
     """
-    for place in (out, figures):
-        _refuse_inside(place, runs)
+    for path in (out, figures):
+        _refuse_inside(path, runs)
     with _usable(out):
         if out.is_dir():
             raise InputError(
-                "is a folder", where=out, remedy="Name a file, such as report.html."
+                "is a folder", where=out, remedy="Pass a file name such as report.html."
             )
         if out.exists() and not _is_page(out):
             raise InputError(
-                "is there already, and is no page",
+                "exists already, and is not a page",
                 where=out,
-                remedy="Name another file, such as report.html.",
+                remedy="Choose another file name, such as report.html.",
             )
         out.parent.mkdir(parents=True, exist_ok=True)
         _try_to_write(out)
@@ -47,19 +49,19 @@ def check_outputs(out: Path, figures: Path | None, runs: Iterable[Path] = ()) ->
         return
     with _usable(figures):
         if figures.exists() and not figures.is_dir():
-            raise InputError("is a file", where=figures, remedy="Name a folder.")
+            raise InputError("is a file", where=figures, remedy="Pass a folder.")
         figures.mkdir(parents=True, exist_ok=True)
         _try_to_write(figures / "table.md")
 
 
-def _refuse_inside(place: Path | None, runs: Iterable[Path]) -> None:
+def _refuse_inside(path: Path | None, runs: Iterable[Path]) -> None:
     for run in runs:
         is_run = (run / RUN_FILE).is_file()
-        if place is not None and is_run and real_path(place).is_relative_to(real_path(run)):
+        if path is not None and is_run and real_path(path).is_relative_to(real_path(run)):
             raise InputError(
                 f"lies in the run {run}, whose files it might replace",
-                where=place,
-                remedy="Choose another place.",
+                where=path,
+                remedy="Choose another path.",
             )
 
 
@@ -72,27 +74,27 @@ def _is_page(path: Path) -> bool:
 
 @contextmanager
 def _usable(path: Path) -> Iterator[None]:
-    with output_errors(path, "Choose another place."):
+    with output_errors(path, "Choose another path."):
         yield
 
 
 def _try_to_write(path: Path) -> None:
-    """As `write_atomically` would, beside the file, which is left as it is."""
+    """Write as `write_atomically` would, beside the file, which stays as it is."""
     trial = temporary_for(path)
     trial.touch(exist_ok=False)
     trial.unlink()
 
 
-def write_files(folder: Path, figures: Sequence[Figure], texts: Mapping[str, str]) -> None:
-    """Write figures as SVG, PNG and PDF, and tables by their file names.
+def write_files(folder: Path, page: Page) -> None:
+    """Write a page's figures as SVG, PNG and PDF, its tables as Markdown, LaTeX and CSV.
 
     Raises:
-        OutputError: something cannot be written.
+        OutputError: A file cannot be written.
     """
-    for figure in figures:
+    for figure in page.figures():
         for ending in FIGURE_FORMATS:
             save_figure(figure, folder / f"{figure.name}.{ending}")
-    for name, text in texts.items():
+    for name, text in table_files(page.tables()).items():
         path = folder / name
         with output_errors(path):
             write_atomically(path, text.encode("utf-8", "backslashreplace"))

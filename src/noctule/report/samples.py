@@ -1,8 +1,8 @@
-"""Photographs under each corruption, exactly as the model saw them, and what it said.
+"""Sample images under each corruption, exactly as the model saw them, and its predictions.
 
-The images are made again from the data that the run's record names, with the run's
-preprocessing, seed and image ids. Which images are shown follows from a rule, and not from how
-they look; the answers are those that are stored.
+The images are recreated from the data in the run's record, with the run's preprocessing, seed
+and image ids. They are selected by a rule that does not depend on their content; the
+predictions are the stored ones.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from noctule.benchmarks import Condition
 from noctule.data import Dataset, open_dataset
 from noctule.errors import NoctuleError, NoctuleWarning
 from noctule.models.preprocessing import Preprocessing
-from noctule.report.run_page.details import Outcomes
-from noctule.report.run_page.opening import Run
+from noctule.report.loading import Run
+from noctule.report.run_details import Outcomes
 from noctule.report.sheet import image_of
 
 
-class Answer(NamedTuple):
-    """One image, and what the model said of it."""
+class Sample(NamedTuple):
+    """One image under one condition, and the model's prediction."""
 
     condition: str
     image: torch.Tensor
@@ -48,16 +48,16 @@ class Strip(NamedTuple):
     """One image under each corruption.
 
     Attributes:
-        image_id: which.
-        label: its class.
-        failures: under how many of the corrupted conditions the model errs.
-        answers: clean first, if it was evaluated.
+        image_id: Its id.
+        label: Its class.
+        failures: Number of corrupted conditions under which the model errs.
+        samples: One for each condition, clean first if it was evaluated.
     """
 
     image_id: str
     label: int
     failures: int
-    answers: list[Answer]
+    samples: list[Sample]
 
 
 LARGEST_SIDE_PX = 2048
@@ -71,7 +71,7 @@ def strips(run: Run, outcomes: Outcomes, count: int) -> list[Strip]:
     """Strips of `count` images, at the hardest severity of each corruption or over its range.
 
     Raises:
-        Absent: the data are not to be had again, or not what they were.
+        Absent: The data cannot be opened again, or have changed.
     """
     chosen = choose(outcomes, count)
     try:
@@ -87,7 +87,7 @@ def strips(run: Run, outcomes: Outcomes, count: int) -> list[Strip]:
 
 
 def choose(outcomes: Outcomes, count: int) -> list[int]:
-    """Which images to show: a rule that does not look at the images.
+    """Which images to show, by a rule that does not depend on their content.
 
     Among the images that are right when clean (or all, where the clean ones were not
     evaluated), ordered by the number of corrupted conditions under which the model errs: the
@@ -103,32 +103,32 @@ def choose(outcomes: Outcomes, count: int) -> list[int]:
     failures = outcomes.wrong[:, outcomes.corrupted].sum(axis=1)
     ordered = np.sort(failures[eligible])
     chosen: list[int] = []
-    for place in _places(count, len(ordered)):
-        group_equal = eligible[failures[eligible] == ordered[place]]
-        chosen += [int(image) for image in group_equal if image not in chosen][:1]
+    for rank in _ranks(count, len(ordered)):
+        equals = eligible[failures[eligible] == ordered[rank]]
+        chosen += [int(image) for image in equals if image not in chosen][:1]
     return chosen
 
 
 def rule(outcomes: Outcomes, count: int) -> str:
     """The rule of `choose` in words."""
     which = "that are right when clean" if outcomes.has_clean else "evaluated"
-    place = {1: "the median", 2: "the median and the worst"}.get(
-        count, f"{count} evenly spaced from the least to the most"
+    ranks = {1: "the median", 2: "the median and the worst"}.get(
+        count, f"{count} evenly spaced from the fewest to the most"
     )
     return (
         f"Of the images {which}, ordered by the number of conditions under which the model "
-        f"errs: {place}. Of equals, the one whose id comes first."
+        f"errs: {ranks}. Ties are broken by the image id."
     )
 
 
-def _places(count: int, length: int) -> list[int]:
+def _ranks(count: int, length: int) -> list[int]:
     if count < 1 or length < 1:
         return []
     middle, last = (length - 1) // 2, length - 1
     if count <= 2:
         return [middle, last][:count]
     spaced: NDArray[np.intp] = np.linspace(0, last, count).round().astype(np.intp)
-    return [int(place) for place in spaced]
+    return [int(rank) for rank in spaced]
 
 
 def hardest(run: Run) -> list[Condition]:
@@ -141,7 +141,7 @@ def hardest(run: Run) -> list[Condition]:
 def _data_of(run: Run) -> Dataset:
     data = run.store.identity.dataset
     if "stored" in data:
-        raise Absent("its images were read from a stored set, whose place is not recorded")
+        raise Absent("its images were read from a stored set, whose path is not recorded")
     source = _source(run.store.starts())
     labels, background = source.get("labels_file"), source.get("background")
     with warnings.catch_warnings():
@@ -157,7 +157,7 @@ def _data_of(run: Run) -> Dataset:
 
 
 def _source(starts: Sequence[Any]) -> Mapping[str, Any]:
-    """What the last start that says it says of where the data are."""
+    """Where the data are, by the last start that records it."""
     records = [one for one in starts if isinstance(one, Mapping)]
     found = [one["data"] for one in records if isinstance(one.get("data"), Mapping)]
     if found and found[-1].get("spec"):
@@ -184,20 +184,20 @@ def _strip(run: Run, dataset: Dataset, outcomes: Outcomes, index: int) -> Strip:
     _refuse_large(prepare, source.size)
     image = prepare.prepare(source)
     shown = [Condition(), *hardest(run)] if outcomes.has_clean else hardest(run)
-    answers = []
+    samples = []
     for condition in shown:
         (seen,) = run.benchmark.corrupt(
             condition, image[None], ids=[image_id], seed=identity.seed
         )
-        place = index, outcomes.conditions.index(str(condition))
-        answers.append(
-            Answer(
+        cell = index, outcomes.conditions.index(str(condition))
+        samples.append(
+            Sample(
                 str(condition),
                 seen,
-                int(outcomes.prediction[place]),
-                float(outcomes.confidence[place]),
-                not outcomes.wrong[place],
+                int(outcomes.prediction[cell]),
+                float(outcomes.confidence[cell]),
+                not outcomes.wrong[cell],
             )
         )
     failures = int(outcomes.wrong[index, outcomes.corrupted].sum())
-    return Strip(image_id, int(outcomes.label[index]), failures, answers)
+    return Strip(image_id, int(outcomes.label[index]), failures, samples)

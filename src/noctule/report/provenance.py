@@ -1,20 +1,21 @@
-"""What a run's numbers came from; records may have been edited by anybody."""
+"""Where a run's numbers come from, for its page; anybody may have edited the records."""
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
-from noctule.report.run_page.opening import Run
-from noctule.report.web.text import shown
+from noctule.errors import shown
+from noctule.report.loading import Run
+from noctule.scoring import IMAGENET
 
 NOT_RECORDED = "not recorded"
 
 
 def starts_of(run: Run) -> list[Mapping[str, Any]]:
-    """The records of every start that can be read, the first one first."""
+    """The records of all starts that can be read, in order."""
     try:
         starts = run.store.starts()
     except (OSError, ValueError):  # such as bytes that are no text
@@ -23,12 +24,13 @@ def starts_of(run: Run) -> list[Mapping[str, Any]]:
 
 
 def class_names(run: Run) -> dict[int, str]:
-    """The names of the classes by index, as the last start that has them records them.
+    """The names of the classes by index: ImageNet's, or those that the last start records.
 
-    Those that several classes have are told apart by the index.
+    A name that several classes have is followed by the index.
     """
-    found = [one["class_names"] for one in starts_of(run) if _is_names(one.get("class_names"))]
-    names = [shown(name) for name in found[-1]] if found else []
+    recorded = [start.get("class_names") for start in starts_of(run)]
+    lists = [names for names in recorded if _is_names(names)]
+    names = list(map(shown, _imagenet_names(run) or (lists[-1] if lists else [])))
     often = Counter(names)
     return {
         index: f"{name} [{index}]" if often[name] > 1 else name
@@ -36,8 +38,18 @@ def class_names(run: Run) -> dict[int, str]:
     }
 
 
-def _is_names(names: object) -> bool:
+def _is_names(names: object) -> TypeGuard[list[str]]:
     return isinstance(names, list) and all(isinstance(one, str) for one in names)
+
+
+def _imagenet_names(run: Run) -> list[str]:
+    """ImageNet's names; its folders are named by numbers of WordNet."""
+    data = run.store.identity.dataset
+    if (data["domain"], data.get("num_classes")) != (IMAGENET, 1000):
+        return []
+    from torchvision.models import ResNet50_Weights
+
+    return list(ResNet50_Weights.DEFAULT.meta["categories"])
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
@@ -47,32 +59,32 @@ def facts(run: Run) -> list[tuple[str, str]]:
     starts = starts_of(run)
     first: Mapping[str, Any] = starts[0] if starts else {}
     return [
-        ("Model", _said(model.get("name"))),
-        ("Architecture", _said(model.get("architecture"))),
-        ("Weights", _said(model.get("weights"))),
-        ("Weights, SHA-256", _said(model.get("weights_sha256"))),
+        ("Model", _text(model.get("name"))),
+        ("Architecture", _text(model.get("architecture"))),
+        ("Weights", _text(model.get("weights"))),
+        ("Weights, SHA-256", _text(model.get("weights_sha256"))),
         ("Preprocessing", _preprocessing(model.get("preprocessing"))),
-        ("Data", f"{_said(data.get('name'))}, {_images(data)}"),
-        ("Data, fingerprint", _said(data.get("fingerprint"))),
-        ("Read from", _place(starts)),
+        ("Data", f"{_text(data.get('name'))}, {_images(data)}"),
+        ("Data, fingerprint", _text(data.get("fingerprint"))),
+        ("Read from", _data_source(starts)),
         ("Not readable", _unreadable(run)),
-        ("Benchmark", f"{_said(benchmark.get('title'))} ({_said(benchmark.get('name'))})"),
-        ("Source", _said(benchmark.get("source"))),
+        ("Benchmark", f"{_text(benchmark.get('title'))} ({_text(benchmark.get('name'))})"),
+        ("Source", _text(benchmark.get("source"))),
         ("Mode", str(benchmark.get("mode", "paper"))),
         ("Seed", str(identity.seed)),
         ("Precision", f"{identity.precision} on {identity.device_type}"),
         ("Batch size", str(identity.batch_size)),
         ("Started", _dates(starts)),
-        ("Device", f"{_said(first.get('device'))} ({_said(first.get('device_name'))})"),
+        ("Device", f"{_text(first.get('device'))} ({_text(first.get('device_name'))})"),
         ("Commit", _commit(first)),
         ("Versions", _versions(first)),
-        ("Platform", _said(first.get("platform"))),
+        ("Platform", _text(first.get("platform"))),
         ("Run folder", str(run.store.folder)),
     ]
 
 
 def command(run: Run) -> str:
-    """The command of the first start, as a shell takes it."""
+    """The command of the first start, quoted for a shell."""
     starts = starts_of(run)
     arguments = starts[0].get("argv") if starts else None
     if not isinstance(arguments, list) or not arguments:
@@ -80,12 +92,12 @@ def command(run: Run) -> str:
     return shlex.join(map(str, arguments))
 
 
-def _said(value: object) -> str:
+def _text(value: object) -> str:
     return NOT_RECORDED if value is None else str(value)
 
 
 def _images(data: Mapping[str, Any]) -> str:
-    images, classes = _said(data.get("num_images")), _said(data.get("num_classes"))
+    images, classes = _text(data.get("num_images")), _text(data.get("num_classes"))
     return f"images: {images}, classes: {classes}"
 
 
@@ -95,7 +107,7 @@ def _preprocessing(record: object) -> str:
     return ", ".join(f"{key} {value}" for key, value in record.items() if value is not None)
 
 
-def _place(starts: list[Mapping[str, Any]]) -> str:
+def _data_source(starts: list[Mapping[str, Any]]) -> str:
     found = [one["data"] for one in starts if isinstance(one.get("data"), Mapping)]
     if not found:
         return NOT_RECORDED
@@ -110,7 +122,7 @@ def _unreadable(run: Run) -> str:
 
 
 def _dates(starts: list[Mapping[str, Any]]) -> str:
-    return ", ".join(_said(one.get("started_utc")) for one in starts) or NOT_RECORDED
+    return ", ".join(_text(one.get("started_utc")) for one in starts) or NOT_RECORDED
 
 
 def _commit(start: Mapping[str, Any]) -> str:
@@ -121,7 +133,7 @@ def _commit(start: Mapping[str, Any]) -> str:
 
 def _versions(start: Mapping[str, Any]) -> str:
     packages = start.get("packages")
-    found = [f"noctule {_said(start.get('noctule'))}", f"Python {_said(start.get('python'))}"]
+    found = [f"noctule {_text(start.get('noctule'))}", f"Python {_text(start.get('python'))}"]
     if isinstance(packages, Mapping):
         found += [f"{name} {version}" for name, version in packages.items() if version]
     return ", ".join(found)

@@ -16,8 +16,8 @@ from noctule.metrics.calibration import NUM_BINS
 from noctule.metrics.estimates import Estimate, estimate_within
 from noctule.metrics.intervals import difference_bounds
 from noctule.metrics.outcome_matrix import check_possible, places_of
-from noctule.report.run_page.opening import Run
-from noctule.report.run_page.overview import Summary
+from noctule.report.loading import Run
+from noctule.report.run_groups import Summary
 
 _COLUMNS = ("image_id", "condition", "label", "prediction", "label_rank", "confidence")
 

@@ -1,0 +1,394 @@
+"""Pages as lists of blocks, each one HTML file that opens offline.
+
+Nothing that a user names can run: the templates escape all text, data reach scripts as escaped
+JSON, and a content security policy admits only the page's own scripts, by their hashes. Vega
+evaluates expressions with its interpreter, so that the policy need not allow `eval`.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
+from noctule._version import __version__
+from noctule.errors import shown
+from noctule.report.charts import Figure
+from noctule.report.table import Table
+from noctule.report.vega import vega
+from noctule.store.disk import output_errors, write_atomically
+
+_ASSETS = files("noctule.report") / "assets"
+# Pages with more headings than this have a list of contents.
+_MOST_HEADINGS_WITHOUT_CONTENTS = 4
+# The most images side by side on a wide window, a narrow one, and a phone.
+_IMAGES_BESIDE = (9, 5, 3)
+_SMALL_IMAGE_PX = 128
+
+
+class Block(Protocol):
+    """A part of a page; `Table` and `Figure` are blocks, too."""
+
+    @property
+    def kind(self) -> str:
+        """Name of the template's macro that shows it."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Heading:
+    """A heading.
+
+    Attributes:
+        text: The heading.
+        level: 2 to 4.
+        anchor: Its id in the page; by default its position among the headings.
+        listed: Whether the list of contents has it.
+    """
+
+    text: str
+    level: int = 2
+    anchor: str = ""
+    listed: bool = True
+    kind = "heading"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph: an ordinary one, a note in small print, or one whose line breaks count."""
+
+    text: str
+    note: bool = False
+    preformatted: bool = False
+    kind = "text"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link to an address, relative to the page or elsewhere, after some words."""
+
+    text: str
+    address: str
+    before: str = ""
+    kind = "link"
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list of short texts, each with a term in front that stands out or none."""
+
+    items: Sequence[tuple[str, str]]
+    note: bool = False
+    kind = "bullets"
+
+
+class Tile(NamedTuple):
+    """One number of the headline."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """The headline: the most important numbers, large."""
+
+    tiles: Sequence[Tile]
+    kind = "tiles"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Terms and what they are."""
+
+    facts: Sequence[tuple[str, str]]
+    kind = "facts"
+
+
+@dataclass(frozen=True)
+class CommandText:
+    """Commands for a terminal."""
+
+    text: str
+    kind = "command"
+
+
+class ImageTile(NamedTuple):
+    """An image with its captions.
+
+    Attributes:
+        address: A data: URI.
+        alt: What it shows, for those who cannot see it.
+        side_px: Its longer side; small images are enlarged without smoothing.
+        lines: Captions.
+        verdict: A last caption that stands out.
+        is_good: Whether the verdict is a good one.
+    """
+
+    address: str
+    alt: str
+    side_px: int
+    lines: Sequence[str]
+    verdict: str
+    is_good: bool
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is enlarged."""
+        return self.side_px < _SMALL_IMAGE_PX
+
+
+@dataclass(frozen=True)
+class ImageStrip:
+    """A strip of images, in rows of nearly equal length."""
+
+    images: Sequence[ImageTile]
+    kind = "images"
+
+    @property
+    def beside(self) -> list[int]:
+        """How many are side by side in a wide window, a narrow one, and on a phone.
+
+        >>> ImageStrip([ImageTile("", "", 0, [], "", True)] * 10).beside
+        [5, 5, 3]
+        """
+        count = max(1, len(self.images))
+        return [math.ceil(count / math.ceil(count / most)) for most in _IMAGES_BESIDE]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Blocks side by side where the window is wide enough.
+
+    Attributes:
+        blocks: The blocks.
+        least_rem: Least width of each; 0 for a chart beside a table, which keeps its width.
+    """
+
+    blocks: Sequence[Block]
+    least_rem: int = 0
+    kind = "grid"
+
+
+@dataclass(frozen=True)
+class Details:
+    """Blocks that readers open with a click."""
+
+    summary: str
+    blocks: Sequence[Block]
+    kind = "details"
+
+
+@dataclass(frozen=True)
+class Section:
+    """Blocks under a heading of their own, which a script may show and hide.
+
+    Attributes:
+        blocks: A `Heading` with an anchor, and the others.
+        choice: What `leaderboard.js` chooses it by.
+    """
+
+    blocks: Sequence[Block]
+    choice: str = ""
+    kind = "section"
+
+    @property
+    def anchor(self) -> str:
+        """Id of its heading."""
+        first = self.blocks[0]
+        assert isinstance(first, Heading)
+        return first.anchor
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """A field to choose which sections are shown."""
+
+    label: str
+    choices: Sequence[str]
+    kind = "chooser"
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page.
+
+    Attributes:
+        title: Its title.
+        blocks: What it shows, in order.
+        back: A link above the title.
+        scripts: Names of further files in assets/.
+        contents: Whether there is a list of contents; None if that depends on the length.
+    """
+
+    title: str
+    blocks: Sequence[Block]
+    back: Link | None = None
+    scripts: Sequence[str] = ()
+    contents: bool | None = None
+
+    def all_blocks(self) -> Iterator[Block]:
+        """Every block, those within others included."""
+        yield from _flat(self.blocks)
+
+    def figures(self) -> list[Figure]:
+        """Its figures, in order."""
+        return [block for block in self.all_blocks() if isinstance(block, Figure)]
+
+    def tables(self) -> list[Table]:
+        """Its tables, in order."""
+        return [block for block in self.all_blocks() if isinstance(block, Table)]
+
+
+class ContentsEntry(NamedTuple):
+    """An entry of the list of contents."""
+
+    text: str
+    anchor: str
+    entries: list[ContentsEntry]
+
+
+def _flat(blocks: Iterable[Block]) -> Iterator[Block]:
+    for block in blocks:
+        yield block
+        yield from _flat(getattr(block, "blocks", ()))
+
+
+def render(page: Page) -> str:
+    """A page as one HTML text, the same every time."""
+    headings = [block for block in page.all_blocks() if isinstance(block, Heading)]
+    anchors = {one: one.anchor or f"part-{i}" for i, one in enumerate(headings, 1)}
+    with_contents = page.contents
+    if with_contents is None:
+        tops = [one for one in headings if one.level == 2]
+        with_contents = len(headings) > _MOST_HEADINGS_WITHOUT_CONTENTS and len(tops) > 1
+    return render_template(
+        "page.html",
+        title=page.title,
+        figures=page.figures(),
+        scripts=page.scripts,
+        page=page,
+        anchors=anchors,
+        contents=_contents(headings, anchors) if with_contents else [],
+    )
+
+
+def _contents(headings: Iterable[Heading], anchors: dict[Heading, str]) -> list[ContentsEntry]:
+    contents: list[ContentsEntry] = []
+    for heading in headings:
+        entry = ContentsEntry(heading.text, anchors[heading], [])
+        if not heading.listed:
+            continue
+        if heading.level == 2:
+            contents.append(entry)
+        elif heading.level == 3 and contents:
+            contents[-1].entries.append(entry)
+    return contents
+
+
+def render_template(
+    template: str,
+    *,
+    title: str,
+    figures: Sequence[Figure] = (),
+    scripts: Sequence[str] = (),
+    connects: bool = False,
+    **context: Any,
+) -> str:
+    """A template of templates/ as one HTML text.
+
+    Args:
+        template: Name of the file, which extends base.html.
+        title: Title of the page, plain text.
+        figures: The page's figures; the library that draws them (900 kB) is in the page only
+            if there are any.
+        scripts: Names of further files in assets/.
+        connects: Whether the page may talk to the server it came from.
+        context: What the template shows.
+
+    Raises:
+        jinja2.UndefinedError: The template needs something that is not in the context.
+    """
+    names = ["page.js", *(["charts.js"] if figures else []), *scripts]
+    texts = [*([_vega()] if figures else []), *map(_asset, names)]
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            title=title,
+            figures=figures,
+            style=Markup(_asset("page.css")),
+            scripts=[Markup(text) for text in texts],
+            policy=_policy(texts, connects),
+            version=__version__,
+            **context,
+        )
+    )
+
+
+def write_page(path: Path, html: str) -> None:
+    """Write a page, whole or not at all; its folder is made if need be.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, html.encode("utf-8", "backslashreplace"))
+
+
+def _policy(scripts: Iterable[str], connects: bool) -> str:
+    hashes = " ".join(f"'sha256-{_sha256(text)}'" for text in scripts)
+    itself = " connect-src 'self';" if connects else ""
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
+        f"img-src data: blob:;{itself} base-uri 'none'; form-action 'none'"
+    )
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@functools.cache
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def _vega() -> str:
+    """Vega, Vega-Lite and vega-embed as one script, from the package that also exports them."""
+    # Inside a page, an end tag would end the script; in JavaScript both spellings are one.
+    bundle = str(vega("javascript_bundle", None))  # None: all of it
+    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+@functools.cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("noctule.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.finalize = lambda value: value if isinstance(value, Markup) else shown(value)
+    environment.filters["json"] = lambda value: htmlsafe_json_dumps(value, dumps=_dumps)
+    return environment
+
+
+def _dumps(value: object, **options: Any) -> str:
+    # NaN is no JSON: fail here and not in the reader's browser.
+    return json.dumps(value, allow_nan=False, **options)
