@@ -23,8 +23,8 @@ from noctule.models.weights_file import read_state_dict
 from noctule.store.disk import read_records
 from noctule.store.identity import read_identity
 from noctule.store.slices import checked_bytes
+from noctule.store.sums import hash_file
 from noctule.stored.manifest import read_manifest
-from noctule.stored.sums import hash_file
 from noctule.studies.folder import StudyFolder
 from noctule.studies.matrix import read_matrix
 

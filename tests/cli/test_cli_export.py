@@ -96,7 +96,7 @@ def test_export_verify_and_evaluate_again(
 
     (out / "shear/2/red/more.png").touch()
     status, _, err = noctule_cli("verify", out)
-    assert "again: it writes what is missing or damaged anew. Remove the extra files." in err
+    assert "it writes missing and damaged files again. Remove the extra files." in err
     (out / "shear/2/red/more.png").unlink()
     status, _, err = noctule_cli(
         "export", benchmark_file, folder, out, "--processes", 1, "--seed", 3

@@ -29,7 +29,7 @@ from noctule.data import Dataset, open_dataset
 from noctule.evaluation.loop import evaluate
 from noctule.models import Preprocessing, load_classifier
 from noctule.stored import evaluate_stored, export, open_stored, verify
-from noctule.stored.names import check_published_names, class_folders, image_entries
+from noctule.stored.layout import check_published_names, class_folders, image_entries
 from noctule.stored.write import Target
 from stored_sets import LOSSLESS, ONE_PROCESS, SEVERITIES, file_bytes, photos
 from stripes import ChannelMeans, Stripes, Uneven

@@ -128,7 +128,7 @@ def test_small_files_are_compared_with_their_hashes_when_a_set_is_opened(
     assert changed != content
     (folder / name).write_bytes(changed)
     with pytest.raises(
-        noctule.InputError, match=rf"{name}: is not what was written.*again: it"
+        noctule.InputError, match=rf"{name}: is not what was written.*files again"
     ):
         open_stored(folder)
     (folder / name).write_bytes(content)
@@ -153,7 +153,7 @@ def test_what_a_stored_set_lacks_is_written_by_exporting_it_again(stored: Path) 
         lambda: (stored / "shear/1/0-r/0003.png").unlink(),
     ):
         spoil()
-        with pytest.raises(noctule.InputError, match="Give the command that exported it again"):
+        with pytest.raises(noctule.InputError, match="Rerun the command that exported it"):
             open_stored(stored)
         export(SEVERITIES, Stripes(COUNT), stored, processes=1)
         open_stored(stored)

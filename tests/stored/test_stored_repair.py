@@ -111,7 +111,10 @@ def test_a_repair_that_is_killed_goes_on(
     folder = Path(shutil.copytree(whole_sets / "png", tmp_path / "set"))
     (folder / "manifest.json").unlink()
     flip(folder / FIRST_PIECE)
-    for target in ("noctule.stored.repair.shutil.rmtree", "noctule.stored.exporting._finish"):
+    for target in (
+        "noctule.stored.exporting.shutil.rmtree",
+        "noctule.stored.exporting._finish",
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(target, killed)
             with pytest.raises(KeyboardInterrupt):

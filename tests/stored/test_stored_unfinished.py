@@ -146,8 +146,8 @@ def test_a_kill_while_a_lost_array_is_made_leaves_no_empty_one(
         else:
             create = Target.create_arrays
 
-            def killed(self: Target, shape: tuple[int, ...]) -> None:
-                create(self, shape)
+            def killed(self: Target) -> None:
+                create(self)
                 raise KeyboardInterrupt
 
             patch.setattr(Target, "create_arrays", killed)

@@ -106,7 +106,7 @@ def verify(
     """
     from noctule.report.progress import progress_bar
     from noctule.stored import verify as verify_all
-    from noctule.stored.sums import AGAIN
+    from noctule.stored.manifest import AGAIN
 
     with progress_bar("hashing") as advance:
         result = verify_all(out, again=again, progress=advance)

@@ -38,12 +38,11 @@ from noctule.store.slices import (
     read_rows,
     slice_bytes,
 )
+from noctule.store.sums import SUMS_FILE, FileSum
 
 PROVENANCE_FILE = "provenance.jsonl"
 ROWS_FOLDER = "rows"
-SUMS_FILE = "SHA256SUMS"
 _SLICE = re.compile(r"\d{6}\.parquet")
-_SUM = re.compile(rf"([0-9a-f]{{64}})  {ROWS_FOLDER}/(\d{{6}})\.parquet")
 
 
 @dataclass(frozen=True)
@@ -277,24 +276,25 @@ class RunStore:
                 if folder.is_dir() and not any(folder.iterdir()):
                     folder.rmdir()
 
-    def _sums(self) -> dict[int, str]:
-        """SHA-256 of each slice by its number; of several lines the last one counts."""
+    def _sums(self) -> dict[Path, str]:
+        """SHA-256 of each slice; of several lines the last one counts, torn ones do not."""
         path = self.folder / SUMS_FILE
         try:
             text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror}", where=path) from error
-        lines = (_SUM.fullmatch(line) for line in text.split("\n"))
-        return {int(line[2]): line[1] for line in lines if line}
+        sums = filter(None, map(FileSum.parse, text.split("\n")))
+        return {self.folder / file_sum.path: file_sum.sha256 for file_sum in sums}
 
     def _record_sum(self, index: int, sha256: str) -> None:
-        if self._sums().get(index) != sha256:
-            name = self.slice_path(index).relative_to(self.folder).as_posix()
-            append_line(self.folder / SUMS_FILE, f"{sha256}  {name}")
-
-    def _read_note(self, index: int, sums: Mapping[int, str]) -> tuple[bytes, SliceNote]:
         path = self.slice_path(index)
-        data = checked_bytes(path, sums.get(index))
+        if self._sums().get(path) != sha256:
+            name = path.relative_to(self.folder).as_posix()
+            append_line(self.folder / SUMS_FILE, str(FileSum(sha256, name)))
+
+    def _read_note(self, index: int, sums: Mapping[Path, str]) -> tuple[bytes, SliceNote]:
+        path = self.slice_path(index)
+        data = checked_bytes(path, sums.get(path))
         note = read_note(data, path)
         if note.run != self.identity.digest:
             raise InputError(
@@ -307,7 +307,7 @@ class RunStore:
             raise damaged(path, f"it is slice {note.index}")
         return data, note
 
-    def _read_slice(self, index: int, sums: Mapping[int, str]) -> tuple[SliceNote, pa.Table]:
+    def _read_slice(self, index: int, sums: Mapping[Path, str]) -> tuple[SliceNote, pa.Table]:
         data, note = self._read_note(index, sums)
         return note, read_rows(data, self.slice_path(index))
 

@@ -1,19 +1,17 @@
 """Stored sets: corrupted images that lie on disk, published by others or written by `export`.
 
-layout.py        which published layout a folder has, and where its conditions lie
-images.py      the stored images of one condition: files, an array, tar shards
-scan.py          the files of one condition, listed and compared
+manifest.py      what an exported set was made from, and its list of images
+layout.py        how files are named, and where the conditions of a published layout lie
+listing.py       the files of one condition, matched with other conditions and with the data
+images.py        the stored images of one condition: files, an array, tar shards
+published.py     sets that others published
 read.py          a stored set: the same images under every condition
-same.py          whether a benchmark asks for the images that were stored
-evaluate.py      rows from a stored set, into a run folder like any other
-folder.py        its folder while it is written
-names.py         what files of a stored set are called
-manifest.py      what a stored set was made from
-sums.py          the hashes of its files, and whether they still have them
+source.py        stored images as a source of an evaluation
+field_of_view.py whether clean images from elsewhere show the same part of the scene
+plan.py          what is to be exported, checked before anything is written
 write.py         images to files, the same bytes each time
-exporting.py      all images of a benchmark, by several processes, resumable
-repair.py        what is damaged becomes unfinished, and so is written again
-verification.py  whether a stored set is still what was written
+exporting.py     export by several processes; resumed, or repaired, by the same call
+verification.py  whether a set is still what was written
 """
 
 from noctule.stored.exporting import export

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,14 @@ from noctule.data.decode import decode_bytes, decode_file
 from noctule.data.files import FileDataset
 from noctule.data.sources.arrays import load_npy
 from noctule.errors import InputError, UnreadableImageError
-from noctule.stored.names import SHARD_SIZE, shard_key, shard_name
-from noctule.stored.sums import CHANGED, DIGEST_BYTES, hash_file
+from noctule.store.sums import SUMS_FILE, hash_file
+from noctule.stored.layout import SHARD_SIZE, shard_key, shard_name
+
+DIGEST_BYTES = 32
+CHANGED = (
+    f"it is not what was written: its hash is not that in {SUMS_FILE}; "
+    "rerun the command that exported it to write it again"
+)
 
 
 class Images(Protocol):
@@ -29,37 +36,38 @@ class Images(Protocol):
         """Image `index` as 8-bit "RGB" or "L".
 
         Raises:
-            UnreadableImageError: it cannot be decoded.
+            UnreadableImageError: It cannot be decoded.
         """
 
     def file(self, index: int) -> Path | None:
-        """The file that image `index` lies in, if it lies in one."""
+        """The file that holds image `index`, if there is one."""
 
 
-class FileImages:
+class FileImages(NamedTuple):
     """One file per image.
 
-    Args:
-        root: the condition's folder.
-        names: path of each image relative to it.
-        digests: the SHA-256 that each file must have, 32 bytes each; None asks for none.
+    Attributes:
+        root: The condition's folder.
+        names: Path of each image relative to it.
+        digests: The SHA-256 that each file must have, 32 bytes each; None checks none.
     """
 
-    def __init__(self, root: Path, names: Sequence[str], digests: bytes | None = None) -> None:
-        self.root = root
-        self.names = names
-        self.digests = digests
+    root: Path
+    names: Sequence[str]
+    digests: bytes | None = None
 
     def read(self, index: int) -> Image.Image:
         """Image `index`, decoded like any other image file."""
-        file, name = self.file(index), self.names[index]
+        name = self.names[index]
+        file = self.root / name
         if self.digests is None or not file.is_file():
             return decode_file(file, name)
         try:
             content = file.read_bytes()
         except OSError as error:
             raise UnreadableImageError(name, f"{error.strerror}", where=file) from error
-        if hashlib.sha256(content).digest() != digest_at(self.digests, index):
+        start = DIGEST_BYTES * index
+        if hashlib.sha256(content).digest() != self.digests[start : start + DIGEST_BYTES]:
             raise UnreadableImageError(name, CHANGED, where=file)
         return decode_bytes(content, name)
 
@@ -72,25 +80,25 @@ class ArrayImages:
     """One part of an array (N, height, width, channels) or (N, height, width), uint8.
 
     Args:
-        file: the .npy file; it is mapped, not read.
-        start: where the part begins.
-        count: how many images it has.
+        path: The .npy file; it is mapped, not read.
+        start: Where the part begins.
+        count: Number of its images.
 
     Raises:
-        InputError: the file is damaged, too short, of another type, or no array of images.
+        InputError: The file is damaged, too short, of another type, or not an array of images.
     """
 
-    def __init__(self, file: Path, start: int, count: int) -> None:
-        self._built_from = (file, start, count)
-        images = open_images(file)
+    def __init__(self, path: Path, start: int, count: int) -> None:
+        self._arguments = (path, start, count)
+        images = open_images(path)
         if len(images) < start + count:
             raise InputError(
-                f"holds {len(images):,} images, where {start + count:,} are due", where=file
+                f"holds {len(images):,} images, where {start + count:,} are due", where=path
             )
         self._images = images[start : start + count]
 
     def __reduce__(self) -> tuple[Callable[..., ArrayImages], tuple[Any, ...]]:
-        return ArrayImages, self._built_from
+        return ArrayImages, self._arguments
 
     def read(self, index: int) -> Image.Image:
         """Image `index`."""
@@ -100,82 +108,73 @@ class ArrayImages:
     def file(self, index: int) -> Path:
         """The array's file."""
         del index
-        return self._built_from[0]
+        return self._arguments[0]
 
 
 class ShardImages:
     """Images in tar shards of a set that `noctule export` wrote; nothing is extracted.
 
     Args:
-        root: the condition's folder.
-        suffix: of the members that are images.
-        digests: the SHA-256 that each shard must have, 32 bytes each.
+        root: The condition's folder.
+        suffix: Ending of the members that are images.
+        digests: The SHA-256 that each shard must have, 32 bytes each.
     """
 
     def __init__(self, root: Path, suffix: str, digests: bytes) -> None:
-        self.root = root
-        self.suffix = suffix
-        self.digests = digests
-        self._changed: set[str] = set()
-        self._open: tuple[str, tarfile.TarFile] | None = None
+        self._arguments = (root, suffix, digests)
+        # The next image is most likely in the same shard.
+        self._members = functools.lru_cache(maxsize=1)(self._index)
 
     def __reduce__(self) -> tuple[Callable[..., ShardImages], tuple[Any, ...]]:
-        return ShardImages, (self.root, self.suffix, self.digests)
-
-    def __del__(self) -> None:
-        self._close()
+        return ShardImages, self._arguments
 
     def read(self, index: int) -> Image.Image:
         """Image `index`, from its shard."""
-        member = f"{shard_key(index)}.{self.suffix}"
+        member = f"{shard_key(index)}.{self._arguments[1]}"
         try:
-            stream = self._shard(index).extractfile(member)
-            if stream is None:
-                raise KeyError(member)
-            return decoded(stream)
+            members = self._members(index // SHARD_SIZE)
+            if members is None:
+                raise ValueError(CHANGED)
+            start, size = members[member]
+            with self.file(index).open("rb") as shard:
+                shard.seek(start)
+                content = io.BytesIO(shard.read(size))
+            with Image.open(content, formats=("PNG", "JPEG")) as image:
+                image.load()
+                return image.copy()
         except Exception as error:  # damaged bytes make readers raise nearly anything
             reason = f"damaged: {error}"
             raise UnreadableImageError(member, reason, where=self.file(index)) from error
 
     def file(self, index: int) -> Path:
         """The shard of image `index`."""
-        return self.root / shard_name(index)
+        return self._arguments[0] / shard_name(index)
 
-    def _shard(self, index: int) -> tarfile.TarFile:
-        """The shard; one stays open, as the next image is most likely in it."""
-        name = shard_name(index)
-        if self._open is None or self._open[0] != name:
-            self._close()
-            self._refuse_changed(name, index)
-            # It stays open for the next images, and is closed with this object.
-            self._open = (name, tarfile.open(self.root / name, "r:"))  # noqa: SIM115
-        return self._open[1]
-
-    def _refuse_changed(self, name: str, index: int) -> None:
-        if name not in self._changed:
-            due = digest_at(self.digests, index // SHARD_SIZE)
-            if hash_file(self.root, name).sha256 == due.hex():
-                return
-            self._changed.add(name)
-        raise ValueError(CHANGED)
-
-    def _close(self) -> None:
-        if self._open is not None:
-            self._open[1].close()
-            self._open = None
+    def _index(self, number: int) -> dict[str, tuple[int, int]] | None:
+        """Offset and size of a shard's files, by name; None if it was changed."""
+        root, _, digests = self._arguments
+        name = shard_name(number * SHARD_SIZE)
+        expected = digests[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)]
+        if hash_file(root, name).sha256 != expected.hex():
+            return None
+        with tarfile.open(root / name, "r:") as shard:
+            return {
+                member.name: (member.offset_data, member.size)
+                for member in shard
+                if member.isreg()
+            }
 
 
-class DatasetImages:
-    """The images of a dataset, through whatever brings them to the stored images' form.
+class DatasetImages(NamedTuple):
+    """Images of a dataset.
 
-    Args:
-        dataset: where they come from.
-        indices: in it, of each image.
+    Attributes:
+        dataset: The dataset.
+        indices: Index in it of each image.
     """
 
-    def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
-        self.dataset = dataset
-        self.indices = indices
+    dataset: Dataset
+    indices: Sequence[int]
 
     def read(self, index: int) -> Image.Image:
         """Image `index`, as the dataset has it."""
@@ -188,16 +187,11 @@ class DatasetImages:
         return None
 
 
-def digest_at(digests: bytes, index: int) -> bytes:
-    """One of many hashes."""
-    return digests[DIGEST_BYTES * index : DIGEST_BYTES * (index + 1)]
-
-
 def open_images(file: Path) -> NDArray[np.uint8]:
     """The mapped array of an .npy file, as uint8 (N, height, width, channels).
 
     Raises:
-        InputError: the file is damaged, of another type, or no array of images.
+        InputError: The file is damaged, of another type, or not an array of images.
     """
     images = load_npy(file, mmap=True)
     if images.ndim == 3:
@@ -209,10 +203,3 @@ def open_images(file: Path) -> NDArray[np.uint8]:
             remedy="A stored array is uint8, (images, height, width, channels).",
         )
     return images
-
-
-def decoded(stream: IO[bytes]) -> Image.Image:
-    """The image in a PNG or JPEG that this package wrote."""
-    with Image.open(io.BytesIO(stream.read()), formats=("PNG", "JPEG")) as image:
-        image.load()
-        return image.copy()

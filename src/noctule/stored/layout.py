@@ -1,49 +1,150 @@
-"""Which published layout a folder has, and where each condition lies in it.
+"""How the files of a stored set are named, and where each condition lies.
 
-Known are
+Known layouts are
 
-- class folders: CORRUPTION/SEVERITY/CLASS/IMAGE, as ImageNet-C and ImageNet-C-bar have it. The
+- class folders: CORRUPTION/SEVERITY/CLASS/IMAGE, as in ImageNet-C and ImageNet-C-bar. The
   corruptions may lie in the folders of ImageNet-C's archives: noise, blur, weather, digital and
   extra. Severity folders are named 1 to 5 or, as in ImageNet-C-bar, by five numbers, the
   smallest of which is severity 1; the folder of a full range is named `full`. Mixtures of the
   two are refused.
 - arrays: CORRUPTION.npy with the images of every severity, one severity after the other, and
-  labels.npy, as CIFAR-10-C and CIFAR-100-C have it.
+  labels.npy, as in CIFAR-10-C and CIFAR-100-C.
 - tar shards: CORRUPTION/SEVERITY/000000.tar, as `noctule export --format webdataset` writes
   them.
 
-Uncorrupted images lie in `clean` or clean.npy, if they are there.
+Uncorrupted images lie in `clean` or clean.npy, if there are any.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from noctule.benchmarks import CLEAN, Benchmark, Condition
 from noctule.corruptions import CORRUPTIONS, SEVERITIES
+from noctule.data import Dataset
 from noctule.data.files import is_folder, listing, missing_path, some
 from noctule.errors import InputError
-from noctule.stored.manifest import Manifest
-from noctule.stored.names import FULL
-from noctule.stored.sums import AGAIN
+from noctule.stored.manifest import AGAIN, LABELS_FILE, ImageEntry, Manifest
 
 Kind = Literal["folders", "arrays", "shards"]
 
 CATEGORIES = ("noise", "blur", "weather", "digital", "extra")
-LABELS_FILE = "labels.npy"
+FULL = "full"
+SHARD_SIZE = 256
+"""Images in a tar shard."""
+
+# Separators, what other systems forbid, and what would need escapes in SHA256SUMS.
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
+
+
+def published_name(condition: Condition) -> str:
+    """The folder of a condition's corruption, or the array without its ending."""
+    return (
+        CLEAN
+        if condition.corruption is None
+        else CORRUPTIONS[condition.corruption].published_name
+    )
+
+
+def condition_folder(condition: Condition) -> str:
+    """Where the images of a condition lie, relative to the stored set.
+
+    >>> condition_folder(Condition("shear", 3)), condition_folder(Condition("shear"))
+    ('shear/3', 'shear/full')
+    """
+    if condition.corruption is None:
+        return CLEAN
+    return f"{published_name(condition)}/{condition.severity or FULL}"
+
+
+def array_name(condition: Condition) -> str:
+    """The file of a condition in the layout of CIFAR-10-C."""
+    return f"{published_name(condition)}.npy"
+
+
+def shard_name(index: int) -> str:
+    """The tar file that image `index` lies in."""
+    return f"{index // SHARD_SIZE:06d}.tar"
+
+
+def shard_key(index: int) -> str:
+    """The name of the members of image `index`, without their endings."""
+    return f"{index:08d}"
+
+
+def check_published_names(benchmark: Benchmark) -> None:
+    """Refuse a benchmark in which two corruptions would share a folder."""
+    owners = {CLEAN: CLEAN, "labels": "the labels"}
+    for name in benchmark.corruptions:
+        published = CORRUPTIONS[name].published_name
+        if other := owners.get(published.lower()):
+            raise InputError(
+                f"'{name}' would be written to '{published}', as {other} is",
+                where=benchmark.name,
+                remedy="Export them as two benchmarks.",
+            )
+        owners[published.lower()] = f"'{name}'"
+
+
+def image_entries(dataset: Dataset) -> list[ImageEntry]:
+    """Class folder and file name of every image; a file is named after the id's last part.
+
+    Raises:
+        InputError: Two images of a class would have files of the same name.
+    """
+    folders = class_folders(dataset.class_names)
+    entries = [
+        ImageEntry(image_id, int(label), folders[label], _safe(PurePosixPath(image_id).stem))
+        for image_id, label in zip(dataset.ids, dataset.labels, strict=True)
+    ]
+    owner: dict[tuple[int, str], str] = {}
+    for entry in entries:
+        # Some file systems ignore case.
+        other = owner.setdefault((entry.label, entry.name.casefold()), entry.id)
+        if other != entry.id:
+            raise InputError(
+                f"'{other}' and '{entry.id}' would both be written to "
+                f"'{entry.folder}/{entry.name}'",
+                where=dataset.name,
+                remedy="Rename one of the two images.",
+            )
+    return entries
+
+
+def class_folders(class_names: Sequence[str]) -> list[str]:
+    """A folder name per class; sorted, they are in the order of the classes.
+
+    ImageFolder and its like count classes this way. If the names are in another order, each
+    gets its number in front.
+
+    >>> class_folders(["cat", "dog"]), class_folders(["dog", "a/b"])
+    (['cat', 'dog'], ['0-dog', '1-a_b'])
+    """
+    names = [_safe(name) for name in class_names]
+    if names == sorted(names) and len({name.casefold() for name in names}) == len(names):
+        return names
+    width = len(str(len(names) - 1))
+    return [f"{label:0{width}d}-{name}" for label, name in enumerate(names)]
+
+
+def _safe(name: str) -> str:
+    """A name that is one component of a path and not hidden."""
+    name = _UNSAFE.sub("_", name)
+    return f"_{name[1:]}" if name.startswith(".") else name or "_"
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where the images of one condition lie.
 
     Attributes:
-        path: a severity's folder, or an array file.
-        block: which of the array's equal parts they are, from 0.
-        blocks: how many the array has.
+        path: A severity's folder, or an array file.
+        block: Which of the array's equal parts it is, from 0.
+        blocks: Number of the array's equal parts.
     """
 
     path: Path
@@ -57,11 +158,11 @@ class Layout:
 
     Attributes:
         kind: "folders", "arrays" or "shards".
-        places: by condition, in the benchmark's order; clean first, if it is there.
+        locations: By condition, in the benchmark's order; clean first, if it is there.
     """
 
     kind: Kind
-    places: Mapping[Condition, Place]
+    locations: Mapping[Condition, Location]
 
 
 def refuse_no_folder(folder: Path) -> None:
@@ -76,25 +177,31 @@ def find_layout(folder: Path, benchmark: Benchmark, manifest: Manifest | None) -
     """Where the conditions of a benchmark lie.
 
     Args:
-        folder: the stored set.
-        benchmark: whose conditions are wanted; what else is there does not matter.
-        manifest: the stored set's, if it has one.
+        folder: The stored set.
+        benchmark: The benchmark whose conditions are wanted; others are ignored.
+        manifest: The stored set's manifest, if it has one.
 
     Raises:
-        InputError: the folder lacks conditions or labels, which are named.
+        InputError: The folder lacks conditions or labels, which are named.
     """
     kind = _kind(folder, benchmark, manifest)
-    found = {
-        condition: _array_place(folder, condition, manifest)
-        if kind == "arrays"
-        else _folder_place(folder, condition)
+    locations = {}
+    for condition in benchmark.conditions:
+        location = (
+            _array_location(folder, condition, manifest)
+            if kind == "arrays"
+            else _folder_location(folder, condition)
+        )
+        if location is not None:
+            locations[condition] = location
+    missing = [
+        str(condition)
         for condition in benchmark.conditions
-    }
-    places = {condition: place for condition, place in found.items() if place is not None}
-    missing = [str(one) for one in found if one not in places and one.corruption is not None]
+        if condition.corruption is not None and condition not in locations
+    ]
     if missing:
         raise _lacks(folder, benchmark, missing, manifest)
-    return Layout(kind, places)
+    return Layout(kind, locations)
 
 
 def _kind(folder: Path, benchmark: Benchmark, manifest: Manifest | None) -> Kind:
@@ -103,70 +210,69 @@ def _kind(folder: Path, benchmark: Benchmark, manifest: Manifest | None) -> Kind
         return kinds.get(manifest.format, "folders")
     if (folder / LABELS_FILE).is_file():
         return "arrays"
-    names = [f"{CORRUPTIONS[one].published_name}.npy" for one in benchmark.corruptions]
+    names = [array_name(condition) for condition in benchmark.conditions[1:]]
     if arrays := [name for name in names if (folder / name).is_file()]:
         raise InputError(
             f"lacks {LABELS_FILE}, which arrays such as {arrays[0]} need",
             where=folder,
-            remedy="Put it there: it has a label for each image, or for each of one severity.",
+            remedy="Add it: a label for each image, or for each image of one severity.",
         )
     return "folders"
 
 
-def _array_place(folder: Path, condition: Condition, manifest: Manifest | None) -> Place | None:
+def _array_location(
+    folder: Path, condition: Condition, manifest: Manifest | None
+) -> Location | None:
+    path = folder / array_name(condition)
     if condition.corruption is None:
-        path = folder / f"{CLEAN}.npy"
-        return Place(path) if path.is_file() else None
-    path = folder / f"{CORRUPTIONS[condition.corruption].published_name}.npy"
+        return Location(path) if path.is_file() else None
     severities: tuple[int | None, ...] = SEVERITIES
     if manifest is not None:
         severities = manifest.the_benchmark(folder).severities or (None,)
     if not path.is_file() or condition.severity not in severities:
         return None
-    return Place(path, severities.index(condition.severity), len(severities))
+    return Location(path, severities.index(condition.severity), len(severities))
 
 
-def _folder_place(folder: Path, condition: Condition) -> Place | None:
+def _folder_location(folder: Path, condition: Condition) -> Location | None:
+    name = published_name(condition)
     if condition.corruption is None:
-        return Place(folder / CLEAN) if (folder / CLEAN).is_dir() else None
-    name = CORRUPTIONS[condition.corruption].published_name
-    parents = (folder, *(folder / category for category in CATEGORIES))
-    for place in (parent / name for parent in parents):
-        if place.is_dir() and (path := _severity_folders(place).get(condition.severity)):
-            return Place(path)
+        return Location(folder / name) if (folder / name).is_dir() else None
+    for parent in (folder, *(folder / category for category in CATEGORIES)):
+        if (parent / name).is_dir():
+            path = _severity_folders(parent / name).get(condition.severity)
+            if path is not None:
+                return Location(path)
     return None
 
 
-def _severity_folders(place: Path) -> dict[int | None, Path]:
+def _severity_folders(folder: Path) -> dict[int | None, Path]:
     """The severity folders of one corruption, by severity."""
-    names = [entry.name for entry in listing(place) if is_folder(entry)]
-    full: dict[int | None, Path] = {None: place / FULL} if FULL in names else {}
-    severities = {name: _number(name) for name in names if name != FULL}
-    numbered = {name: value for name, value in severities.items() if value is not None}
-    as_severities = {str(severity) for severity in SEVERITIES} & set(numbered)
-    if len(as_severities) == len(numbered):
-        return full | {int(name): place / name for name in numbered}
-    # Of `1, 1.0, 2, 4, 5` nobody can tell which one severity 3 is.
-    if (
-        as_severities
-        or len(set(numbered.values())) != len(numbered)
-        or len(numbered) != len(SEVERITIES)
-    ):
+    names = [entry.name for entry in listing(folder) if is_folder(entry)]
+    full: dict[int | None, Path] = {None: folder / FULL} if FULL in names else {}
+    values = {name: _number(name) for name in names if name != FULL}
+    numbers = {name: value for name, value in values.items() if value is not None}
+    as_severities = {str(severity) for severity in SEVERITIES} & set(numbers)
+    if len(as_severities) == len(numbers):
+        return full | {int(name): folder / name for name in numbers}
+    # In `1, 1.0, 2, 4, 5`, nobody knows which folder is severity 3.
+    distinct = len(set(numbers.values())) == len(numbers) == len(SEVERITIES)
+    if as_severities or not distinct:
         raise InputError(
-            f"its severity folders are {', '.join(sorted(numbered))}, which are not "
+            f"its severity folders are {', '.join(sorted(numbers))}, which are not "
             f"{len(SEVERITIES)} severities",
-            where=place,
-            remedy="Severity folders are named 1 to 5, or all by numbers such as 1.5, five of "
-            "them and each another one.",
+            where=folder,
+            remedy="Name the severity folders 1 to 5, or use five different numbers such as "
+            "1.5 for all of them.",
         )
-    ascending = sorted(numbered, key=lambda name: numbered[name])
+    ascending = sorted(numbers, key=lambda name: numbers[name])
     return full | {
-        severity: place / name for severity, name in zip(SEVERITIES, ascending, strict=True)
+        severity: folder / name for severity, name in zip(SEVERITIES, ascending, strict=True)
     }
 
 
 def _number(text: str) -> float | None:
-    # Not all that float() takes: "nan" and "1_0" are names.
+    # Narrower than float(): "nan" and "1_0" are names.
     digits = text.replace(".", "", 1)
     return float(text) if digits.isascii() and digits.isdecimal() else None
 
@@ -180,9 +286,9 @@ def _lacks(
     remedy = f"{holds}Complete it, or choose its benchmark with --benchmark."
     if manifest is not None:
         made_for = manifest.the_benchmark(folder)
-        due = {str(condition) for condition in made_for.conditions}
+        expected = {str(condition) for condition in made_for.conditions}
         remedy = f"It was made for {made_for.name}. Choose its benchmark with --benchmark."
-        remedy = AGAIN if due.issuperset(missing) else remedy
+        remedy = AGAIN if expected.issuperset(missing) else remedy
     return InputError(
         f"lacks {len(missing)} of the {total} conditions of {benchmark.name}: "
         f"{some(missing, most=8)}",

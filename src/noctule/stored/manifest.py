@@ -32,7 +32,8 @@ from noctule.input_files import (
 from noctule.store.identity import MOST_IMAGES, another, differences
 
 SCHEMA_VERSION = 2
-MANIFEST_FILE, IMAGES_FILE, SUMS_FILE = "manifest.json", "images.csv", "SHA256SUMS"
+MANIFEST_FILE, IMAGES_FILE, LABELS_FILE = "manifest.json", "images.csv", "labels.npy"
+AGAIN = "Rerun the command that exported it: it writes missing and damaged files again."
 MOST_CHARACTERS = 60  # of a value in a message
 PACKAGES = ("numpy", "pillow", "simplejpeg", "torch", "torchvision")
 
@@ -44,10 +45,10 @@ class ImageEntry(NamedTuple):
     """One image of a stored set.
 
     Attributes:
-        id: its id in the dataset it is from.
-        label: its class index.
-        folder: the class folder its files lie in.
-        name: of its files, without the ending.
+        id: Its id in the original dataset.
+        label: Its class index.
+        folder: The class folder of its files.
+        name: The name of its files, without the ending.
     """
 
     id: str
@@ -63,13 +64,13 @@ class Manifest:
     Attributes:
         benchmark: `Benchmark.to_dict()`.
         dataset: name, domain, fingerprint, num_images, class_names.
-        seed: of the corruptions.
-        preprocessing: resize_px, crop_px, interpolation and mode of the stored images.
-        image_px: their height and width.
-        format: one of `FORMATS`.
-        encoder: its name and settings.
-        versions: of noctule and of the packages that may change a byte.
-        schema_version: of the stored set.
+        seed: Seed of the corruptions.
+        preprocessing: resize_px, crop_px, interpolation, mode and so on of the stored images.
+        image_px: Height and width of the stored images.
+        format: One of `FORMATS`.
+        encoder: Name and settings of the encoder.
+        versions: Versions of noctule and of the packages that may change a byte.
+        schema_version: Version of the form of stored sets.
     """
 
     benchmark: Mapping[str, Any]
@@ -159,11 +160,11 @@ def versions_here() -> dict[str, str]:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a stored set; None if there is none, as in others' published folders.
+    """The manifest of a stored set; None if there is none, as in published folders.
 
     Raises:
-        InputError: it cannot be read, a value is not what it should be (with its key), or
-            another version of noctule wrote it.
+        InputError: It cannot be read, has an unsuitable value (the key is named), or was
+            written by another version of noctule.
     """
     path = folder / MANIFEST_FILE
     if not path.exists():
@@ -185,9 +186,9 @@ def read_manifest(folder: Path) -> Manifest | None:
     )
 
 
-def refuse_other_set(kept: Manifest, wanted: Manifest, folder: Path) -> None:
+def refuse_other_set(existing: Manifest, wanted: Manifest, folder: Path) -> None:
     """Raise InputError with every key in which two manifests differ, and both values."""
-    if found := differences(kept.to_dict(), wanted.to_dict()):
+    if found := differences(existing.to_dict(), wanted.to_dict()):
         texts = [
             "{} is {} there and {} here".format(key, *_short(old, new))
             for key, old, new in found
@@ -196,11 +197,11 @@ def refuse_other_set(kept: Manifest, wanted: Manifest, folder: Path) -> None:
 
 
 def _short(*texts: str) -> list[str]:
-    """Long values from a little before the first difference on."""
+    """Long values shortened to a little before their first difference and after."""
     if max(map(len, texts)) <= MOST_CHARACTERS:
         return list(texts)
-    group_equal = [len(set(column)) == 1 for column in zip(*texts, strict=False)]
-    start = max(0, [*group_equal, False].index(False) - MOST_CHARACTERS // 3)
+    equal = [len(set(column)) == 1 for column in zip(*texts, strict=False)]
+    start = max(0, [*equal, False].index(False) - MOST_CHARACTERS // 3)
     parts = [text[start : start + MOST_CHARACTERS] for text in texts]
     before = "…" if start else ""
     return [
@@ -227,8 +228,8 @@ def read_images(folder: Path, manifest: Manifest) -> list[ImageEntry]:
     """The entries of images.csv.
 
     Raises:
-        InputError: it cannot be read, has another number of entries than the manifest says, or
-            labels that are none of its classes.
+        InputError: It cannot be read, or its number of entries or its labels do not agree with
+            the manifest.
     """
     path = folder / IMAGES_FILE
     reject_special_files(path)
@@ -237,14 +238,14 @@ def read_images(folder: Path, manifest: Manifest) -> list[ImageEntry]:
         with path.open(encoding="utf-8", newline="") as file:
             heading, *rows = csv.reader(file)
         if tuple(heading) != ImageEntry._fields or len(rows) != manifest.dataset["num_images"]:
-            due = f"{manifest.dataset['num_images']} are due"
-            raise ValueError(f"{len(rows)} entries where {due}")
-        entries = [ImageEntry(one, int(label), *names) for one, label, *names in rows]
+            expected = f"{manifest.dataset['num_images']} are due"
+            raise ValueError(f"{len(rows)} entries where {expected}")
+        entries = [ImageEntry(key, int(label), *names) for key, label, *names in rows]
         classes = range(len(manifest.dataset["class_names"]))
-        if odd := [entry for entry in entries if entry.label not in classes]:
-            raise ValueError(
-                f"'{odd[0].id}' has label {odd[0].label} of {len(classes)} classes"
-            )
+        for entry in entries:
+            if entry.label not in classes:
+                what = f"'{entry.id}' has label {entry.label} of {len(classes)} classes"
+                raise ValueError(what)
         return entries
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise InputError(

@@ -1,4 +1,4 @@
-"""What is to be stored, and how, checked before anything is written."""
+"""What is to be exported, and how, checked before anything is written."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from noctule.evaluation.loading import read_batch
 from noctule.evaluation.sources import TRIAL_IMAGES
 from noctule.input_files import real_path
 from noctule.models import Preprocessing
+from noctule.stored.layout import SHARD_SIZE, check_published_names, image_entries
 from noctule.stored.manifest import FORMATS, Format, Manifest, versions_here
-from noctule.stored.names import SHARD_SIZE, check_published_names, image_entries
 from noctule.stored.write import Target, encoder_settings
 
 PIECE_SIZE = 32
@@ -36,13 +36,12 @@ class Plan:
 
     dataset: Dataset
     preprocessing: Preprocessing
-    image_shape: tuple[int, ...]
     seed: int
     target: Target
 
     @property
     def num_images(self) -> int:
-        """Of all conditions."""
+        """Number of images under all conditions."""
         return len(self.dataset) * len(self.target.benchmark.conditions)
 
     @property
@@ -53,7 +52,7 @@ class Plan:
         return [range(start, min(start + size, total)) for start in range(0, total, size)]
 
     def record(self, indices: range) -> Path:
-        """Where the hashes of a finished piece lie."""
+        """The file with the hashes of a finished piece."""
         return self.target.folder / PIECES_FOLDER / f"{indices.start:08d}"
 
 
@@ -66,14 +65,14 @@ def planned(
     preprocessing: Preprocessing | None,
     seed: int,
 ) -> tuple[Plan, Manifest]:
-    """What is to be done, checked as far as can be without reading every image."""
+    """What to do, checked as far as possible without reading every image."""
     spec = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(benchmark)
     if isinstance(data, str | Path):
         refuse_nested(Path(data).expanduser(), out)
     dataset = open_dataset(data)
     if isinstance(dataset, FileDataset):
-        for place in data_folders(dataset):
-            refuse_nested(place, out)
+        for folder in data_folders(dataset):
+            refuse_nested(folder, out)
     _check_format(format, quality)
     check_published_names(spec)
     entries = image_entries(dataset)
@@ -105,21 +104,21 @@ def planned(
         encoder=encoder,
         versions=versions_here(),
     )
-    target = Target(out.absolute(), spec, entries, dataset.class_names, format, encoder)
     shape = tuple(first.images.shape[1:])
-    return Plan(dataset, preprocessing, shape, seed, target), manifest
+    target = Target(out.absolute(), spec, entries, dataset.class_names, format, encoder, shape)
+    return Plan(dataset, preprocessing, seed, target), manifest
 
 
 class Unpadded(Preprocessing):
-    """Preprocessing that refuses an image which is smaller than the crop; picklable."""
+    """Preprocessing that refuses an image smaller than the crop; picklable."""
 
     def prepare(self, source: Image.Image) -> Tensor:
-        """As `Preprocessing.prepare`'s.
+        """See `Preprocessing.prepare`.
 
         Raises:
-            UnreadableImageError: the crop is larger than the resized image, and would fill it
-                up with black; with the fit "contain", filling is what is wanted. Or the
-                image would have more than `LARGEST_PX`.
+            UnreadableImageError: The crop is larger than the resized image and would pad it
+                with black, unless the fit is "contain". Or the image would have more than
+                `LARGEST_PX` pixels.
         """
         width, height = self._resized_size(source.width, source.height)
         crop_height, crop_width = self.crop_px or (0, 0)
@@ -140,10 +139,10 @@ class Unpadded(Preprocessing):
 
 
 def refuse_nested(data: Path, out: Path) -> None:
-    """Refuse to write into the data, or over what the data lie in; links are followed.
+    """Refuse to write into the data, or into a folder that holds them; links are followed.
 
     Raises:
-        InputError: one of the two lies in the other, or is the other.
+        InputError: One lies in the other, or they are the same.
     """
     real_data, real_out = real_path(data), real_path(out)
     if not real_data.exists():
@@ -157,20 +156,20 @@ def refuse_nested(data: Path, out: Path) -> None:
 
 def data_folders(dataset: FileDataset) -> list[Path]:
     """The root of a dataset, then every folder on the way to a file; some may be links."""
-    found = {dataset.root: None}
+    folders = {dataset.root: None}
     for index in range(len(dataset)):
-        place = dataset.file(index).parent
-        while place not in found:
-            found[place] = None
-            place = place.parent
-    return list(found)
+        folder = dataset.file(index).parent
+        while folder not in folders:
+            folders[folder] = None
+            folder = folder.parent
+    return list(folders)
 
 
 def default_preprocessing(dataset: Dataset) -> Preprocessing:
     """`PUBLISHED` for photographs; small images, and images in memory, are left as they are.
 
     Raises:
-        InputError: the first image cannot be read.
+        InputError: The first image cannot be read.
     """
     try:
         image = dataset.read(0)
@@ -190,14 +189,14 @@ def _check_format(format: str, quality: int | None) -> None:
         raise InputError(
             "the quality of JPEG is not stated",
             where="--format jpeg",
-            remedy="Add --quality 85, which is what ImageNet-C has.",
+            remedy="Add --quality 85, which ImageNet-C uses.",
         )
     if quality is not None and format in ("png", "npy"):
         raise InputError(f"{format} is lossless and has no quality", where="--quality")
 
 
 def _check_corruptions(benchmark: Benchmark, images: Tensor) -> None:
-    """Apply each to a few: what is missing, or does not fit, shows now and not after hours."""
+    """Apply each to a few images, so that what is missing or does not fit shows now."""
     small = images[:1, :, :MIN_SIDE_PX, :MIN_SIDE_PX].expand(TRIAL_IMAGES, -1, -1, -1)
     for condition in benchmark.conditions:
         benchmark.corrupt(condition, small, ids=range(TRIAL_IMAGES), seed=0)
@@ -207,20 +206,19 @@ def read_images(plan: Plan, images: range) -> Tensor:
     """The uncorrupted images of a piece: uint8 (images, channels, height, width).
 
     Raises:
-        InputError: an image cannot be read, or gives an image of another size.
+        InputError: An image cannot be read, or has another size than the first.
     """
     batch = read_batch(plan.dataset, plan.preprocessing, images)
     if batch.unreadable:
         raise unreadable(plan.dataset, *batch.unreadable[0])
-    if tuple(batch.images.shape[1:]) != plan.image_shape:
-        sizes = (
-            " × ".join(map(str, shape[-2:])) for shape in (batch.images.shape, plan.image_shape)
-        )
+    shapes = tuple(batch.images.shape[1:]), plan.target.image_shape
+    if shapes[0] != shapes[1]:
+        sizes = (" × ".join(map(str, shape[-2:])) for shape in shapes)
         raise InputError(
             f"the image of '{batch.ids[0]}' has {{}} px and that of '{plan.dataset.ids[0]}' "
             "{} px".format(*sizes),
             where=plan.dataset.name,
-            remedy="Give --resize and --crop that make all alike.",
+            remedy="Pass --resize and --crop that give all images one size.",
         )
     return batch.images
 

@@ -1,9 +1,8 @@
-"""The images and images of sets that others published: class folders and arrays."""
+"""The images of published sets: class folders and arrays."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,16 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noctule.benchmarks import CLEAN, Condition
+from noctule.benchmarks import Condition
 from noctule.data import Dataset, imagenet
 from noctule.data.dataset import numbered_classes
 from noctule.data.files import printable
 from noctule.data.sources.arrays import load_npy
 from noctule.errors import InputError
+from noctule.store.sums import hash_file
 from noctule.stored.images import ArrayImages, FileImages, Images, open_images
-from noctule.stored.layout import LABELS_FILE, Layout, Place
-from noctule.stored.match import check_labels, matching_images
-from noctule.stored.scan import Listing, list_condition, names_in_order
+from noctule.stored.layout import Layout, Location
+from noctule.stored.listing import (
+    Listing,
+    check_labels,
+    list_condition,
+    matching_images,
+    names_in_order,
+)
+from noctule.stored.manifest import LABELS_FILE
 
 
 @dataclass(frozen=True)
@@ -46,19 +52,19 @@ class Contents:
 def published_folders(
     folder: Path, layout: Layout, data: Dataset | None
 ) -> tuple[SetImages, Contents]:
-    """What lies in class folders; with data, in its order and under its ids and labels."""
+    """Images in class folders; with data, they get its order, ids and labels."""
     contents = Contents()
     names: dict[Condition, Sequence[str]] = {}
     first: Listing | None = None
-    for condition, place in layout.places.items():
-        found = list_condition(place.path, with_sizes=True)
-        contents.digests.append(f"{condition} {found.digest}")
-        first = first or found
+    for condition, location in layout.locations.items():
+        listed = list_condition(location.path, with_sizes=True)
+        contents.digests.append(f"{condition} {listed.digest}")
+        first = first or listed
         # Nearly always every condition has the same names: they are kept once.
         names[condition] = first.names
-        if found.names != first.names:
+        if listed.names != first.names:
             of = str(next(iter(names)))
-            names[condition] = names_in_order(first.keys(), found, place.path, of)
+            names[condition] = names_in_order(first.keys(), listed, location.path, of)
     assert first is not None
     images = _folder_images(first.classes, first.names)
     if data is not None:
@@ -71,7 +77,7 @@ def published_folders(
             for condition, own in names.items()
         }
     for condition, own in names.items():
-        contents.images[condition] = FileImages(layout.places[condition].path, own)
+        contents.images[condition] = FileImages(layout.locations[condition].path, own)
     return images, contents
 
 
@@ -88,7 +94,7 @@ def _folder_images(classes: Sequence[str], names: Sequence[str]) -> SetImages:
 
 
 def images_of_data(data: Dataset, indices: Sequence[int]) -> SetImages:
-    """The images of a dataset that a stored set has, by their indices in it."""
+    """The images of a dataset that are in a stored set, by their indices in the dataset."""
     return SetImages(
         [data.ids[index] for index in indices],
         data.labels[list(indices)],
@@ -101,11 +107,11 @@ def images_of_data(data: Dataset, indices: Sequence[int]) -> SetImages:
 def published_arrays(
     folder: Path, layout: Layout, data: Dataset | None
 ) -> tuple[SetImages, Contents]:
-    """What lies in arrays; with data, which must have the same labels, under its ids."""
+    """Images in arrays; with data, which must have the same labels, they get its ids."""
     contents = Contents()
     labels = _array_labels(folder / LABELS_FILE, layout)
-    for condition, place in layout.places.items():
-        contents.images[condition] = array_images(place, len(labels), contents)
+    for condition, location in layout.locations.items():
+        contents.images[condition] = array_images(location, len(labels), contents)
     if data is not None:
         check_labels(labels, data, folder / LABELS_FILE)
         return images_of_data(data, range(len(data))), contents
@@ -120,47 +126,47 @@ def _array_labels(file: Path, layout: Layout) -> NDArray[np.int64]:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
         raise InputError(f"are {labels.dtype} of shape {labels.shape}, not labels", where=file)
-    place = next(place for one, place in layout.places.items() if str(one) != CLEAN)
-    total = len(open_images(place.path))
-    if total % place.blocks or len(labels) not in (total, total // place.blocks):
+    corrupted = next(where for key, where in layout.locations.items() if key.corruption)
+    path, count = corrupted.path, corrupted.blocks
+    total = len(open_images(path))
+    if total % count or len(labels) not in (total, total // count):
         raise InputError(
-            f"holds {len(labels):,} labels, and {place.path.name} {total:,} images of "
-            f"{place.blocks} severities",
+            f"holds {len(labels):,} labels, and {path.name} {total:,} images of "
+            f"{count} severities",
             where=file,
-            remedy="There is a label for every image, or for every image of one severity.",
+            remedy="There must be a label for every image, or for every image of one severity.",
         )
-    blocks = labels.astype(np.int64).reshape(-1, total // place.blocks)
+    blocks = labels.astype(np.int64).reshape(-1, total // count)
     if (blocks != blocks[0]).any():
         raise InputError(
             "the labels differ from severity to severity",
             where=file,
-            remedy="The arrays hold the images severity by severity, in one order.",
+            remedy="Arrays must hold the images severity by severity, in the same order.",
         )
     one_severity: NDArray[np.int64] = blocks[0]
     return one_severity
 
 
-def array_images(place: Place, num_images: int, contents: Contents) -> ArrayImages:
+def array_images(location: Location, num_images: int, contents: Contents) -> ArrayImages:
     """One condition's part of an array of the right length and the others' image size."""
-    images = open_images(place.path)
-    if len(images) != num_images * place.blocks:
+    path, block, blocks = location.path, location.block, location.blocks
+    images = open_images(path)
+    if len(images) != num_images * blocks:
         raise InputError(
-            f"holds {len(images):,} images, where {place.blocks} × {num_images:,} are due",
-            where=place.path,
-            remedy="It is cut short or of other data: fetch or export it again.",
+            f"holds {len(images):,} images, where {blocks} × {num_images:,} are due",
+            where=path,
+            remedy="It is cut short, or of other data: download or export it again.",
         )
-    digest = array_sha256(place.path)
-    contents.digests.append(f"{place.path.name} {images.shape} {place.block} {digest}")
-    return ArrayImages(place.path, place.block * num_images, num_images)
+    contents.digests.append(f"{path.name} {images.shape} {block} {array_sha256(path)}")
+    return ArrayImages(path, block * num_images, num_images)
 
 
 def array_sha256(file: Path) -> str:
-    """Of the contents, once for all the blocks of a file as it was changed last."""
+    """SHA-256 of an array's file; computed once for all its blocks, until the file changes."""
     return _sha256(file, file.stat().st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=64)
 def _sha256(file: Path, changed_ns: int) -> str:
     del changed_ns
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return hash_file(file.parent, file.name).sha256

@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import copy
 import functools
-import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from noctule.arguments import path_like
 from noctule.benchmarks import Benchmark, Condition
 from noctule.data import Dataset
-from noctule.data.files import base_name
+from noctule.data.files import base_name, missing_path
 from noctule.errors import InputError, UnreadableImageError
-from noctule.input_files import reject_special_files
+from noctule.input_files import real_path, reject_special_files
 from noctule.store.comparability import check_stored_benchmark
 from noctule.store.identity import RUN_FILE
-from noctule.stored.images import DatasetImages, FileImages, Images, ShardImages
-from noctule.stored.layout import LABELS_FILE, Layout, find_layout, refuse_no_folder
+from noctule.store.sums import SUMS_FILE, FileSum, hash_file, read_sums
+from noctule.stored.images import DIGEST_BYTES, DatasetImages, FileImages, Images, ShardImages
+from noctule.stored.layout import (
+    SHARD_SIZE,
+    Layout,
+    find_layout,
+    shard_name,
+)
+from noctule.stored.listing import list_condition, names_in_order
 from noctule.stored.manifest import (
+    AGAIN,
     IMAGES_FILE,
+    LABELS_FILE,
     MANIFEST_FILE,
-    SUMS_FILE,
     ImageEntry,
     Manifest,
     read_images,
     read_manifest,
 )
-from noctule.stored.names import SHARD_SIZE, shard_name
 from noctule.stored.published import (
     Contents,
     SetImages,
@@ -38,14 +45,12 @@ from noctule.stored.published import (
     published_arrays,
     published_folders,
 )
-from noctule.stored.scan import list_condition, names_in_order
-from noctule.stored.sums import AGAIN, digests_by_place, refuse_changed, sum_of
 from noctule.stored.write import suffix_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
-FEW = 3
+SAMPLED_IMAGES = 3
 
 
 class StoredSet(Dataset):
@@ -54,10 +59,10 @@ class StoredSet(Dataset):
     As a dataset it shows the uncorrupted images or, without them, the mildest images it has.
 
     Attributes:
-        benchmark: whose conditions it has.
-        images: by condition; clean may lack.
-        clean_from: "folder", "data" or, if there are none, None.
-        manifest: what it was made from, if noctule wrote it.
+        benchmark: The benchmark whose conditions it has.
+        images: By condition; clean may be missing.
+        clean_from: "folder", "data" or, without clean images, None.
+        manifest: What it was made from, if noctule wrote it.
         kind: "folders", "arrays" or "shards".
     """
 
@@ -98,7 +103,7 @@ class StoredSet(Dataset):
             except UnreadableImageError:
                 continue
             sizes[image.height, image.width] += 1
-            if sizes.total() == FEW:
+            if sizes.total() == SAMPLED_IMAGES:
                 break
         if not sizes:
             raise InputError(f"no image of {corrupted} can be decoded", where=self.name)
@@ -151,22 +156,23 @@ def open_stored(
 ) -> StoredSet:
     """The stored set in a folder, checked for completeness; no image is decoded.
 
-    An image has the same id under every condition: that of the dataset, where noctule wrote the
-    set or `data` is given; else CLASS/FILE, which is what it has in the folder of originals, or
-    its index in the arrays. Classes are class folders sorted by name, or as in `data`.
+    An image has the same id under every condition: that of the dataset, if noctule wrote the
+    set or `data` is given; else CLASS/FILE, as in the folder of originals, or its index in the
+    arrays. Classes are class folders sorted by name, or as in `data`.
 
     Args:
-        folder: as `noctule.stored.layout` describes.
-        benchmark: whose conditions are wanted; None takes that of a set that noctule wrote.
-        data: the uncorrupted images, for a set that was published without them or without an
-            order of its classes; images are matched by name, or in arrays by position.
+        folder: See `noctule.stored.layout`.
+        benchmark: The benchmark whose conditions are wanted; None takes that of a set that
+            noctule wrote.
+        data: The uncorrupted images, for a set that was published without them or without an
+            order of its classes. Images are matched by name, or in arrays by position.
 
     Raises:
-        InputError: conditions, images or classes are missing or too many, which are named; an
-            array has another shape or is damaged; or what noctule wrote is not finished, has a
-            manifest, list of images, labels or arrays that are not what was written, or is of
-            other corruptions than the benchmark's. Changed images in files and shards are
-            found when they are read: `UnreadableImageError`.
+        InputError: Conditions, images or classes are missing or superfluous (they are named);
+            an array has another shape or is damaged; or a set that noctule wrote is not
+            finished, has a manifest, list of images, labels or arrays that are not what was
+            written, or has other corruptions than the benchmark's. Changed images in files and
+            shards are found when they are read: `UnreadableImageError`.
     """
     folder = path_like(folder, "folder").expanduser()
     refuse_no_folder(folder)
@@ -176,12 +182,11 @@ def open_stored(
             raise InputError(
                 "is a run folder, not a folder of images",
                 where=folder,
-                remedy="Give the folder that the images lie in. A run is scored with "
-                "`noctule metrics`.",
+                remedy="Pass the folder of the images. To score a run, use `noctule metrics`.",
             )
         if benchmark is None:
             raise InputError(
-                "has no manifest that says its benchmark",
+                "has no manifest that names its benchmark",
                 where=folder,
                 remedy="Name it with --benchmark.",
             )
@@ -192,30 +197,42 @@ def open_stored(
             where=folder,
             remedy=f"Leave {data.name} out.",
         )
-    return _open_own(folder, benchmark or manifest.the_benchmark(folder), manifest)
+    return _open_exported(folder, benchmark or manifest.the_benchmark(folder), manifest)
 
 
-def _open_own(folder: Path, benchmark: Benchmark, manifest: Manifest) -> StoredSet:
-    """A set that noctule wrote."""
+def refuse_no_folder(folder: Path) -> None:
+    """Raise InputError if a stored set's folder is missing, or is a file."""
+    if folder.is_dir():
+        return
+    if folder.exists():
+        raise InputError("is a file, not a folder of a stored set", where=folder)
+    raise missing_path(folder, "folder")
+
+
+def refuse_unfinished(folder: Path) -> None:
+    """Raise InputError if a stored set has no SHA256SUMS, which is written last."""
     reject_special_files(folder / SUMS_FILE)
     if not (folder / SUMS_FILE).exists():
         raise InputError(f"is not finished: it has no {SUMS_FILE}", where=folder, remedy=AGAIN)
+
+
+def _open_exported(folder: Path, benchmark: Benchmark, manifest: Manifest) -> StoredSet:
+    """A set that noctule wrote."""
+    refuse_unfinished(folder)
     labels = [LABELS_FILE] if manifest.format == "npy" else []
-    refuse_changed(folder, [MANIFEST_FILE, IMAGES_FILE, *labels])
+    _refuse_changed(folder, [MANIFEST_FILE, IMAGES_FILE, *labels])
     check_stored_benchmark(benchmark, manifest.the_benchmark(folder), folder)
     layout = find_layout(folder, benchmark, manifest)
-    if Condition() not in layout.places:
+    if Condition() not in layout.locations:
         raise InputError("lacks its uncorrupted images", where=folder, remedy=AGAIN)
     entries = read_images(folder, manifest)
-    contents = Contents(digests=[hashlib.sha256((folder / SUMS_FILE).read_bytes()).hexdigest()])
+    contents = Contents(digests=[hash_file(folder, SUMS_FILE).sha256])
     if layout.kind == "arrays":
         _refuse_changed_arrays(folder, layout)
-        for condition, place in layout.places.items():
-            contents.images[condition] = array_images(place, len(entries), contents)
-    elif layout.kind == "shards":
-        contents.images = _shards(folder, layout, manifest, len(entries))
+        for condition, location in layout.locations.items():
+            contents.images[condition] = array_images(location, len(entries), contents)
     else:
-        contents.images = _files(folder, layout, manifest, entries)
+        contents.images = _hashed_images(folder, layout, manifest, entries)
     images = SetImages(
         [entry.id for entry in entries],
         [entry.label for entry in entries],
@@ -233,52 +250,107 @@ def _open_own(folder: Path, benchmark: Benchmark, manifest: Manifest) -> StoredS
     )
 
 
+def _refuse_changed(folder: Path, names: Sequence[str]) -> None:
+    """Compare a few small files with their hashes.
+
+    Raises:
+        InputError: One is missing or changed, or has no hash.
+    """
+    expected = set(names)
+    for file_sum in read_sums(folder, AGAIN):
+        if file_sum.path in expected:
+            expected.remove(file_sum.path)
+            _refuse_if_changed(folder, file_sum)
+        if not expected:  # they come first, before millions of images
+            return
+    what = f"has no hash of {', '.join(sorted(expected))}"
+    raise InputError(what, where=folder / SUMS_FILE, remedy=AGAIN)
+
+
 def _refuse_changed_arrays(folder: Path, layout: Layout) -> None:
-    for file in {place.path for place in layout.places.values()}:
-        if array_sha256(file) != sum_of(folder, file.name):
-            what = f"is not what was written: its hash is not that in {SUMS_FILE}"
-            raise InputError(what, where=file, remedy=AGAIN)
+    """Compare each array with its hash; it is hashed once, also for its fingerprint."""
+    sums = {file_sum.path: file_sum for file_sum in read_sums(folder, AGAIN)}
+    for file in dict.fromkeys(location.path for location in layout.locations.values()):
+        expected = sums.get(file.name)
+        if expected is None or array_sha256(file) != expected.sha256:
+            raise _changed(file)
 
 
-def _shards(
-    folder: Path, layout: Layout, manifest: Manifest, num_images: int
-) -> dict[Condition, Images]:
-    suffix = suffix_of(manifest.encoder)
-    names = [shard_name(first) for first in range(0, num_images, SHARD_SIZE)]
-    digests = _digests(folder, layout, names)
-    return {
-        condition: ShardImages(place.path, suffix, digests[condition])
-        for condition, place in layout.places.items()
-    }
+def _refuse_if_changed(folder: Path, file_sum: FileSum) -> None:
+    state = state_of(folder, file_sum)
+    if state == "missing":
+        raise InputError("is missing", where=folder / file_sum.path, remedy=AGAIN)
+    if state == "changed":
+        raise _changed(folder / file_sum.path)
 
 
-def _files(
+def _changed(file: Path) -> InputError:
+    what = f"is not what was written: its hash is not that in {SUMS_FILE}"
+    return InputError(what, where=file, remedy=AGAIN)
+
+
+def state_of(folder: Path, expected: FileSum) -> Literal["good", "missing", "changed"]:
+    """Whether a file is there and has its hash; a link counts as changed."""
+    # A link could lead out of the set, where its file may change.
+    if not os.path.lexists(folder / expected.path):
+        return "missing"
+    if real_path(folder / expected.path) != real_path(folder) / expected.path:
+        return "changed"
+    try:
+        found = hash_file(folder, expected.path)
+    except OSError:
+        return "changed"
+    return "good" if found == expected else "changed"
+
+
+def _hashed_images(
     folder: Path, layout: Layout, manifest: Manifest, entries: Sequence[ImageEntry]
 ) -> dict[Condition, Images]:
-    keys = [f"{entry.folder}/{entry.name}" for entry in entries]
-    names = [f"{key}.{suffix_of(manifest.encoder)}" for key in keys]
-    for place in layout.places.values():
-        found = list_condition(place.path, with_sizes=False)
-        names_in_order(keys, found, place.path, "the manifest", AGAIN)
-    digests = _digests(folder, layout, names)
+    """Images in files or shards, with the hashes that they must have."""
+    suffix = suffix_of(manifest.encoder)
+    if layout.kind == "shards":
+        names = [shard_name(first) for first in range(0, len(entries), SHARD_SIZE)]
+    else:
+        keys = [f"{entry.folder}/{entry.name}" for entry in entries]
+        names = [f"{key}.{suffix}" for key in keys]
+        for location in layout.locations.values():
+            listed = list_condition(location.path, with_sizes=False)
+            names_in_order(keys, listed, location.path, "the manifest", AGAIN)
+    digests = _digests(folder, [where.path for where in layout.locations.values()], names)
     return {
-        condition: FileImages(place.path, names, digests[condition])
-        for condition, place in layout.places.items()
+        condition: ShardImages(where.path, suffix, digests[where.path])
+        if layout.kind == "shards"
+        else FileImages(where.path, names, digests[where.path])
+        for condition, where in layout.locations.items()
     }
 
 
-def _digests(folder: Path, layout: Layout, names: Sequence[str]) -> dict[Condition, bytes]:
-    """The hashes that the files of each condition must have, in the order of their names."""
-    place_of = {
-        condition: place.path.relative_to(folder).as_posix()
-        for condition, place in layout.places.items()
-    }
-    digests = digests_by_place(folder, place_of.values(), names)
-    return {condition: digests[place] for condition, place in place_of.items()}
+def _digests(
+    folder: Path, conditions: Sequence[Path], names: Sequence[str]
+) -> dict[Path, bytes]:
+    """The hashes of files that have the same names in the folders of several conditions.
+
+    Millions of hashes as text, by path, would fill a gigabyte: here each is 32 bytes.
+
+    Returns:
+        By folder, the hashes in the order of the names; 0, which is no file's hash, where
+        SHA256SUMS has none.
+    """
+    digests = {path: bytearray(DIGEST_BYTES * len(names)) for path in conditions}
+    path_of = {path.relative_to(folder).as_posix(): path for path in conditions}
+    start_of = {name: DIGEST_BYTES * index for index, name in enumerate(names)}
+    depth = names[0].count("/") + 1
+    for file_sum in read_sums(folder, AGAIN):
+        condition, *parts = file_sum.path.rsplit("/", depth)
+        start = start_of.get("/".join(parts))
+        if start is not None and condition in path_of:
+            digest = bytes.fromhex(file_sum.sha256)
+            digests[path_of[condition]][start : start + DIGEST_BYTES] = digest
+    return {path: bytes(digest) for path, digest in digests.items()}
 
 
 def _open_published(folder: Path, benchmark: Benchmark, data: Dataset | None) -> StoredSet:
-    """A set that others published, and so the released code's images."""
+    """A set that others published: its images are those of the released code."""
     benchmark = benchmark.in_mode("released")
     layout = find_layout(folder, benchmark, None)
     read = published_arrays if layout.kind == "arrays" else published_folders
@@ -286,7 +358,7 @@ def _open_published(folder: Path, benchmark: Benchmark, data: Dataset | None) ->
     clean_from = "folder" if Condition() in contents.images else None
     if data is not None:
         assert images.indices_in_data is not None
-        # The data's images, whatever the folder has: these are what the ids belong to.
+        # The data's images, even if the folder has clean ones: the ids are theirs.
         clean: Images = DatasetImages(data, images.indices_in_data)
         contents.images = {**contents.images, Condition(): clean}
         contents.digests.append(data.fingerprint())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,26 +15,31 @@ from torch import Tensor
 from noctule.arguments import path_like, whole_number
 from noctule.benchmarks import Condition
 from noctule.errors import InputError
-from noctule.input_files import reject_special_files
+from noctule.evaluation.execution import usable_cores
 from noctule.models import Preprocessing
 from noctule.sampling import image_words, integers, key_of
-from noctule.stored.layout import refuse_no_folder
-from noctule.stored.manifest import MANIFEST_FILE, SUMS_FILE, Manifest, read_manifest
-from noctule.stored.read import StoredSet, open_stored
-from noctule.stored.sums import AGAIN, read_sums, states_of
+from noctule.store.sums import SUMS_FILE, FileSum, read_sums
+from noctule.stored.manifest import AGAIN, MANIFEST_FILE, Manifest, read_manifest
+from noctule.stored.read import (
+    StoredSet,
+    open_stored,
+    refuse_no_folder,
+    refuse_unfinished,
+    state_of,
+)
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found; paths are relative to the stored set.
+    """The state of a stored set; paths are relative to it.
 
     Attributes:
-        num_files: how many files should be there.
-        missing: those that are not.
-        changed: those with another hash, that cannot be read, or that have become links.
-        extra: files and links that should not be there.
-        num_remade: how many images were made again.
-        differing: of these, the ones that came out otherwise: CONDITION/ID.
+        num_files: Number of files that should be there.
+        missing: Files that are missing.
+        changed: Files with another hash, that cannot be read, or that have become links.
+        extra: Files and links that should not be there.
+        num_remade: Number of images that were made again.
+        differing: CONDITION/ID of images that came out differently.
     """
 
     num_files: int
@@ -57,24 +64,23 @@ def verify(
     """Compare every file of a stored set with its hash.
 
     Args:
-        folder: what `noctule export` wrote.
-        again: so many images, chosen by key, are also made again from the uncorrupted ones
-            and compared to the bit, if all files are as they were; each once if there are no
-            more.
-        progress: called with (files done, files in all).
+        folder: What `noctule export` wrote.
+        again: Number of images to make again from the uncorrupted ones and compare to the bit,
+            if no file is missing or changed. They are drawn with replacement; if there are no
+            more images than that, each is made once.
+        progress: Called with (files done, files in all).
 
     Raises:
-        InputError: the set is not finished, or has no hashes, or they cannot be read; or
-            images are to be made again that were stored as JPEG.
+        InputError: The set is not finished, its hashes cannot be read, or images that were
+            stored as JPEG are to be made again.
     """
     folder = path_like(folder, "folder").expanduser()
     again = whole_number(again, "again", low=0)
     manifest = _manifest(folder, again)
-    sums = read_sums(folder)
-    states = states_of(folder, sums, progress)
+    states = states_of(folder, list(read_sums(folder, AGAIN)), progress)
     missing = [name for name, state in states.items() if state == "missing"]
     changed = [name for name, state in states.items() if state == "changed"]
-    extra = sorted(name for name in _files(folder) if name not in sums and name != SUMS_FILE)
+    extra = sorted(set(_files(folder)) - states.keys() - {SUMS_FILE})
     differing: list[str] = []
     chosen: list[tuple[Condition, int]] = []
     if again and not missing and not changed:
@@ -82,7 +88,7 @@ def verify(
         chosen = _chosen(stored, manifest.seed, again)
         differing = list(_differing(stored, manifest.seed, chosen))
     return Verification(
-        len(sums), tuple(missing), tuple(changed), tuple(extra), len(chosen), tuple(differing)
+        len(states), tuple(missing), tuple(changed), tuple(extra), len(chosen), tuple(differing)
     )
 
 
@@ -91,30 +97,45 @@ def _manifest(folder: Path, again: int) -> Manifest:
     manifest = read_manifest(folder)
     if manifest is None:
         raise InputError(f"is not a stored set: it has no {MANIFEST_FILE}", where=folder)
-    reject_special_files(folder / SUMS_FILE)
-    if not (folder / SUMS_FILE).exists():
-        raise InputError(f"is not finished: it has no {SUMS_FILE}", where=folder, remedy=AGAIN)
-    if again < 0:
-        raise InputError(f"{again} is less than 0", where="--again")
+    refuse_unfinished(folder)
     if again and not manifest.lossless:
         raise InputError(
             "holds JPEG, from which no image can be made again to the bit",
             where=folder,
-            remedy="Leave --again out: the hashes are of the files.",
+            remedy="Leave --again out; the hashes are compared in any case.",
         )
     return manifest
 
 
+def states_of(
+    folder: Path, sums: Sequence[FileSum], progress: Callable[[int, int], None]
+) -> dict[str, Literal["good", "missing", "changed"]]:
+    """Whether each file has its hash, by its path; several files are read at once.
+
+    Args:
+        folder: The stored set.
+        sums: The hashes to compare with.
+        progress: Called with (files done, files in all).
+    """
+    states = {}
+    with ThreadPoolExecutor(usable_cores()) as pool:  # hashing releases the interpreter lock
+        found = pool.map(lambda expected: state_of(folder, expected), sums)
+        for done, (expected, state) in enumerate(zip(sums, found, strict=True), start=1):
+            states[expected.path] = state
+            progress(done, len(sums))
+    return states
+
+
 def _files(folder: Path) -> Iterator[str]:
     """Every file, and every link to a folder, relative to the set."""
-    for place, folders, names in os.walk(folder):
-        links = [name for name in folders if (Path(place) / name).is_symlink()]
+    for parent, folders, names in os.walk(folder):
+        links = [name for name in folders if (Path(parent) / name).is_symlink()]
         for name in (*names, *links):
-            yield (Path(place) / name).relative_to(folder).as_posix()
+            yield (Path(parent) / name).relative_to(folder).as_posix()
 
 
 def _chosen(stored: StoredSet, seed: int, count: int) -> list[tuple[Condition, int]]:
-    """Some corrupted images, chosen by key; every one if there are no more than asked for."""
+    """Some corrupted images, chosen by keyed draws; all if there are no more than that."""
     conditions = [one for one in stored.images if one.corruption is not None]
     if count >= len(conditions) * len(stored):
         return [(one, index) for one in conditions for index in range(len(stored))]
@@ -127,7 +148,7 @@ def _chosen(stored: StoredSet, seed: int, count: int) -> list[tuple[Condition, i
 def _differing(
     stored: StoredSet, seed: int, chosen: Sequence[tuple[Condition, int]]
 ) -> Iterator[str]:
-    """Those of some images that are not made again as they are stored."""
+    """The images that do not come out as stored when they are made again."""
     for condition, index in chosen:
         image_id = stored.ids[index]
         clean = _stored(stored, Condition(), index)

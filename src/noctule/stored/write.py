@@ -18,12 +18,12 @@ from PIL import Image
 from torch import Tensor
 
 from noctule.benchmarks import Benchmark, Condition
-from noctule.corruptions import CORRUPTIONS
-from noctule.stored.manifest import Format, ImageEntry
-from noctule.stored.names import condition_folder, shard_key, shard_name
-from noctule.stored.sums import FileSum
+from noctule.store.disk import sha256_of
+from noctule.store.sums import FileSum
+from noctule.stored.layout import array_name, condition_folder, shard_key, shard_name
+from noctule.stored.manifest import IMAGES_FILE, LABELS_FILE, MANIFEST_FILE, Format, ImageEntry
 
-# zlib's higher severities take several times as long for images a tenth smaller.
+# zlib's higher levels take several times as long for images a tenth smaller.
 PNG_COMPRESS_LEVEL = 1
 JPEG_SUBSAMPLING = "4:2:0"
 
@@ -33,12 +33,13 @@ class Target:
     """Where images go, and in which form; picklable.
 
     Attributes:
-        folder: the stored set.
-        benchmark: whose conditions are written.
-        entries: every image of the set, in order.
-        class_names: by label.
-        format: one of `FORMATS`.
-        encoder: see `encoder_settings`.
+        folder: The stored set.
+        benchmark: The benchmark whose conditions are written.
+        entries: Every image of the set, in order.
+        class_names: Class names by label.
+        format: One of `FORMATS`.
+        encoder: See `encoder_settings`.
+        image_shape: Channels, height and width of every image.
     """
 
     folder: Path
@@ -47,52 +48,80 @@ class Target:
     class_names: Sequence[str]
     format: Format
     encoder: dict[str, Any]
+    image_shape: tuple[int, ...]
+
+    @property
+    def array_names(self) -> list[str]:
+        """The array files of all conditions, sorted; none in the other formats."""
+        if self.format != "npy":
+            return []
+        return sorted({array_name(condition) for condition in self.benchmark.conditions})
+
+    @property
+    def root_files(self) -> list[str]:
+        """The files in the set's folder itself, without SHA256SUMS."""
+        labels = [LABELS_FILE] if self.format == "npy" else []
+        return [MANIFEST_FILE, IMAGES_FILE, *labels, *self.array_names]
+
+    def files(self, images: range) -> list[str]:
+        """The files of some images under all conditions, in the order of writing."""
+        if self.format == "npy":
+            return self.array_names
+        return [
+            path for condition in self.benchmark.conditions
+            for path in self.paths(condition, images)
+        ]  # fmt: skip
 
     def paths(self, condition: Condition, images: range) -> list[str]:
-        """The files these images of a condition lie in, relative to the stored set."""
-        if self.format == "npy":
-            return [array_name(condition)]
-        place = condition_folder(condition)
+        """The files of some images of one condition, relative to the stored set; no arrays."""
+        folder = condition_folder(condition)
         if self.format == "webdataset":
-            return [f"{place}/{shard_name(images.start)}"]
+            return [f"{folder}/{shard_name(images.start)}"]
         suffix = suffix_of(self.encoder)
         entries = (self.entries[index] for index in images)
-        return [f"{place}/{entry.folder}/{entry.name}.{suffix}" for entry in entries]
+        return [f"{folder}/{entry.folder}/{entry.name}.{suffix}" for entry in entries]
 
     def write(self, condition: Condition, indices: range, images: Tensor) -> list[FileSum]:
         """Write images of one condition, over whatever a kill has left of them.
 
         Args:
-            condition: which.
-            indices: their indices in the set; for tar shards those of one shard.
+            condition: The condition.
+            indices: Their indices in the set; for tar shards those of one shard.
             images: uint8 (len(indices), channels, height, width).
 
         Returns:
-            The hashes of the files; of arrays that of the part, by the condition's folder.
+            The hashes of the files. Of an array, the hash of the part, under the name of the
+            condition's folder.
         """
         if self.format == "npy":
-            return [self._write_part(condition, indices, images)]
-        paths = self.paths(condition, indices)
+            content = images.permute(0, 2, 3, 1).contiguous().numpy()
+            # Written and not mapped, so that a full disk is an error and not a crash.
+            with (self.folder / array_name(condition)).open("r+b") as stream:
+                stream.seek(self._offset(condition, indices))
+                stream.write(content.data)
+            return [_part_sum(condition, content.data)]
         if self.format == "webdataset":
-            return [self._write_file(paths[0], self._shard(condition, indices, images))]
-        return [
-            self._write_file(path, encoded(image, self.encoder))
-            for path, image in zip(paths, images, strict=True)
-        ]
-
-    def _write_file(self, path: str, content: bytes) -> FileSum:
-        file = self.folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-        return FileSum(hashlib.sha256(content).hexdigest(), path)
+            contents = [self._shard(condition, indices, images)]
+        else:
+            contents = [encoded(image, self.encoder) for image in images]
+        sums = []
+        for path, data in zip(self.paths(condition, indices), contents, strict=True):
+            file = self.folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+            sums.append(FileSum(sha256_of(data), path))
+        return sums
 
     def _shard(self, condition: Condition, indices: range, images: Tensor) -> bytes:
-        """A tar of KEY.png or KEY.jpg, KEY.cls and KEY.json for each image."""
+        """A tar of KEY.png or KEY.jpg, KEY.cls and KEY.json for each image.
+
+        Written with tarfile: its USTAR headers are the same bytes on every machine.
+        """
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as shard:
             for index, image in zip(indices, images, strict=True):
                 entry = self.entries[index]
-                told = {
+                record = {
                     "id": entry.id,
                     "label": entry.label,
                     "class": self.class_names[entry.label],
@@ -101,7 +130,7 @@ class Target:
                 for suffix, content in (
                     (suffix_of(self.encoder), encoded(image, self.encoder)),
                     ("cls", str(entry.label).encode()),
-                    ("json", json.dumps(told).encode()),
+                    ("json", json.dumps(record).encode()),
                 ):
                     # Owner, mode and time of a new TarInfo are constants.
                     member = tarfile.TarInfo(f"{shard_key(index)}.{suffix}")
@@ -109,102 +138,63 @@ class Target:
                     shard.addfile(member, io.BytesIO(content))
         return stream.getvalue()
 
-    def _write_part(self, condition: Condition, indices: range, images: Tensor) -> FileSum:
-        """Put images into their place in an array that is there already."""
-        content = images.permute(0, 2, 3, 1).contiguous().numpy()
-        # Written and not mapped: a full disk is an error then, and no crash.
-        with (self.folder / array_name(condition)).open("r+b") as stream:
-            stream.seek(self._offset(condition, indices, tuple(images.shape[1:])))
-            stream.write(content.data)
-        return FileSum(hashlib.sha256(content.data).hexdigest(), condition_folder(condition))
-
-    def part_sums(self, indices: range, shape: tuple[int, ...]) -> list[FileSum]:
-        """The hashes of what arrays hold of these indices, as `write` gives them.
-
-        Args:
-            indices: their indices in the set.
-            shape: channels, height and width of an image.
-        """
+    def part_sums(self, indices: range) -> list[FileSum]:
+        """The hashes of what arrays hold of these indices, as `write` returns them."""
         sums = []
         for condition in self.benchmark.conditions:
             with (self.folder / array_name(condition)).open("rb") as stream:
-                stream.seek(self._offset(condition, indices, shape))
-                content = stream.read(len(indices) * math.prod(shape))
-            sums.append(
-                FileSum(hashlib.sha256(content).hexdigest(), condition_folder(condition))
-            )
+                stream.seek(self._offset(condition, indices))
+                content = stream.read(len(indices) * math.prod(self.image_shape))
+            sums.append(_part_sum(condition, content))
         return sums
 
-    def _offset(self, condition: Condition, indices: range, shape: tuple[int, ...]) -> int:
+    def _offset(self, condition: Condition, indices: range) -> int:
         """Where the first of these images lies in the condition's array, in bytes."""
         severities = self.benchmark.severities
         block = severities.index(condition.severity) if severities and condition.severity else 0
         first = block * len(self.entries) + indices.start
-        return len(self._header(condition, shape)) + first * math.prod(shape)
+        return len(self._header(condition)[0]) + first * math.prod(self.image_shape)
 
-    def _header(self, condition: Condition, shape: tuple[int, ...]) -> bytes:
-        channels, height, width = shape
-        whole = (self._images_in(condition), height, width, channels)
-        header = io.BytesIO()
-        described = {"descr": "|u1", "fortran_order": False, "shape": whole}
-        np.lib.format.write_array_header_1_0(header, described)
-        return header.getvalue()
-
-    def _images_in(self, condition: Condition) -> int:
+    def _header(self, condition: Condition) -> tuple[bytes, int]:
+        """The header of the condition's array, and the size of its file."""
+        channels, height, width = self.image_shape
         blocks = len(self.benchmark.severities or (None,)) if condition.corruption else 1
-        return blocks * len(self.entries)
+        shape = (blocks * len(self.entries), height, width, channels)
+        header = io.BytesIO()
+        description = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(header, description)
+        return header.getvalue(), len(header.getvalue()) + math.prod(shape)
 
-    def odd_arrays(self, shape: tuple[int, ...]) -> dict[str, Condition]:
-        """The arrays that are not there, or not with the header and the length they must have.
+    def odd_arrays(self) -> dict[str, Condition]:
+        """One condition of each array that is missing, or has another header or size."""
+        odd = {}
+        for condition in self.benchmark.conditions:
+            header, size = self._header(condition)
+            try:
+                with (self.folder / array_name(condition)).open("rb") as stream:
+                    fits = stream.read(len(header)) == header
+                    fits &= os.fstat(stream.fileno()).st_size == size
+            except FileNotFoundError:
+                fits = False
+            if not fits:
+                odd[array_name(condition)] = condition
+        return odd
 
-        Args:
-            shape: channels, height and width of an image.
-
-        Returns:
-            One condition of each, by the file's name.
-        """
-        return {
-            array_name(condition): condition
-            for condition in self.benchmark.conditions
-            if not self._fits(condition, shape)
-        }
-
-    def _fits(self, condition: Condition, shape: tuple[int, ...]) -> bool:
-        header = self._header(condition, shape)
-        size = len(header) + self._images_in(condition) * math.prod(shape)
-        try:
-            with (self.folder / array_name(condition)).open("rb") as stream:
-                return (
-                    stream.read(len(header)) == header
-                    and os.fstat(stream.fileno()).st_size == size
-                )
-        except FileNotFoundError:
-            return False
-
-    def create_arrays(self, shape: tuple[int, ...]) -> None:
-        """Make the arrays that are not as they must be anew, empty.
-
-        Args:
-            shape: channels, height and width of an image.
-        """
-        for name, condition in self.odd_arrays(shape).items():
-            header = self._header(condition, shape)
+    def create_arrays(self) -> None:
+        """Make missing and odd arrays anew, empty."""
+        for name, condition in self.odd_arrays().items():
+            header, size = self._header(condition)
             temporary = self.folder / f".{name}.tmp"
             with temporary.open("wb") as stream:
                 stream.write(header)
-                stream.truncate(len(header) + self._images_in(condition) * math.prod(shape))
+                stream.truncate(size)
             temporary.replace(self.folder / name)
 
-    @property
-    def array_names(self) -> list[str]:
-        """The files of all conditions, sorted, where they are arrays."""
-        return sorted({array_name(condition) for condition in self.benchmark.conditions})
-
     def sync_arrays(self) -> None:
-        """Have what was put into the arrays on the disk, and not only on its way there.
+        """Wait until what was put into the arrays is on the disk.
 
-        Their hashes are of what is read back at the end: images that a power cut has lost
-        would pass. Hashes of single files are of what was to be written.
+        Their hashes are of what is read back at the end, so that images lost in a power cut
+        would go unnoticed. Hashes of single files are of what was to be written.
         """
         for name in self.array_names:
             with (self.folder / name).open("r+b") as stream:
@@ -218,11 +208,8 @@ class Target:
         return stream.getvalue()
 
 
-def array_name(condition: Condition) -> str:
-    """The file of a condition in the layout of CIFAR-10-C."""
-    if condition.corruption is None:
-        return f"{condition}.npy"
-    return f"{CORRUPTIONS[condition.corruption].published_name}.npy"
+def _part_sum(condition: Condition, content: bytes | memoryview) -> FileSum:
+    return FileSum(hashlib.sha256(content).hexdigest(), condition_folder(condition))
 
 
 def encoder_settings(format: Format, quality: int | None) -> dict[str, Any]:
@@ -239,7 +226,7 @@ def encoder_settings(format: Format, quality: int | None) -> dict[str, Any]:
 
 
 def suffix_of(encoder: Mapping[str, Any]) -> str:
-    """How a file ends that this encoder wrote."""
+    """The ending of the encoder's files."""
     return {"png": "png", "jpeg": "jpg"}[encoder["name"]]
 
 
