@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import special
 
 Array = NDArray[np.float64]
 
@@ -145,6 +145,8 @@ def difference_p(
         confidence = -math.expm1(log_p)
         missed = unseen_images(confidence) * largest
         return normal_quantile(confidence) ** 2 * about + missed**2 - distance
+
+    from scipy import optimize  # takes a while to import
 
     least, most = math.log(SMALLEST_P), math.log1p(-1e-9)
     if excess(most) >= 0:

@@ -24,7 +24,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, stats
 
 from noctule.metrics.estimates import Estimate, estimate_within
 from noctule.metrics.intervals import (
@@ -140,6 +139,8 @@ def mcnemar_p(only_a_wrong: int, only_b_wrong: int) -> float:
     >>> mcnemar_p(0, 5)  # 2 · (1/2)⁵
     0.0625
     """
+    from scipy import stats  # takes a while to import
+
     fewer, all_of_them = min(only_a_wrong, only_b_wrong), only_a_wrong + only_b_wrong
     return min(1.0, 2 * float(stats.binom.cdf(fewer, all_of_them, 0.5)))
 
@@ -190,7 +191,7 @@ def _prospects(tally: _Tally, alpha: float) -> _Prospects:
         return _Prospects(None, None)
     z, missed = normal_quantile(1 - alpha), unseen_images(1 - alpha)
 
-    power = float(stats.norm.ppf(POWER))
+    power = normal_quantile(2 * POWER - 1)
 
     def detectable(number: float) -> float:
         error = spread * math.sqrt(number)
@@ -199,6 +200,8 @@ def _prospects(tally: _Tally, alpha: float) -> _Prospects:
     points, difference = 100 * detectable(images), abs(float(tally.differences.mean()))
     needed = None
     if difference > _ROUNDING:
+        from scipy import optimize
+
         root = optimize.brentq(lambda number: detectable(number) - difference, 1e-3, 1e18)
         needed = two_digits(float(root))
     return _Prospects(points if points < 100 else None, needed)

@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from noctule.corruptions.draws import PerSeverity
@@ -156,6 +155,8 @@ class Disc:
 def _soften(
     disc: NDArray[np.float64], soft: list[float], mode: Literal["constant", "mirror"]
 ) -> NDArray[np.float64]:
+    from scipy import ndimage  # takes a while to import
+
     weights = [*soft[:0:-1], *soft]
     for axis in (0, 1):
         disc = ndimage.correlate1d(disc, weights, axis=axis, mode=mode)

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from noctule.sampling import Stream, image_keys, key_of, unit_interval
 
@@ -172,6 +171,8 @@ def _frequency() -> Plane:
 
 
 def _nearest_seed(seeds: Plane) -> Plane:
+    from scipy.spatial import cKDTree  # takes a while to import
+
     rows, columns = np.divmod(np.arange(SIDE_PX**2), SIDE_PX)
     tree = cKDTree(seeds, boxsize=SIDE_PX)
     nearest: Plane = tree.query(np.stack([columns, rows], axis=1))[1]
