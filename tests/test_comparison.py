@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,16 @@ import pytest
 
 from noctule import InputError
 from noctule.benchmarks import Benchmark
-from noctule.comparison import Comparison, compare, differences_of, reasons_it_is_worse
-from noctule.metrics import Estimate
-from noctule.metrics.mean_differences import mean_error_difference
+from noctule.comparison import (
+    Comparison,
+    Difference,
+    compare,
+    differences_of,
+    mean_error_difference,
+    reasons_it_is_worse,
+)
+from noctule.metrics import METRICS, Estimate
 from noctule.metrics.outcome_matrix import OutcomeMatrix
-from noctule.metrics.paired_results import MeanDifference, PairedDifference
 from noctule.report.comparison import comparison_table, render_comparison, verdict
 from noctule.report.terminal import terminal_text
 from noctule.scoring import score_run
@@ -58,8 +64,8 @@ def test_two_runs_by_hand(pair: tuple[Path, Path]) -> None:
     assert (found.model_a, found.model_b, found.num_images) == ("first", "second", IMAGES)
     shear, rain, hue = found.differences
     # 60 and 30 of 120; 36 and 48; 48 and 50. All images of one model's errors are the other's.
-    assert [one.points.value for one in (shear, rain)] == pytest.approx([-25, 10])
-    assert hue.points.value == pytest.approx(100 * 2 / 120)
+    assert [one.difference.value for one in (shear, rain)] == pytest.approx([-25, 10])
+    assert hue.difference.value == pytest.approx(100 * 2 / 120)
     assert (shear.only_a_wrong, shear.only_b_wrong) == (30, 0)
     p_values = [2 * 0.5**30, 2 * 0.5**12, 0.5]
     assert [one.p_value for one in found.differences] == pytest.approx(p_values)
@@ -74,17 +80,17 @@ def test_two_runs_by_hand(pair: tuple[Path, Path]) -> None:
     assert [one.real for one in found.differences] == [True, True, False]
     assert found.clean is not None
     assert (found.clean.p_value, found.clean.p_holm, found.clean.real) == (1, 1, False)
-    assert found.mean_error.a_percent == pytest.approx(100 * (60 + 36 + 48) / 360)
-    assert found.mean_error.points.value == pytest.approx(100 * (-30 + 12 + 2) / 360)
+    assert found.mean_error.a == pytest.approx(100 * (60 + 36 + 48) / 360)
+    assert found.mean_error.difference.value == pytest.approx(100 * (-30 + 12 + 2) / 360)
     assert (found.num_outcomes, found.num_differing) == (480, 44)
-    assert found.mce.points.reason == found.no_reference_reason
+    assert found.of("mce").difference.reason == found.no_reference_reason
     assert "this data is of unknown origin" in str(found.no_reference_reason)
 
 
 def test_the_other_way_round_is_the_negative(pair: tuple[Path, Path]) -> None:
     there, back = compare(*pair), compare(*reversed(pair))
     for one, other in zip(there.differences, back.differences, strict=True):
-        assert (one.p_value, one.points.low) == (other.p_value, -other.points.high)
+        assert (one.p_value, one.difference.low) == (other.p_value, -other.difference.high)
 
 
 def test_severities_are_one_test_or_one_each(tmp_path: Path) -> None:
@@ -104,7 +110,7 @@ def test_severities_are_one_test_or_one_each(tmp_path: Path) -> None:
     whole = compare(*runs)
     assert whole.mean_error.p_value == pytest.approx(shear.p_value)
     assert not whole.mean_error.real
-    assert (whole.mean_error.points.low, whole.mean_error.points.high) == (-100, 100)
+    assert (whole.mean_error.difference.low, whole.mean_error.difference.high) == (-100, 100)
     assert reasons_it_is_worse(whole, 0.5) == []
     by_severity = compare(*runs, by="condition").differences
     assert [one.name for one in by_severity] == ["shear@1", "shear@5"]
@@ -119,14 +125,14 @@ def test_ce_is_that_of_scoring_for_both_models(pair: tuple[Path, Path], tmp_path
     found = compare(*pair, reference=reference)
     a, b = (score_run(run, reference=reference) for run in pair)
     for ours, one, other in (
-        (found.mce, a.of("mce"), b.of("mce")),
-        (found.relative_mce, a.of("relative_mce"), b.of("relative_mce")),
+        (found.of("mce"), a.of("mce"), b.of("mce")),
+        (found.of("relative_mce"), a.of("relative_mce"), b.of("relative_mce")),
     ):
         assert one.value is not None
         assert other.value is not None
-        assert (ours.a_percent, ours.b_percent) == pytest.approx((one.value, other.value))
-        assert ours.points.value == pytest.approx(other.value - one.value)
-        assert ours.points.low < ours.points.value < ours.points.high
+        assert (ours.a, ours.b) == pytest.approx((one.value, other.value))
+        assert ours.difference.value == pytest.approx(other.value - one.value)
+        assert ours.difference.low < ours.difference.value < ours.difference.high
     assert found.reference == f"AlexNet ({tmp_path / 'ref'})"
     assert found.mean_error == compare(*pair).mean_error
 
@@ -142,10 +148,10 @@ def test_published_errors_serve_where_they_are_of_this_data(tmp_path: Path) -> N
     ]
     found = compare(*runs)
     # (−.25 / .5 + .1 / .6 + 2/120 / .8) / 3, in percent
-    assert found.mce.points.value == pytest.approx(100 * (-0.5 + 1 / 6 + 1 / 48) / 3)
+    assert found.of("mce").difference.value == pytest.approx(100 * (-0.5 + 1 / 6 + 1 / 48) / 3)
     assert found.reference == "AlexNet (s), whose errors are taken as exact"
     assert found.no_reference_reason is None
-    assert found.mce.a_percent == pytest.approx(score_run(runs[0]).of("mce").value)
+    assert found.of("mce").a == pytest.approx(score_run(runs[0]).of("mce").value)
 
 
 def test_only_what_both_runs_have_is_compared(pair: tuple[Path, Path], tmp_path: Path) -> None:
@@ -154,7 +160,7 @@ def test_only_what_both_runs_have_is_compared(pair: tuple[Path, Path], tmp_path:
     found = compare(pair[0], tmp_path / "c")
     assert [one.name for one in found.differences] == ["shear", "rain"]
     assert found.left_out == ("hue", "border")
-    assert found.mean_error.points.value == pytest.approx(100 * (-30 + 12) / 240)
+    assert found.mean_error.difference.value == pytest.approx(100 * (-30 + 12) / 240)
     assert "Left out, as only one of the runs has them: hue, border." in render_comparison(
         found, "markdown"
     )
@@ -260,30 +266,34 @@ def test_settings_out_of_range_are_refused(
 # What is said
 
 
-def difference(name: str, points: float, needed: int | None = None) -> PairedDifference:
+def difference(name: str, points: float, needed: int | None = None) -> Difference:
     real = needed is None and points != 0
     p = 0.001 if real else 0.4
     estimate = Estimate(points, points - 1, points + 1)
-    return PairedDifference(
-        name, 50, 50 + points, estimate, 15.0, 9, 9, p, p, real, 2.0, needed
-    )
+    return Difference(
+        "clean" if name == "clean" else "corruption", name, "error", "%", 50, 50 + points,
+        estimate, 15.0, 9, 9, p, p, real, 2.0, needed,
+    )  # fmt: skip
 
 
-def mean_error(points: float, p_holm: float, real: bool = True) -> MeanDifference:
-    estimate = Estimate(points, points - 1.5, points + 1.5)
-    return MeanDifference(
-        "mean_error", 50.0, 50.0 + points, estimate, 20.0, p_holm / 2, p_holm, real
-    )
+def mean_error(points: float, p_holm: float, real: bool = True) -> Difference:
+    return Difference(
+        "benchmark", "bench", "mean_error", "%", 50.0, 50.0 + points,
+        Estimate(points, points - 1.5, points + 1.5), 20.0, None, None, p_holm / 2, p_holm,
+        real,
+    )  # fmt: skip
 
 
-def comparison(*differences: PairedDifference, **changes: Any) -> Comparison:
-    mean = mean_error(-2.0, 0.01)
+def comparison(*differences: Difference, mean: Difference | None = None, **changes: Any) -> Any:
     none = Estimate(None, None, None, "why")
+    ratios = [
+        Difference("benchmark", "bench", name, "%", None, None, none)
+        for name in ("mce", "relative_mce")
+    ]
     found = Comparison(
         benchmark="bench", dataset="data", model_a="A1", model_b="B1", run_a="a", run_b="b",
-        num_images=1024, num_outcomes=4096, num_differing=200, by="corruption", clean=None,
-        differences=differences, mean_error=mean, mce=MeanDifference("mce", None, None, none),
-        relative_mce=MeanDifference("relative_mce", None, None, none), reference=None,
+        num_images=1024, num_outcomes=4096, num_differing=200, by="corruption",
+        rows=(*differences, mean or mean_error(-2.0, 0.01), *ratios), reference=None,
         no_reference_reason="why", left_out=(), confidence=0.95,
     )  # fmt: skip
     return replace(found, **changes)
@@ -341,13 +351,12 @@ def test_the_verdict(differences: list[Any], expected: str) -> None:
 
 
 def test_the_verdict_on_means_and_clean_images() -> None:
-    found = comparison(difference("shear", 1.0))
-    higher = mean_error(2.0, 0.01)
-    text = verdict(replace(found, mean_error=higher, clean=difference("clean", -0.5)))
+    parts = difference("clean", -0.5), difference("shear", 1.0)
+    text = verdict(comparison(*parts, mean=mean_error(2.0, 0.01)))
     assert "is 2.00 points higher than that of A1 (95 % CI 0.50 to 3.50)" in text
     assert "On clean images B1 has the lower error, by 0.50 points." in text
     unclear = mean_error(0.2, 0.6, real=False)
-    text = verdict(replace(found, mean_error=unclear, clean=difference("clean", 0.0)))
+    text = verdict(comparison(difference("clean", 0.0), parts[1], mean=unclear))
     assert (
         "mean errors of A1 and B1 do not differ significantly: the difference is +0.20 points "
         "(95 % CI −1.30 to +1.70). On clean images the difference is not significant."
@@ -368,7 +377,7 @@ def test_the_same_outcomes_are_said_to_be_the_same(
         "This is the same run twice: A and B do not differ in any of 480 outcomes (right or "
         "wrong)."
     )
-    points = twice.mean_error.points
+    points = twice.mean_error.difference
     assert points.value == 0.0
     assert (
         points.high
@@ -391,13 +400,13 @@ def test_worse_is_what_is_shown_to_be_larger_than_allowed() -> None:
     assert len(reasons_it_is_worse(found, 1.0)) == 1
     assert reasons_it_is_worse(found, 2.5) == []
     assert reasons_it_is_worse(found, 3.0) == []
-    worse = replace(found, differences=(), mean_error=mean_error(2.0, 0.01))
+    worse = comparison(mean=mean_error(2.0, 0.01))
     (reason,) = reasons_it_is_worse(worse, 0)
     assert reason == "the mean error is 2.00 points higher (p = 0.005)"
     assert reasons_it_is_worse(worse, 1.5) == []
-    unclear = replace(found, differences=(), mean_error=mean_error(2.0, 0.12, real=False))
+    unclear = comparison(mean=mean_error(2.0, 0.12, real=False))
     assert reasons_it_is_worse(unclear, 0) == []
-    broken = replace(found, differences=(), clean=difference("clean", 4.0))
+    broken = comparison(difference("clean", 4.0))
     assert reasons_it_is_worse(broken, 1.0) == [
         "the clean error is 4.00 points higher (p = 0.002)"
     ]
@@ -434,8 +443,8 @@ def test_equal_models_are_found_to_differ_at_most_as_often_as_promised(
         whole, clean, parts = differences_of((a, b), benchmark, "corruption", 0.95)
         assert clean is not None
         found += bool(whole.real or clean.real or any(one.real for one in parts))
-        result = comparison(*parts, num_images=200, clean=clean)
-        result = replace(result, mean_error=mean_error_difference(whole))
+        mean = mean_error_difference(whole, "bench")
+        result = comparison(clean, *parts, mean=mean, num_images=200)
         failed += bool(reasons_it_is_worse(result, points))
     # At most 5 %; the standard error over 300 is 1.3 points.
     assert failed / 300 < 0.05 + 0.026
@@ -487,16 +496,46 @@ def test_csv_and_json_carry_full_precision(pair: tuple[Path, Path]) -> None:
     data = json.loads(render_comparison(found, "json"))
     assert data.pop("verdict") == verdict(found)
     assert data == json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    assert data["differences"][1]["points"]["value"] == found.differences[1].points.value
+    assert data["differences"] == found.to_records()
     rows = list(csv.DictReader(io.StringIO(render_comparison(found, "csv"))))
-    scopes = ["clean", *["corruption"] * 3, *["benchmark"] * 3]
-    assert [row["scope"] for row in rows] == scopes
-    shear, mce = rows[1], rows[5]
+    assert len(rows) == len(found.rows)
+    # Of clean images six metrics; of a corruption, and over all, the six that have a mean.
+    assert Counter(row["scope"] for row in rows) == {
+        "clean": 6,
+        "corruption": 18,
+        "benchmark": 6,
+    }
+    by_name = {(row["name"], row["metric"]): row for row in rows}
+    shear, hue, mce = (
+        by_name[key] for key in (("shear", "error"), ("hue", "error"), (found.benchmark, "mce"))
+    )
     assert float(shear["p_holm"]) == found.differences[0].p_holm
     assert (shear["name"], shear["metric"], shear["real"]) == ("shear", "error", "True")
-    assert float(shear["low"]) == found.differences[0].points.low
-    assert int(rows[3]["images_needed"]) == found.differences[2].images_needed
-    assert (mce["metric"], mce["points"], mce["p_value"]) == ("mce", "", "")
+    assert float(shear["low"]) == found.differences[0].difference.low
+    assert int(hue["images_needed"]) == found.differences[2].images_needed
+    assert (mce["metric"], mce["difference"], mce["p_value"]) == ("mce", "", "")
+
+
+def test_every_metric_is_compared_with_an_interval(pair: tuple[Path, Path]) -> None:
+    found, (a, b) = compare(*pair), (score_run(run) for run in pair)
+    for row in found.rows:
+        metric = METRICS[row.metric]
+        of_a, of_b = (
+            one.of(metric.name, None if row.scope == "benchmark" else row.name)
+            for one in (a, b)
+        )
+        if of_a.value is None or of_b.value is None:
+            assert row.difference.reason
+            continue
+        values = [metric.scale * one for one in (of_a.value, of_b.value)]
+        assert [row.a, row.b] == pytest.approx(values)
+        assert row.difference.value == pytest.approx(values[1] - values[0])
+        if metric.name == "ece":
+            assert row.difference.reason == "differences of this metric have no interval"
+            continue
+        assert row.difference.low is not None
+        assert row.difference.low <= row.difference.value
+        assert (row.p_value is None) == (metric.name != "error")
 
 
 def test_markdown_and_latex(pair: tuple[Path, Path], tmp_path: Path) -> None:
@@ -532,6 +571,7 @@ def test_nothing_is_drawn(pair: tuple[Path, Path]) -> None:
 
 def test_a_higher_confidence_gives_a_wider_interval(pair: tuple[Path, Path]) -> None:
     narrow, wide = (
-        compare(*pair, confidence=confidence).mean_error.points for confidence in (0.95, 0.999)
+        compare(*pair, confidence=confidence).mean_error.difference
+        for confidence in (0.95, 0.999)
     )
     assert wide.low < narrow.low < narrow.high < wide.high

@@ -25,6 +25,11 @@ RENAMED: dict[str, str] = {
     "levels": "severities",
     "corrected": "paper",
     "pictures": "images",
+    "a_percent": "a",
+    "b_percent": "b",
+    "points": "difference",
+    "spread_points": "spread",
+    "detectable_points": "detectable",
 }
 # Sentences, which may be worded otherwise, but not come or go.
 PROSE = {"reason", "verdict", "title", "source", "formula", "detail"}
@@ -150,6 +155,8 @@ def records(name: str, text: str) -> list[Record]:
         ]
     if name.endswith("metrics.json"):
         return _score_records(json.loads(text))
+    if name.endswith("compare.json"):
+        return _difference_records(json.loads(text))
     if name.endswith(".json"):
         return _objects(json.loads(text), "")
     if name.endswith(".toml"):
@@ -182,6 +189,27 @@ def _score_records(data: Any) -> list[Record]:
                 found.append({"scope": scope, "name": name, "metric": metric, **value})
     plain = {key: one for key, one in data.items() if not isinstance(one, (dict, list))}
     return [plain, *found]
+
+
+def _difference_records(data: Any) -> list[Record]:
+    """Of a comparison: the golden files have some differences under names of their own."""
+    settings = {key: one for key, one in data.items() if not _has_objects(one)}
+    settings.pop("clean", None)  # null where it was not tested
+    if "mean_error" not in data:
+        return [settings, *data["differences"]]
+    parts = [
+        *data["differences"],
+        *(data[name] for name in ("mean_error", "mce", "relative_mce")),
+    ]
+    if data["clean"] is not None:
+        parts.append(data["clean"])
+    found = []
+    for part in parts:
+        estimate = part["points"]
+        points = {"points": estimate["value"], **estimate}
+        points.pop("value")
+        found.append({"metric": "error", **part, **points})
+    return [settings, *found]
 
 
 def _number(cell: str | None) -> float | str | None:

@@ -2,31 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import pyarrow.compute as pc
 
 from noctule.arguments import choice, real_number
 from noctule.benchmarks import CLEAN, Benchmark
 from noctule.errors import InputError
-from noctule.metrics import COLUMNS
+from noctule.metrics.estimates import Estimate, IntervalSettings
 from noctule.metrics.intervals import difference_p
-from noctule.metrics.mean_differences import mean_differences, mean_error_difference
-from noctule.metrics.means import ImageValues
-from noctule.metrics.outcome_matrix import OutcomeMatrix, check_same_images, outcome_matrix
-from noctule.metrics.paired import family_weights, holm, paired_differences
-from noctule.metrics.paired_results import By, Comparison, MeanDifference, PairedDifference
-from noctule.scoring import KnownReference, published_reference
+from noctule.metrics.means import Estimates, mean_estimates, ratio_estimates
+from noctule.metrics.outcome_matrix import OutcomeMatrix, OutcomeReader
+from noctule.metrics.paired import Difference, family_weights, holm, paired_differences
+from noctule.metrics.registry import METRICS, Metric
+from noctule.metrics.scores import columns_of, image_values, metric_estimates
+from noctule.scoring import KnownReference, ReferenceRun, known_reference
 from noctule.store import RunStore
 from noctule.store.comparability import check_reference, check_same_pixels
 
-__all__ = ["By", "Comparison", "compare", "reasons_it_is_worse"]
+__all__ = ["By", "Comparison", "Difference", "compare", "reasons_it_is_worse"]
 
+By = Literal["corruption", "condition"]
 # A difference of error rates above a bound by less than this many points is rounding.
 _ROUNDING_POINTS = 1e-9
+_NO_INTERVAL = "differences of this metric have no interval"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Model B, the candidate, against model A, the baseline, on the same images.
+
+    Attributes:
+        benchmark: Name of A's benchmark.
+        dataset: Name of the data.
+        model_a, model_b: Names of the models; they may be the same.
+        run_a, run_b: Folders of the runs.
+        num_images: Number of images that both were evaluated on.
+        num_outcomes: Number of outcomes, right or wrong: one for each image under each
+            condition, clean included.
+        num_differing: Number of outcomes that are right for one model and wrong for the other.
+        by: Whether corruptions or single conditions were tested.
+        rows: The differences, for every metric; those of errors are tested together.
+        reference: Name of the model whose errors CE is relative to, or None.
+        no_reference_reason: Why there is no reference, where there is none.
+        left_out: Corruptions that only one of the runs has under these conditions.
+        confidence: Confidence of the intervals; p-values are held against 1 − confidence.
+    """
+
+    benchmark: str
+    dataset: str
+    model_a: str
+    model_b: str
+    run_a: str
+    run_b: str
+    num_images: int
+    num_outcomes: int
+    num_differing: int
+    by: By
+    rows: tuple[Difference, ...]
+    reference: str | None
+    no_reference_reason: str | None
+    left_out: tuple[str, ...]
+    confidence: float
+
+    def of(self, metric: str, name: str | None = None) -> Difference:
+        """One difference.
+
+        Args:
+            metric: Name of a metric, or of its mean over the corruptions.
+            name: Name of a corruption or condition; None is the mean over the corruptions.
+
+        Raises:
+            KeyError: There is no such difference.
+        """
+        known = METRICS[metric]
+        wanted = known.mean_name if name is None else known.name
+        for row in self.rows:
+            if row.metric == wanted and name in (None, row.name):
+                return row
+        raise KeyError((metric, name))
+
+    @property
+    def clean(self) -> Difference | None:
+        """The difference of the error on clean images, if they were evaluated."""
+        found = (row for row in self.rows if (row.scope, row.metric) == ("clean", "error"))
+        return next(found, None)
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """The differences of the error under each corruption or condition."""
+        return tuple(row for row in self.rows if (row.scope, row.metric) == (self.by, "error"))
+
+    @property
+    def mean_error(self) -> Difference:
+        """The difference of the mean error over the corruptions."""
+        return self.of("mean_error")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON-ready data; the records are under "differences"."""
+        fields = {key: value for key, value in vars(self).items() if key != "rows"}
+        return fields | {"left_out": list(self.left_out), "differences": self.to_records()}
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """One flat record per difference; what it does not have is None."""
+        return [row.to_record() for row in self.rows]
 
 
 def compare(
@@ -62,17 +144,12 @@ def compare(
     _check_comparable(a, b)
     names = a.identity.conditions
     check_same_pixels(*opened)
-    outcomes = _outcomes(opened[0], names), _outcomes(opened[1], names)
+    reader, columns = OutcomeReader(), columns_of([*METRICS.values()])
+    first, second = (reader.read(store.rows(names, columns=columns), names) for store in opened)
+    outcomes = first, second
     _check_images(outcomes, (a, b))
-    relative_to = _reference(a, outcomes[0], reference, benchmark)
-    mce, relative_mce = mean_differences(
-        outcomes,
-        relative_to.errors,
-        benchmark,
-        no_reference_reason=relative_to.why_none or "",
-        confidence=confidence,
-    )
-    whole, clean, differences = differences_of(outcomes, benchmark, by, confidence)
+    other = None if reference is None else ReferenceRun.read(_opened(reference), [a])
+    relative_to = known_reference(a, first, benchmark, other)
     differing = outcomes[0].wrong != outcomes[1].wrong
     return Comparison(
         benchmark=benchmark.name,
@@ -85,11 +162,7 @@ def compare(
         num_outcomes=differing.size,
         num_differing=int(differing.sum()),
         by=by,
-        clean=clean,
-        differences=differences,
-        mean_error=mean_error_difference(whole),
-        mce=mce,
-        relative_mce=relative_mce,
+        rows=tuple(_rows(outcomes, benchmark, relative_to, by, confidence)),
         reference=relative_to.name,
         no_reference_reason=relative_to.why_none,
         left_out=left_out,
@@ -97,12 +170,96 @@ def compare(
     )
 
 
+def _rows(
+    outcomes: tuple[OutcomeMatrix, OutcomeMatrix],
+    benchmark: Benchmark,
+    reference: KnownReference,
+    by: By,
+    confidence: float,
+) -> Iterator[Difference]:
+    """Differences by scope and name, the error's first."""
+    whole, clean, parts = differences_of(outcomes, benchmark, by, confidence)
+    untested = [
+        metric_differences(metric, outcomes, benchmark, reference, confidence)
+        for metric in METRICS.values()
+        if metric.name != "error"
+    ]
+    for one in (clean, *parts, mean_error_difference(whole, benchmark.name)):
+        if one is not None:
+            yield one
+            key = "condition" if one.scope == "clean" else one.scope, one.name
+            for found in untested:
+                if key in found:
+                    yield replace(found[key], scope=one.scope)
+
+
+def mean_error_difference(whole: Difference, benchmark: str) -> Difference:
+    """The difference over all corrupted conditions, as that of the mean error."""
+    mean = replace(whole, scope="benchmark", name=benchmark, metric="mean_error")
+    return replace(
+        mean, only_a_wrong=None, only_b_wrong=None, detectable=None, images_needed=None
+    )
+
+
+def metric_differences(
+    metric: Metric,
+    outcomes: tuple[OutcomeMatrix, OutcomeMatrix],
+    benchmark: Benchmark,
+    reference: KnownReference,
+    confidence: float,
+) -> dict[tuple[str, str], Difference]:
+    """Differences of a metric with their intervals; no test is made of them."""
+    if metric.needs_clean and CLEAN not in outcomes[0].conditions:
+        return {}
+    reason = reference.why_none or ""
+    settings = IntervalSettings(resamples=0, confidence=confidence)
+    of_a, of_b = (
+        metric_estimates(metric, one, benchmark, reference.errors, reason, settings)
+        for one in outcomes
+    )
+    summand = METRICS["error"] if metric.kind == "ratio" else metric
+    both: Estimates
+    if metric.kind == "direct":
+        both = {key: _less(of_b[key], of_a[key]) for key in of_a}
+    else:
+        a, b = (image_values(summand, one) for one in outcomes)
+        if metric.kind == "mean":
+            both = mean_estimates(metric, b.less(a), benchmark, confidence)
+        else:
+            both = ratio_estimates(
+                metric,
+                b.less(a),
+                benchmark,
+                reference.errors,
+                no_reference_reason=reason,
+                confidence=confidence,
+            )
+    return {
+        (scope, name): Difference(
+            scope,
+            name,
+            metric.name_in(scope),
+            metric.unit,
+            of_a[scope, name].scaled(metric.scale).value,
+            of_b[scope, name].scaled(metric.scale).value,
+            one.scaled(metric.scale),
+        )
+        for (scope, name), one in both.items()
+    }
+
+
+def _less(one: Estimate, other: Estimate) -> Estimate:
+    if one.value is None or other.value is None:
+        return Estimate(None, None, None, one.reason or other.reason)
+    return Estimate(one.value - other.value, None, None, _NO_INTERVAL)
+
+
 def differences_of(
     outcomes: tuple[OutcomeMatrix, OutcomeMatrix],
     benchmark: Benchmark,
     by: By,
     confidence: float,
-) -> tuple[PairedDifference, PairedDifference | None, tuple[PairedDifference, ...]]:
+) -> tuple[Difference, Difference | None, tuple[Difference, ...]]:
     """The differences of the mean error, of the clean error if it is known, and of the others.
 
     They are tested as one family.
@@ -117,8 +274,8 @@ def differences_of(
         weights=family_weights(len(groups)),
         confidence=confidence,
     )
-    clean = others.pop(0) if CLEAN in groups else None
-    return whole, clean, tuple(others)
+    clean = replace(others.pop(0), scope="clean") if CLEAN in groups else None
+    return whole, clean, tuple(replace(one, scope=by) for one in others)
 
 
 def reasons_it_is_worse(comparison: Comparison, points: float) -> list[str]:
@@ -140,7 +297,6 @@ def reasons_it_is_worse(comparison: Comparison, points: float) -> list[str]:
         InputError: `points` is not a number from 0 to 100.
     """
     points = real_number(points, "--fail-if-worse", low=0, high=100)
-    named: list[tuple[str, PairedDifference | MeanDifference]]
     named = [("the mean error", comparison.mean_error)]
     if comparison.clean is not None:
         named.append(("the clean error", comparison.clean))
@@ -148,17 +304,15 @@ def reasons_it_is_worse(comparison: Comparison, points: float) -> list[str]:
     p_values = [_p_of_more_than(one, points, comparison.num_images) for _, one in named]
     adjusted = holm(p_values, family_weights(len(named) - 1))
     return [
-        f"{what} is {one.points.value:.2f} points higher (p = {p_value:.2g})"
+        f"{what} is {one.difference.value:.2f} points higher (p = {p_value:.2g})"
         for (what, one), p_value in zip(named, adjusted, strict=True)
         if p_value < 1 - comparison.confidence
     ]
 
 
-def _p_of_more_than(
-    one: PairedDifference | MeanDifference, points: float, num_images: int
-) -> float:
+def _p_of_more_than(one: Difference, points: float, num_images: int) -> float:
     """p-value of "B is worse by at most `points`"; never below that of 0 points."""
-    value, spread, p_value = one.points.value, one.spread_points, one.p_value
+    value, spread, p_value = one.difference.value, one.spread, one.p_value
     assert value is not None
     assert spread is not None
     assert p_value is not None
@@ -181,27 +335,6 @@ def _opened(run: str | Path | RunStore) -> RunStore:
 
 def _model(store: RunStore) -> str:
     return store.identity.model_title
-
-
-def _reference(
-    a: RunStore,
-    outcomes_a: OutcomeMatrix,
-    reference: str | Path | RunStore | None,
-    benchmark: Benchmark,
-) -> KnownReference:
-    """The outcomes of the reference run, or else the published errors for this data."""
-    if reference is None:
-        identity = a.identity
-        return published_reference(
-            benchmark, identity.dataset, identity.seed, outcomes_a.image_ids
-        )
-    store = _opened(reference)
-    check_reference(a, store)
-    check_same_pixels(RunStore.open(a.folder), store)
-    outcomes = _outcomes(store, outcomes_a.conditions)
-    check_same_images(outcomes_a, outcomes)
-    table = ImageValues(outcomes.conditions, outcomes.wrong)
-    return KnownReference(table, f"{_model(store)} ({store.folder})")
 
 
 def _groups(benchmark: Benchmark, by: By) -> dict[str, list[str]]:
@@ -260,10 +393,6 @@ def _check_comparable(a: RunStore, b: RunStore) -> None:
             where=error.where,
             remedy="Evaluate both models on the same data, with the same seed and mode.",
         ) from error
-
-
-def _outcomes(store: RunStore, names: Sequence[str]) -> OutcomeMatrix:
-    return outcome_matrix(store.rows(names, columns=COLUMNS), names)
 
 
 def _check_images(outcomes: Sequence[OutcomeMatrix], stores: Sequence[RunStore]) -> None:

@@ -15,12 +15,13 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from noctule.benchmarks import Benchmark
+from noctule.comparison import metric_differences
+from noctule.metrics import METRICS
 from noctule.metrics.intervals import SMALLEST_P, difference_bounds, difference_p
-from noctule.metrics.mean_differences import MeanDifference, mean_differences  # type: ignore[attr-defined]
 from noctule.metrics.means import ImageValues, ReferenceErrors
 from noctule.metrics.outcome_matrix import OutcomeMatrix
-from noctule.metrics.paired import holm, mcnemar_p, paired_differences
-from noctule.metrics.paired_results import PairedDifference
+from noctule.metrics.paired import Difference, holm, mcnemar_p, paired_differences
+from noctule.scoring import KnownReference
 
 Wrong = NDArray[np.bool_]
 
@@ -34,11 +35,11 @@ def matrix(wrong: Mapping[str, Sequence[int] | Wrong]) -> OutcomeMatrix:
 
 def differences_of(
     a: OutcomeMatrix, b: OutcomeMatrix, groups: Mapping[str, Sequence[str]]
-) -> tuple[PairedDifference, ...]:
+) -> tuple[Difference, ...]:
     return paired_differences(a, b, groups)
 
 
-def one_severity(only_a: int, only_b: int, images: int) -> PairedDifference:
+def one_severity(only_a: int, only_b: int, images: int) -> Difference:
     """One condition, with so many images that one model alone gets wrong."""
     a, b = (np.zeros(images, dtype=bool) for _ in range(2))
     a[:only_a], b[only_a : only_a + only_b] = True, True
@@ -152,21 +153,21 @@ def test_differences_by_hand() -> None:
     (shear,) = differences_of(a, b, {"shear": ["shear@1", "shear@2"]})
     # A errs in 4 of 8, B in 2 of 8. d = (−1, −1, +1, −1) / 2: D² = 1, Σ d² = 1 and even at
     # p = .9, z² + ln(2 / p)² = .0158 + .6376; at p = .6 it is .275 + 1.450 > 1.
-    assert (shear.a_percent, shear.b_percent, shear.points.value) == (50, 25, -25)
+    assert (shear.a, shear.b, shear.difference.value) == (50, 25, -25)
     assert (shear.only_a_wrong, shear.only_b_wrong) == (3, 1)
     assert shear.p_value == shear.p_holm
     assert 0.6 < shear.p_value < 0.9
-    assert shear.spread_points == pytest.approx(100 * math.sqrt(3) / 4)  # of ½ with these signs
+    assert shear.spread == pytest.approx(100 * math.sqrt(3) / 4)  # of ½ with these signs
     (clean,) = differences_of(a, b, {"clean": ["clean"]})
-    assert (clean.points.value, clean.p_value) == (50, 0.5)  # two images: 2 · (1/2)²
+    assert (clean.difference.value, clean.p_value) == (50, 0.5)  # two images: 2 · (1/2)²
     both = differences_of(a, b, {"shear": ["shear@1", "shear@2"], "clean": ["clean"]})
     assert [one.p_holm for one in both] == pytest.approx([1.0, 1.0])
 
 
 def test_without_a_differing_image_nothing_is_said() -> None:
     same = one_severity(0, 0, 50)
-    assert (same.p_value, same.real, same.points.value) == (1.0, False, 0.0)
-    assert (same.detectable_points, same.images_needed) == (None, None)
+    assert (same.p_value, same.real, same.difference.value) == (1.0, False, 0.0)
+    assert (same.detectable, same.images_needed) == (None, None)
 
 
 def test_severities_that_cancel_are_outcomes_that_differ() -> None:
@@ -179,7 +180,7 @@ def test_what_could_be_told_by_hand() -> None:
     one = one_severity(10, 16, 400)
     # z = 1.959964 and .841621; s = √(26/400) = .254951, z² = 3.841459. With s √n = 5.099020:
     # (√(9.993896² + 3.841459²) + 4.291442) / 400 = .037496.
-    assert one.detectable_points == pytest.approx(3.7496, abs=1e-4)
+    assert one.detectable == pytest.approx(3.7496, abs=1e-4)
     # The difference is 6/400 = .015. At n = 2310, s √n = 12.2536: (√(24.0166² + 3.8415²) +
     # 10.3129) / n = .014994; at 2300 .015027.
     assert one.images_needed == 2400
@@ -192,23 +193,23 @@ def test_what_could_be_told_by_hand() -> None:
         {name: [name] for name in names},
     )
     # α = .05 / 5: z = 2.575829: (√(13.134206² + 6.634897²) + 4.291442) / 400 = .047516.
-    assert five[0].detectable_points == pytest.approx(4.7516, abs=1e-4)
+    assert five[0].detectable == pytest.approx(4.7516, abs=1e-4)
     weighted = paired_differences(
         matrix({"x": a, "y": a}), matrix({"x": b, "y": b}), {"x": ["x"], "y": ["y"]},
         weights=[1, 4],
     )  # fmt: skip
-    assert weighted[0].detectable_points == pytest.approx(five[0].detectable_points)
+    assert weighted[0].detectable == pytest.approx(five[0].detectable)
 
 
 def test_a_real_difference_needs_no_more_images_and_equal_errors_none() -> None:
     real = one_severity(1, 30, 400)
-    assert (real.real, real.detectable_points, real.images_needed) == (True, None, None)
+    assert (real.real, real.detectable, real.images_needed) == (True, None, None)
     equal = one_severity(8, 8, 400)
     assert equal.images_needed is None
-    assert equal.detectable_points == pytest.approx(
+    assert equal.detectable == pytest.approx(
         100 * (math.hypot(1.959964 * 4, 3.841459) + 0.841621 * 4) / 400, rel=1e-6
     )
-    assert one_severity(1, 2, 3).detectable_points is None  # 100 · 2.8 / √3 is above 100
+    assert one_severity(1, 2, 3).detectable is None  # 100 · 2.8 / √3 is above 100
 
 
 # Intervals
@@ -223,8 +224,8 @@ def test_an_interval_has_the_width_of_the_paired_normal_one() -> None:
     (found,) = differences_of(one, two, {"x": names})
     d = b.mean(axis=1) - a.mean(axis=1)
     half = 100 * 1.96 * d.std() / math.sqrt(2000)
-    assert found.points.value == pytest.approx(100 * d.mean())
-    ends = (found.points.low, found.points.high)
+    assert found.difference.value == pytest.approx(100 * d.mean())
+    ends = (found.difference.low, found.difference.high)
     # Unseen images add 2 % to the half width here. Unpaired, it would be 1.9 times as large.
     expected = (100 * d.mean() - half, 100 * d.mean() + half)
     assert ends == pytest.approx(expected, abs=0.04 * half)
@@ -236,10 +237,10 @@ def test_interval_and_exact_test_agree_on_0() -> None:
             if total > images:
                 continue
             one = one_severity(only_a, total - only_a, images)
-            low, high = one.points.low, one.points.high
+            low, high = one.difference.low, one.difference.high
             assert low is not None
             assert high is not None
-            assert low <= (one.points.value or 0) <= high
+            assert low <= (one.difference.value or 0) <= high
             assert low <= 0 if one.p_value >= 0.05 else low >= 0, (images, total, only_a)
 
 
@@ -252,9 +253,11 @@ def test_mean_differences_are_those_of_the_scores() -> None:
     benchmark = Benchmark.from_dict(
         {"name": "b", "title": "t", "source": "s", "corruptions": names[1:]}
     )
-    found = mean_differences(
-        (a, b), ImageValues(names, ref.wrong), benchmark, no_reference_reason="", confidence=0.9
-    )
+    reference = KnownReference(ImageValues(names, ref.wrong))
+    found = [
+        metric_differences(METRICS[name], (a, b), benchmark, reference, 0.9)["benchmark", "b"]
+        for name in ("ce", "relative_ce")
+    ]
     errors = {key: one.mean(axis=0) for key, one in wrong.items()}
 
     def scores(key: str) -> tuple[float, float]:
@@ -266,9 +269,9 @@ def test_mean_differences_are_those_of_the_scores() -> None:
         return float(np.mean(ces)), float(np.mean(relative))
 
     for mean, of_a, of_b in zip(found, scores("a"), scores("b"), strict=True):
-        assert (mean.a_percent, mean.b_percent) == pytest.approx((of_a, of_b))
-        assert mean.points.value == pytest.approx(of_b - of_a)
-        assert mean.points.low < mean.points.value < mean.points.high
+        assert (mean.a, mean.b) == pytest.approx((of_a, of_b))
+        assert mean.difference.value == pytest.approx(of_b - of_a)
+        assert mean.difference.low < mean.difference.value < mean.difference.high
 
 
 def test_means_without_a_reference_or_clean_images_say_why() -> None:
@@ -277,17 +280,19 @@ def test_means_without_a_reference_or_clean_images_say_why() -> None:
         {"name": "b", "title": "t", "source": "s", "corruptions": ["shear"]}
     )
 
-    def found(reference: ReferenceErrors) -> list[MeanDifference]:
-        return mean_differences(
-            (a, b), reference, benchmark, no_reference_reason="because", confidence=0.95
-        )
+    def found(reference: ReferenceErrors) -> list[Difference]:
+        known = KnownReference(reference, why_none="because")
+        return [
+            metric_differences(METRICS[name], (a, b), benchmark, known, 0.95)["benchmark", "b"]
+            for name in ("ce", "relative_ce")
+        ]
 
     mce, relative = found(None)
     for undefined in (mce, relative):
-        assert (undefined.a_percent, undefined.points.reason) == (None, "because")
+        assert (undefined.a, undefined.difference.reason) == (None, "because")
     mce, relative = found(ImageValues(a.conditions, a.wrong))
-    assert (mce.a_percent, mce.b_percent, mce.points.value) == (100, 200, 100)
-    assert "clean images were not evaluated" in str(relative.points.reason)
+    assert (mce.a, mce.b, mce.difference.value) == (100, 200, 100)
+    assert "clean images were not evaluated" in str(relative.difference.reason)
 
 
 # Simulations
@@ -397,8 +402,8 @@ def test_the_advised_number_of_images_gives_80_percent_power(several: bool) -> N
 
 def test_the_least_difference_that_can_be_told_is_told_with_80_percent_power() -> None:
     pilot = one_severity(60, 60, 2000)
-    assert pilot.detectable_points is not None
-    ratio = pilot.detectable_points / 100 / 0.06  # of 6 % of the images that differ
+    assert pilot.detectable is not None
+    ratio = pilot.detectable / 100 / 0.06  # of 6 % of the images that differ
     chances = [0.06 * (1 + ratio) / 2, 0.06 * (1 - ratio) / 2, 0.94]
     found = chance_of_finding(np.random.default_rng(10), [1, -1, 0], chances, 2000)
     assert 0.765 < found < 0.84

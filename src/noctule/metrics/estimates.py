@@ -41,6 +41,13 @@ class Estimate:
         """Plain data, at full precision."""
         return asdict(self)
 
+    def scaled(self, factor: float) -> Estimate:
+        """The estimate in another unit; the factor is positive."""
+        value, low, high = (
+            None if one is None else factor * one for one in (self.value, self.low, self.high)
+        )
+        return Estimate(value, low, high, self.reason)
+
 
 def estimate_within(value: float, low: float, high: float, no_interval: str = "") -> Estimate:
     """An estimate with its interval; ends that are NaN are no interval, for the reason given.

@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,11 +35,64 @@ from noctule.metrics.intervals import (
     unseen_images,
 )
 from noctule.metrics.outcome_matrix import OutcomeMatrix
-from noctule.metrics.paired_results import PairedDifference
 
 POWER = 0.8
 # A mean difference below this is rounding: one image in 2**30 weighs more.
 _ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a score of two models differs, B − A; in the unit in which the metric is shown.
+
+    Attributes:
+        scope: "clean", "corruption", "condition" or "benchmark".
+        name: Name of what is compared.
+        metric: Name of the metric.
+        unit: Unit of `a`, `b` and `difference`, such as "%"; a difference of it is in points.
+        a: Score of A, or None if it is not defined.
+        b: Score of B.
+        difference: B − A; its interval is for this difference alone.
+        spread: Standard deviation over the images of what each adds to the difference. It and
+            what follows are None where no test is made.
+        only_a_wrong: Number of outcomes (image and severity) that A gets wrong and B right.
+        only_b_wrong: Number of outcomes that B gets wrong and A right.
+        p_value: p-value of the paired test of equal error rates, in (0, 1].
+        p_holm: p-value corrected for all tests of the comparison.
+        real: Whether p_holm < 1 − confidence.
+        detectable: Where the difference is not real, the smallest one that this number of
+            images shows to be real with probability 0.8; None if there is none below 100
+            points, or no image on which the models differ.
+        images_needed: Where the difference is not real, the number of images that show it to be
+            real with probability 0.8 if it is as large as seen here, rounded up to two digits;
+            None if there is none.
+    """
+
+    scope: str
+    name: str
+    metric: str
+    unit: str
+    a: float | None
+    b: float | None
+    difference: Estimate
+    spread: float | None = None
+    only_a_wrong: int | None = None
+    only_b_wrong: int | None = None
+    p_value: float | None = None
+    p_holm: float | None = None
+    real: bool | None = None
+    detectable: float | None = None
+    images_needed: int | None = None
+
+    def to_record(self) -> dict[str, Any]:
+        """Flat data: the difference is in "difference", "low", "high" and "reason"."""
+        record: dict[str, Any] = {}
+        for key, value in vars(self).items():
+            record |= (
+                {key: value.value, **value.to_dict()} if key == "difference" else {key: value}
+            )
+        record.pop("value")
+        return record
 
 
 def paired_differences(
@@ -48,7 +102,7 @@ def paired_differences(
     *,
     weights: Sequence[int] | None = None,
     confidence: float = 0.95,
-) -> tuple[PairedDifference, ...]:
+) -> tuple[Difference, ...]:
     """Differences that are tested together, each over the conditions of one group.
 
     Args:
@@ -66,19 +120,22 @@ def paired_differences(
         real = p_holm < alpha
         prospects = None if real else _prospects(tally, alpha * weight / sum(chosen))
         found.append(
-            PairedDifference(
-                name,
-                tally.a_percent,
-                tally.b_percent,
-                _points(tally, confidence),
-                100 * tally.spread,
-                tally.only_a_wrong,
-                tally.only_b_wrong,
-                tally.p_value,
-                p_holm,
-                real,
-                prospects and prospects.detectable_points,
-                prospects and prospects.images_needed,
+            Difference(
+                scope="corruption",
+                name=name,
+                metric="error",
+                unit="%",
+                a=tally.a_percent,
+                b=tally.b_percent,
+                difference=_points(tally, confidence),
+                spread=100 * tally.spread,
+                only_a_wrong=tally.only_a_wrong,
+                only_b_wrong=tally.only_b_wrong,
+                p_value=tally.p_value,
+                p_holm=p_holm,
+                real=real,
+                detectable=prospects and prospects.detectable_points,
+                images_needed=prospects and prospects.images_needed,
             )
         )
     return tuple(found)
@@ -182,7 +239,7 @@ def _prospects(tally: _Tally, alpha: float) -> _Prospects:
 
     n · δ = √(z_{α/2}² · s² · n + u²) + z_power · s · √n, with δ the difference, s = √(mean of
     d_i²) the spread of the images' differences if the error rates are equal, and u the
-    `unseen_images`. α is the severity of Holm's first and hardest step. Where δ is not small
+    `unseen_images`. α is the level of Holm's first and hardest step. Where δ is not small
     against s, n is slightly too many.
     """
     images = len(tally.differences)

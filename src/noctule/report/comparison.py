@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from noctule.comparison import Comparison
 from noctule.errors import unknown_name
-from noctule.metrics.paired import POWER
-from noctule.metrics.paired_results import MeanDifference, PairedDifference
+from noctule.metrics.paired import POWER, Difference
 from noctule.report.formatting import counted, interval, interval_name, listed, number
 from noctule.report.scores import FORMATS
 from noctule.report.table import Cell, Column, Row, Table, latex, markdown, table_csv
@@ -50,7 +49,7 @@ def comparison_table(comparison: Comparison, name: str = "") -> Table:
         rows.insert(0, _row(comparison.clean))
     means = [comparison.mean_error]
     if comparison.reference is not None:
-        means += [comparison.mce, comparison.relative_mce]
+        means += [comparison.of("mce"), comparison.of("relative_mce")]
     rows += [_mean_row(mean) for mean in means]
     b, a = comparison.model_b, comparison.model_a
     title = f"{b} (B) against {a} (A) on {comparison.dataset}, {comparison.benchmark}"
@@ -60,17 +59,15 @@ def comparison_table(comparison: Comparison, name: str = "") -> Table:
     )  # fmt: skip
 
 
-def _row(one: PairedDifference) -> Row:
-    detectable = "" if one.real else one.detectable_points
-    return Row(
-        [one.name, one.a_percent, one.b_percent, one.points, _p_cell(one.p_holm), detectable]
-    )
+def _row(one: Difference) -> Row:
+    detectable = "" if one.real else one.detectable
+    return Row([one.name, one.a, one.b, one.difference, _p_cell(one.p_holm), detectable])
 
 
-def _mean_row(mean: MeanDifference) -> Row:
-    points = mean.points if mean.metric == "mean_error" else Cell(mean.points, digits=1)
+def _mean_row(mean: Difference) -> Row:
+    points = mean.difference if mean.metric == "mean_error" else Cell(mean.difference, digits=1)
     name = _SUMMARIES[mean.metric]
-    return Row([name, mean.a_percent, mean.b_percent, points, _p_cell(mean.p_holm), ""])
+    return Row([name, mean.a, mean.b, points, _p_cell(mean.p_holm), ""])
 
 
 def _p_cell(p_value: float | None) -> Cell:
@@ -98,7 +95,7 @@ def _names(comparison: Comparison) -> tuple[str, str]:
 
 
 def _mean_sentence(comparison: Comparison, a: str, b: str) -> str:
-    mean = comparison.mean_error.points
+    mean = comparison.mean_error.difference
     value, low, high, extent = mean.value or 0.0, mean.low, mean.high, ""
     significant = bool(comparison.mean_error.real)
     if low is not None and high is not None:
@@ -146,7 +143,7 @@ def _parts_sentence(comparison: Comparison, a: str, b: str) -> str:
     return f"{text if significant else text[0].upper() + text[1:]}."
 
 
-def _range(better: Sequence[PairedDifference]) -> str:
+def _range(better: Sequence[Difference]) -> str:
     """From the smallest to the largest of differences in descending order."""
     least, most = better[-1], better[0]
     if _size(least) == _size(most):
@@ -158,7 +155,7 @@ def _all(count: int) -> str:
     return "both" if count == 2 else f"all {count}"
 
 
-def _rest(rest: Sequence[PairedDifference], count: int, by: str) -> str:
+def _rest(rest: Sequence[Difference], count: int, by: str) -> str:
     if len(rest) == 1:
         return f"under {rest[0].name} the difference is not"
     if len(rest) == count:
@@ -185,18 +182,18 @@ def _images_sentence(comparison: Comparison) -> str:
     )
 
 
-def _sizes(better: Sequence[PairedDifference]) -> str:
+def _sizes(better: Sequence[Difference]) -> str:
     """Names and sizes: `shear (by 3.10 points), fog (by 2.00) and hue (by 1.00)`."""
     first, *others = better
     texts = [f"{one.name} (by {_size(one)})" for one in others]
     return listed([f"{first.name} (by {_size(first)} points)", *texts])
 
 
-def _points(one: PairedDifference) -> float:
-    return one.b_percent - one.a_percent
+def _points(one: Difference) -> float:
+    return (one.b or 0.0) - (one.a or 0.0)
 
 
-def _size(one: PairedDifference) -> str:
+def _size(one: Difference) -> str:
     return number(abs(_points(one)), 2)
 
 
@@ -221,9 +218,9 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.append(f"No CE: {comparison.no_reference_reason}.")
     else:
         notes.append(f"mCE and relative mCE: relative to {comparison.reference}.")
-        for mean in (comparison.mce, comparison.relative_mce):
-            if mean.points.reason:
-                notes.append(f"{_SUMMARIES[mean.metric]}: {mean.points.reason}.")
+        for mean in (comparison.of("mce"), comparison.of("relative_mce")):
+            if mean.difference.reason:
+                notes.append(f"{_SUMMARIES[mean.metric]}: {mean.difference.reason}.")
     if comparison.left_out:
         left_out = ", ".join(comparison.left_out)
         notes.append(f"Left out, as only one of the runs has them: {left_out}.")
