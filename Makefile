@@ -3,6 +3,8 @@
 # make test-faults   plant kills, limits and other faults that take long: about 10 minutes
 PYTHON ?= python3
 VENV ?= .venv
+# The versions of the dependencies; CONSTRAINTS=/dev/null takes the newest.
+CONSTRAINTS ?= constraints.txt
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
@@ -43,11 +45,11 @@ browser: $(READY)
 	$(BIN)/playwright install chromium \
 		|| echo "No browser could be installed: the tests of pages will be skipped." >&2
 
-$(READY): pyproject.toml constraints.txt peers.txt
+$(READY): pyproject.toml $(CONSTRAINTS) peers.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "noctule needs Python 3.11 or newer; set PYTHON=..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev,peers]'
 	$(BIN)/python -m pip install --quiet --no-deps --requirement peers.txt
 	@touch $(READY)
 
@@ -58,7 +60,7 @@ weights: $(READY)
 reference: $(READY)
 	$(BIN)/python -m noctule.studies.training.reference
 
-# The agreement with other packages, in docs/agreement.md, and the images beside it.
+# docs/agreement.md, the agreement with other packages, and its images.
 agreement: $(READY)
 	PYTHONPATH=tests:tests/helpers $(BIN)/python scripts/agreement.py
 
