@@ -1,28 +1,85 @@
-"""What the pages say is what the files beside them say, and their links lead somewhere."""
+"""The pages agree with the files beside them; their links, commands and code exist."""
 
 from __future__ import annotations
 
+import ast
 import csv
+import importlib
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 
+import noctule
+from noctule.cli.app import app
 from noctule.studies.design import choose_exact, score_design
 from noctule.studies.matrix import read_matrix
 from repository import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FILES_OF_REPOSITORY = re.compile(
+    r"https://(?:github|raw\.githubusercontent)\.com/noctule/noctule/(?:(?:blob|tree)/)?main/(.*)"
+)
 PAGE = (ROOT / "docs" / "overlap.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def code_blocks(page: Path, language: str) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S)
+    return [content for name, content in blocks if name == language]
+
+
+@every_page
 def test_links_lead_to_files(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
-    local = [target for target in targets if "://" not in target]
-    for target in local:
-        assert (page.parent / target).is_file(), target
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+        if match := FILES_OF_REPOSITORY.match(target):
+            assert (ROOT / match[1]).exists(), target
+        elif "://" not in target:
+            # The package index shows the README alone.
+            assert page.name != "README.md", target
+            assert (page.parent / target).is_file(), target
+
+
+@every_page
+def test_commands_exist_with_their_options(page: Path) -> None:
+    for block in code_blocks(page, ""):
+        for line in block.replace("\\\n", " ").splitlines():
+            program, *words = shlex.split(line, comments=True) or [""]
+            if program == "noctule":
+                command: Any = typer.main.get_command(app)
+                while hasattr(command, "commands"):
+                    context = typer.Context(command)
+                    default = [] if words[0] in command.commands else ["choose"]
+                    _, command, words = command.resolve_command(context, [*default, *words])
+                options = {name for one in command.params for name in one.opts}
+                used = {word for word in words if re.match("--?[a-z]", word)}
+                assert used <= options | {"--plugin"}, (line, used - options)
+
+
+@every_page
+def test_python_code_is_python(page: Path) -> None:
+    for block in code_blocks(page, "python"):
+        compile(block, page.name, "exec")
+
+
+def test_the_readme_is_short_and_names_what_can_be_imported() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.split()) <= 900
+    for page in PAGES:
+        for block in code_blocks(page, "python"):
+            for node in ast.walk(ast.parse(block)):
+                if isinstance(node, ast.ImportFrom):
+                    module = importlib.import_module(str(node.module))
+                    assert all(hasattr(module, alias.name) for alias in node.names)
+                elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                    assert node.value.id != "noctule" or hasattr(noctule, node.attr), node.attr
 
 
 def test_the_table_of_the_worked_study_is_that_of_its_files() -> None:
