@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from noctule.store import RunStore
     from noctule.stored import evaluate_stored, export, open_stored, verify
     from noctule.studies.matrix import OverlapMatrix, read_matrix
-    from noctule.studies.results import overlap_of
+    from noctule.studies.overlap import overlap_of
     from noctule.studies.run import run_study
     from noctule.studies.spec import Study, load_study
 
@@ -55,7 +55,7 @@ _HOMES = {
     "scoring": ("score_run", "score_runs"),
     "store": ("RunStore",),
     "studies.matrix": ("OverlapMatrix", "read_matrix"),
-    "studies.results": ("overlap_of",),
+    "studies.overlap": ("overlap_of",),
     "studies.run": ("run_study",),
     "studies.spec": ("Study", "load_study"),
 }

@@ -94,7 +94,7 @@ def test_what_nothing_covers_is_said(design, tmp_path) -> None:
     write_matrix(OverlapMatrix(("rain", "hue"), np.eye(2)), tmp_path / "apart.csv")
     _, out, _ = design("apart.csv", "--size", 1)
     assert "Covered by none of them: rain." in out
-    assert "2 sets cover the same" in out
+    assert "2 sets have the same coverage" in out
     assert out.index("\n  hue\n") < out.index("\n  rain\n")
 
 
@@ -103,10 +103,10 @@ def test_a_greedy_choice_that_is_stuck_is_shown_and_not_written(design, tmp_path
     arguments = ["overlap.csv", "--size", 2, "--max-overlap", 0.3]
     status, out, _ = design(*arguments)
     assert status == 0
-    assert "greedy got stuck at 1 of 2 corruptions" in out
+    assert "greedy stopped at 1 of 2 corruptions" in out
     status, _, err = design(*arguments, "--method", "greedy", "--out", "two.toml")
     assert status == 2
-    assert "greedy got stuck at 1 of 2" in err
+    assert "greedy stopped at 1 of 2" in err
     assert not (tmp_path / "two.toml").exists()
 
 
@@ -120,8 +120,11 @@ def test_the_greedy_choice_is_written_if_asked_for(design, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--size", 4, "--max-overlap", 0.3], "4 corruptions under 0.3 are not possible"),
-        (["--size", 5], "5 corruptions are asked for, of 4 candidates"),
+        (
+            ["--size", 4, "--max-overlap", 0.3],
+            "no 4 corruptions have pairwise overlaps below 0.3",
+        ),
+        (["--size", 5], "there are not 5 corruptions among 4 candidates"),
         (["--size", 2, "--max-overlap", 0], "max_overlap: 0.0 is out of range"),
         (["--size", 2, "--out", "two.json"], "'two.json' is not a .toml file"),
     ],
@@ -149,7 +152,7 @@ def test_candidates_of_ones_own_stop_only_the_toml(design, tmp_path) -> None:
 def test_a_study_folder_brings_its_resamples(design, tmp_path, monkeypatch) -> None:
     crowded = np.ones((4, 4))
     study = replace(MATRIX, replicates=np.stack([MATRIX.raw, MATRIX.raw, MATRIX.raw, crowded]))
-    fake = ModuleType("noctule.studies.results")
+    fake = ModuleType("noctule.studies.overlap")
     asked_for = []
 
     def overlap_of(folder: Path, *, seed: int) -> OverlapMatrix:
@@ -157,7 +160,7 @@ def test_a_study_folder_brings_its_resamples(design, tmp_path, monkeypatch) -> N
         return study
 
     fake.overlap_of = overlap_of  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "noctule.studies.results", fake)
+    monkeypatch.setitem(sys.modules, "noctule.studies.overlap", fake)
     (tmp_path / "folder").mkdir()
     status, out, err = design("folder", "--size", 2, "--max-overlap", 0.05, "--seed", 5)
     assert (status, err) == (0, "")
@@ -180,14 +183,14 @@ def test_all_best_sets_are_listed_and_counted_alike(design, tmp_path, monkeypatc
     twins = OverlapMatrix(("shear", "rain", "hue", "border"), pairs)
     write_matrix(twins, tmp_path / "twins.csv")
     _, out, _ = design("twins.csv", "--size", 2)
-    assert "4 sets cover the same; nothing in the matrix prefers one" in out
+    assert "4 sets have the same coverage" in out
     listed = ["border, rain", "border, shear", "hue, rain", "hue, shear"]
     assert re.findall(r"^  (\w+, \w+)$", out, re.MULTILINE) == listed
-    fake = ModuleType("noctule.studies.results")
+    fake = ModuleType("noctule.studies.overlap")
     fake.overlap_of = lambda folder, *, seed: replace(  # type: ignore[attr-defined]
         twins, replicates=np.stack([pairs] * 3)
     )
-    monkeypatch.setitem(sys.modules, "noctule.studies.results", fake)
+    monkeypatch.setitem(sys.modules, "noctule.studies.overlap", fake)
     (tmp_path / "folder").mkdir()
     _, out, _ = design("folder", "--size", 2)
     shown = out[out.index("Chosen by the exact method on 3 bootstrap resamples") :]
@@ -306,7 +309,7 @@ def test_a_count_and_a_seed_choose_among_them(design, blocks) -> None:
 def test_too_few_families_exit_2(design, blocks) -> None:
     status, _, err = design("n-by-k", blocks, "--families", 3, "--per-family", 1)
     assert status == 2
-    assert "3 families with 1 corruptions are asked for, and the 2 families have 3, 3" in err
+    assert "there are not 3 families with 1 corruptions: the 2 families have 3, 3" in err
 
 
 def test_a_folder_that_cannot_be_made_exits_2(design, blocks) -> None:

@@ -26,7 +26,7 @@ from noctule.sampling import resample_counts
 from noctule.studies.design import choose_exact, score_design, stability
 from noctule.studies.folder import StudyFolder
 from noctule.studies.matrix import OverlapMatrix, read_matrix
-from noctule.studies.results import cross_evaluation
+from noctule.studies.overlap import cross_evaluation
 from repository import DOCS
 from synthetic_studies import write_study
 
@@ -224,7 +224,7 @@ def test_families_are_those_of_the_files(results: Path, page: str) -> None:
 
 def test_the_design_is_the_exact_one(study: StudyFolder, page: str) -> None:
     """Four defined candidates: half of them are chosen, for eight would be all."""
-    from noctule.studies.results import overlap_of
+    from noctule.studies.overlap import overlap_of
 
     matrix = overlap_of(study.folder, resamples=RESAMPLES)
     choice, stable = choose_exact(matrix, 2), stability(matrix, 2, resamples=DESIGN_RESAMPLES)

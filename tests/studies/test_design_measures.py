@@ -90,10 +90,10 @@ def test_the_largest_overlap_is_not_cut_off_and_a_single_one_has_none() -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([], "no corruption is given"),
+        ([], "there is no corruption"),
         (["d"], "the overlap of d is not defined: training on it did not help"),
         (["a", "x"], "unknown candidate 'x'"),
-        (["a", "b", "a"], "a is given twice"),
+        (["a", "b", "a"], "a occurs twice"),
     ],
 )
 @pytest.mark.parametrize("measure", [coverage, redundancy, emphasis, balance, score_design])

@@ -87,7 +87,7 @@ def test_candidates_that_nothing_tells_apart_share_alike_even_of_very_many_sets(
 def test_a_time_limit_leaves_the_resamples_done() -> None:
     matrix = with_replicates(*[raw(0.3, 0.0, 0.4)] * 50_000)
     result = stability(matrix, 1, resamples=50_000, time_limit_s=1)
-    assert 0 < result.resamples < result.asked == 50_000
+    assert 0 < result.resamples < result.requested == 50_000
     assert result.notes == [f"The time limit ended it after {result.resamples} of 50000."]
 
 
@@ -107,13 +107,13 @@ def test_without_a_feasible_resample_there_is_no_share() -> None:
 
 def test_what_cannot_be_answered_is_refused() -> None:
     matrix = with_replicates(raw(0.1, 0.2, 0.3))
-    with pytest.raises(InputError, match="study: holds no bootstrap resamples"):
+    with pytest.raises(InputError, match="study: has no bootstrap resamples"):
         stability(replace(matrix, replicates=None), 1)
-    with pytest.raises(InputError, match="study: holds no bootstrap resamples"):
+    with pytest.raises(InputError, match="study: has no bootstrap resamples"):
         stability(replace(matrix, replicates=np.empty((0, 3, 3))), 1)
     with pytest.raises(InputError, match="resamples: 0 is out of range"):
         stability(matrix, 1, resamples=0)
-    with pytest.raises(InputError, match="4 corruptions are asked for"):
+    with pytest.raises(InputError, match="there are not 4 corruptions"):
         stability(matrix, 4)
     with pytest.raises(InputError, match=r"max_overlap: 0(.0)? is out of range"):
         stability(matrix, 1, 0.0)

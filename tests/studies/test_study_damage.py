@@ -11,7 +11,7 @@ import pytest
 import sealed_runs
 from noctule import InputError
 from noctule.studies.folder import StudyFolder
-from noctule.studies.results import cross_evaluation
+from noctule.studies.overlap import cross_evaluation
 from small_studies import write_arrays
 from synthetic_studies import write_study
 

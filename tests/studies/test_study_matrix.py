@@ -51,7 +51,7 @@ def test_numpy_savetxt_with_and_without_names(tmp_path: Path) -> None:
     values, path = [[1, 0.25, 0.1], [0.25, 1, 0.5], [0.1, 0.5, 1]], tmp_path / "m.csv"
     for options in ({}, {"delimiter": ","}, {"delimiter": ",", "fmt": "%g"}):
         np.savetxt(path, values, **options)
-        with pytest.raises(InputError, match="numbers where the names"):
+        with pytest.raises(InputError, match="numbers instead of candidate names"):
             read_matrix(path)
         np.savetxt(path, values, header="shear,rain,hue", comments="", delimiter=",")
         assert read_matrix(path).names == ("shear", "rain", "hue")
@@ -64,7 +64,7 @@ def test_a_matrix_without_a_defined_overlap(tmp_path: Path) -> None:
     write_matrix(matrix, tmp_path / "m.csv")
     again = read_matrix(tmp_path / "m.csv")
     assert (again.names, set(again.undefined)) == ((), {"border", "hue"})
-    with pytest.raises(InputError, match=r"no overlap in it is defined \(border: empty"):
+    with pytest.raises(InputError, match=r"defines no overlap \(border: empty"):
         again.check_defined()
 
 
@@ -87,25 +87,25 @@ def test_scores_shares_and_intervals_by_hand() -> None:
     ("text", "message"),
     [
         ("", "is empty"),
-        ("overlap\n", "names no candidate"),
-        ("1,0.25\n0.25,1\n", "has numbers where the names of the candidates belong: 1, 0.25"),
-        ("1 0.25\n0.25 1\n", "has numbers where the names of the candidates belong: 1, 0.25"),
-        ("1.0e+00\t2.5e-01\n2.5e-01\t1\n", 'with numpy.savetxt by header="shear,rain,hue"'),
-        ("1\n", "has numbers where the names"),
-        (",0,1\n0,1,0.25\n1,0.25,1\n", "has numbers where the names of the candidates belong"),
-        ("0,1\n1,0.25\n0.25,1\n", "has numbers where the names of the candidates belong: 0, 1"),
+        ("overlap\n", "has no candidate names"),
+        ("1,0.25\n0.25,1\n", "has numbers instead of candidate names: 1, 0.25"),
+        ("1 0.25\n0.25 1\n", "has numbers instead of candidate names: 1, 0.25"),
+        ("1.0e+00\t2.5e-01\n2.5e-01\t1\n", 'with numpy.savetxt, pass header="shear,rain,hue"'),
+        ("1\n", "has numbers instead of candidate names"),
+        (",0,1\n0,1,0.25\n1,0.25,1\n", "has numbers instead of candidate names"),
+        ("0,1\n1,0.25\n0.25,1\n", "has numbers instead of candidate names: 0, 1"),
         (
             "o,a,b,c,d,3\n",
-            "has numbers where the names of the candidates belong: o, a, b, c, …",
+            "has numbers instead of candidate names: o, a, b, c, …",
         ),
         ("o;a;b\na;1;0,25\nb;0,25;1\n", "'0,25', of a and b, is not a number. Write decimals"),
         ("a,b\n1,0.5\n0.5,1\n0,0\n", "has 2 names and 3 rows"),
-        ("o,a,b\na,1,0.5\n", "names in its first column are not those"),
+        ("o,a,b\na,1,0.5\n", "has different names in its first column"),
         ("a,a\n1,0.5\n0.5,1\n", "occurs twice"),
-        ("a,b\n1,0.5\n0.4,1\n", "the other way round it is 0.4"),
+        ("a,b\n1,0.5\n0.4,1\n", "in the other order it is 0.4"),
         (
             GOOD.replace("0.25,1,", "0.26,1,"),
-            "0.25, and the other way round it is 0.26",
+            "0.25, and in the other order it is 0.26",
         ),
         (GOOD.replace("a,1,", "a,0.9,"), "overlap of a and a is 0.9. The diagonal has to be 1"),
         (GOOD.replace("0.25", "-0.25"), "overlap of a and b is -0.25"),
@@ -114,7 +114,7 @@ def test_scores_shares_and_intervals_by_hand() -> None:
         (GOOD.replace("0.25", "much"), "'much', of a and b, is not a number"),
         (GOOD.replace("a,1,0.25,", "a,1,,"), "the cell of a and b is empty"),
         (GOOD.replace("c,,,", "c,0.5,,"), "the cell of c and a is 0.5"),
-        (GOOD.replace("\nb,", "\nx,"), "names in its first column are not those"),
+        (GOOD.replace("\nb,", "\nx,"), "has different names in its first column"),
         (GOOD.replace("a,1,0.25,", "a,1,0.25"), "the row of a has 2 cells for 3 candidates"),
         (GOOD.replace("b", "a"), "occurs twice"),
         ("overlap,a\n\x00,1\n", "is not a CSV file|first column"),

@@ -30,7 +30,7 @@ from noctule.models.sources.trained import training_record
 from noctule.store import RunStore
 from noctule.studies import run as study_run
 from noctule.studies.folder import StudyFolder
-from noctule.studies.results import cross_evaluation, overlap_of
+from noctule.studies.overlap import cross_evaluation, overlap_of
 from noctule.studies.run import (
     ExecutionConfig,
     prepare_study,
@@ -51,8 +51,8 @@ def arrays(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(study: Study, out: Path, where: ExecutionConfig = ONE) -> StudyFolder:
-    return run_study(study, out=out, where=where, trust=True)
+def run(study: Study, out: Path, execution: ExecutionConfig = ONE) -> StudyFolder:
+    return run_study(study, out=out, execution=execution, trust=True)
 
 
 def weights_of(folder: StudyFolder) -> dict[str, bytes]:
@@ -82,7 +82,7 @@ def test_a_study_ends_with_weights_and_rows(done: StudyFolder, arrays: Path) -> 
     assert record["study"]["study"]["candidates"] == ["gaussian", "border"]
     (start,) = done.starts()
     assert start["processes"] == 1
-    assert work_left(done) == {"training": (3 * 2 * 4, 3 * 2 * 4), "measuring": (144, 144)}
+    assert work_left(done) == {"training": (24, 24), "measuring": (432, 432)}
 
 
 def test_the_rows_are_those_of_the_weights(done: StudyFolder, arrays: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_resumed_network_goes_on_from_its_checkpoint(
     arrays: Path, tmp_path: Path, done: StudyFolder
 ) -> None:
     """Stopped after the first epoch, the second one is all that is left to do."""
-    prepared = prepare_study(small_study(arrays), out=tmp_path / "s", where=ONE)
+    prepared = prepare_study(small_study(arrays), out=tmp_path / "s", execution=ONE)
     advances: list[Any] = []
 
     def stop_in_the_second_epoch(advance: Any) -> None:
@@ -153,7 +153,7 @@ def test_a_resumed_network_goes_on_from_its_checkpoint(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_prepared(prepared, where=ONE, on_advance=stop_in_the_second_epoch)
+        run_prepared(prepared, execution=ONE, on_advance=stop_in_the_second_epoch)
     assert {(one.state, one.epochs) for one in prepared.folder.status()} == {("training", 1)}
     assert work_left(prepared.folder)["training"] == (3 * 4, 3 * 2 * 4)
     (
@@ -161,7 +161,7 @@ def test_a_resumed_network_goes_on_from_its_checkpoint(
         / ".weights.safetensors.0123456789abcdef.tmp"
     ).touch()
     advances.clear()
-    run_prepared(prepared, where=ONE, on_advance=advances.append)
+    run_prepared(prepared, execution=ONE, on_advance=advances.append)
     assert [one.amount for one in advances if one.kind == "training"] == [3] * 4
     assert weights_of(prepared.folder) == weights_of(done)
     for member in done.study.members:
@@ -190,7 +190,7 @@ def test_precision_reaches_the_training(
     assert low.identity["precision"] == "bfloat16"
     assert not set(weights_of(low).values()) & set(weights_of(done).values())
     with pytest.raises(InputError, match=r'study\.precision is "bfloat16" there'):
-        prepare_study(small_study(arrays), out=low.folder, where=ONE)
+        prepare_study(small_study(arrays), out=low.folder, execution=ONE)
 
 
 def test_rows_of_other_images_are_refused(done: StudyFolder, tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_titles_and_places_do_not_make_another_study(
     for split in ("train", "test"):
         shutil.copy(arrays / f"{split}.npz", tmp_path / f"{split}.npz")
     moved = small_study(tmp_path, title="Another title", source="elsewhere")
-    prepared = prepare_study(moved, out=done.folder, where=ONE)
+    prepared = prepare_study(moved, out=done.folder, execution=ONE)
     assert prepared.folder.missing() == []
 
 
@@ -281,7 +281,7 @@ def test_a_torn_image_is_found_before_training(arrays: Path, tmp_path: Path) -> 
         prepare_study(
             study,
             out=tmp_path / "s",
-            where=ONE,
+            execution=ONE,
             progress=lambda done, total: told.append((done, total)),
         )
     assert told == [(40, 40)]
@@ -337,7 +337,7 @@ def _wait_for_progress(folder: Path, moment: int, process: subprocess.Popen[byte
 def test_another_study_in_the_folder_is_refused(done: StudyFolder, arrays: Path) -> None:
     other = small_study(arrays, seeds=[1])
     with pytest.raises(InputError, match=r"holds another study: study\.seeds is \[0\] there"):
-        prepare_study(other, out=done.folder, where=ONE)
+        prepare_study(other, out=done.folder, execution=ONE)
 
 
 def test_other_data_under_the_same_name_is_refused(
@@ -357,28 +357,28 @@ def test_other_data_under_the_same_name_is_refused(
 def test_a_folder_of_something_else_is_refused(arrays: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(InputError, match=r"not a study folder \(it holds thesis\.txt\)"):
-        prepare_study(small_study(arrays), out=tmp_path, where=ONE)
+        prepare_study(small_study(arrays), out=tmp_path, execution=ONE)
     with pytest.raises(InputError, match=r"has no study\.json"):
         overlap_of(tmp_path)
     (tmp_path / "study.json").write_text('{"schema_version": 2}')
-    with pytest.raises(InputError, match=r"study\.json: is not a study's record"):
+    with pytest.raises(InputError, match=r"study\.json: is not the record of a study"):
         StudyFolder.open(tmp_path)
     (tmp_path / "study.json").write_text('{"schema_version": 3, "study": {}}')
-    with pytest.raises(InputError, match="was written by another noctule"):
+    with pytest.raises(InputError, match="was written by another version of noctule"):
         StudyFolder.open(tmp_path)
 
 
 def test_two_processes_do_not_work_on_one_network(arrays: Path, tmp_path: Path) -> None:
     study = small_study(arrays)
-    prepared = prepare_study(study, out=tmp_path / "s", where=ONE)
+    prepared = prepare_study(study, out=tmp_path / "s", execution=ONE)
     folder = prepared.folder
     place = folder.model_folder(Member("gaussian", 0))
     place.mkdir(parents=True)
     with (
         FileLock(place / ".lock"),
-        pytest.raises(InputError, match="another process is at work"),
+        pytest.raises(InputError, match="another process is working"),
     ):
-        run_prepared(prepared, where=ONE)
+        run_prepared(prepared, execution=ONE)
     assert folder.missing() == list(study.members)
 
 
@@ -406,7 +406,7 @@ def test_data_that_cannot_be_used_is_refused_before_training(
         ({"architecture": "torchvision:resnet19"}, "Nearest: resnet1"),
         ({"architecture": "resnet18"}, "unknown architecture 'resnet18'"),
         ({"architecture": "test_study_run:nothing"}, "has no 'nothing'"),
-        ({"architecture": "test_study_run:stored"}, "this network has nothing to train"),
+        ({"architecture": "test_study_run:stored"}, "this network has no trainable parameters"),
         ({"architecture": "test_study_run:narrow"}, r"it returned \(2, 3\) for two images"),
         (
             {"architecture": "test_study_run:square"},
@@ -417,14 +417,14 @@ def test_data_that_cannot_be_used_is_refused_before_training(
         ({"architecture": "test_study_run:lazy"}, "does not exist yet: the layer is lazy"),
         ({"architecture": "test_study_run:meta"}, "is on the meta device and has no value"),
         ({"architecture": "test_study_run:always_the_same"}, "returns the same network"),
-        ({"architecture": "test_study_run:unseeded"}, "do not come from PyTorch's generator"),
+        ({"architecture": "test_study_run:unseeded"}, "differ from call to call"),
         ({"architecture": "test_study_run:leaving"}, "the function raised SystemExit: 3"),
         ({"images": {"side_px": 8}}, "images.side_px: should be greater than"),
     ]
     for changes, message in cases:
         with pytest.raises(NoctuleError, match=message):
             prepare_study(
-                small_study(arrays, **changes), out=tmp_path / "s", where=ONE, trust=True
+                small_study(arrays, **changes), out=tmp_path / "s", execution=ONE, trust=True
             )
         assert not (tmp_path / "s").exists()
 
@@ -511,9 +511,9 @@ def test_a_study_cannot_be_written_where_there_is_no_place(
 ) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(NoctuleError, match="is a file, not a folder"):
-        prepare_study(small_study(arrays), out=tmp_path / "file", where=ONE)
+        prepare_study(small_study(arrays), out=tmp_path / "file", execution=ONE)
     with pytest.raises(NoctuleError, match="cannot be written"):
-        prepare_study(small_study(arrays), out=tmp_path / "file" / "s", where=ONE)
+        prepare_study(small_study(arrays), out=tmp_path / "file" / "s", execution=ONE)
 
 
 def zeroed(path: Path) -> None:

@@ -20,13 +20,13 @@ from noctule.models.sources.shipped import SHIPPED
 from noctule.studies.training import photo_patches
 from noctule.studies.training.checkpoint import (
     checkpoints,
-    epochs_kept,
+    epochs_saved,
     load_checkpoint,
     save_checkpoint,
 )
 from noctule.studies.training.initial import initialised
 from noctule.studies.training.recipe import AdamW, OneCycleSchedule, Recipe, Sgd
-from noctule.studies.training.stream import draw_epoch, moved
+from noctule.studies.training.stream import augmented, draw_epoch
 from noctule.studies.training.trainer import (
     TrainingConfig,
     TrainingRun,
@@ -171,7 +171,7 @@ def test_an_interrupted_training_gives_the_same_weights(
 
     with pytest.raises(Killed):
         train([initialized("shear", over)], over, after_epoch=keep)
-    assert epochs_kept(tmp_path) == 2
+    assert epochs_saved(tmp_path) == 2
     assert [path.name for path in checkpoints(tmp_path)] == ["epoch-0002.pt"]
     resumed = initialized("shear", over)
     load_checkpoint(tmp_path, resumed, "shear")
@@ -242,14 +242,14 @@ def test_no_flipped_bit_of_a_checkpoint_goes_unseen(few: Dataset, tmp_path: Path
 def test_checkpoints_are_ordered_by_their_number(tmp_path: Path) -> None:
     for number in ("9999", "10000", "0007"):
         (tmp_path / f"epoch-{number}.pt").touch()
-    assert epochs_kept(tmp_path) == 10000
+    assert epochs_saved(tmp_path) == 10000
 
 
 def test_a_checkpoint_of_another_network_is_refused(few: Dataset, tmp_path: Path) -> None:
     over = config(few)
     save_checkpoint(tmp_path, initialized("shear", over), "shear")
     other = init_run("other", (None, None), Dropping, over)
-    with pytest.raises(InputError, match="is damaged, or of another network"):
+    with pytest.raises(InputError, match="is damaged or belongs to another network"):
         load_checkpoint(tmp_path, other, "shear")
 
 
@@ -283,7 +283,9 @@ def test_every_view_is_what_its_corruption_makes_of_it(few: Dataset) -> None:
     images = torch.stack([PREPROCESSING.prepare(few.read(i)) for i in range(64)])
     for number in range(2):
         epoch = draw_epoch(over.recipe, 3, number, few.ids, views=2)
-        first, second = (moved(images, augmentations) for augmentations in epoch.augmentations)
+        first, second = (
+            augmented(images, augmentations) for augmentations in epoch.augmentations
+        )
         assert not torch.equal(first, second)
         ids = [f"epoch {number}/{image_id}" for image_id in few.ids]
         rainy = corrupt(second, "rain", ids=ids, seed=3)
@@ -432,9 +434,9 @@ def test_pytorchs_generator_is_left_as_it_was(few: Dataset) -> None:
 
 def test_too_few_images_for_a_batch_are_refused(few: Dataset) -> None:
     assert steps_per_epoch(64, recipe(batch_size=64), views=2) == 2
-    with pytest.raises(InputError, match="64 images, each shown 2 times, do not fill a batch"):
+    with pytest.raises(InputError, match="64 images with 2 views each do not fill a batch"):
         steps_per_epoch(64, recipe(batch_size=130), views=2)
-    with pytest.raises(InputError, match="33 images are no whole number of images"):
+    with pytest.raises(InputError, match="33 is not a multiple of the 2 views"):
         steps_per_epoch(64, recipe(batch_size=33), views=2)
 
 

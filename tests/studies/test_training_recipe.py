@@ -15,7 +15,7 @@ from noctule.studies.training.recipe import (
     Recipe,
     StepSchedule,
 )
-from noctule.studies.training.stream import Augmentations, draw_epoch, moved
+from noctule.studies.training.stream import Augmentations, augmented, draw_epoch
 
 TEXT = """
 epochs = 40
@@ -102,9 +102,9 @@ def test_a_recipe_is_read_from_toml() -> None:
         (
             "momentum = 0.9",
             "momentum = 0.0\nnesterov = true",
-            "nesterov is true and momentum 0",
+            "nesterov needs momentum, which is 0",
         ),
-        ("[20, 30]", "[20, 40]", "after 40 epochs, and there are 40"),
+        ("[20, 30]", "[20, 40]", "after 40 epochs, but there are only 40"),
         ("[20, 30]", "[-1]", "should be greater than or equal to 1"),
         (
             '"step"\nafter_epochs = [20, 30]',
@@ -167,7 +167,7 @@ def test_moves_shift_with_reflected_edges_and_flip(
     augmentations = Augmentations(
         torch.tensor([0, flip]), torch.tensor([0, down_px]), torch.tensor([0, right_px])
     )
-    still, given = moved(images, augmentations)
+    still, given = augmented(images, augmentations)
     assert torch.equal(still, images[0])
     padded = np.pad(images[1].numpy(), ((0, 0), (4, 4), (4, 4)), mode="reflect")
     expected = padded[:, 4 - down_px : 12 - down_px, 4 - right_px : 14 - right_px]

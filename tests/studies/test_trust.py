@@ -56,12 +56,12 @@ def test_a_study_that_names_code_runs_it_only_if_trusted(arrays: Path, command: 
     changes = {"architecture": "strangers_net:build", "images": {"side_px": 16}}
     (arrays / "a.toml").write_text(to_toml({**study_data(arrays), **changes}))
     with pytest.raises(InputError, match=r"'strangers_net:build'.*--trust"):
-        run_study(foreign_study(arrays), out=arrays / "s", where=ONE)
+        run_study(foreign_study(arrays), out=arrays / "s", execution=ONE)
     status, _, stderr = command("study", "run", "a.toml", "--out", "s", "--device", "cpu")
     assert (status, "--trust" in stderr) == (2, True)
     assert not (arrays / "s").exists()
     assert not (arrays / "imported").exists()
-    folder = run_study(foreign_study(arrays), out=arrays / "s", where=ONE, trust=True)
+    folder = run_study(foreign_study(arrays), out=arrays / "s", execution=ONE, trust=True)
     assert folder.missing() == []
     assert (arrays / "imported").exists()
 
@@ -69,7 +69,7 @@ def test_a_study_that_names_code_runs_it_only_if_trusted(arrays: Path, command: 
 def test_a_finished_study_of_a_stranger_is_read_without_running_its_code(
     arrays: Path, command: Run
 ) -> None:
-    study = run_study(foreign_study(arrays), out=arrays / "s", where=ONE, trust=True)
+    study = run_study(foreign_study(arrays), out=arrays / "s", execution=ONE, trust=True)
     (arrays / "imported").unlink()
     del sys.modules["strangers_net"]  # as on another machine
     for arguments in (

@@ -18,7 +18,7 @@ from noctule.report.formatting import UNDEFINED, number
 if TYPE_CHECKING:
     from noctule.benchmarks import Benchmark
     from noctule.report.terminal import Part
-    from noctule.studies.design import Choice, DesignScores
+    from noctule.studies.design import ChosenSet, DesignScores
     from noctule.studies.matrix import OverlapMatrix
 
 DEFAULT_COMMAND = "choose"
@@ -186,7 +186,7 @@ def n_by_k(
 
 def _read(path: Path, seed: int = 0) -> OverlapMatrix:
     if path.is_dir():
-        from noctule.studies.results import overlap_of
+        from noctule.studies.overlap import overlap_of
 
         matrix = overlap_of(path, seed=seed)
     else:
@@ -235,7 +235,7 @@ def _write(benchmark: Benchmark, path: Path) -> None:
 
 def _exact(
     overlap: OverlapMatrix, size: int, max_overlap: float | None, time_limit_s: float | None
-) -> Choice:
+) -> ChosenSet:
     from noctule.report.progress import status_line
     from noctule.studies.design import choose_exact
 
@@ -253,7 +253,7 @@ def _exact(
         )
 
 
-def _side_by_side(exact: Choice, greedy: Choice) -> list[list[str]]:
+def _side_by_side(exact: ChosenSet, greedy: ChosenSet) -> list[list[str]]:
     numbers = zip(_numbers(exact.scores), _numbers(greedy.scores), strict=True)
     return [[name, left, right] for (name, left), (_, right) in numbers]
 
@@ -273,7 +273,7 @@ def _short(scores: DesignScores) -> tuple[str, str, str]:
     )
 
 
-def _covers(choice: Choice) -> list[Part]:
+def _covers(choice: ChosenSet) -> list[Part]:
     """The candidates that each chosen corruption covers best."""
     from noctule.report.table import text_table
 
@@ -294,7 +294,7 @@ def _covers(choice: Choice) -> list[Part]:
 
 
 def _stability(
-    overlap: OverlapMatrix, choice: Choice, resamples: int, time_limit_s: float | None
+    overlap: OverlapMatrix, choice: ChosenSet, resamples: int, time_limit_s: float | None
 ) -> list[Part]:
     from noctule.report.progress import progress_bar
     from noctule.report.table import text_table

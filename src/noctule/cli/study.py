@@ -134,8 +134,8 @@ def run(
     }
     # An architecture named on the command line is trusted.
     trust = trust or architecture is not None
-    where = _where(device, processes, models_at_once, workers, only)
-    _run(_changed(spec, changes), out, where, trust)
+    execution = _execution(device, processes, models_at_once, workers, only)
+    _run(_changed(spec, changes), out, execution, trust)
 
 
 @study_app.command(cls=Command)
@@ -154,8 +154,8 @@ def resume(
     existing = StudyFolder.open(folder)
     if not device and existing.identity["device_type"] == "cpu":
         device = ["cpu"]  # a study begun on a CPU stays there, even if there is a GPU
-    where = _where(device, processes, models_at_once, workers, only)
-    _run(existing.study, folder, where, trust)
+    execution = _execution(device, processes, models_at_once, workers, only)
+    _run(existing.study, folder, execution, trust)
 
 
 @study_app.command(cls=Command)
@@ -213,7 +213,7 @@ def overlap_(
     )
 
 
-def _where(
+def _execution(
     device: list[str] | None,
     processes: int | None,
     models_at_once: int | None,
@@ -227,13 +227,13 @@ def _where(
     )
 
 
-def _run(spec: Study, out: Path | None, where: ExecutionConfig, trust: bool) -> None:
+def _run(spec: Study, out: Path | None, execution: ExecutionConfig, trust: bool) -> None:
     from noctule.report.progress import progress_bar, study_progress
     from noctule.studies.run import prepare_study, run_prepared, work_left
 
     with progress_bar("reading images") as advance_reading:
         prepared = prepare_study(
-            spec, out=out, where=where, progress=advance_reading, trust=trust
+            spec, out=out, execution=execution, progress=advance_reading, trust=trust
         )
     folder = prepared.folder
     echo_message(f"study folder {folder.folder}")
@@ -241,9 +241,9 @@ def _run(spec: Study, out: Path | None, where: ExecutionConfig, trust: bool) -> 
         f"Finished epochs are kept in {folder.folder}. "
         f"Resume with: noctule study resume {folder.folder}"
     )
-    progress = study_progress(work_left(folder, where.only))
+    progress = study_progress(work_left(folder, execution.only))
     with interruptible(resume), progress as advance:
-        run_prepared(prepared, where=where, on_advance=advance)
+        run_prepared(prepared, execution=execution, on_advance=advance)
     if missing := folder.missing():
         echo(f"{len(missing)} networks are not finished yet, the first is {missing[0]}.")
         return

@@ -12,11 +12,11 @@ from noctule.metrics.estimates import Estimate
 from noctule.studies.accuracy import (
     AccuracyRow,
     MeanAccuracies,
-    accuracies_of_means,
+    accuracies,
     mean_accuracies,
 )
 from noctule.studies.design import (
-    Choice,
+    ChosenSet,
     DesignScores,
     Stability,
     choose_exact,
@@ -31,8 +31,7 @@ from noctule.studies.families import (
 )
 from noctule.studies.folder import StudyFolder
 from noctule.studies.matrix import Form, OverlapMatrix, read_matrix
-from noctule.studies.overlap import overlap_of_means
-from noctule.studies.results import cross_evaluation
+from noctule.studies.overlap import cross_evaluation, overlap
 
 DEFAULT_SIZE = 8  # of `noctule design`
 # For the choice, and for repeating it on resamples: enough for some 50 candidates.
@@ -117,13 +116,13 @@ def findings_of_study(
     """
     cross = cross_evaluation(folder, candidates=candidates, seeds=seeds)
     means = mean_accuracies(cross, resamples=resamples, seed=seed)
-    matrix = overlap_of_means(means, form=form, confidence=confidence)
+    matrix = overlap(means, form=form, confidence=confidence)
     measured = Measured(
         folder,
         cross.seeds,
         cross.correct.shape[2],
         means,
-        accuracies_of_means(means, confidence=confidence),
+        accuracies(means, confidence=confidence),
         seed,
     )
     return _grouped(folder.study.title, matrix, seed, measured)
@@ -199,7 +198,7 @@ class ChosenDesign:
         is_default: whether the size is the default one; fewer candidates allow half of them.
     """
 
-    choice: Choice
+    choice: ChosenSet
     stability: Stability | None
     is_default: bool
 

@@ -1,1 +1,1 @@
-"""Train one model per corruption, measure every one on every corruption, score the overlap."""
+"""Studies: train one network per corruption, measure each under each, score their overlap."""

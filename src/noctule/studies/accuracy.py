@@ -1,4 +1,4 @@
-"""What a study measured, and its accuracies on the sample and on every resample."""
+"""The outcomes of a study, and its accuracies on the sample and on every resample."""
 
 from __future__ import annotations
 
@@ -29,21 +29,22 @@ SEEDS_NAME = "seeds"
 
 @dataclass(frozen=True, eq=False)
 class CrossEvaluation:
-    """Every model of a study under every condition of it, image by image.
+    """The outcomes of every model of a study under every condition, image by image.
 
     Model 0 is the standard model, condition 0 is clean; model i and condition i belong to
-    candidate i - 1. A candidate is a corruption, one name for its full range.
+    candidate i - 1. A candidate is a corruption over its full range.
 
     Attributes:
         candidates: Names of the n candidate corruptions.
-        seeds: Of the s replicates of the study.
-        correct: bool (s, 1 + n models, images, 1 + n conditions), whether the prediction is
-            the label. The same images everywhere; in the order of their sorted ids, their
-            resamples are those of `noctule.metrics.score`.
-        source: What was measured, for people.
+        seeds: Seeds of the s replicates of the study.
+        correct: Whether the prediction is the label, bool (s, 1 + n models, images, 1 + n
+            conditions). The images are the same everywhere, sorted by id, so that resamples
+            are those of `noctule.metrics.score`.
+        source: Description of the data, for messages and reports.
 
     Raises:
-        InputError: No candidate, no image, a name that occurs twice, or another shape.
+        InputError: There is no candidate or no image, a name occurs twice, or the shape is
+            wrong.
     """
 
     candidates: tuple[str, ...]
@@ -54,7 +55,7 @@ class CrossEvaluation:
     def __post_init__(self) -> None:
         if not self.candidates or len(set(self.candidates)) != len(self.candidates):
             raise InputError(
-                f"{list(self.candidates)} is empty or holds a name twice", where="candidates"
+                f"{list(self.candidates)} is empty or contains a name twice", where="candidates"
             )
         count = 1 + len(self.candidates)
         shape = self.correct.shape
@@ -62,24 +63,24 @@ class CrossEvaluation:
             raise InputError(
                 f"its shape is {shape}, not ({len(self.seeds)}, {count}, images, {count})",
                 where="correct",
-                remedy="Give one entry for each seed, model, image and condition.",
+                remedy="Pass one entry for each seed, model, image and condition.",
             )
         if self.correct.size == 0 or self.correct.dtype != np.bool_:
             raise InputError(
-                f"it holds {self.correct.size} entries of type {self.correct.dtype}",
+                f"it has {self.correct.size} entries of type {self.correct.dtype}",
                 where="correct",
-                remedy="Give at least one seed and one image, and true or false for each.",
+                remedy="Pass at least one seed and one image, with entries of type bool.",
             )
 
 
 class ImageMoments(NamedTuple):
-    """How accuracies vary over images, each the mean over the seeds.
+    """The variation of outcomes over images; outcomes are means over the seeds.
 
     Attributes:
         num_images: Number of images.
         num_seeds: Number of seeds.
-        squares: (1 + n models, 1 + n conditions), sum over the images of (x − mean)².
-        products: (n, 4, 4), for each candidate the sums of products of four deviations: its own
+        squares: Sum over the images of (x − mean)², (1 + n models, 1 + n conditions).
+        products: For each candidate, sums of products of four deviations, (n, 4, 4): its own
             model under it and on clean images, the standard model under it and on clean images.
     """
 
@@ -91,19 +92,19 @@ class ImageMoments(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class MeanAccuracies:
-    """Accuracies over images and seeds: what overlap and the table of accuracies are made of.
+    """Mean accuracies over images and seeds.
 
-    Intervals over images are by formula: they hold for few images too, and for accuracies near
-    0 and 1, where those of the bootstrap are too short. Those of several seeds also hold the
-    bootstrap's over images and seeds, and so do those of gains, which overlap divides by on
-    every resample.
+    Intervals over images are computed by a formula that is valid for few images and for
+    accuracies near 0 and 1, where bootstrap intervals are too short. With several seeds, they
+    are widened to include the bootstrap interval over images and seeds. So are the intervals of
+    gains, which overlaps are divided by on every resample.
 
     Attributes:
         candidates: Names of the n candidate corruptions.
-        values: float64 (1 + resamples, 1 + n models, 1 + n conditions), in [0, 1]; the
-            sample's first.
-        source: What was measured, for people.
-        moments: How the accuracies vary over images; None gives the bootstrap's intervals.
+        values: Accuracies on the sample, then on every resample, in [0, 1]; float64
+            (1 + resamples, 1 + n models, 1 + n conditions).
+        source: Description of the data, for messages and reports.
+        moments: Variation over images; with None, all intervals are bootstrap intervals.
     """
 
     candidates: tuple[str, ...]
@@ -121,17 +122,17 @@ class MeanAccuracies:
         return _widened(samples[:1] if moments.num_seeds == 1 else samples, ends, confidence)
 
     def gain(self, candidate: int, form: Form, confidence: float) -> Estimate:
-        """D_b of a candidate (numbered from 0) with its interval; see `study.overlap`.
+        """D_b of a candidate (index from 0) with its interval; see `noctule.studies.overlap`.
 
-        The interval is of paired differences. For the form "robustness" they are those of the
-        linear part of A_b / A_clean in each model.
+        The interval is that of paired differences; for the form "robustness", of the
+        linearisation of A_b / A_clean of each model.
         """
         samples = gains_of_form(self.values, form)[:, candidate, candidate]
         if self.moments is None:
             return _widened(samples, None, confidence)
-        place = candidate + 1
+        index = candidate + 1
         own, own_clean, std, std_clean = self.values[0][
-            [place, place, 0, 0], [place, 0, place, 0]
+            [index, index, 0, 0], [index, 0, index, 0]
         ]
         slopes = np.array([1.0, 0.0, -1.0, 0.0])
         if form == "robustness":
@@ -146,11 +147,11 @@ class MeanAccuracies:
 
 
 def _widened(samples: Replicates, ends: Bounds | None, confidence: float) -> Estimate:
-    """The interval that holds the bootstrap's and this one, as far as they are known."""
+    """The smallest interval that contains the bootstrap interval and `ends`, if they exist."""
     known = [] if ends is None else [(ends.low.item(), ends.high.item())]
     if len(samples) > 1:
         tail = (1 - confidence) / 2
-        # The observed value outside of each end: no more than the tail share is left beyond.
+        # The observed value beyond each end, so that at most the tail share is outside.
         low = np.quantile(samples[1:], tail, method="lower")
         known.append((float(low), float(np.quantile(samples[1:], 1 - tail, method="higher"))))
     if not known:
@@ -165,9 +166,9 @@ def gains_of_form(values: NDArray[np.float64], form: Form) -> NDArray[np.float64
         clean = values[:, :, :1]
         values = values / np.where(clean > 0, clean, np.nan)
     gains = values[:, 1:, 1:] - values[:, :1, 1:]
-    # On a resample where a model has no clean image right its robustness is 0 / 0. That is no
-    # evidence of a gain, hence none: it counts against D_b being above 0, and a candidate that
-    # is defined all the same has at most the tail share of such resamples.
+    # If a model has no clean image right on a resample, its robustness is 0 / 0. This counts as
+    # no gain, which is conservative: a defined candidate has at most the tail share of such
+    # resamples.
     return np.nan_to_num(gains, nan=0.0)
 
 
@@ -175,9 +176,9 @@ class AccuracyRow(NamedTuple):
     """One cell of the cross-evaluation.
 
     Attributes:
-        model: "standard", or the candidate it was trained with.
+        model: "standard", or the candidate with which it was trained.
         condition: "clean", or a candidate.
-        accuracy: In [0, 1], the mean over images and seeds.
+        accuracy: Mean over images and seeds, in [0, 1].
     """
 
     model: str
@@ -188,26 +189,26 @@ class AccuracyRow(NamedTuple):
 def mean_accuracies(
     cross: CrossEvaluation, *, resamples: int = 1000, seed: int = 0
 ) -> MeanAccuracies:
-    """Average over images and over the study's seeds, on the sample and on each resample.
+    """Average outcomes over images and seeds, on the sample and on each resample.
 
-    A resample draws images with replacement, and seeds too where there are several; both
-    serve all models and conditions (the models of one seed share their first weights and the
-    order of their images, so a seed is drawn for all of them together). With a single seed,
-    nothing is known of how seeds differ and the resamples say nothing of it.
+    A resample draws images with replacement and, if there are several, seeds. Images and seeds
+    are drawn for all models and conditions together, because the models of a seed share their
+    initial weights and the order of the images. With one seed, resamples do not include the
+    variation between seeds.
 
-    Resampling two crossed factors has its limits (Owen, "The pigeonhole bootstrap", Annals of
-    Applied Statistics 2007). The spread of s seeds comes out too small, by √((s - 1) / s):
-    where nothing but seeds differs, a 95 % interval from three of them holds the truth 75 %
-    of the time, from six 87 %. What is peculiar to one image in one seed counts up to three
-    times: where seeds do not differ at all, it is 99 %.
+    Resampling two crossed factors has limits (Owen, "The pigeonhole bootstrap", Annals of
+    Applied Statistics 2007). The standard deviation over s seeds is underestimated by the
+    factor √((s - 1) / s): if only seeds vary, a 95 % interval from three seeds covers the true
+    value 75 % of the time, and from six 87 %. Variation that is specific to an image and a seed
+    is overestimated up to threefold: if seeds do not vary at all, coverage is 99 %.
 
     Args:
-        cross: What was measured.
+        cross: Outcomes of a study.
         resamples: Number of resamples, up to 100,000; 0 gives no intervals.
         seed: Seed of the resampling.
 
     Raises:
-        InputError: A setting is not a number or is out of its range.
+        InputError: A number is out of range or not a number.
     """
     seed, resamples, _ = bootstrap_settings(seed, resamples, 0.95)
     num_seeds, count, num_images, _ = cross.correct.shape
@@ -216,7 +217,7 @@ def mean_accuracies(
         resamples = 0
     weights = _seed_weights(num_seeds, resamples=resamples, seed=seed)
     total = np.zeros((1 + resamples, count * count))
-    # One seed at a time: a float is many times the size of an outcome.
+    # One seed at a time, because floats are much larger than outcomes.
     for correct, weight in zip(cross.correct, weights.T, strict=True):
         columns = correct.transpose(1, 0, 2).reshape(num_images, -1)
         means = resampled_means(
@@ -228,49 +229,38 @@ def mean_accuracies(
 
 
 def _moments(correct: NDArray[np.bool_]) -> ImageMoments:
-    """Of (seeds, models, images, conditions), one model at a time."""
+    """The moments of outcomes (seeds, models, images, conditions)."""
     images = correct.shape[2]
     standard = correct[:, 0].mean(axis=0)
     squares, products = [standard.var(axis=0) * images], []
-    for place in range(1, correct.shape[1]):
-        own = correct[:, place].mean(axis=0)
+    for index in range(1, correct.shape[1]):  # one model at a time, which takes less memory
+        own = correct[:, index].mean(axis=0)
         squares.append(own.var(axis=0) * images)
-        four = [own[:, place], own[:, 0], standard[:, place], standard[:, 0]]
+        four = [own[:, index], own[:, 0], standard[:, index], standard[:, 0]]
         products.append(np.cov(four, ddof=0) * images)
     return ImageMoments(images, len(correct), np.array(squares), np.array(products))
 
 
 def _seed_weights(num_seeds: int, *, resamples: int, seed: int) -> NDArray[np.float64]:
-    """How often each seed counts, on the sample and on each resample: (1 + resamples, s)."""
+    """The weight of each seed on the sample and on each resample: (1 + resamples, s)."""
     drawn = resample_counts(seed, SEEDS_NAME, num_seeds, range(resamples)).numpy()
     return np.concatenate([np.ones((1, num_seeds)), drawn.astype(np.float64)])
 
 
-def accuracies(
-    cross: CrossEvaluation, *, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
-) -> tuple[AccuracyRow, ...]:
-    """Accuracy of every model under every condition; see `mean_accuracies`.
+def accuracies(means: MeanAccuracies, *, confidence: float = 0.95) -> tuple[AccuracyRow, ...]:
+    """Accuracy of every model under every condition.
+
+    Raises:
+        InputError: `confidence` is not between 0 and 1.
 
     >>> right = np.array([[[[1, 0], [1, 1]], [[1, 1], [0, 1]]]], dtype=bool)
     >>> cross = CrossEvaluation(("shear",), (0,), right, "doctest")
-    >>> for row in accuracies(cross, resamples=0):
+    >>> for row in accuracies(mean_accuracies(cross, resamples=0)):
     ...     print(row.model, row.condition, row.accuracy.value)
     standard clean 1.0
     standard shear 0.5
     shear clean 0.5
     shear shear 1.0
-    """
-    means = mean_accuracies(cross, resamples=resamples, seed=seed)
-    return accuracies_of_means(means, confidence=confidence)
-
-
-def accuracies_of_means(
-    means: MeanAccuracies, *, confidence: float = 0.95
-) -> tuple[AccuracyRow, ...]:
-    """The same from accuracies that are averaged already.
-
-    Raises:
-        InputError: `confidence` is not between 0 and 1.
     """
     confidence = real_number(confidence, "confidence", low=0, high=1, open_ends=True)
     return tuple(

@@ -1,11 +1,11 @@
-"""A study on disk: what it is, its networks, and the rows of each.
+"""A study on disk: its specification, its networks, and the outcome rows of each.
 
-study.json          what determines the results; written once
-study.toml          the same study for people, ready to be run again
-provenance.jsonl    a line for each start
-models/NAME/        checkpoints in training, then weights.safetensors
-runs/NAME/          outcome rows of the trained network, a run folder like any other
-results/            matrix, figures and tables; made from the rows, at any time again
+study.json          everything that determines the results; written once
+study.toml          the specification in TOML, which can be run again
+provenance.jsonl    one line for each start
+models/NAME/        checkpoints during training, then weights.safetensors
+runs/NAME/          outcome rows of the trained network, as an ordinary run folder
+results/            matrix, figures and tables, which can be rebuilt from the rows
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from noctule.store import RunStore
 from noctule.store.disk import append_record, output_errors, read_records, write_atomically
 from noctule.store.identity import RUN_FILE, refuse_other
 from noctule.studies.spec import Member, Study
-from noctule.studies.training.checkpoint import epochs_kept
+from noctule.studies.training.checkpoint import epochs_saved
 
 SCHEMA_VERSION = 2
 STUDY_FILE = "study.json"
 WEIGHTS_FILE = "weights.safetensors"
 
-# What determines the results beside the study itself, in its record.
+# Keys of study.json beside the specification.
 _KINDS = {"train": dict, "test": dict, "device_type": str, "precision": str}
 TEST_SEED = 0
-"""Every network is shown the same corrupted test images, whatever its own seed."""
+"""Seed of the corrupted test images, which are the same for all networks."""
 
 State = Literal["waiting", "training", "trained", "measured"]
 
 
 class MemberStatus(NamedTuple):
-    """How far one network is.
+    """The progress of one network.
 
     Attributes:
-        member: Which one.
+        member: The network.
         state: "waiting", "training", "trained" or "measured".
-        epochs: Finished.
+        epochs: Number of finished epochs.
     """
 
     member: Member
@@ -55,13 +55,13 @@ class MemberStatus(NamedTuple):
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """One study folder.
+    """The folder of a study.
 
     Attributes:
-        folder: Where it is.
-        study: The study.
-        identity: All that determines its results, JSON-ready: the study, the data's
-            fingerprints, the precision and the kind of device.
+        folder: Path of the folder.
+        study: Specification of the study.
+        identity: Everything that determines the results, as in study.json: the specification,
+            fingerprints of the data, precision and device type.
     """
 
     folder: Path
@@ -70,31 +70,31 @@ class StudyFolder:
 
     @classmethod
     def create_or_resume(cls, folder: Path, identity: Mapping[str, Any]) -> StudyFolder:
-        """Start a study, or go on with the same one.
+        """Create the folder of a study, or resume the same study.
 
         Raises:
-            InputError: The folder holds another study (every key that differs is listed), or
-                something that is not a study.
-            OutputError: It cannot be written.
+            InputError: The folder contains another study (the message lists all keys that
+                differ), or files that are not a study.
+            OutputError: The folder cannot be written.
         """
         with output_errors(folder):
             if not (folder / STUDY_FILE).exists():
-                _refuse_foreign(folder)
+                _reject_foreign(folder)
                 folder.mkdir(parents=True, exist_ok=True)
                 text = to_toml(_without_none(identity["study"]))
                 write_atomically(folder / "study.toml", text.encode())
                 text = json.dumps(identity, indent=2) + "\n"
                 write_atomically(folder / STUDY_FILE, text.encode())
-        kept = cls.open(folder)
-        refuse_other(_determining(kept.identity), _determining(identity), folder, "study")
-        return kept
+        existing = cls.open(folder)
+        refuse_other(_determining(existing.identity), _determining(identity), folder, "study")
+        return existing
 
     @classmethod
     def open(cls, folder: Path) -> StudyFolder:
-        """A study folder, complete or not.
+        """Open the folder of a study, finished or not.
 
         Raises:
-            InputError: It is not one, or a newer noctule wrote it.
+            InputError: The folder is not a study, or was written by another version of noctule.
         """
         path = folder / STUDY_FILE
         if not path.exists():
@@ -102,22 +102,22 @@ class StudyFolder:
         try:
             identity = json.loads(read_text(path))
             version, study = identity["schema_version"], identity["study"]
-            # Another version may have other keys.
+            # Other versions may have other keys.
             for key, kind in _KINDS.items() if version == SCHEMA_VERSION else ():
                 if not isinstance(identity[key], kind):
                     raise ValueError(f"{key} is not a {kind.__name__}")
         except KeyError as error:
             raise InputError(
-                f"is not a study's record: it lacks {error}", where=path
+                f"is not the record of a study: it lacks {error}", where=path
             ) from error
         except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise InputError(f"is not a study's record: {error}", where=path) from error
+            raise InputError(f"is not the record of a study: {error}", where=path) from error
         if version != SCHEMA_VERSION:
             raise InputError(
-                f"was written by another noctule (version {version} of the folder, this one "
-                f"knows {SCHEMA_VERSION})",
+                f"was written by another version of noctule (folder version {version}, not "
+                f"{SCHEMA_VERSION})",
                 where=path,
-                remedy="Use the noctule that wrote it, or start the study in a new folder.",
+                remedy="Use that version of noctule, or start the study in a new folder.",
             )
         return cls(folder, build_spec(study, Study, where=path), identity)
 
@@ -127,22 +127,22 @@ class StudyFolder:
         return {**self.study.benchmark.to_dict(), **recorded}
 
     def model_folder(self, member: Member) -> Path:
-        """Where checkpoints and weights of one network are."""
+        """Folder of the checkpoints and weights of a network."""
         return self.folder / "models" / str(member)
 
     def weights(self, member: Member) -> Path:
-        """The trained network; `noctule evaluate` takes this file as a model."""
+        """Weights file of a trained network, which `noctule evaluate` accepts as a model."""
         return self.model_folder(member) / WEIGHTS_FILE
 
     def run_folder(self, member: Member) -> Path:
-        """Where the rows of one network are."""
+        """Run folder of a network."""
         return self.folder / "runs" / str(member)
 
     def open_run(self, member: Member) -> RunStore:
-        """The rows of one network, which are of this study and of these weights.
+        """Open the run of a network, and check that it belongs to this study and these weights.
 
         Raises:
-            InputError: They are of something else, or damaged.
+            InputError: The run belongs to something else, or is damaged.
         """
         store = RunStore.open(self.run_folder(member))
         run, record = store.identity, training_record(self.weights(member))
@@ -157,28 +157,28 @@ class StudyFolder:
             "precision": (run.precision, self.identity["precision"]),
             "device": (run.device_type, self.identity["device_type"]),
         }
-        for name, (found, expected) in pairs.items():
-            if json.dumps(found, sort_keys=True) != json.dumps(expected, sort_keys=True):
+        for name, (actual, expected) in pairs.items():
+            if json.dumps(actual, sort_keys=True) != json.dumps(expected, sort_keys=True):
                 raise InputError(
                     f"is not the run of '{member}' in this study: it has another {name}",
                     where=store.folder,
-                    remedy="Delete this folder, and resume the study: the network is measured "
-                    "again. If its weights file is another network's, delete that, too.",
+                    remedy="Delete this folder and resume the study to measure the network "
+                    "again. If the weights file belongs to another network, delete it too.",
                 )
         return store
 
     @property
     def results(self) -> Path:
-        """Where matrix, figures and tables are."""
+        """Folder of the matrix, figures and tables."""
         return self.folder / "results"
 
     def status(self) -> list[MemberStatus]:
-        """How far every network is."""
-        return [MemberStatus(one, *self._state(one)) for one in self.study.members]
+        """Progress of every network."""
+        return [MemberStatus(member, *self._state(member)) for member in self.study.members]
 
     def missing(self) -> list[Member]:
-        """Those that are not measured yet."""
-        return [one.member for one in self.status() if one.state != "measured"]
+        """Networks that are not measured yet."""
+        return [status.member for status in self.status() if status.state != "measured"]
 
     def record_start(self, provenance: Mapping[str, Any]) -> None:
         """Append a line to provenance.jsonl."""
@@ -187,12 +187,12 @@ class StudyFolder:
             append_record(path, provenance)
 
     def starts(self) -> list[dict[str, Any]]:
-        """The provenance of every start, the first one first."""
+        """Provenance of every start, in order."""
         return read_records(self.folder / "provenance.jsonl")
 
     def _state(self, member: Member) -> tuple[State, int]:
         if not self.weights(member).is_file():
-            epochs = epochs_kept(self.model_folder(member))
+            epochs = epochs_saved(self.model_folder(member))
             return ("training" if epochs else "waiting"), epochs
         epochs = self.study.recipe.epochs
         run = self.run_folder(member)
@@ -204,9 +204,9 @@ class StudyFolder:
 def study_identity(
     study: Study, train: Dataset, test: Dataset, *, device_type: str, precision: str
 ) -> dict[str, Any]:
-    """All that determines the results of a study, JSON-ready."""
+    """Everything that determines the results of a study, as in study.json."""
 
-    def described(dataset: Dataset) -> dict[str, Any]:
+    def describe(dataset: Dataset) -> dict[str, Any]:
         return {
             "name": dataset.name,
             "fingerprint": dataset.fingerprint(),
@@ -219,8 +219,8 @@ def study_identity(
             {
                 "schema_version": SCHEMA_VERSION,
                 "study": study.to_dict(),
-                "train": described(train),
-                "test": described(test),
+                "train": describe(train),
+                "test": describe(test),
                 "device_type": device_type,
                 "precision": precision,
                 # Absent where all corruptions are noctule's own.
@@ -232,10 +232,10 @@ def study_identity(
 
 
 def _determining(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """An identity without what is there for people, and without where the images lie."""
-    told = ("title", "source", "train", "test")
-    study = {key: value for key, value in identity["study"].items() if key not in told}
-    # A dataset's name comes from its folder.
+    """An identity without its descriptive keys and without the locations of the images."""
+    descriptive = ("title", "source", "train", "test")
+    study = {key: value for key, value in identity["study"].items() if key not in descriptive}
+    # The name of a dataset may be that of its folder.
     images = {
         split: {key: value for key, value in identity[split].items() if key != "name"}
         for split in ("train", "test")
@@ -243,21 +243,21 @@ def _determining(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {**identity, **images, "study": study}
 
 
-def _refuse_foreign(folder: Path) -> None:
+def _reject_foreign(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
-        raise InputError("is a file, not a folder", where=folder, remedy="Choose another.")
-    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    foreign = [name for name in found if name != "study.toml" and not name.startswith(".study")]
+        raise InputError("is a file, not a folder", where=folder, remedy="Use another path.")
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    foreign = [name for name in names if name != "study.toml" and not name.startswith(".study")]
     if foreign:
         raise InputError(
-            f"is not empty and not a study folder (it holds {foreign[0]})",
+            f"is neither empty nor a study folder (it contains {foreign[0]})",
             where=folder,
-            remedy="Choose an empty or new folder.",
+            remedy="Use an empty or new folder.",
         )
 
 
 def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
-    """TOML has no null: a key without a value is left out."""
+    """Remove keys whose value is None, because TOML has no null."""
     return {
         key: _without_none(value) if isinstance(value, Mapping) else value
         for key, value in table.items()

@@ -1,4 +1,4 @@
-"""The work of one process: networks that train in lockstep, and are then measured."""
+"""The work of one process: train networks in lockstep, then measure them."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from noctule.studies.training.trainer import TrainingConfig, TrainingRun, init_r
 
 
 class Advance(NamedTuple):
-    """What there is to say of progress.
+    """A progress report.
 
     Attributes:
-        kind: "training" (counted in steps of a network) or "measuring" (in test images of a
-            network, over all conditions).
-        amount: How many more are done.
+        kind: "training" or "measuring".
+        amount: Number of steps (training) of a network, or number of test images times
+            conditions (measuring), that were done since the last report.
     """
 
     kind: Literal["training", "measuring"]
@@ -46,10 +46,10 @@ class Advance(NamedTuple):
 
 
 class Diverged(NamedTuple):
-    """Says that a network cannot be trained, without stopping the others.
+    """The report that a network has diverged; the others continue.
 
     Attributes:
-        name: Of the network, whose loss was not finite.
+        name: Name of the network, whose loss was not finite.
     """
 
     name: str
@@ -57,7 +57,15 @@ class Diverged(NamedTuple):
 
 @dataclass(frozen=True)
 class GroupJob:
-    """Networks of one seed that train in lockstep and are then measured; picklable."""
+    """Networks of one seed that train in lockstep and are then measured.
+
+    Attributes:
+        folder: Folder of the study.
+        members: Networks.
+        train: Training images.
+        test: Test images.
+        workers: Number of decoding processes; None for the default.
+    """
 
     folder: Path
     members: tuple[Member, ...]
@@ -67,12 +75,12 @@ class GroupJob:
 
 
 def train_and_measure(job: GroupJob, device: torch.device, report: Report) -> None:
-    """Bring the networks of one group to their end: weights, then rows.
+    """Train the networks of a group, write their weights, and measure them.
 
     Args:
-        job: The group.
-        device: Where to.
-        report: Called with `Advance` now and then, and with `Diverged`.
+        job: Group of networks.
+        device: Device on which to run.
+        report: Called with `Advance` repeatedly, and with `Diverged`.
     """
     folder = StudyFolder.open(job.folder)
     with ExitStack() as locks:
@@ -89,7 +97,7 @@ def train_and_measure(job: GroupJob, device: torch.device, report: Report) -> No
 def _train_group(
     folder: StudyFolder, job: GroupJob, device: torch.device, report: Report
 ) -> list[str]:
-    """Train what is not trained yet; the names of networks whose loss is not finite."""
+    """Train networks that are not trained yet; return the names of those that diverged."""
     study = folder.study
     config = TrainingConfig(
         dataset=job.train,
@@ -104,16 +112,16 @@ def _train_group(
     )
     members: dict[str, Member] = {}
     for member in job.members:
-        place = folder.model_folder(member)
-        remove_temporaries(place)
+        path = folder.model_folder(member)
+        remove_temporaries(path)
         if folder.weights(member).is_file():
             _check_weights(folder, member)
-            remove(*checkpoints(place))  # a kill came between
+            remove(*checkpoints(path))  # left if killed after writing the weights
         else:
             members[str(member)] = member
-    runs = [_enrolled(folder, member, config) for member in members.values()]
+    runs = [_resumed(folder, member, config) for member in members.values()]
 
-    def keep(run: TrainingRun) -> None:
+    def save(run: TrainingRun) -> None:
         member = members[run.name]
         if len(run.losses) < study.recipe.epochs:
             save_checkpoint(folder.model_folder(member), run, _network(folder, member))
@@ -123,25 +131,25 @@ def _train_group(
     diverged = train(
         runs,
         config,
-        after_epoch=keep,
+        after_epoch=save,
         after_step=lambda trained: report(Advance("training", trained)),
     )
     return [run.name for run in diverged]
 
 
 def _check_weights(folder: StudyFolder, member: Member) -> None:
-    """Refuse a weights file that this study has not written for this network."""
+    """Reject a weights file that does not belong to this study and network."""
     path = folder.weights(member)
-    remedy = "Delete it, and this network is trained again."
+    remedy = "Delete it to train this network again."
     try:
         record = training_record(path)
     except InputError as error:
         raise InputError(error.what, where=path, remedy=remedy) from error
     if (record.get("member"), record.get("study")) != (str(member), dict(folder.identity)):
-        raise InputError("holds another network", where=path, remedy=remedy)
+        raise InputError("contains another network", where=path, remedy=remedy)
 
 
-def _enrolled(folder: StudyFolder, member: Member, config: TrainingConfig) -> TrainingRun:
+def _resumed(folder: StudyFolder, member: Member, config: TrainingConfig) -> TrainingRun:
     study, classes = folder.study, len(config.dataset.class_names)
     run = init_run(
         str(member),
@@ -154,7 +162,7 @@ def _enrolled(folder: StudyFolder, member: Member, config: TrainingConfig) -> Tr
 
 
 def _network(folder: StudyFolder, member: Member) -> str:
-    """What makes a network this one and no other: its study, candidate and seed."""
+    """The identity of a network, for its checkpoints: its study, candidate and seed."""
     return json.dumps([str(member), folder.identity], sort_keys=True)
 
 
@@ -194,7 +202,7 @@ def _measure(
         device=str(device),
         workers=job.workers,
         precision=folder.identity["precision"],
-        # A network near chance is a finding here, and no mistake of the user's.
+        # In a study, accuracy near chance is a result and not a mistake.
         self_check=False,
     )
     source = LiveImages(classifier, job.test, folder.study.benchmark, settings)
@@ -202,16 +210,16 @@ def _measure(
 
 
 def _locked(folder: StudyFolder, member: Member) -> FileLock:
-    place = folder.model_folder(member)
-    with output_errors(place):
-        place.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place / ".lock")
+    path = folder.model_folder(member)
+    with output_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path / ".lock")
         try:
             lock.acquire(blocking=False)
         except Timeout as error:
             raise InputError(
-                f"another process is at work on '{member}'",
+                f"another process is working on '{member}'",
                 where=folder.folder,
-                remedy="Wait for it, or share the work with --only.",
+                remedy="Wait until it ends, or divide the work with --only.",
             ) from error
     return lock

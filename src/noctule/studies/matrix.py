@@ -1,4 +1,4 @@
-"""The overlap matrix, and its form on disk: a square CSV that people can open and edit."""
+"""The overlap matrix, and its file format: a square CSV that can be edited by hand."""
 
 from __future__ import annotations
 
@@ -20,26 +20,25 @@ from noctule.store.disk import output_errors, write_atomically
 
 Form = Literal["robustness", "accuracy"]
 CORNER = "overlap"
-# What two cells may differ by and still be the same number written twice.
-_ROUNDING = 1e-9
+_ROUNDING = 1e-9  # largest relative difference of cells that count as equal
 
 
 @dataclass(frozen=True, eq=False)
 class OverlapMatrix:
-    """How much robustness to one corruption buys robustness to another.
+    """The overlap of all pairs of candidates: robustness to one that comes with the other.
 
-    A candidate on whose own corruption training did not help has no overlap with anything: it
-    is in `undefined`, with the reason, and in no array.
+    A candidate for which training did not help has no defined overlap with any other: it is in
+    `undefined`, with the reason, and in no array.
 
     Attributes:
-        names: The candidates whose overlap is defined, in the study's order; n of them.
-        raw: (n, n) overlap before it is cut off at 0; symmetric to the bit, 1 on the diagonal.
-        undefined: Why, for each candidate left out.
+        names: Names of the n candidates whose overlap is defined, in the order of the study.
+        raw: Overlap before it is clamped at 0, (n, n); exactly symmetric, 1 on the diagonal.
+        undefined: Reason for each candidate whose overlap is undefined.
         form: "robustness" (ratios A_c / A_clean) or "accuracy" (A_c).
-        replicates: (resamples, n, n) `raw` on each bootstrap resample; infinite where a
-            resample's denominator is not above 0. None where only the numbers are known.
-        confidence: Of the intervals.
-        source: What it was computed from, for people.
+        replicates: `raw` on each bootstrap resample, (resamples, n, n); infinite where a
+            denominator is not above 0. None if there are no resamples.
+        confidence: Confidence of the intervals.
+        source: Description of the data, for messages and reports.
 
     >>> OverlapMatrix(("a", "b"), np.array([[1.0, -0.1], [-0.1, 1.0]])).scores.tolist()
     [[1.0, 0.0], [0.0, 1.0]]
@@ -54,22 +53,27 @@ class OverlapMatrix:
     source: str = "given in memory"
 
     def check_defined(self) -> None:
-        """Raise InputError with some of the reasons if no candidate is left."""
+        """Check that the overlap of some candidate is defined.
+
+        Raises:
+            InputError: It is defined for none; the message has some of the reasons.
+        """
         if self.names:
             return
         shown = [f"{name}: {reason}" for name, reason in list(self.undefined.items())[:3]]
         if more := len(self.undefined) - len(shown):
             shown.append(f"and {more} more")
         raise InputError(
-            f"no overlap in it is defined ({'; '.join(shown)})",
+            f"defines no overlap ({'; '.join(shown)})",
             where=self.source,
             remedy="Train longer, with more seeds, or measure on more images.",
         )
 
     def by_name(self) -> OverlapMatrix:
-        """The same with its candidates in alphabetical order.
+        """The matrix with its candidates in alphabetical order.
 
-        What breaks ties and sums by position then depends on the names, not on the file.
+        Results that depend on the order, such as ties and the last bits of sums, then depend
+        only on the names.
         """
         order = sorted(range(len(self.names)), key=self.names.__getitem__)
         square = np.ix_(order, order)
@@ -83,30 +87,30 @@ class OverlapMatrix:
 
     @property
     def scores(self) -> NDArray[np.float64]:
-        """The published overlap score, max(0, raw); not bounded above."""
+        """The published overlap score, max(0, raw), (n, n); not bounded above."""
         return np.maximum(self.raw, 0.0)
 
     @property
     def shares(self) -> NDArray[np.float64]:
-        """Ō = min(score, 1), in [0, 1]: what coverage, redundancy and balance are made of."""
+        """Ō = min(score, 1), (n, n), in [0, 1]; coverage, redundancy and balance use it."""
         return np.clip(self.raw, 0.0, 1.0)
 
     def intervals(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """Ends (low, high) of the percentile intervals of `raw`, each (n, n); None if unknown.
+        """Ends (low, high) of the percentile intervals of `raw`, each (n, n), or None.
 
-        An end may be infinite: then the interval has no bound on that side.
+        An infinite end means that the interval is not bounded on that side.
         """
         if self.replicates is None or not len(self.replicates):
             return None
         tail = (1 - self.confidence) / 2
-        # An observed value outside of each end: between a number and infinity nothing is
+        # The observed value beyond each end, because a number and infinity cannot be
         # interpolated.
         low = np.quantile(self.replicates, tail, axis=0, method="lower")
         high = np.quantile(self.replicates, 1 - tail, axis=0, method="higher")
         return low, high
 
     def established(self) -> NDArray[np.bool_]:
-        """(n, n): of which two candidates the interval lies above 0; none without intervals."""
+        """Pairs of candidates whose interval is above 0, (n, n); none without intervals."""
         bounds = self.intervals()
         if bounds is None:
             return np.zeros(self.raw.shape, dtype=np.bool_)
@@ -115,7 +119,7 @@ class OverlapMatrix:
 
 
 def write_matrix(matrix: OverlapMatrix, path: Path) -> None:
-    """Write the scores as a square CSV; the cells of undefined candidates are empty.
+    """Write the scores as a square CSV, with empty cells for undefined candidates.
 
     Raises:
         OutputError: The file cannot be written.
@@ -130,16 +134,15 @@ def write_matrix(matrix: OverlapMatrix, path: Path) -> None:
 
 
 def read_matrix(path: Path) -> OverlapMatrix:
-    """Read a square CSV of overlap scores: names in the first row and in the first column.
+    """Read a square CSV of overlap scores, with names in the first row and first column.
 
-    The column of names may be missing. Semicolons, tabs and spaces separate cells as commas
-    do. A candidate whose row and column are empty is undefined.
+    The column of names may be missing. Cells may also be separated by semicolons, tabs or
+    spaces. A candidate whose row and column are empty is undefined.
 
     Raises:
-        InputError: Not such a file: no names, or numbers for names; names that differ or occur
-            twice; a cell that is not a finite number of 0 or more, a diagonal that is not 1, a
-            matrix that is not square or not symmetric, an empty cell beside filled ones. The
-            cell is named.
+        InputError: Names are missing, numbers, different or duplicate; a cell is not a finite
+            number of at least 0; a diagonal element is not 1; the matrix is not square or not
+            symmetric; or a row or column is only partly empty. The message names the cell.
     """
     path = path_like(path, "matrix")
     names, cells = _read_square(path)
@@ -147,12 +150,12 @@ def read_matrix(path: Path) -> OverlapMatrix:
     for i, row in enumerate(cells):
         for j, cell in enumerate(row):
             if (cell == "") == (i in defined and j in defined):
-                content = cell or "empty"
                 raise InputError(
-                    f"the cell of {names[i]} and {names[j]} is {content}, "
-                    "and the diagonal says otherwise",
+                    f"the cell of {names[i]} and {names[j]} is {cell or 'empty'}, which "
+                    "contradicts the diagonal",
                     where=path,
-                    remedy="Leave the whole row and column of a candidate empty, or fill both.",
+                    remedy="Either fill the whole row and column of a candidate, or leave both "
+                    "empty.",
                 )
     values = np.array(
         [
@@ -161,13 +164,13 @@ def read_matrix(path: Path) -> OverlapMatrix:
         ]
     )
     values = values.reshape(len(defined), len(defined))
-    kept = tuple(names[i] for i in defined)
-    _check_values(values, kept, path)
-    missing = (name for i, name in enumerate(names) if i not in defined)
+    defined_names = tuple(names[i] for i in defined)
+    _check_values(values, defined_names, path)
+    undefined = (name for i, name in enumerate(names) if i not in defined)
     return OverlapMatrix(
-        kept,
-        np.maximum(values, values.T),  # the same but for rounding
-        dict.fromkeys(missing, f"empty in {path.name}"),
+        defined_names,
+        np.maximum(values, values.T),  # equal except for rounding
+        dict.fromkeys(undefined, f"empty in {path.name}"),
         source=str(path),
     )
 
@@ -177,33 +180,33 @@ def _read_square(path: Path) -> tuple[list[str], list[list[str]]]:
     header, rows = _read_rows(path)
     if all(_is_number(cell) for cell in header if cell) or any(map(_is_number, header[1:])):
         raise InputError(
-            f"has numbers where the names of the candidates belong: {_some(header)}",
+            f"has numbers instead of candidate names: {_truncated(header)}",
             where=path,
             remedy="Write the names into the first row, such as shear,rain,hue; with "
-            'numpy.savetxt by header="shear,rain,hue", comments="", delimiter=",".',
+            'numpy.savetxt, pass header="shear,rain,hue", comments="", delimiter=",".',
         )
     width = {len(row) for row in rows}
     if width == {len(header)} and not any(row[0] and not _is_number(row[0]) for row in rows):
         names, firsts, cells = header, header, rows  # no column of names
     else:
-        # A table written by R has no cell above its column of names.
+        # Tables written by R have no cell above the column of names.
         names = header if width == {len(header) + 1} else header[1:]
         firsts, cells = [row[0] for row in rows], [row[1:] for row in rows]
     if not names:
-        raise InputError("names no candidate in its first row", where=path)
+        raise InputError("has no candidate names in its first row", where=path)
     if len(set(names)) != len(names) or "" in names:
-        raise InputError("a name in its first row is empty or occurs twice", where=path)
+        raise InputError("has an empty or duplicate name in its first row", where=path)
     if firsts != names:
         raise InputError(
-            "the names in its first column are not those in its first row",
+            "has different names in its first column and its first row",
             where=path,
-            remedy="An overlap matrix is square: the same candidates in the same order.",
+            remedy="Use the same candidates in the same order.",
         )
     if len(cells) != len(names):
         raise InputError(
             f"has {len(names)} names and {len(cells)} rows",
             where=path,
-            remedy="An overlap matrix is square: a row and a column for each candidate.",
+            remedy="Use one row and one column for each candidate.",
         )
     for name, row in zip(names, cells, strict=True):
         if len(row) != len(names):
@@ -215,13 +218,13 @@ def _read_square(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Header and rows, of cells separated by commas, semicolons, tabs or else spaces.
+    """Header and rows, with cells separated by commas, semicolons, tabs or spaces.
 
-    A "#" before the header, as numpy.savetxt writes it, is not part of it.
+    A "#" before the header, as written by numpy.savetxt, is removed.
     """
     text = read_text(path).lstrip("\r\n").removeprefix("#")
     first = text.partition("\n")[0]
-    separator = next((one for one in "\t;," if one in first), " ")
+    separator = next((char for char in "\t;," if char in first), " ")
     reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
     try:
         rows = [[unguard_formula(cell.strip()) for cell in row] for row in reader if any(row)]
@@ -232,7 +235,7 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     return rows[0], rows[1:]
 
 
-def _some(cells: Sequence[str]) -> str:
+def _truncated(cells: Sequence[str]) -> str:
     shown = ", ".join(cells[:4])
     return f"{shown}, …" if len(cells) > 4 else shown
 
@@ -250,14 +253,14 @@ def _number(cell: str, pair: str, path: Path) -> float:
         return float(cell)
     except ValueError as error:
         raise InputError(
-            f"'{cell}', of {pair}, is not a number",
+            f"the cell of {pair} is '{cell}', which is not a number",
             where=path,
-            remedy="Write decimals with a point." if "," in cell else None,
+            remedy="Use a decimal point." if "," in cell else None,
         ) from error
 
 
 def _check_values(values: NDArray[np.float64], names: Sequence[str], path: Path) -> None:
-    def refuse(wrong: NDArray[np.bool_], what: str, remedy: str) -> None:
+    def reject(wrong: NDArray[np.bool_], what: str, remedy: str) -> None:
         if wrong.any():
             i, j = (int(index) for index in np.argwhere(wrong)[0])
             raise InputError(
@@ -268,15 +271,15 @@ def _check_values(values: NDArray[np.float64], names: Sequence[str], path: Path)
             )
 
     finite = np.isfinite(values)
-    refuse(
-        ~finite | (values < 0), "", "Overlap is a number of 0 or more; leave undefined empty."
+    reject(
+        ~finite | (values < 0),
+        "",
+        "Use numbers of at least 0, and leave cells of undefined candidates empty.",
     )
     away = np.abs(values - np.eye(len(values)))
-    refuse(
-        (away > _ROUNDING) & np.eye(len(values), dtype=bool), "", "The diagonal has to be 1."
-    )
-    refuse(
+    reject((away > _ROUNDING) & np.eye(len(values), dtype=bool), "", "The diagonal must be 1.")
+    reject(
         np.abs(values - values.T) > _ROUNDING * np.maximum(1, np.abs(values)),
-        ", and the other way round it is",
-        "An overlap matrix is symmetric: mend one of the two.",
+        ", and in the other order it is",
+        "An overlap matrix is symmetric: correct one of the two.",
     )

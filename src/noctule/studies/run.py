@@ -1,4 +1,4 @@
-"""Running a study: what is missing is shared out among processes."""
+"""Running a study: unfinished networks are distributed among processes."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from noctule.studies.training.trainer import steps_per_epoch
 
 @dataclass(frozen=True)
 class ExecutionConfig:
-    """Where and how a study runs; nothing here changes its results.
+    """Devices and processes of a study, which do not change its results.
 
     Attributes:
-        devices: As torch names them; none takes a GPU if there is one, else the CPU.
-        processes: How many work at once; None is one for each GPU, or for each CPU core.
-        models_at_once: The most networks that train together in a process; None is no limit.
-        workers: Processes that decode, for each process; None shares out the CPU cores, or
-            is 0 for images in memory.
-        only: Names of networks ("shear-seed0") to run, the others being run elsewhere; empty
-            is all.
+        devices: Devices in torch's notation; by default a GPU if there is one, else the CPU.
+        processes: Number of processes; by default one for each GPU, or for each CPU core.
+        models_at_once: Largest number of networks that train together in a process; None for no
+            limit.
+        workers: Number of decoding processes of each process; by default, CPU cores are
+            distributed evenly, and images in memory have none.
+        only: Names of the networks to run, such as "shear-seed0"; by default all.
     """
 
     devices: tuple[str, ...] = ()
@@ -47,8 +47,8 @@ class ExecutionConfig:
     only: tuple[str, ...] = ()
 
 
-class Prepared(NamedTuple):
-    """A study that is checked and has its folder."""
+class PreparedStudy(NamedTuple):
+    """A study that has been checked, with its folder and datasets."""
 
     folder: StudyFolder
     train_set: Dataset
@@ -60,36 +60,36 @@ def run_study(
     study: Study | str | Path,
     *,
     out: str | Path | None = None,
-    where: ExecutionConfig | None = None,
+    execution: ExecutionConfig | None = None,
     on_advance: Report = lambda advance: None,
     trust: bool = False,
 ) -> StudyFolder:
-    """Train the networks of a study and measure each on every candidate.
+    """Train the networks of a study and measure each under every candidate.
 
-    Call it again after an interruption to resume it. With several processes, a
-    script whose own `Dataset` is used has to guard this call by `if __name__ == "__main__":`.
+    If it is interrupted, call it again to resume it. If it runs in several processes, a script
+    that defines its own `Dataset` must guard this call by `if __name__ == "__main__":`.
 
     Args:
-        study: A `Study`, the name of one that comes with the package, or a TOML file.
-        out: The study folder; by default one under runs/ named after the study.
-        where: Devices and processes; nothing in it changes the results.
-        on_advance: Called with an `Advance` now and then.
+        study: A `Study`, the name of a study of the package, or the path of a TOML file.
+        out: Folder of the study; by default a folder in runs/ that is named after the study.
+        execution: Devices and processes, which do not change the results.
+        on_advance: Called with `Advance` reports.
         trust: Whether a function that the study names as its architecture may be imported and
-            run. A file that names code is no consent to run it.
+            run.
 
     Returns:
         The folder; `noctule.overlap_of(folder.folder)` is its overlap matrix.
 
     Raises:
-        InputError: Something cannot be used, which is said before anything is trained, or the
-            folder holds another study.
-        NoctuleError: Something failed on the way; what is finished is kept.
+        InputError: An input is unsuitable, which is found before any network is trained, or the
+            folder contains another study.
+        NoctuleError: Training or measuring failed; finished work is kept.
     """
     end_if_unguarded()
     spec = study if isinstance(study, Study) else load_study(study)
-    place = None if out is None else path_like(out, "out")
-    prepared = prepare_study(spec, out=place, where=where, trust=trust)
-    run_prepared(prepared, where=where, on_advance=on_advance)
+    folder = None if out is None else path_like(out, "out")
+    prepared = prepare_study(spec, out=folder, execution=execution, trust=trust)
+    run_prepared(prepared, execution=execution, on_advance=on_advance)
     return prepared.folder
 
 
@@ -97,29 +97,29 @@ def prepare_study(
     study: Study,
     *,
     out: Path | None = None,
-    where: ExecutionConfig | None = None,
+    execution: ExecutionConfig | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     trust: bool = False,
-) -> Prepared:
-    """Check everything, and open or resume the study's folder: nothing is trained yet.
+) -> PreparedStudy:
+    """Check a study and create or open its folder, without training anything.
 
-    At a study's first start every image is read, which `progress` is told of. Of a study that
-    is finished no network is built.
+    When a study starts for the first time, every image is decoded, which `progress` reports. If
+    it is finished, no network is built.
 
     Raises:
-        InputError: Something cannot be used, the study names a function and `trust` is False,
-            or the folder holds another study.
+        InputError: An input is unsuitable, the study names a function and `trust` is False, or
+            the folder contains another study.
         OutputError: The folder cannot be written.
     """
-    where = where or ExecutionConfig()
-    devices = _devices(where)
-    _processes(where, devices)
-    _refuse_unknown(study, where.only)
-    place = out or default_folder(study)
-    is_begun = (place / STUDY_FILE).exists()
-    is_finished = is_begun and not StudyFolder.open(place).missing()
+    execution = execution or ExecutionConfig()
+    devices = _devices(execution)
+    _processes(execution, devices)
+    _reject_unknown(study, execution.only)
+    path = out or default_folder(study)
+    is_begun = (path / STUDY_FILE).exists()
+    is_finished = is_begun and not StudyFolder.open(path).missing()
     if not is_finished:
-        _refuse_untrusted(study, trust)
+        _reject_untrusted(study, trust)
     train_set, test_set = open_dataset(study.train), open_dataset(study.test)
     if not is_finished:
         check_study(study, train_set, test_set)
@@ -131,47 +131,48 @@ def prepare_study(
     )
     if not is_begun:
         for dataset in (train_set, test_set):
-            workers = workers_for(dataset, where.workers)
+            workers = workers_for(dataset, execution.workers)
             check_readable(dataset, study.images.preprocessing(), workers, progress)
-    folder = StudyFolder.create_or_resume(place, identity)
-    return Prepared(folder, train_set, test_set)
+    folder = StudyFolder.create_or_resume(path, identity)
+    return PreparedStudy(folder, train_set, test_set)
 
 
-def _refuse_untrusted(study: Study, trust: bool) -> None:
-    named = study.architecture
-    if ":" in named and runs_code(named) and not trust:
+def _reject_untrusted(study: Study, trust: bool) -> None:
+    name = study.architecture
+    if ":" in name and runs_code(name) and not trust:
         raise InputError(
-            f"its architecture is the function '{named}', which would be imported and run",
+            f"its architecture is the function '{name}', which would be imported and run",
             where=study.name,
-            remedy="If you trust whoever wrote it, add --trust (in Python, trust=True).",
+            remedy="If you trust its author, add --trust (in Python, trust=True).",
         )
 
 
 def run_prepared(
-    prepared: Prepared,
+    prepared: PreparedStudy,
     *,
-    where: ExecutionConfig | None = None,
+    execution: ExecutionConfig | None = None,
     on_advance: Report = lambda advance: None,
 ) -> None:
-    """Train and measure every network that is missing.
+    """Train and measure all networks that are not measured yet.
 
     Raises:
-        InputError: The loss of some network was not finite; the others are trained.
-        NoctuleError: Something failed; what is finished is kept, and the next call goes on.
+        InputError: The loss of a network was not finite; the others are trained.
+        NoctuleError: Training or measuring failed; finished work is kept, and another call
+            resumes it.
     """
-    where = where or ExecutionConfig()
+    execution = execution or ExecutionConfig()
     folder = prepared.folder
-    devices = _devices(where)
-    wanted = _wanted(folder, where.only)
-    if not wanted:
+    devices = _devices(execution)
+    members = _unfinished(folder, execution.only)
+    if not members:
         return
-    processes = _processes(where, devices)
+    processes = _processes(execution, devices)
     folder.record_start(
         provenance.collect(
             device=str(devices[0]),
             devices=[str(device) for device in devices],
             processes=processes,
-            only=where.only,
+            only=execution.only,
         )
     )
     diverged: list[str] = []
@@ -182,18 +183,12 @@ def run_prepared(
         else:
             on_advance(content)
 
-    workers = where.workers
+    workers = execution.workers
     if workers is None and not prepared.train_set.in_memory:
         workers = max(1, min(8, usable_cores() // processes))
     jobs = [
-        GroupJob(
-            folder.folder,
-            members,
-            prepared.train_set,
-            prepared.test_set,
-            workers,
-        )
-        for members in groups(wanted, processes, where.models_at_once)
+        GroupJob(folder.folder, group, prepared.train_set, prepared.test_set, workers)
+        for group in groups(members, processes, execution.models_at_once)
     ]
     run_jobs(
         train_and_measure,
@@ -207,18 +202,18 @@ def run_prepared(
         raise InputError(
             f"the loss of {', '.join(sorted(diverged))} is not finite; the others are trained",
             where=folder.folder,
-            remedy="Lower the learning rate or train in float32, in a new study; or leave the "
-            "candidate out.",
+            remedy="Start a new study with a lower learning rate, in float32, or without the "
+            "candidate.",
         )
 
 
 def groups(
     members: Sequence[Member], processes: int, models_at_once: int | None
 ) -> list[tuple[Member, ...]]:
-    """Networks that train together: of one seed, in parts of nearly equal size.
+    """Divide networks into groups that train together: of one seed, of nearly equal size.
 
-    Each seed makes so many parts that every process gets as many: a process without work
-    costs more than decoding the images once more.
+    The number of groups is a multiple of the number of processes, because an idle process costs
+    more than decoding the images again.
 
     >>> members = [Member(name, seed) for seed in (0, 1) for name in (None, "rain", "shear")]
     >>> [len(group) for group in groups(members, processes=4, models_at_once=None)]
@@ -228,74 +223,73 @@ def groups(
     parts_per_seed = processes // math.gcd(processes, len(seeds))
     parts: list[tuple[Member, ...]] = []
     for seed in seeds:
-        mine = [member for member in members if member.seed == seed]
-        count = min(len(mine), parts_per_seed)
+        of_seed = [member for member in members if member.seed == seed]
+        count = min(len(of_seed), parts_per_seed)
         if models_at_once is not None:
-            count = max(count, -(-len(mine) // models_at_once))
-        # The k-th of every `count`: dear corruptions are spread.
-        parts += [tuple(mine[k::count]) for k in range(count)]
+            count = max(count, -(-len(of_seed) // models_at_once))
+        # Every `count`-th network, so that slow corruptions are spread evenly.
+        parts += [tuple(of_seed[k::count]) for k in range(count)]
     return parts
 
 
 def default_folder(study: Study) -> Path:
-    """runs/study-NAME, so that the same command finds its own study again."""
+    """runs/study-NAME, so that the same command resumes the study."""
     return Path("runs") / f"study-{re.sub(r'[^A-Za-z0-9]+', '-', study.name).strip('-')}"
 
 
 def work_left(folder: StudyFolder, only: Sequence[str] = ()) -> dict[str, tuple[int, int]]:
-    """(done, all) of "training" and "measuring", in the units of `Advance`."""
+    """(done, total) of "training" and "measuring", in the units of `Advance`."""
     study = folder.study
-    chosen = [one for one in folder.status() if not only or str(one.member) in only]
+    statuses = [status for status in folder.status() if not only or str(status.member) in only]
     steps = steps_per_epoch(int(folder.identity["train"]["num_images"]), study.recipe, views=2)
     images = int(folder.identity["test"]["num_images"]) * len(study.benchmark.conditions)
-    measured = sum(one.state == "measured" for one in chosen)
+    measured = sum(status.state == "measured" for status in statuses)
     return {
         "training": (
-            steps * sum(one.epochs for one in chosen),
-            steps * study.recipe.epochs * len(chosen),
+            steps * sum(status.epochs for status in statuses),
+            steps * study.recipe.epochs * len(statuses),
         ),
-        "measuring": (images * measured, images * len(chosen)),
+        "measuring": (images * measured, images * len(statuses)),
     }
 
 
-def _refuse_unknown(study: Study, only: Sequence[str]) -> None:
+def _reject_unknown(study: Study, only: Sequence[str]) -> None:
     known = {str(member) for member in study.members}
     for name in only:
         if name not in known:
             raise unknown_name("network", name, known, where="--only")
 
 
-def _wanted(folder: StudyFolder, only: Sequence[str]) -> list[Member]:
-    _refuse_unknown(folder.study, only)
-    return [one for one in folder.missing() if not only or str(one) in only]
+def _unfinished(folder: StudyFolder, only: Sequence[str]) -> list[Member]:
+    _reject_unknown(folder.study, only)
+    return [member for member in folder.missing() if not only or str(member) in only]
 
 
-def _devices(where: ExecutionConfig) -> list[torch.device]:
-    names = where.devices or (None,)
+def _devices(execution: ExecutionConfig) -> list[torch.device]:
+    names = execution.devices or (None,)
     devices = [_numbered(Settings(device=name).resolved_device()) for name in names]
     if len({device.type for device in devices}) > 1:
         raise InputError(
-            f"{', '.join(map(str, devices))} are of several kinds",
+            f"{', '.join(map(str, devices))} are of different types",
             where="--device",
-            remedy="A study runs on CPUs or on GPUs: their results differ in the last bits.",
+            remedy="Use either CPUs or GPUs, because the last bits of their results differ.",
         )
     return devices
 
 
 def _numbered(device: torch.device) -> torch.device:
-    """The device with its number: "cuda" is the current one."""
+    """The device with its index: "cuda" is the current device."""
     if str(device) == "cuda":
         return torch.device("cuda", torch.cuda.current_device())
     return device
 
 
-def _processes(where: ExecutionConfig, devices: Sequence[torch.device]) -> int:
-    for name, value in (
-        ("processes", where.processes),
-        ("models_at_once", where.models_at_once),
+def _processes(execution: ExecutionConfig, devices: Sequence[torch.device]) -> int:
+    for flag, value in (
+        ("--processes", execution.processes),
+        ("--models-at-once", execution.models_at_once),
     ):
         if value is not None:
-            flag = f"--{name.replace('_', '-')}"
             whole_number(value, flag, low=1, high=MAX_PROCESSES)
     default = usable_cores() if devices[0].type == "cpu" else len(devices)
-    return where.processes or default
+    return execution.processes or default

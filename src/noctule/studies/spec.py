@@ -1,4 +1,4 @@
-"""What a study is: a TOML file that says which networks are trained how, on what."""
+"""The specification of a study: a TOML file with its networks, data and training recipe."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Member(NamedTuple):
     """One network of a study.
 
     Attributes:
-        candidate: The corruption it is trained with, or None for the standard model.
-        seed: Of its training.
+        candidate: Corruption with which it is trained, or None for the standard model.
+        seed: Seed of its training.
     """
 
     candidate: str | None
@@ -41,18 +41,18 @@ class Member(NamedTuple):
 
     @property
     def views(self) -> Views:
-        """Each image is shown twice an epoch: clean, and corrupted (or clean once more)."""
+        """Each image is shown twice per epoch: clean, and corrupted (or clean again)."""
         return (None, self.candidate)
 
 
-class Images(Spec):
-    """How an image becomes the image that a corruption sees, and a network's input.
+class ImageConfig(Spec):
+    """How images are resized before corruption, and normalised after it.
 
     Attributes:
-        side_px: Images are squashed to squares of this side.
-        interpolation: Of the resizing, as in Pillow.
-        mean: Subtracted from each channel, in units where white is 1.
-        std: What each channel is then divided by.
+        side_px: Side of the squares to which images are resized, whatever their aspect ratio.
+        interpolation: Pillow's name of the interpolation.
+        mean: Mean that is subtracted from each channel, in [0, 1] units.
+        std: Standard deviation by which each channel is then divided, in [0, 1] units.
     """
 
     side_px: Annotated[int, Field(ge=MIN_SIDE_PX, le=MAX_SIDE_PX)]
@@ -61,7 +61,7 @@ class Images(Spec):
     std: tuple[Positive, Positive, Positive] = (1.0, 1.0, 1.0)
 
     def preprocessing(self) -> Preprocessing:
-        """The same as `noctule.evaluate` uses it."""
+        """The preprocessing for `noctule.evaluate`."""
         return Preprocessing(
             resize_px=(self.side_px, self.side_px),
             interpolation=self.interpolation,
@@ -71,23 +71,24 @@ class Images(Spec):
 
 
 class Study(Spec):
-    """A standard network and one for each candidate corruption, trained alike.
+    """A standard network and one network for each candidate, trained by the same recipe.
 
     Attributes:
         name: Short name, as used on the command line.
-        title: What figures are headed with.
-        source: Who proposed it, and where; what is known of it.
-        architecture: What `build_untrained` takes.
-        candidates: Names of corruptions, or the name of a benchmark whose corruptions they are.
-        seeds: Every network is trained once with each.
-        train: The images to train on; a name, or a path relative to the working directory.
-        test: The images every network is measured on.
-        images: How images become images.
-        recipe: How each network is trained.
-        precision: Of the forward and backward passes; "auto" is float32 on a CPU and bfloat16
-            on a GPU, where float32 lets convolutions use TF32, as PyTorch does.
+        title: Title of figures.
+        source: Author and publication, and other information on the study.
+        architecture: Architecture, as for `build_untrained`.
+        candidates: Names of corruptions, or the name of a benchmark that consists of them.
+        seeds: Seeds; every network is trained once with each.
+        train: Training images: a name, or a path relative to the working directory.
+        test: Images on which every network is measured.
+        images: Resizing and normalisation of the images.
+        recipe: Training recipe of each network.
+        precision: Precision of the forward and backward passes; "auto" is float32 on a CPU and
+            bfloat16 on a GPU. On a GPU, float32 allows TF32 in convolutions, as PyTorch does.
         compiled: Whether to use `torch.compile`.
-        threads: Of each process, on a CPU; the last bits of a weight depend on it.
+        threads: Number of threads of each process on a CPU, on which the last bits of weights
+            depend.
     """
 
     name: Text
@@ -98,7 +99,7 @@ class Study(Spec):
     seeds: tuple[int, ...] = (0,)
     train: Text
     test: Text
-    images: Images
+    images: ImageConfig
     recipe: Recipe
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compiled: bool = False
@@ -118,7 +119,7 @@ class Study(Spec):
     @classmethod
     def _known_and_several(cls, candidates: tuple[str, ...]) -> tuple[str, ...]:
         if len(candidates) < 2:
-            raise SpecValueError(f"there are {len(candidates)}", "Overlap needs two or more.")
+            raise SpecValueError(f"there are {len(candidates)}", "Use at least two candidates.")
         return proper_names(candidates)
 
     @field_validator("seeds")
@@ -126,19 +127,19 @@ class Study(Spec):
     def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if not seeds or len(set(seeds)) != len(seeds):
             raise SpecValueError(
-                f"{list(seeds)} are not distinct seeds", "Use such as [0, 1, 2]."
+                f"{list(seeds)} are not distinct seeds", "Use seeds such as [0, 1, 2]."
             )
         return seeds
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """Every network, the standard one of each seed first."""
+        """All networks, for each seed the standard one first."""
         names = (None, *self.candidates)
         return tuple(Member(name, seed) for seed in self.seeds for name in names)
 
     @property
     def benchmark(self) -> Benchmark:
-        """What every network is measured on: clean, and each candidate over its full range."""
+        """The benchmark of every network: clean, and each candidate over its full range."""
         return Benchmark(
             name=self.name, title=self.title, source=self.source, corruptions=self.candidates
         )
@@ -158,9 +159,9 @@ def study_names() -> tuple[str, ...]:
 
 
 def load_study(name_or_path: str | Path) -> Study:
-    """A registered study by name, or one from a TOML file.
+    """Load a registered study by name, or a study from a TOML file.
 
     Raises:
-        InputError: No such name or file, or something in the file is wrong.
+        InputError: The name or file does not exist, or the file has a mistake.
     """
     return read_named(name_or_path, STUDIES, Study)

@@ -1,7 +1,9 @@
-"""From an overlap matrix to a benchmark: how good a set of corruptions is, and the best set."""
+"""Design of benchmarks: scores of sets of corruptions, and the best sets, from their
+overlap.
+"""
 
 from noctule.studies.design.benchmark import benchmark_of
-from noctule.studies.design.choose import Choice, choose_greedy
+from noctule.studies.design.choose import ChosenSet, choose_greedy
 from noctule.studies.design.exact import choose_exact, largest_set
 from noctule.studies.design.measures import (
     Cover,
@@ -16,7 +18,7 @@ from noctule.studies.design.n_by_k import FamilyDesign, n_by_k
 from noctule.studies.design.stability import Stability, stability
 
 __all__ = [
-    "Choice",
+    "ChosenSet",
     "Cover",
     "DesignScores",
     "FamilyDesign",

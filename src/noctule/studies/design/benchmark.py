@@ -1,45 +1,46 @@
-"""A chosen set of corruptions as a benchmark."""
+"""A designed set of corruptions as a benchmark."""
 
 from __future__ import annotations
 
 from noctule.benchmarks import Benchmark
 from noctule.corruptions import CORRUPTIONS
 from noctule.errors import InputError, nearest
-from noctule.studies.design.choose import Choice
+from noctule.studies.design.choose import ChosenSet
 from noctule.studies.design.measures import DesignScores
 from noctule.studies.design.n_by_k import FamilyDesign
 from noctule.studies.matrix import OverlapMatrix
 
 
-def benchmark_of(choice: Choice | FamilyDesign, matrix: OverlapMatrix, name: str) -> Benchmark:
-    """The benchmark of these corruptions over their full ranges; its source tells the design.
+def benchmark_of(
+    design: ChosenSet | FamilyDesign, matrix: OverlapMatrix, name: str
+) -> Benchmark:
+    """The benchmark of a design, over full ranges; its source describes the design.
 
     Args:
-        choice: What was chosen.
-        matrix: What it was chosen from.
-        name: Of the benchmark, as used in tables.
+        design: Set of corruptions.
+        matrix: Matrix from which it was chosen.
+        name: Name of the benchmark, as used in tables.
 
     Raises:
-        InputError: A candidate that is not a registered corruption, or a choice that is not
-            complete.
+        InputError: A candidate is not a registered corruption, or the design is not complete.
     """
-    if isinstance(choice, Choice) and not choice.complete:
-        raise InputError(choice.note or "the choice is not complete", where=matrix.source,
+    if isinstance(design, ChosenSet) and not design.complete:
+        raise InputError(design.note or "the design is not complete", where=matrix.source,
                          remedy="Use the exact method, or allow more overlap.")  # fmt: skip
-    for one in choice.names:
-        if one not in CORRUPTIONS:
-            raise _not_registered(one, matrix)
-    how = _of_choice(choice) if isinstance(choice, Choice) else _of_families(choice)
+    for corruption in design.names:
+        if corruption not in CORRUPTIONS:
+            raise _not_registered(corruption, matrix)
+    method = _of_set(design) if isinstance(design, ChosenSet) else _of_families(design)
     return Benchmark(
         name=name,
-        title=f"{len(choice.names)} corruptions of {len(matrix.names)}, designed by noctule",
-        source=f"Designed by noctule from {matrix.source}: {how}; {_numbers(choice.scores)}",
-        corruptions=choice.names,
+        title=f"{len(design.names)} corruptions of {len(matrix.names)}, designed by noctule",
+        source=f"Designed by noctule from {matrix.source}: {method}; {_numbers(design.scores)}",
+        corruptions=design.names,
     )
 
 
 def limit_text(max_overlap: float | None) -> str:
-    """The limit in words.
+    """The limit as text.
 
     >>> limit_text(0.3), limit_text(None)
     ('every overlap below 0.3', 'no limit on overlap')
@@ -49,9 +50,9 @@ def limit_text(max_overlap: float | None) -> str:
     )
 
 
-def _of_choice(choice: Choice) -> str:
+def _of_set(design: ChosenSet) -> str:
     return (
-        f"{choice.size} corruptions, {limit_text(choice.max_overlap)}, {choice.method} method"
+        f"{design.size} corruptions, {limit_text(design.max_overlap)}, {design.method} method"
     )
 
 
@@ -72,7 +73,7 @@ def _not_registered(name: str, matrix: OverlapMatrix) -> InputError:
     guess = nearest(name, CORRUPTIONS)
     hint = f"Did you mean '{guess}'? " if guess else ""
     return InputError(
-        f"the candidate {name} is not a registered corruption, so no benchmark can name it",
+        f"the candidate {name} is not a registered corruption, which a benchmark requires",
         where=matrix.source,
-        remedy=f"{hint}`noctule list corruptions` names those there are.",
+        remedy=f"{hint}`noctule list corruptions` lists the registered corruptions.",
     )

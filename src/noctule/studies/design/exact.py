@@ -1,4 +1,4 @@
-"""The best sets of corruptions, as an integer programme."""
+"""The best sets of corruptions, by integer programming."""
 
 from __future__ import annotations
 
@@ -10,31 +10,29 @@ import numpy as np
 
 from noctule.arguments import real_number
 from noctule.errors import InputError
-from noctule.studies.design.choose import Choice, check_request, choose_greedy, conflicts_of
+from noctule.studies.design.choose import ChosenSet, check_request, choose_greedy, conflicts_of
 from noctule.studies.design.measures import coverage, score_design
 from noctule.studies.design.programme import Deadline, OnSearch, Programme, Search
 from noctule.studies.matrix import OverlapMatrix
 
 MOST_BEST_SETS = 100
-"""Sets of equal coverage that are looked for, before it is only said that there are more."""
+"""Largest number of sets of equal coverage that are listed."""
 
-# Coverages that differ by less are the same but for rounding.
-_ROUNDING = 1e-9
-# The solver's own tolerance, of a sum of shares.
-_SOLVER_GAP = 1e-6
-# A set this much worse, by the solver, is worse in truth.
-_SURELY_WORSE = 10 * _SOLVER_GAP
+_ROUNDING = 1e-9  # largest difference of coverages that count as equal
+_SOLVER_GAP = 1e-6  # tolerance of the solver, in a sum of shares
+_SURELY_WORSE = 10 * _SOLVER_GAP  # a larger difference is not due to the solver's tolerance
 
 Positions = tuple[int, ...]
 
 
 class BestSets(NamedTuple):
-    """The sets of largest coverage, as positions in a matrix in the order of names.
+    """The sets of largest coverage, as indices into a matrix in alphabetical order.
 
     Attributes:
-        sets: One or more sets of equal coverage, the first by name first.
-        all_listed: Whether these are all; see `Choice.all_listed`.
-        possible: No set covers more than this; the coverage of the sets if that is proven.
+        sets: One or more sets of equal coverage, the alphabetically first one first.
+        all_listed: Whether the list is complete; see `ChosenSet.all_listed`.
+        possible: Upper bound of the coverage; equal to that of the sets if they are proven
+            best.
     """
 
     sets: list[Positions]
@@ -49,28 +47,29 @@ def choose_exact(
     *,
     time_limit_s: float | None = None,
     on_search: OnSearch | None = None,
-) -> Choice:
-    """The `size` corruptions of largest coverage among those that may go together.
+) -> ChosenSet:
+    """The set of `size` corruptions with the largest coverage whose pairs are below the limit.
 
-    Solved as a facility location problem (Cornuéjols, Fisher & Nemhauser 1977) with conflicts,
-    by HiGHS; the sum of shares is within 10⁻⁶ of the best. An overlap matrix is symmetric, so
-    several sets are often best: `Choice.best_sets` has up to `MOST_BEST_SETS` of them, and the
-    first by name is chosen. The order of the candidates changes nothing. A limit can make a
-    smaller set cover more than the best of exactly this size; then the note says so.
+    It is a facility location problem (Cornuéjols, Fisher & Nemhauser 1977) with conflicts,
+    which HiGHS solves; the sum of shares is within 10⁻⁶ of the best. As an overlap matrix is
+    symmetric, several sets are often equally good: `ChosenSet.best_sets` has up to
+    `MOST_BEST_SETS`, of which the alphabetically first is chosen. The result does not depend on
+    the order of the candidates. With a limit, a smaller set may cover more than the best set of
+    this size; then the note says so.
 
     Args:
-        matrix: The candidates and their overlap.
-        size: Corruptions in the set.
-        max_overlap: What the overlap score of every pair has to be below; None for no limit.
-        time_limit_s: Time after which the best set found so far is taken; then
-            `Choice.proven` is False and `Choice.possible` bounds what was missed.
-        on_search: Called several times a second with the coverage found and the coverage that
-            may be possible. Ctrl-C ends the search at once.
+        matrix: Overlap of the candidates.
+        size: Number of corruptions in the set.
+        max_overlap: Upper limit of the overlap score of every pair; None for no limit.
+        time_limit_s: Time in seconds after which the best set found so far is used; then
+            `ChosenSet.proven` is False and `ChosenSet.possible` is an upper bound.
+        on_search: Called several times per second with the progress. Ctrl-C ends the search
+            immediately.
 
     Raises:
-        InputError: A size that is not 1 to the number of candidates, a limit not above 0,
-            no set of this size within the limit (the largest one there is is named), or none
-            found in time.
+        InputError: The size is not from 1 to the number of candidates, the limit is not above
+            0, there is no set of this size below the limit (the message names the largest one),
+            or none is found in time.
 
     >>> m = OverlapMatrix(("a", "b", "c"), np.array([[1, .6, 0], [.6, 1, .5], [0, .5, 1]]))
     >>> choose_exact(m, 1).names, choose_exact(m, 2, 0.3).names
@@ -82,8 +81,8 @@ def choose_exact(
     best = best_sets(matrix, size, max_overlap, deadline, on_search)
     if best is None:
         raise _not_possible(matrix, size, max_overlap, deadline)
-    named = tuple(_names(matrix, one) for one in best.sets)
-    return Choice(
+    named = tuple(_names(matrix, chosen) for chosen in best.sets)
+    return ChosenSet(
         "exact",
         named[0],
         size,
@@ -99,7 +98,7 @@ def choose_exact(
 def largest_set(
     matrix: OverlapMatrix, max_overlap: float | None, deadline: Deadline | None = None
 ) -> tuple[str, ...]:
-    """One of the largest sets of candidates with every pair below `max_overlap`."""
+    """One of the largest sets of candidates whose pairs all have an overlap below a limit."""
     _, max_overlap = check_request(matrix, 1, max_overlap)
     matrix = matrix.by_name()
     n = len(matrix.names)
@@ -117,15 +116,15 @@ def best_sets(
     deadline: Deadline,
     on_search: OnSearch | None = None,
 ) -> BestSets | None:
-    """The sets of `size` candidates of largest coverage, or None if none fit.
+    """The sets of `size` candidates with the largest coverage; None if no set is feasible.
 
-    After each best set it is excluded and the next best is searched for, until that is worse.
+    Each best set is excluded and the search repeated, until the next best set is worse.
 
     Args:
-        matrix: With its candidates in the order of their names.
-        size: Corruptions in the set.
-        max_overlap: What the overlap score of every pair has to be below; None for no limit.
-        deadline: When to stop.
+        matrix: Overlap of the candidates, in alphabetical order.
+        size: Number of corruptions in the set.
+        max_overlap: Upper limit of the overlap score of every pair; None for no limit.
+        deadline: Time limit.
         on_search: See `choose_exact`.
 
     Raises:
@@ -149,9 +148,9 @@ def best_sets(
     first = _covered(matrix, best.chosen)
     if not best.proven:
         return BestSets([best.chosen], False, max(first, min(1.0, best.possible / n)))
-    found, complete = [best.chosen], False
-    while len(found) <= MOST_BEST_SETS:
-        programme.exclude(found[-1])
+    sets, complete = [best.chosen], False
+    while len(sets) <= MOST_BEST_SETS:
+        programme.exclude(sets[-1])
         other = programme.solve(deadline)
         if other is not None and not other.proven:
             break
@@ -159,19 +158,19 @@ def best_sets(
         if chosen is None or _covered(matrix, chosen) < first - _SURELY_WORSE / n:
             complete = True
             break
-        found.append(chosen)
-    largest = max(_covered(matrix, one) for one in found)
-    ties = sorted(one for one in found if _covered(matrix, one) >= largest - _ROUNDING)
+        sets.append(chosen)
+    largest = max(_covered(matrix, chosen) for chosen in sets)
+    ties = sorted(chosen for chosen in sets if _covered(matrix, chosen) >= largest - _ROUNDING)
     if not complete:
         ties = _first_by_name(matrix, max_overlap, ties, deadline)
     return BestSets(ties[:MOST_BEST_SETS], complete, _covered(matrix, ties[0]))
 
 
 def check_time_limit(seconds: float | None) -> None:
-    """Refuse a time limit that is not above 0.
+    """Check a time limit.
 
     Raises:
-        InputError: Such a limit.
+        InputError: It is not above 0.
     """
     if seconds is not None:
         real_number(
@@ -193,16 +192,17 @@ def _programme(
 def _first_by_name(
     matrix: OverlapMatrix, max_overlap: float | None, ties: list[Positions], deadline: Deadline
 ) -> list[Positions]:
-    """These best sets with the first of all by name in front, if there is time to find it.
+    """The best sets, preceded by the alphabetically first of all best sets if there is time.
 
-    Name by name: is there a best set with it, and with those before that were possible?
+    It is built name by name: each name is included if some best set contains it and the names
+    that are included already.
     """
     first, size = ties[0], len(ties[0])
     programme = _programme(matrix, max_overlap, (size, size))
     least = _covered(matrix, first) - _ROUNDING
-    taken = 0
+    included = 0
     for candidate in range(len(matrix.names)):
-        if taken == size:
+        if included == size:
             break
         programme.fix(candidate, chosen=True)
         if candidate not in first:
@@ -213,8 +213,8 @@ def _first_by_name(
                 programme.fix(candidate, chosen=False)
                 continue
             first = other.chosen
-        taken += 1
-    return [first, *(one for one in ties if one != first)]
+        included += 1
+    return [first, *(chosen for chosen in ties if chosen != first)]
 
 
 def _covered(matrix: OverlapMatrix, chosen: Sequence[int]) -> float:
@@ -226,8 +226,7 @@ def _names(matrix: OverlapMatrix, chosen: Sequence[int]) -> tuple[str, ...]:
 
 
 def _as_coverage(search: Search, n: int) -> Search:
-    found, possible, seconds = search
-    return Search(found / n, min(1.0, possible / n), seconds)
+    return search._replace(best=search.best / n, possible=min(1.0, search.possible / n))
 
 
 def _not_possible(
@@ -236,27 +235,27 @@ def _not_possible(
     largest = largest_set(matrix, max_overlap, deadline)
     which = "largest possible set" if deadline.left_s() else "largest set found in time"
     return InputError(
-        f"{size} corruptions under {max_overlap:g} are not possible; the {which} has "
+        f"no {size} corruptions have pairwise overlaps below {max_overlap:g}; the {which} has "
         f"{len(largest)} ({', '.join(largest)})",
         where=matrix.source,
-        remedy="Ask for fewer, or allow more overlap.",
+        remedy="Use a smaller size, or allow more overlap.",
     )
 
 
 def _note(
     matrix: OverlapMatrix, names: tuple[str, ...], max_overlap: float | None, deadline: Deadline
 ) -> str | None:
-    """That fewer corruptions would cover more, if so; only conflicts can bring that about."""
+    """A note if a smaller set covers more, which only a limit on overlap can cause."""
     if max_overlap is None:
         return None
     fewer = _programme(matrix, max_overlap, (1, len(names))).solve(deadline)
     if fewer is None or fewer.chosen is None:
         return None
     better = _names(matrix, fewer.chosen)
-    there, here = coverage(matrix, better), coverage(matrix, names)
-    if len(better) == len(names) or there <= here + _SOLVER_GAP:
+    larger, own = coverage(matrix, better), coverage(matrix, names)
+    if len(better) == len(names) or larger <= own + _SOLVER_GAP:
         return None
     return (
         f"a smaller set, {', '.join(better)}, covers more than the best of {len(names)}: "
-        f"{there:.3f} against {here:.3f}"
+        f"{larger:.3f} against {own:.3f}"
     )

@@ -1,9 +1,9 @@
-"""What a set of corruptions says about the candidates: coverage, redundancy, balance.
+"""Scores of a set of corruptions: coverage, redundancy and balance.
 
-These measures are noctule's own. B is the set, C the candidates whose overlap is defined, and
+These scores are noctule's own. B is the set, C the candidates whose overlap is defined, and
 Ō = min(overlap score, 1), `OverlapMatrix.shares`. Candidates in `OverlapMatrix.undefined` are
-not in C and cannot be in B. Sums are rounded once (`math.fsum`), so neither the order of the
-candidates nor that of the set changes anything.
+not in C and cannot be in B. Sums are exact up to one rounding (`math.fsum`), so that results do
+not depend on the order of the candidates or of the set.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from noctule.studies.matrix import OverlapMatrix
 
 
 class Cover(NamedTuple):
-    """How far a set of corruptions covers one candidate.
+    """The coverage of one candidate by a set of corruptions.
 
     Attributes:
-        by: The corruption of the set that overlaps it most, itself if it is in the set, the
-            first by name of several alike; None if none overlaps it.
-        share: Ō of the two, in [0, 1].
+        by: Corruption of the set with the largest overlap: the candidate itself if it is in the
+            set, otherwise the alphabetically first of equal ones; None if none overlaps it.
+        share: Ō of the candidate and this corruption, in [0, 1].
     """
 
     by: str | None
@@ -35,17 +35,18 @@ class Cover(NamedTuple):
 
 @dataclass(frozen=True)
 class DesignScores:
-    """How good a set of corruptions is as a benchmark.
+    """The scores of a set of corruptions as a benchmark.
 
     Attributes:
-        coverage: In (0, 1], see `coverage`.
-        redundancy: In [0, 1], see `redundancy`; None for a single corruption.
-        balance: In (0, 1], see `balance`.
-        largest_overlap: The largest overlap score of a pair, not bounded above; None for a
-            single corruption.
-        emphasis: Weight of each candidate, in [0, 1], of sum 1; see `emphasis`.
-        covered_by: Which corruption covers each candidate best, and how far.
-        undefined: Why, for each candidate that is in none of these numbers.
+        coverage: Coverage in (0, 1], see `coverage`.
+        redundancy: Redundancy in [0, 1], see `redundancy`; None for a single corruption.
+        balance: Balance in (0, 1], see `balance`.
+        largest_overlap: Largest overlap score of a pair, not bounded above; None for a single
+            corruption.
+        emphasis: Weight of each candidate, in [0, 1], with sum 1; see `emphasis`.
+        covered_by: Coverage of each candidate.
+        undefined: Reason for each candidate whose overlap is undefined and that is not included
+            in the scores.
     """
 
     coverage: float
@@ -60,10 +61,10 @@ class DesignScores:
 def coverage(matrix: OverlapMatrix, names: Sequence[str]) -> float:
     """Mean over c in C of max over b in B of Ō(b, c), in (0, 1].
 
-    The share of the candidates' robustness that doing well on B vouches for.
+    It measures how well robustness to B represents robustness to all candidates.
 
     Raises:
-        InputError: No name, one twice, or one whose overlap is unknown or undefined.
+        InputError: There is no name, a duplicate, or one whose overlap is unknown or undefined.
 
     >>> m = OverlapMatrix(("a", "b"), np.array([[1.0, 0.5], [0.5, 1.0]]))
     >>> coverage(m, ["a"]), coverage(m, ["a", "b"])
@@ -77,7 +78,7 @@ def redundancy(matrix: OverlapMatrix, names: Sequence[str]) -> float | None:
     """Mean of Ō(b, b′) over unordered pairs in B, in [0, 1]; None for a single corruption.
 
     Raises:
-        InputError: As `coverage`.
+        InputError: As in `coverage`.
 
     >>> m = OverlapMatrix(("a", "b"), np.array([[1.0, 0.5], [0.5, 1.0]]))
     >>> redundancy(m, ["a", "b"]), redundancy(m, ["a"])
@@ -88,13 +89,13 @@ def redundancy(matrix: OverlapMatrix, names: Sequence[str]) -> float | None:
 
 
 def emphasis(matrix: OverlapMatrix, names: Sequence[str]) -> NDArray[np.float64]:
-    """w_c = Σ over b in B of Ō(b, c), normalised to sum 1: what weight B gives to c.
+    """The weight that B gives to c: w_c = Σ over b in B of Ō(b, c), normalised to sum 1.
 
     Returns:
         float64 (candidates,), in the order of `matrix.names`.
 
     Raises:
-        InputError: As `coverage`.
+        InputError: As in `coverage`.
 
     >>> m = OverlapMatrix(("a", "b"), np.array([[1.0, 0.25], [0.25, 1.0]]))
     >>> emphasis(m, ["a"]).tolist()
@@ -109,25 +110,26 @@ def emphasis(matrix: OverlapMatrix, names: Sequence[str]) -> NDArray[np.float64]
 def balance(matrix: OverlapMatrix, names: Sequence[str]) -> float:
     """exp(entropy(w)) / |C| with w from `emphasis`, in [1 / |C|, 1].
 
-    1 when every candidate counts alike; m / |C| when m of them do and the others not at all.
+    It is 1 if all candidates have the same weight, and m / |C| if m candidates have the same
+    weight and the others have none.
 
     Raises:
-        InputError: As `coverage`.
+        InputError: As in `coverage`.
 
     >>> m = OverlapMatrix(("a", "b"), np.array([[1.0, 0.0], [0.0, 1.0]]))
     >>> balance(m, ["a"]), balance(m, ["a", "b"])
     (0.5, 1.0)
     """
     weights = emphasis(matrix, names)
-    some = weights[weights > 0]  # w · log w goes to 0 with w
-    return math.exp(-math.fsum(some * np.log(some))) / len(weights)
+    positive = weights[weights > 0]  # w · log w tends to 0 with w
+    return math.exp(-math.fsum(positive * np.log(positive))) / len(weights)
 
 
 def score_design(matrix: OverlapMatrix, names: Sequence[str]) -> DesignScores:
-    """Every measure of one set of corruptions.
+    """All scores of one set of corruptions.
 
     Raises:
-        InputError: As `coverage`.
+        InputError: As in `coverage`.
     """
     chosen = positions(matrix, names)
     pairs = _pairs(matrix.scores, chosen)
@@ -144,13 +146,13 @@ def score_design(matrix: OverlapMatrix, names: Sequence[str]) -> DesignScores:
 
 
 def positions(matrix: OverlapMatrix, names: Sequence[str]) -> list[int]:
-    """Where these candidates are in the matrix.
+    """The indices of candidates in the matrix.
 
     Raises:
-        InputError: No name, one twice, or one whose overlap is unknown or undefined.
+        InputError: There is no name, a duplicate, or one whose overlap is unknown or undefined.
     """
     if not names:
-        raise InputError("no corruption is given", remedy="Name at least one candidate.")
+        raise InputError("there is no corruption", remedy="Pass at least one candidate.")
     for name in names:
         if name in matrix.undefined:
             raise InputError(
@@ -161,23 +163,23 @@ def positions(matrix: OverlapMatrix, names: Sequence[str]) -> list[int]:
         if name not in matrix.names:
             raise unknown_name("candidate", name, matrix.names, where=matrix.source)
         if names.count(name) > 1:
-            raise InputError(f"{name} is given twice", remedy="Give each corruption once.")
+            raise InputError(f"{name} occurs twice", remedy="Pass each corruption once.")
     return [matrix.names.index(name) for name in names]
 
 
 def _pairs(values: NDArray[np.float64], chosen: Sequence[int]) -> NDArray[np.float64]:
-    """The values of every unordered pair."""
+    """The values of all unordered pairs."""
     rows, columns = np.triu_indices(len(chosen), k=1)
     within: NDArray[np.float64] = values[np.ix_(chosen, chosen)][rows, columns]
     return within
 
 
 def _cover(matrix: OverlapMatrix, chosen: Sequence[int], candidate: int) -> Cover:
-    if candidate in chosen:  # another may cover it fully as well
+    if candidate in chosen:  # even if another corruption covers it fully as well
         return Cover(matrix.names[candidate], 1.0)
     shares = matrix.shares[chosen, candidate]
     largest = float(shares.max())
     if largest == 0:
         return Cover(None, 0.0)
-    group_equal = [b for b, share in zip(chosen, shares, strict=True) if share == largest]
-    return Cover(min(matrix.names[b] for b in group_equal), largest)
+    ties = [b for b, share in zip(chosen, shares, strict=True) if share == largest]
+    return Cover(min(matrix.names[b] for b in ties), largest)

@@ -1,4 +1,4 @@
-"""Many benchmarks of n families with k corruptions each."""
+"""Benchmarks of n families with k corruptions each."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from noctule.sampling import image_words, key_of
 from noctule.studies.design.measures import DesignScores, score_design
 from noctule.studies.matrix import OverlapMatrix
 
-# Draws made at once.
-_GROUP = 64
+_DRAWS_AT_ONCE = 64
 
 Names = tuple[str, ...]
 Members = dict[int, Names]
-"""The candidates of each family, in alphabetical order, by its label; the family whose first
-name comes first in the alphabet is the first."""
+"""Candidates of each family in alphabetical order, by its label. Families are sorted by their
+first names."""
 
 
 @dataclass(frozen=True)
 class FamilyDesign:
-    """A benchmark of some families with the same number of corruptions each.
+    """A set of corruptions, with the same number from each of some families.
 
     Attributes:
-        families: Labels of the families, in the order of their first names.
-        names: The corruptions, family by family, in alphabetical order within each.
-        scores: Of the set.
+        families: Labels of the families, sorted by their first names.
+        names: Names of the corruptions, family by family, in alphabetical order within each.
+        scores: Scores of the set.
     """
 
     families: tuple[int, ...]
@@ -40,27 +39,27 @@ class FamilyDesign:
 def n_by_k(
     matrix: OverlapMatrix, labels: Sequence[int], n: int, k: int, count: int, *, seed: int = 0
 ) -> tuple[FamilyDesign, ...]:
-    """Benchmarks of `n` families with `k` corruptions each, no two alike.
+    """Different benchmarks of `n` families with `k` corruptions each.
 
     As in Laugros, Caplier & Ospici 2021, "Using Synthetic Corruptions to Measure Robustness to
     Natural Distribution Shifts": n families are chosen among those with at least k members,
-    then k members of each. If there are no more than `count` such benchmarks, they are all
-    given, by family and then by name. Otherwise they are drawn until `count`
-    different ones have come up: every n families alike likely, and every k members of each.
-    Those for a smaller count are the first of those for a larger one. Neither the order of the
-    candidates nor the numbering of the families changes anything.
+    then k members of each. If there are at most `count` such benchmarks, all are returned,
+    sorted by family and name. Otherwise, benchmarks are drawn until there are `count` different
+    ones: all sets of n families are equally likely, and so are all sets of k members. The
+    benchmarks for a smaller count are the first of those for a larger count. The result does
+    not depend on the order of the candidates or the numbering of the families.
 
     Args:
-        matrix: The candidates and their overlap.
-        labels: The family of each candidate, in the order of `matrix.names`.
-        n: Families in a benchmark.
-        k: Corruptions of each family.
-        count: Benchmarks wanted.
-        seed: Of the draws.
+        matrix: Overlap of the candidates.
+        labels: Family of each candidate, in the order of `matrix.names`.
+        n: Number of families in a benchmark.
+        k: Number of corruptions from each family.
+        count: Number of benchmarks.
+        seed: Seed of the draws.
 
     Raises:
-        InputError: Labels for other candidates, a number below 1, or fewer than n families
-            with k members (the sizes there are are given).
+        InputError: The labels do not match the candidates, a number is below 1, or fewer than n
+            families have k members (the message lists the sizes of families).
     """
     n = whole_number(n, "families", low=1)
     k = whole_number(k, "per_family", low=1)
@@ -68,9 +67,9 @@ def n_by_k(
     labels = [whole_number(label, "labels", low=0) for label in _sequence(labels)]
     members = _large_families(matrix, labels, n, k, count)
     if _number_possible([len(m) for m in members.values()], n, k) <= count:
-        found = list(_all(members, n, k))
+        benchmarks = list(_all(members, n, k))
     else:
-        found = list(_drawn(members, n, k, count, seed))
+        benchmarks = list(_drawn(members, n, k, count, seed))
     family_of = dict(zip(matrix.names, map(int, labels), strict=True))
     return tuple(
         FamilyDesign(
@@ -78,16 +77,16 @@ def n_by_k(
             names,
             score_design(matrix, names),
         )
-        for names in found
+        for names in benchmarks
     )
 
 
 def _sequence(labels: Sequence[int]) -> Sequence[int]:
     if isinstance(labels, str | bytes) or not hasattr(labels, "__len__"):
         raise InputError(
-            f"is a {type(labels).__name__}",
+            f"is of type {type(labels).__name__}",
             where="labels",
-            remedy="Use a whole number for each candidate.",
+            remedy="Pass a whole number for each candidate.",
         )
     return labels
 
@@ -106,17 +105,17 @@ def _large_families(
     if len(large) < n:
         sizes = sorted((len(family) for family in families.values()), reverse=True)
         raise InputError(
-            f"{n} families with {k} corruptions are asked for, and the {len(sizes)} families "
-            f"have {', '.join(map(str, sizes))}",
+            f"there are not {n} families with {k} corruptions: the {len(sizes)} families have "
+            f"{', '.join(map(str, sizes))}",
             where=matrix.source,
-            remedy="Ask for fewer families, or for fewer corruptions of each.",
+            remedy="Use fewer families, or fewer corruptions of each.",
         )
     return large
 
 
 def _number_possible(sizes: Sequence[int], n: int, k: int) -> int:
-    """The sum, over every n families, of the product of their numbers of k-sets."""
-    ways = [1, *[0] * n]  # ways[j]: with j of the families seen so far
+    """The number of benchmarks: the sum over all n families of the product of their k-sets."""
+    ways = [1, *[0] * n]  # ways[j]: number of ways with j of the families so far
     for size in sizes:
         for j in range(n, 0, -1):
             ways[j] += ways[j - 1] * math.comb(size, k)
@@ -126,16 +125,16 @@ def _number_possible(sizes: Sequence[int], n: int, k: int) -> int:
 def _all(members: Members, n: int, k: int) -> Iterator[Names]:
     for families in combinations(members.values(), n):
         for sets in product(*(combinations(family, k) for family in families)):
-            yield tuple(name for one in sets for name in one)
+            yield tuple(name for names in sets for name in names)
 
 
-def _drawn(members: Members, n: int, k: int, wanted: int, seed: int) -> Iterator[Names]:
-    """Different benchmarks; draw number t depends on the seed, t and the families' names."""
+def _drawn(members: Members, n: int, k: int, total: int, seed: int) -> Iterator[Names]:
+    """Different benchmarks; draw t depends only on the seed, t and the families' names."""
     candidates = [name for family in members.values() for name in family]
     first_names = [min(family) for family in members.values()]
     seen: set[Names] = set()
-    for start in count(0, _GROUP):
-        draws = range(start, start + _GROUP)
+    for start in count(0, _DRAWS_AT_ONCE):
+        draws = range(start, start + _DRAWS_AT_ONCE)
         for family_order, member_order in zip(
             _random_orders("families", first_names, draws, seed),
             _random_orders("members", candidates, draws, seed),
@@ -150,12 +149,12 @@ def _drawn(members: Members, n: int, k: int, wanted: int, seed: int) -> Iterator
             if chosen not in seen:
                 seen.add(chosen)
                 yield chosen
-            if len(seen) == wanted:
+            if len(seen) == total:
                 return
 
 
 def _lowest(names: Sequence[str], k: int, order: Mapping[str, tuple[int, int]]) -> Names:
-    """The k names that come first in a random order, as they stand: a draw of k of them."""
+    """The k names that are first in a random order, in their original order."""
     first = sorted(names, key=order.__getitem__)[:k]
     return tuple(name for name in names if name in first)
 
@@ -163,7 +162,7 @@ def _lowest(names: Sequence[str], k: int, order: Mapping[str, tuple[int, int]]) 
 def _random_orders(
     what: str, names: Sequence[str], draws: range, seed: int
 ) -> list[dict[str, tuple[int, int]]]:
-    """For each draw, two random words for each name, to sort them by."""
+    """For each draw, two random words for each name, by which names are sorted."""
     keys = [key_of("n-by-k", seed, what, draw) for draw in draws]
     return [
         dict(zip(names, zip(high.tolist(), low.tolist(), strict=True), strict=True))

@@ -1,4 +1,4 @@
-"""The integer programme behind the exact method."""
+"""The integer programme of the exact method."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from numpy.typing import NDArray
 
 from noctule.errors import NoctuleError
 
-# How often who waits for a result reports progress, looks at the time and can be interrupted.
+# Interval at which a waiting process reports progress, checks the time and can be interrupted.
 _POLL_S = 0.1
 
 
 class Search(NamedTuple):
-    """How far a search for the best set is.
+    """The progress of a search for the best set.
 
     Attributes:
-        found: Largest objective found so far, minus infinity before the first set.
-        possible: Upper bound of the objective, infinite while none is known.
-        seconds: Time since the search began.
+        best: Largest objective found so far; minus infinity before the first set.
+        possible: Upper bound of the objective; infinite before one is known.
+        seconds: Time since the start of the search, in seconds.
     """
 
-    found: float
+    best: float
     possible: float
     seconds: float
 
     def __str__(self) -> str:
-        """In words, for objectives that are coverages."""
-        found = "nothing" if self.found < 0 else f"coverage {self.found:.3f}"
-        return f"{found} found, at most {self.possible:.3f} possible, {self.seconds:.0f} s"
+        """The progress as text, if the objective is a coverage."""
+        best = "nothing" if self.best < 0 else f"coverage {self.best:.3f}"
+        return f"{best} found, at most {self.possible:.3f} possible, {self.seconds:.0f} s"
 
 
 OnSearch = Callable[[Search], None]
@@ -58,12 +58,12 @@ class Deadline:
 
 
 class Solution(NamedTuple):
-    """What a search ended with.
+    """The result of a search.
 
     Attributes:
-        chosen: Positions of the candidates, ascending; None if time ran out before any set.
+        chosen: Indices of the candidates, ascending; None if time ran out before any set.
         possible: Upper bound of the objective.
-        proven: Whether no set is better, but for the tolerance of the solver.
+        proven: Whether the set is proven to be the best, up to the tolerance of the solver.
     """
 
     chosen: tuple[int, ...] | None
@@ -72,11 +72,11 @@ class Solution(NamedTuple):
 
 
 class Programme:
-    """Choose candidates of which no two are in conflict.
+    """Choose candidates without conflicts.
 
-    The variables are x_b, whether b is chosen, and y_bc, the share of c that is counted as
-    covered by b: maximise Σ Ō(b, c) · y_bc with y_bc ≤ x_b, Σ_b y_bc ≤ 1, x_a + x_b ≤ 1 for
-    every pair in conflict, and Σ x_b within the sizes allowed. Shares of 0 need no y.
+    The variables are x_b, whether b is chosen, and y_bc, the share of c that counts as covered
+    by b: maximise Σ Ō(b, c) · y_bc subject to y_bc ≤ x_b, Σ_b y_bc ≤ 1, x_a + x_b ≤ 1 for pairs
+    in conflict, and Σ x_b within the allowed sizes. Shares of 0 need no y.
     """
 
     def __init__(
@@ -87,13 +87,13 @@ class Programme:
         *,
         reward: float = 0.0,
     ) -> None:
-        """Set the programme up.
+        """Set up the programme.
 
         Args:
-            shares: (n, n) Ō, the share of the column that the row covers.
-            conflicts: (n, n) pairs that may not be chosen together.
+            shares: Ō, the share of the column that the row covers, (n, n).
+            conflicts: Pairs that may not be chosen together, (n, n).
             sizes: Smallest and largest size of the set.
-            reward: What each candidate adds to the objective, whatever it covers.
+            reward: Constant that each chosen candidate adds to the objective.
         """
         self._request: dict[str, Any] = {
             "shares": shares, "conflicts": conflicts, "sizes": sizes, "reward": reward,
@@ -101,22 +101,23 @@ class Programme:
         }  # fmt: skip
 
     def start_from(self, chosen: Sequence[int]) -> None:
-        """Give the solver a set that is allowed, as the first it has to improve on."""
+        """Set a feasible set from which the solver starts."""
         self._request["start"] = tuple(chosen)
 
     def exclude(self, chosen: Sequence[int]) -> None:
-        """Allow neither this set again nor one that contains it."""
+        """Exclude this set and all sets that contain it."""
         self._request["excluded"].append(tuple(chosen))
         self._request["start"] = ()
 
     def fix(self, candidate: int, *, chosen: bool) -> None:
-        """Have a candidate in every set from now on, or in none."""
+        """Require that a candidate is chosen, or that it is not."""
         self._request["fixed"][candidate] = chosen
 
     def solve(self, deadline: Deadline, on_search: OnSearch | None = None) -> Solution | None:
-        """The best set, or None if there is none.
+        """Search for the best set; None if there is no feasible set.
 
-        The solver is a process of its own, which Ctrl-C and the deadline end at once.
+        The solver runs in a separate process, so that Ctrl-C and the deadline end it
+        immediately.
         """
         with _solver.lock:
             return self._solve(deadline, on_search)
@@ -151,14 +152,14 @@ def _solution(status: str, possible: float, chosen: tuple[int, ...] | None) -> S
         return None
     if status != "Optimal":
         raise NoctuleError(
-            f"the solver of integer programmes stopped without an answer: {status}",
+            f"the integer programme solver failed: {status}",
             remedy="Use --method greedy, or fewer candidates.",
         )
     return Solution(chosen, possible, True)
 
 
 class _Solver:
-    """The process of `solver.py`: started when it is first asked, and again when stopped."""
+    """The process of `solver.py`, which is started when it is needed."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -167,31 +168,31 @@ class _Solver:
         self._answers: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
 
     def ask(self, request: dict[str, Any]) -> queue.SimpleQueue[tuple[Any, ...]]:
-        """Send a programme; its answers come in the queue."""
+        """Send a programme; the answers arrive in the queue."""
         forked = self._parent != os.getpid()
         if forked or self._process is None or self._process.poll() is not None:
             self._start()
         assert self._process is not None
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # that it ended is in the queue
+        with contextlib.suppress(BrokenPipeError):  # its end is reported in the queue
             pickle.dump(request, self._process.stdin)
             self._process.stdin.flush()
         return self._answers
 
     def stop(self) -> None:
-        """End the process, whatever it does."""
+        """Kill the process."""
         if self._process is None or self._parent != os.getpid():
             return
         self._process.kill()
         self._process.wait()
         assert self._process.stdin is not None
-        with contextlib.suppress(OSError):  # what it did not read
+        with contextlib.suppress(OSError):  # unread data
             self._process.stdin.close()
         self._process = None
 
     def _start(self) -> None:
         self._parent, self._answers = os.getpid(), queue.SimpleQueue()
-        # -P: the folder of the script is no place to import from.
+        # -P, so that modules are not imported from the folder of the script.
         command = [sys.executable, "-P", str(Path(__file__).with_name("solver.py"))]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         threading.Thread(
@@ -202,14 +203,15 @@ class _Solver:
 def _receive(
     process: subprocess.Popen[bytes], answers: queue.SimpleQueue[tuple[Any, ...]]
 ) -> None:
-    """Put what a process answers into a queue, and its end."""
+    """Put the answers of a process, and its end, into a queue."""
     assert process.stdout is not None
     with process.stdout as stream:
         try:
             while True:
                 answers.put(pickle.load(stream))
         except (EOFError, OSError, pickle.UnpicklingError):
-            answers.put(("end", f"its process ended, status {process.wait()}", np.inf, None))
+            status = f"its process ended with status {process.wait()}"
+            answers.put(("end", status, np.inf, None))
 
 
 _solver = _Solver()

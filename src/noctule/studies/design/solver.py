@@ -1,10 +1,10 @@
-"""A program that solves integer programmes with HiGHS, asked and answering through pipes.
+"""A script that solves integer programmes with HiGHS and communicates through pipes.
 
-HiGHS may not look at a time limit or an interrupt for a minute, and a thread of it cannot be
-ended; a process can. `programme.py` starts this file as a script, so it imports no other of
-noctule's, and starts quickly. A request is a pickled `Request`; the answers are pickled tuples:
-("state", found, possible, chosen or None) now and then, ("end", status, possible, chosen or
-None) at last. It ends with the pipe it reads.
+HiGHS may ignore time limits and interrupts for a minute, and its threads cannot be ended; a
+process can. `programme.py` runs this file as a script, which imports no other module of noctule
+and starts quickly. A request is a pickled `SolverRequest`. The answers are pickled tuples:
+("state", best, possible, chosen or None) repeatedly, and finally ("end", status, possible,
+chosen or None). The script ends when its input is closed.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-# Between two reports of the state.
-_REPORT_S = 0.1
+_REPORT_S = 0.1  # interval between reports of the state
 
 
-class Request(TypedDict):
+class SolverRequest(TypedDict):
     """A programme; see `noctule.studies.design.programme.Programme`."""
 
     shares: NDArray[np.float64]
@@ -38,8 +37,8 @@ class Request(TypedDict):
     start: tuple[int, ...]
 
 
-def solve(request: Request, answers: BinaryIO) -> None:
-    """Solve one programme; write its states and its end."""
+def solve(request: SolverRequest, answers: BinaryIO) -> None:
+    """Solve one programme, and write its states and its end."""
     n, last, incumbent = len(request["shares"]), 0.0, None
     highs = highspy.Highs()  # type: ignore[no-untyped-call]
     for option, value in (("output_flag", False), ("mip_rel_gap", 0.0), ("mip_abs_gap", 0.0),
@@ -54,11 +53,11 @@ def solve(request: Request, answers: BinaryIO) -> None:
     def improved(event: Any) -> None:
         nonlocal incumbent
         incumbent = _chosen(event.data_out.mip_solution, n)
-        report(event, due=True)
+        report(event, immediately=True)
 
-    def report(event: Any, *, due: bool = False) -> None:
+    def report(event: Any, *, immediately: bool = False) -> None:
         nonlocal last
-        if due or time.monotonic() - last >= _REPORT_S:
+        if immediately or time.monotonic() - last >= _REPORT_S:
             last, out = time.monotonic(), event.data_out
             _write(answers, ("state", out.mip_primal_bound, out.mip_dual_bound, incumbent))
 
@@ -72,27 +71,27 @@ def solve(request: Request, answers: BinaryIO) -> None:
     _write(answers, ("end", status, float(info.mip_dual_bound), chosen))
 
 
-def model_of(request: Request) -> highspy.HighsLp:
-    """The programme as HiGHS takes it: first the x of each candidate, then the y."""
+def model_of(request: SolverRequest) -> highspy.HighsLp:
+    """The programme in the format of HiGHS: first the x of each candidate, then the y."""
     shares, n = request["shares"], len(request["shares"])
     by, covered = np.nonzero(shares > 0)
     pairs = np.argwhere(np.triu(request["conflicts"]))
     columns = n + len(by)
     y = np.arange(n, columns)
-    each, every_pair = np.arange(len(by)), np.arange(len(pairs))
+    share_rows, pair_rows = np.arange(len(by)), np.arange(len(pairs))
     rows = sparse.vstack(
         [
-            _rows(len(by), columns, (each, y, 1), (each, by, -1)),
+            _rows(len(by), columns, (share_rows, y, 1), (share_rows, by, -1)),
             _rows(n, columns, (covered, y, 1)),
             _rows(1, columns, (np.zeros(n, dtype=int), np.arange(n), 1)),
-            _rows(len(pairs), columns, *((every_pair, end, 1) for end in pairs.T)),
-            *(_rows(1, columns, ([0] * len(one), one, 1)) for one in request["excluded"]),
+            _rows(len(pairs), columns, *((pair_rows, end, 1) for end in pairs.T)),
+            *(_rows(1, columns, ([0] * len(names), names, 1)) for names in request["excluded"]),
         ]
     ).tocsr()
     smallest, largest = request["sizes"]
     lower = np.full(rows.shape[0], -highspy.kHighsInf)
     lower[len(by) + n] = smallest
-    most = [len(one) - 1.0 for one in request["excluded"]]
+    most = [len(names) - 1.0 for names in request["excluded"]]
     upper = [0.0] * len(by) + [1.0] * n + [largest] + [1.0] * len(pairs) + most
     ends = np.zeros(columns), np.ones(columns)
     for candidate, chosen in request["fixed"].items():
@@ -113,8 +112,8 @@ def model_of(request: Request) -> highspy.HighsLp:
 
 def _rows(count: int, columns: int, *entries: tuple[Any, Any, int]) -> sparse.coo_array:
     """Rows of a constraint matrix, from (rows, columns, value) of its entries."""
-    i, j = (np.concatenate([one[axis] for one in entries]) for axis in (0, 1))
-    values = np.concatenate([np.full(len(one[0]), float(one[2])) for one in entries])
+    i, j = (np.concatenate([entry[axis] for entry in entries]) for axis in (0, 1))
+    values = np.concatenate([np.full(len(entry[0]), float(entry[2])) for entry in entries])
     return sparse.coo_array((values, (i, j)), shape=(count, columns))
 
 
@@ -128,15 +127,15 @@ def _write(answers: BinaryIO, answer: tuple[Any, ...]) -> None:
 
 
 def main() -> None:
-    """Solve what is asked, one programme after the other, until nobody asks any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks ends this process
+    """Solve programmes until the input is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # HiGHS prints its name
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # HiGHS prints a banner
     while True:
         try:
             request = pickle.load(sys.stdin.buffer)
         except EOFError:
-            os._exit(0)  # in the middle of a search, too
+            os._exit(0)  # even during a search
         threading.Thread(target=solve, args=(request, answers), daemon=True).start()
 
 

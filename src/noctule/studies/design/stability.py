@@ -1,4 +1,4 @@
-"""How far a design hangs on the sample: the same choice on every bootstrap resample."""
+"""Stability of a design: the same selection on every bootstrap resample."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from noctule.studies.design.exact import best_sets, check_time_limit
 from noctule.studies.design.programme import Deadline
 from noctule.studies.matrix import OverlapMatrix
 
-# Overlaps that differ by less are the same but for rounding.
-_ROUNDING = 1e-9
+_ROUNDING = 1e-9  # largest difference of overlaps that count as equal
 
 
 @dataclass(frozen=True)
@@ -24,37 +23,39 @@ class Stability:
     """How often each candidate is in the best set, over bootstrap resamples.
 
     Attributes:
-        share: By candidate, the share in [0, 1] of the feasible resamples whose best set has
-            it; they sum to the size. Where several sets are best on a resample, each counts
-            alike. None where no resample is feasible.
-        resamples: Number of resamples that were looked at.
-        infeasible: Share in [0, 1] of them where no set of this size is within the limit.
-        tied: Share in [0, 1] of the feasible ones where several sets are best; None without
-            a feasible one.
-        asked: Number of resamples asked for; more than `resamples` if time ran out.
+        share: Share in [0, 1] of the feasible resamples whose best set contains the candidate,
+            by candidate; shares sum to the size. If several sets are best on a resample, they
+            have equal weights. None if no resample is feasible.
+        resamples: Number of resamples that were evaluated.
+        infeasible: Share in [0, 1] of these on which no set of this size is below the limit.
+        tied: Share in [0, 1] of the feasible resamples on which several sets are best; None
+            if no resample is feasible.
+        requested: Requested number of resamples; more than `resamples` if time ran out.
     """
 
     share: Mapping[str, float | None]
     resamples: int
     infeasible: float
     tied: float | None
-    asked: int
+    requested: int
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the shares has to know."""
+        """Remarks on the shares."""
         notes = []
         if self.infeasible:
             share = f"{100 * self.infeasible:.3g} %"
-            notes.append(f"On {share} of the resamples no such set exists; they are left out.")
+            notes.append(f"On {share} of the resamples no such set exists; they are excluded.")
         if self.tied:
             which = "others" if self.infeasible else "resamples"
             notes.append(
-                f"On {100 * self.tied:.3g} % of the {which} several sets are best; each of "
-                "them counts alike."
+                f"On {100 * self.tied:.3g} % of the {which} several sets are best and have "
+                "equal weights."
             )
-        if self.resamples < self.asked:
-            notes.append(f"The time limit ended it after {self.resamples} of {self.asked}.")
+        if self.resamples < self.requested:
+            notes.append(
+                f"The time limit ended it after {self.resamples} of {self.requested} resamples."
+            )
         return notes
 
 
@@ -69,63 +70,62 @@ def stability(
 ) -> Stability:
     """The exact design on each of the first `resamples` bootstrap replicates of the matrix.
 
-    Of several best sets on one replicate, each counts alike; of more than
-    `exact.MOST_BEST_SETS`, those that were listed. Candidates that overlap all others alike,
-    so that nothing in the replicate tells one from the other, share alike what they have
-    together. An infinite overlap counts as every other number does: 1 or 0 as a share, and as
-    a conflict if it is positive.
+    Several best sets on a replicate have equal weights; if there are more than
+    `exact.MOST_BEST_SETS`, those that are listed. Candidates that have the same overlap with
+    all others cannot be distinguished and get equal shares. An infinite overlap counts like any
+    other number: as a share of 1 or 0, and as a conflict if it is positive.
 
     Args:
-        matrix: The candidates, with replicates of their overlap.
-        size: Corruptions in the set.
-        max_overlap: What the overlap score of every pair has to be below; None for no limit.
-        resamples: Replicates to look at.
-        time_limit_s: Time after which no further replicate is looked at.
-        on_resample: Called with the number of replicates done and of all.
+        matrix: Overlap of the candidates, with replicates.
+        size: Number of corruptions in the set.
+        max_overlap: Upper limit of the overlap score of every pair; None for no limit.
+        resamples: Number of replicates to evaluate.
+        time_limit_s: Time in seconds after which no further replicate is evaluated.
+        on_resample: Called with the number of finished and of all replicates.
 
     Raises:
-        InputError: No replicates are known, a number of resamples below 1, or a request that
-            `choose_exact` refuses for every matrix.
+        InputError: The matrix has no replicates, the number of resamples is below 1, or
+            `choose_exact` rejects the arguments for every matrix.
     """
     size, max_overlap = check_request(matrix, size, max_overlap)
     check_time_limit(time_limit_s)
     if matrix.replicates is None or not len(matrix.replicates):
         raise InputError(
-            "holds no bootstrap resamples of the overlap",
+            "has no bootstrap resamples of the overlap",
             where=matrix.source,
-            remedy="Give the study folder: a CSV has the scores only.",
+            remedy="Pass the study folder instead of a CSV, which has only the scores.",
         )
     resamples = whole_number(resamples, "resamples", low=1)
     ordered, deadline = matrix.by_name(), Deadline(time_limit_s)
     assert ordered.replicates is not None
     replicates = ordered.replicates[:resamples]
-    found: list[tuple[NDArray[np.float64], bool] | None] = []
+    results: list[tuple[NDArray[np.float64], bool] | None] = []
     for raw in replicates:
         shares = _shares(OverlapMatrix(ordered.names, raw), size, max_overlap, deadline)
         if not deadline.left_s():
             break
-        found.append(shares)
+        results.append(shares)
         if on_resample is not None:
-            on_resample(len(found), len(replicates))
-    feasible = [one for one in found if one is not None]
+            on_resample(len(results), len(replicates))
+    feasible = [result for result in results if result is not None]
     sums = np.sum([shares for shares, _ in feasible], axis=0)
     share = {name: float(sums[i]) / len(feasible) if feasible else None
              for i, name in enumerate(ordered.names)}  # fmt: skip
     return Stability(
         share={name: share[name] for name in matrix.names},
-        resamples=len(found),
-        infeasible=1 - len(feasible) / len(found) if found else 0.0,
+        resamples=len(results),
+        infeasible=1 - len(feasible) / len(results) if results else 0.0,
         tied=sum(tied for _, tied in feasible) / len(feasible) if feasible else None,
-        asked=len(replicates),
+        requested=len(replicates),
     )
 
 
 def _shares(
     matrix: OverlapMatrix, size: int, max_overlap: float | None, deadline: Deadline
 ) -> tuple[NDArray[np.float64], bool] | None:
-    """Share of the best sets that have each candidate, and whether there are several.
+    """Share of the best sets that contain each candidate, and whether there are several.
 
-    None if no set is within the limit, or time ran out.
+    None if no set is below the limit, or if time ran out.
     """
     try:
         best = best_sets(matrix, size, max_overlap, deadline)
@@ -144,7 +144,7 @@ def _shares(
 def _interchangeable(
     matrix: OverlapMatrix, max_overlap: float | None
 ) -> list[NDArray[np.intp]]:
-    """Groups of candidates; if two of a group change places, the matrix stays the same."""
+    """Groups of candidates whose exchange does not change the matrix."""
     shares, conflicts = matrix.shares, conflicts_of(matrix, max_overlap)
     n = len(shares)
     group = np.arange(n)

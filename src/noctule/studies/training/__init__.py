@@ -1,1 +1,1 @@
-"""How the classifiers that noctule ships were trained."""
+"""Training of networks, for studies and for the classifiers that noctule includes."""

@@ -1,4 +1,4 @@
-"""A network in training on disk: replaced whole after every epoch, so a kill loses only one."""
+"""Checkpoints of a network, replaced atomically after every epoch: a kill loses at most one."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _PATTERN = re.compile(r"epoch-(\d{4,})\.pt")
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, the newest last."""
-    found = (path for path in folder.glob("epoch-*.pt") if _PATTERN.fullmatch(path.name))
-    return sorted(found, key=_epoch)
+    paths = (path for path in folder.glob("epoch-*.pt") if _PATTERN.fullmatch(path.name))
+    return sorted(paths, key=_epoch)
 
 
-def epochs_kept(folder: Path) -> int:
-    """How many epochs the newest checkpoint has behind it; 0 if there is none."""
-    found = checkpoints(folder)
-    return _epoch(found[-1]) if found else 0
+def epochs_saved(folder: Path) -> int:
+    """Number of epochs before the newest checkpoint; 0 if there is none."""
+    paths = checkpoints(folder)
+    return _epoch(paths[-1]) if paths else 0
 
 
 def _epoch(path: Path) -> int:
@@ -36,15 +36,15 @@ def _epoch(path: Path) -> int:
 
 
 def save_checkpoint(folder: Path, run: TrainingRun, network: str) -> None:
-    """Write a checkpoint of everything that training goes on from, then remove older ones.
+    """Write a checkpoint from which training can be resumed, then remove older ones.
 
     Args:
-        folder: Where the network's checkpoints are.
-        run: The network in training.
-        network: What makes it this network and no other; compared when it is loaded.
+        folder: Folder of the network's checkpoints.
+        run: Network in training.
+        network: Identity of the network, which is compared when the checkpoint is loaded.
 
     Raises:
-        OutputError: It cannot be written; the older one is kept.
+        OutputError: The checkpoint cannot be written; the older one is kept.
     """
     older = checkpoints(folder)
     path = folder / f"epoch-{len(run.losses):04d}.pt"
@@ -56,54 +56,54 @@ def save_checkpoint(folder: Path, run: TrainingRun, network: str) -> None:
         "optimiser": run.optimiser.state_dict(),
     }
     torch.save(content | {"sha256": content_sha256(content)}, buffer)
-    remedy = "Mend this and give the same command again: it goes on from the last epoch kept."
+    remedy = "Fix this and rerun the same command: it resumes from the last saved epoch."
     with output_errors(path, remedy):
         write_atomically(path, buffer.getvalue())
-        remove(*(one for one in older if one != path))
+        remove(*(checkpoint for checkpoint in older if checkpoint != path))
 
 
 def load_checkpoint(folder: Path, run: TrainingRun, network: str) -> None:
-    """Bring a network to where its newest checkpoint is, if there is one.
+    """Restore a network from its newest checkpoint, if there is one.
 
     Args:
-        folder: Where the network's checkpoints are.
-        run: The network before its first epoch.
-        network: As it was given to `save_checkpoint`.
+        folder: Folder of the network's checkpoints.
+        run: Network before its first epoch.
+        network: Identity of the network, as passed to `save_checkpoint`.
 
     Raises:
-        InputError: The checkpoint is damaged, or of another network.
+        InputError: The checkpoint is damaged, or belongs to another network.
     """
-    found = checkpoints(folder)
-    if not found:
+    paths = checkpoints(folder)
+    if not paths:
         return
     try:
-        # weights_only: a checkpoint holds numbers, and nothing in it is executed. To the CPU
-        # first: what belongs on the network's device is copied there, an optimiser's step
-        # counts stay where it keeps them.
-        kept: dict[str, Any] = torch.load(found[-1], map_location="cpu", weights_only=True)
-        # PyTorch reads changed bytes without complaint.
-        if kept.pop("sha256") != content_sha256(kept):
-            raise ValueError("its content has another SHA-256 hash than when it was written")
-        if kept["network"] != network:
+        # weights_only: nothing in a checkpoint is executed. Loaded to the CPU, from which
+        # weights are copied to the network's device, while the optimiser's step counts stay
+        # there.
+        state: dict[str, Any] = torch.load(paths[-1], map_location="cpu", weights_only=True)
+        # PyTorch does not detect changed bytes.
+        if state.pop("sha256") != content_sha256(state):
+            raise ValueError("its SHA-256 hash has changed since it was written")
+        if state["network"] != network:
             raise ValueError("it was written for another network")
-        run.module.load_state_dict(kept["module"])
-        run.optimiser.load_state_dict(kept["optimiser"])
-        losses = [float(loss) for loss in kept["losses"]]
-        if len(losses) != _epoch(found[-1]):
+        run.module.load_state_dict(state["module"])
+        run.optimiser.load_state_dict(state["optimiser"])
+        losses = [float(loss) for loss in state["losses"]]
+        if len(losses) != _epoch(paths[-1]):
             raise ValueError(f"it has the losses of {len(losses)} epochs")
         run.losses[:] = losses
     except (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError,
             pickle.UnpicklingError) as error:  # fmt: skip
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"is damaged, or of another network: {reason}",
-            where=found[-1],
-            remedy="Delete it, and this network is trained from its start.",
+            f"is damaged or belongs to another network: {reason}",
+            where=paths[-1],
+            remedy="Delete it to train this network from the start.",
         ) from error
 
 
 def content_sha256(content: Any) -> str:
-    """SHA-256 (hex) of tensors, numbers and texts in tables and lists.
+    """SHA-256, in hexadecimal, of nested dictionaries and lists of tensors, numbers and text.
 
     >>> content_sha256({"a": [1, torch.zeros(2)]}) == content_sha256({"a": [1, torch.zeros(3)]})
     False
@@ -132,6 +132,6 @@ def _add(digest: Any, content: Any) -> None:
 
 
 def remove(*paths: Path) -> None:
-    """Delete files that may be gone already."""
+    """Delete files, which need not exist."""
     for path in paths:
         path.unlink(missing_ok=True)

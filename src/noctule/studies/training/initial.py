@@ -1,4 +1,4 @@
-"""Initial weights that depend on a seed only, and PyTorch's own generator left alone."""
+"""Initial weights that depend only on a seed, without changing PyTorch's generator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Rule = Literal["architecture", "xavier"]
 
 
 def torch_seed(*parts: str | int) -> int:
-    """A seed for PyTorch's generator, in [0, 2**63), for what takes no other: dropout.
+    """A seed for PyTorch's generator, in [0, 2**63), for initial weights and dropout.
 
     >>> torch_seed("weights", 0) == torch_seed("weights", 0) != torch_seed("weights", 1)
     True
@@ -24,13 +24,13 @@ def torch_seed(*parts: str | int) -> int:
 
 
 def initialised(build: Callable[[], nn.Module], seed: int, rule: Rule) -> nn.Module:
-    """A freshly built module, its initial weights a function of `seed` and `rule` only.
+    """Build a module whose initial weights depend only on `seed` and `rule`.
 
     Args:
-        build: Makes the module.
-        seed: Of the weights.
-        rule: "architecture" keeps what `build` gives; "xavier" is the NOC study's:
-            Xavier-uniform weights of convolutions and linear layers, linear biases 0.01,
+        build: Function that builds the module.
+        seed: Seed of the weights.
+        rule: "architecture" keeps the weights from `build`. "xavier" is the rule of the NOC
+            study: Xavier-uniform weights of convolutions and linear layers, linear biases 0.01,
             batch-normalisation weights N(1, 0.02) and biases 0.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -49,8 +49,8 @@ def initialised(build: Callable[[], nn.Module], seed: int, rule: Rule) -> nn.Mod
         return module
 
 
-def thrown_away(module: nn.Module, images: torch.Tensor) -> object:
-    """What a network returns for images, PyTorch's generator left as it was."""
+def trial_output(module: nn.Module, images: torch.Tensor) -> object:
+    """The output of a network for images, without changing PyTorch's generator."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         returned: object = module(images)
         return returned

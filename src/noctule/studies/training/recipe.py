@@ -1,4 +1,4 @@
-"""How networks are trained, as data: it is read from TOML and kept beside the weights."""
+"""Training recipes as data, read from TOML and stored with the weights."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Sgd(Spec):
     """Stochastic gradient descent.
 
     Attributes:
-        momentum: Of the moving average of gradients.
-        nesterov: Whether to look ahead by the momentum.
-        weight_decay: Added to the gradient as a multiple of the weights.
+        momentum: Momentum of the moving average of gradients.
+        nesterov: Whether to use Nesterov momentum.
+        weight_decay: Factor of the weights that is added to the gradient.
     """
 
     kind: Literal["sgd"]
@@ -35,7 +35,9 @@ class Sgd(Spec):
     @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> Sgd:
         if self.nesterov and not self.momentum:
-            raise SpecValueError("nesterov is true and momentum 0", "Use a momentum above 0.")
+            raise SpecValueError(
+                "nesterov needs momentum, which is 0", "Use a momentum above 0."
+            )
         return self
 
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
@@ -53,8 +55,8 @@ class AdamW(Spec):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
 
     Attributes:
-        betas: Of the moving averages of gradients and of their squares.
-        weight_decay: Multiples of learning rate times weights taken off at a step.
+        betas: Decay rates of the moving averages of gradients and of their squares.
+        weight_decay: Factor of learning rate times weights that is subtracted in each step.
     """
 
     kind: Literal["adamw"]
@@ -69,7 +71,12 @@ class AdamW(Spec):
 
 
 class StepSchedule(Spec):
-    """The learning rate is multiplied by `factor` after each of the epochs named."""
+    """Multiply the learning rate by a factor after some epochs.
+
+    Attributes:
+        factor: Factor of the learning rate.
+        after_epochs: Numbers of epochs after which it is applied.
+    """
 
     kind: Literal["step"]
     factor: Positive = 0.1
@@ -77,11 +84,11 @@ class StepSchedule(Spec):
 
     @property
     def last_change(self) -> float:
-        """How many epochs of training the schedule needs to make sense."""
+        """Number of epochs after which the schedule last changes its rule."""
         return max(self.after_epochs, default=0)
 
     def multiplier(self, epoch: float, epochs: int) -> float:
-        """Of the recipe's learning rate, `epoch` (a fraction counts) epochs after the start.
+        """Factor of the recipe's learning rate, `epoch` (a real number) epochs after the start.
 
         >>> schedule = StepSchedule(kind="step", after_epochs=(20, 30))
         >>> [round(schedule.multiplier(epoch, 40), 6) for epoch in (0, 19.9, 20, 30)]
@@ -93,18 +100,22 @@ class StepSchedule(Spec):
 
 
 class CosineSchedule(Spec):
-    """A linear rise over `warmup_epochs`, then half a cosine down to 0."""
+    """A linear warm-up, then half a cosine down to 0.
+
+    Attributes:
+        warmup_epochs: Length of the warm-up in epochs.
+    """
 
     kind: Literal["cosine"]
     warmup_epochs: NotNegative = 0.0
 
     @property
     def last_change(self) -> float:
-        """How many epochs of training the schedule needs to make sense."""
+        """Number of epochs after which the schedule last changes its rule."""
         return self.warmup_epochs
 
     def multiplier(self, epoch: float, epochs: int) -> float:
-        """Of the recipe's learning rate, `epoch` (a fraction counts) epochs after the start.
+        """Factor of the recipe's learning rate, `epoch` (a real number) epochs after the start.
 
         >>> schedule = CosineSchedule(kind="cosine", warmup_epochs=2)
         >>> [round(schedule.multiplier(epoch, 10), 3) for epoch in (0, 1, 2, 6, 10)]
@@ -117,9 +128,12 @@ class CosineSchedule(Spec):
 
 
 class OneCycleSchedule(Spec):
-    """A rise over the first `rise` of the training and a fall to 0, both straight lines.
+    """A linear rise, then a linear fall to 0.
 
-    After Smith & Topin 2018, "Super-Convergence"; the momentum stays as it is.
+    After Smith & Topin 2018, "Super-Convergence". Departure: the momentum is constant.
+
+    Attributes:
+        rise: Length of the rise as a share of the training, in (0, 1).
     """
 
     kind: Literal["one-cycle"]
@@ -127,11 +141,11 @@ class OneCycleSchedule(Spec):
 
     @property
     def last_change(self) -> float:
-        """How many epochs of training the schedule needs to make sense: any will do."""
+        """Number of epochs after which the schedule last changes its rule; scales with them."""
         return 0
 
     def multiplier(self, epoch: float, epochs: int) -> float:
-        """Of the recipe's learning rate, `epoch` (a fraction counts) epochs after the start.
+        """Factor of the recipe's learning rate, `epoch` (a real number) epochs after the start.
 
         >>> schedule = OneCycleSchedule(kind="one-cycle", rise=0.25)
         >>> [schedule.multiplier(epoch, 4) for epoch in (0, 0.5, 1, 2.5, 4)]
@@ -148,22 +162,20 @@ Schedule = Annotated[
 
 
 class Recipe(Spec):
-    """How each network is trained.
+    """The training of a network.
 
     Attributes:
-        epochs: Passes over the images; fixed, nothing stops early.
-        batch_size: Images in a step. An image that is shown twice, clean and corrupted,
-            counts twice. The incomplete last batch of an epoch is left out.
-        learning_rate: At its highest; the schedule multiplies it.
-        optimiser: `kind` is "sgd" or "adamw".
-        schedule: `kind` is "step", "cosine" or "one-cycle".
-        initial_weights: "architecture" for those its authors chose, "xavier" for
-            Xavier-uniform convolutions and linear layers, linear biases of 0.01 and
-            batch-normalisation weights N(1, 0.02), as the NOC study has them.
-        flip: Mirror each image left to right with probability one half.
-        shift_px: Shift each image by up to this much both ways, edges reflected; in pixels
-            of the image, whatever its side.
-        label_smoothing: Share of a label that is spread over all classes.
+        epochs: Number of passes over the images; there is no early stopping.
+        batch_size: Number of images in a step. An image that is shown twice, clean and
+            corrupted, counts twice. The incomplete last batch of an epoch is dropped.
+        learning_rate: Highest learning rate, which the schedule multiplies.
+        optimiser: Optimiser; its `kind` is "sgd" or "adamw".
+        schedule: Learning-rate schedule; its `kind` is "step", "cosine" or "one-cycle".
+        initial_weights: "architecture" for the initial weights of the architecture, "xavier"
+            for those of the NOC study, see `noctule.studies.training.initial`.
+        flip: Whether to mirror images horizontally with probability ½.
+        shift_px: Largest shift along each axis, with reflected edges, in pixels of the image.
+        label_smoothing: Share of a label that is distributed over all classes.
     """
 
     epochs: Count
@@ -190,11 +202,11 @@ class Recipe(Spec):
         if self.schedule.last_change >= self.epochs:
             raise SpecValueError(
                 f"the schedule changes the learning rate after {self.schedule.last_change:g} "
-                f"epochs, and there are {self.epochs}",
+                f"epochs, but there are only {self.epochs}",
                 "Use more epochs, or another schedule.",
             )
         return self
 
     def learning_rate_at(self, epoch: float) -> float:
-        """The learning rate of the step that starts `epoch` epochs after the start."""
+        """The learning rate `epoch` (a real number) epochs after the start."""
         return self.learning_rate * self.schedule.multiplier(epoch, self.epochs)

@@ -1,10 +1,10 @@
-"""The reference errors of photo-patches: what AlexNet's are to ImageNet.
+"""Measure the reference errors of photo-patches, which correspond to AlexNet's on ImageNet.
 
     python -m noctule.studies.training.reference
 
-evaluates the weaker shipped classifier under every corruption, over the full range and at each
-severity, and writes two files that the benchmarks read: the errors, and on which images they
-are made. About two minutes on 2 cores.
+This evaluates the weaker classifier of the package under every corruption, over the full range
+and at each severity, and writes two files that benchmarks read: the error rates, and the
+outcomes of all images. It takes about two minutes on 2 cores.
 """
 
 from __future__ import annotations
@@ -32,16 +32,14 @@ from noctule.models import load_classifier
 
 MODEL = "photo-patches-reference"
 DATA = "photo-patches/test"
-
-
 SEED = 0
 MODULE = "noctule.studies.training.reference"
 
 
 def measure() -> tuple[Reference, ReferenceOutcomes]:
-    """Evaluate the reference classifier under everything that is to be measured."""
+    """Evaluate the reference classifier under every corruption and severity."""
     classifier, dataset = load_classifier(MODEL), open_dataset(DATA)
-    found: dict[str, np.ndarray] = {}
+    wrong_by_condition: dict[str, np.ndarray] = {}
     for severities in (None, SEVERITIES):
         benchmark = Benchmark(
             name="all",
@@ -54,23 +52,23 @@ def measure() -> tuple[Reference, ReferenceOutcomes]:
             settings = Settings(device="cpu", seed=SEED)
             source = LiveImages(classifier, dataset, benchmark, settings)
             run = run_images(source, out=Path(folder) / "run")
-            names = [str(one) for one in benchmark.conditions]
+            names = [str(condition) for condition in benchmark.conditions]
             outcomes = outcome_matrix(run.rows(columns=COLUMNS), names)
-        found |= dict(zip(names, outcomes.wrong.T, strict=True))
+        wrong_by_condition |= dict(zip(names, outcomes.wrong.T, strict=True))
     reference = Reference(
         model=classifier.name,
         domain=DATA,
         source=f"python -m {MODULE}, noctule {__version__}, seed {SEED}",
-        errors={name: int(wrong.sum()) / len(wrong) for name, wrong in found.items()},
+        errors={name: int(w.sum()) / len(w) for name, w in wrong_by_condition.items()},
         mode="paper",
     )
     ids = tuple(outcomes.image_ids.to_pylist())
-    wrong = np.stack(list(found.values()), axis=1)
-    return reference, ReferenceOutcomes(ids, SEED, tuple(found), wrong)
+    wrong = np.stack(list(wrong_by_condition.values()), axis=1)
+    return reference, ReferenceOutcomes(ids, SEED, tuple(wrong_by_condition), wrong)
 
 
 def main() -> None:
-    """Measure, and write the files."""
+    """Measure the reference and write the files."""
     reference, outcomes = measure()
     write_reference(reference, REFERENCES_FOLDER / "photo-patches.toml")
     write_outcomes(outcomes, REFERENCES_FOLDER / "photo-patches.npz")

@@ -1,12 +1,13 @@
-"""The one stream of images that networks trained together share.
+"""The stream of images that networks in lockstep training share.
 
-Everything drawn is keyed by (seed, epoch, image id, view): the order of an epoch, flips, shifts
-and corruptions. So what a network is shown does not depend on which others train beside it, on
-how many processes decode, or on where a training was interrupted.
+All random numbers are keyed by (seed, epoch, image id, view): the order of an epoch, flips,
+shifts and corruptions. So the images that a network is shown do not depend on the networks that
+train alongside it, on the number of decoding processes, or on interruptions.
 
-A *view* is one showing of an image in an epoch. The NOC study shows each image twice: once
-clean and once corrupted; its standard model sees it clean twice. Both views of an image are in
-the same batch here, so that it is decoded once; whether the original had them so is not known.
+A *view* is one presentation of an image in an epoch. In the NOC study, each image has two
+views: clean and corrupted, or clean twice for the standard model. Here, both views are in the
+same batch, so that an image is decoded once; whether they were in the original study is not
+known.
 """
 
 from __future__ import annotations
@@ -22,29 +23,35 @@ from noctule.sampling import Stream, bits_of, image_keys, integers, key_of
 from noctule.studies.training.recipe import Recipe
 
 Views = tuple[str | None, ...]
-"""How a network sees each image: the name of a corruption, or None for clean, for each view."""
+"""For each view of an image, the name of a corruption, or None for clean."""
 
 
 class Augmentations(NamedTuple):
-    """How the images are moved in one view: (N,) int64 each; `flip` is 0 or 1."""
+    """The augmentations of N images in one view; every tensor is int64 (N,).
+
+    Attributes:
+        flip: 1 to mirror the image, 0 otherwise.
+        down_px: Shift downwards in pixels.
+        right_px: Shift to the right in pixels.
+    """
 
     flip: Tensor
     down_px: Tensor
     right_px: Tensor
 
-    def of(self, images: Tensor) -> Augmentations:
-        """Those of some images, by their numbers."""
-        return Augmentations(*(values[images] for values in self))
+    def of(self, indices: Tensor) -> Augmentations:
+        """The augmentations of the images with these indices."""
+        return Augmentations(*(values[indices] for values in self))
 
 
 class Epoch(NamedTuple):
-    """What one epoch draws.
+    """The random numbers of one epoch.
 
     Attributes:
-        seed: Of the training.
-        number: Of the epoch, from 0.
-        order: (N,) int64, the images' numbers in the order they are shown.
-        moves: Of every view.
+        seed: Seed of the training.
+        number: Number of the epoch, from 0.
+        order: Indices of the N images in the order of presentation, int64 (N,).
+        augmentations: Augmentations of every view.
     """
 
     seed: int
@@ -53,24 +60,24 @@ class Epoch(NamedTuple):
     augmentations: tuple[Augmentations, ...]
 
     def batches(self, images_per_batch: int) -> list[Tensor]:
-        """The order in parts, without the incomplete last one."""
+        """The order split into batches, without an incomplete last batch."""
         count = len(self.order) // images_per_batch
         return list(self.order[: count * images_per_batch].reshape(count, images_per_batch))
 
 
 def draw_epoch(recipe: Recipe, seed: int, number: int, ids: Sequence[str], views: int) -> Epoch:
-    """The draws of one epoch over the images with these ids."""
+    """Draw the random numbers of one epoch over the images with these ids."""
     stream = Stream(image_keys(key_of("training", seed, number), ids))
-    places, _ = stream.words(1)
+    ranks, _ = stream.words(1)
     return Epoch(
         seed=seed,
         number=number,
-        order=places.flatten().argsort(stable=True),
-        augmentations=tuple(_draw_moves(recipe, stream, view) for view in range(views)),
+        order=ranks.flatten().argsort(stable=True),
+        augmentations=tuple(_draw_augmentations(recipe, stream, v) for v in range(views)),
     )
 
 
-def _draw_moves(recipe: Recipe, stream: Stream, view: int) -> Augmentations:
+def _draw_augmentations(recipe: Recipe, stream: Stream, view: int) -> Augmentations:
     flips, _ = stream.words(1, lane=1 + 2 * view)
     down, right = stream.words(1, lane=2 + 2 * view)
     return Augmentations(
@@ -80,15 +87,15 @@ def _draw_moves(recipe: Recipe, stream: Stream, view: int) -> Augmentations:
     )
 
 
-def moved(images: Tensor, augmentations: Augmentations) -> Tensor:
-    """The images, shifted with their edges reflected, then mirrored where drawn.
+def augmented(images: Tensor, augmentations: Augmentations) -> Tensor:
+    """Shift images, with reflected edges, and then mirror them.
 
     Args:
-        images: uint8 (B, C, H, W), on any device.
-        moves: Of these images.
+        images: uint8 (batch, channels, height, width), on any device.
+        augmentations: Augmentations of these images.
 
     Returns:
-        uint8 (B, C, H, W).
+        uint8, of the same shape and on the same device.
     """
     count, channels, height, width = images.shape
     flip, down, right = (values.to(images.device)[:, None] for values in augmentations)
@@ -104,13 +111,13 @@ def moved(images: Tensor, augmentations: Augmentations) -> Tensor:
 
 
 def _reflected(index: Tensor, length: int) -> Tensor:
-    """Indices outside [0, length) mirrored at the edge pixels' centres, which do not repeat."""
+    """Mirror indices outside [0, length) about the edge pixels."""
     index = index.abs()
     return torch.where(index < length, index, 2 * (length - 1) - index)
 
 
 def corrupted(images: Tensor, name: str | None, epoch: Epoch, ids: Sequence[str]) -> Tensor:
-    """The images as one view shows them; parameters are drawn anew for image and epoch."""
+    """Corrupt images for one view, with parameters that differ in every epoch."""
     if name is None:
         return images
     names = [f"epoch {epoch.number}/{image_id}" for image_id in ids]

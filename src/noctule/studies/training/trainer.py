@@ -1,9 +1,10 @@
 """Lockstep training: networks that share one stream of images, each with its own corruption.
 
-A batch is read, decoded and moved once; then every network takes its own step on it. The
-weights of a network depend on its recipe, seed and views only: not on the networks beside it,
-nor on an interruption. On a CPU that holds to the bit, for a fixed number of threads, on which
-the order of a convolution's sums depends; GPUs do not promise the bits of a sum.
+A batch is read, decoded and augmented once; then every network takes its own step on it. The
+weights of a network depend only on its recipe, seed and views, not on the networks that train
+alongside it or on interruptions. On a CPU, results are bit-identical for a fixed number of
+threads, on which the order of sums in convolutions depends; on a GPU, sums are not
+reproducible.
 """
 
 from __future__ import annotations
@@ -25,26 +26,26 @@ from noctule.models import Preprocessing
 from noctule.models.classifier import set_channels_last
 from noctule.studies.training.initial import initialised, torch_seed
 from noctule.studies.training.recipe import Recipe
-from noctule.studies.training.stream import Views, corrupted, draw_epoch, moved
+from noctule.studies.training.stream import Views, augmented, corrupted, draw_epoch
 
 CPU: Final = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What networks in training have in common.
+    """The settings that all networks in lockstep training share.
 
     Attributes:
-        dataset: The labelled images.
-        preprocessing: From an image to the image a corruption sees, and its normalisation.
-        recipe: How each network is trained.
-        seed: Of initial weights, order, moves, corruptions and dropout.
-        device: Where it happens.
-        precision: Of the forward and backward passes; weights are float32 throughout.
-        workers: Processes that decode.
+        dataset: Labelled images.
+        preprocessing: Resizing before corruption, and normalisation after it.
+        recipe: Training recipe.
+        seed: Seed of initial weights, order, augmentations, corruptions and dropout.
+        device: Device of the networks.
+        precision: Precision of the forward and backward passes; weights are float32.
+        workers: Number of decoding processes.
         compiled: Whether to compile the networks with `torch.compile`.
-        channels_last: Whether to train in this memory layout, in which convolutions are a third
-            faster, on CPUs as well; networks that flatten with `view` do not work in it.
+        channels_last: Whether to use this memory format, in which convolutions are a third
+            faster, on CPUs as well; networks that flatten with `view` do not support it.
     """
 
     dataset: Dataset
@@ -63,10 +64,10 @@ class TrainingRun:
     """A network in training.
 
     Attributes:
-        name: What messages call it.
-        views: How it sees each image in an epoch.
-        module: The network, in training mode, on the config's device.
-        optimiser: Of its weights.
+        name: Name in messages.
+        views: Views of each image in an epoch.
+        module: Network, in training mode, on the device of the config.
+        optimiser: Optimiser of its weights.
         forward: The network, or its compiled form.
         losses: Mean cross-entropy of each finished epoch, in nats.
     """
@@ -82,9 +83,13 @@ class TrainingRun:
 def init_run(
     name: str, views: Views, build: Callable[[], nn.Module], config: TrainingConfig
 ) -> TrainingRun:
-    """A network before its first epoch; MachineError if the device lacks memory for it."""
+    """Build a network for training.
+
+    Raises:
+        MachineError: The memory of the device does not suffice.
+    """
     module = initialised(build, config.seed, config.recipe.initial_weights)
-    with _memory_is_enough(config.device):
+    with _memory_errors(config.device):
         module = module.to(config.device).train()
         if config.channels_last:
             set_channels_last(module)
@@ -93,22 +98,21 @@ def init_run(
 
 
 def steps_per_epoch(images: int, recipe: Recipe, views: int) -> int:
-    """How many full batches there are.
+    """Number of full batches in an epoch.
 
     Raises:
-        InputError: There is none, or a batch is not a whole number of images.
+        InputError: There is no full batch, or the batch size is not a multiple of the views.
     """
     if recipe.batch_size % views:
         raise InputError(
-            f"{recipe.batch_size} images are no whole number of images, each shown {views} "
-            "times",
+            f"{recipe.batch_size} is not a multiple of the {views} views of each image",
             where="recipe.batch_size",
             remedy=f"Use a multiple of {views}.",
         )
     steps = images // (recipe.batch_size // views)
     if steps == 0:
         raise InputError(
-            f"{images} images, each shown {views} times, do not fill a batch of "
+            f"{images} images with {views} views each do not fill a batch of "
             f"{recipe.batch_size}",
             where="recipe.batch_size",
             remedy="Use smaller batches, or more images.",
@@ -116,8 +120,12 @@ def steps_per_epoch(images: int, recipe: Recipe, views: int) -> int:
     return steps
 
 
-def refuse_unreadable(dataset: Dataset, batch: Batch) -> None:
-    """Raise InputError if an image of a batch could not be decoded: none is left out here."""
+def reject_unreadable(dataset: Dataset, batch: Batch) -> None:
+    """Check that all images of a batch were decoded.
+
+    Raises:
+        InputError: An image could not be decoded.
+    """
     for image_id, reason in batch.unreadable:
         raise InputError(
             f"cannot read the image '{image_id}': {reason}",
@@ -133,30 +141,30 @@ def train(
     after_epoch: Callable[[TrainingRun], None] = lambda run: None,
     after_step: Callable[[int], None] = lambda trained: None,
 ) -> list[TrainingRun]:
-    """Train networks to the end of their recipe, in place; each goes on where it stands.
+    """Train networks in place to the end of their recipe, each from its current epoch.
 
-    A network whose loss is not finite any more stops there, and the others go on.
+    A network whose loss is not finite is stopped; the others continue.
 
     Args:
-        runs: Networks with as many views each.
-        config: What they have in common.
-        after_epoch: Called with each network when it has finished an epoch: a checkpoint.
-        after_step: Called after each batch with the number of networks it trained.
+        runs: Networks with the same number of views.
+        config: Settings that they share.
+        after_epoch: Called with each network after every epoch, such as to write a checkpoint.
+        after_step: Called after each batch with the number of networks that were trained on it.
 
     Returns:
-        The networks that stopped because their loss was not finite.
+        The networks that were stopped because their loss was not finite.
 
     Raises:
-        InputError: The images do not fill a batch, or one cannot be decoded.
-        MachineError: The device's memory does not hold the networks.
+        InputError: The images do not fill a batch, or an image cannot be decoded.
+        MachineError: The memory of the device does not suffice.
     """
     diverged: list[TrainingRun] = []
     for number in range(config.recipe.epochs):
-        waiting = [run for run in runs if run not in diverged]
-        if behind := [run for run in waiting if len(run.losses) == number]:
-            with _memory_is_enough(config.device):
-                losses = _train_epoch(behind, config, number, after_step)
-            for run, loss in zip(behind, losses, strict=True):
+        finite = [run for run in runs if run not in diverged]
+        if group := [run for run in finite if len(run.losses) == number]:
+            with _memory_errors(config.device):
+                losses = _train_epoch(group, config, number, after_step)
+            for run, loss in zip(group, losses, strict=True):
                 if math.isfinite(loss):
                     run.losses.append(loss)
                     after_epoch(run)
@@ -171,7 +179,7 @@ def _train_epoch(
     number: int,
     after_step: Callable[[int], None],
 ) -> list[float]:
-    """One epoch of networks that stand at the same one; the mean loss of each."""
+    """Train networks for one epoch; return the mean loss of each."""
     views = len(runs[0].views)
     epoch = draw_epoch(config.recipe, config.seed, number, config.dataset.ids, views)
     steps = steps_per_epoch(len(config.dataset), config.recipe, views)
@@ -183,30 +191,30 @@ def _train_epoch(
         config.workers,
     )
     totals = torch.zeros(len(runs), device=config.device)
-    # torch.manual_seed would seed every GPU there is, and no fork would put them back.
+    # Not torch.manual_seed, which would also seed all other GPUs without restoring them.
     cuda = [config.device] if config.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         for step, (indices, batch) in enumerate(zip(plan, loaded, strict=True)):
-            refuse_unreadable(config.dataset, batch)
+            reject_unreadable(config.dataset, batch)
             images = batch.images.to(config.device, non_blocking=True)
-            shown = [
-                moved(images, augmentations.of(indices))
+            views_of_images = [
+                augmented(images, augmentations.of(indices))
                 for augmentations in epoch.augmentations
             ]
             labels = batch.labels.to(config.device, non_blocking=True).repeat(views)
-            # In the middle of the step, so that neither the first nor the last is of rate 0.
+            # At the middle of the step, so that the rate of the first and the last is not 0.
             rate = config.recipe.learning_rate_at(number + (step + 0.5) / steps)
-            for place, run in enumerate(runs):
-                # Dropout: the same whoever trains beside it, and after a resumption.
+            for index, run in enumerate(runs):
+                # For dropout, which must not depend on other networks and interruptions.
                 seed = torch_seed("step", config.seed, number, step)
                 torch.default_generator.manual_seed(seed)
                 for device in cuda:
                     torch.cuda.default_generators[device.index].manual_seed(seed)
-                seen = [
-                    corrupted(base, name, epoch, batch.ids)
-                    for base, name in zip(shown, run.views, strict=True)
+                inputs = [
+                    corrupted(view, name, epoch, batch.ids)
+                    for view, name in zip(views_of_images, run.views, strict=True)
                 ]
-                totals[place] += _step(run, torch.cat(seen), labels, rate, config)
+                totals[index] += _step(run, torch.cat(inputs), labels, rate, config)
             after_step(len(runs))
     return [total / steps for total in totals.tolist()]
 
@@ -218,7 +226,7 @@ def _step(
     learning_rate: float,
     config: TrainingConfig,
 ) -> Tensor:
-    """One step of one network on uint8 images; its loss, a scalar on the device."""
+    """Take one step of one network on uint8 images; return its loss, a scalar on the device."""
     inputs = config.preprocessing.normalise(images)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     inputs = inputs.contiguous(memory_format=layout)
@@ -236,12 +244,12 @@ def _step(
 
 
 @contextmanager
-def _memory_is_enough(device: torch.device) -> Iterator[None]:
+def _memory_errors(device: torch.device) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise MachineError(
-            "the device's memory does not hold all networks that train together",
+            "the memory does not suffice for all networks that train together",
             where=str(device),
-            remedy="Give --models-at-once with a smaller number, or a smaller batch_size.",
+            remedy="Use a smaller --models-at-once or a smaller batch_size.",
         ) from error
