@@ -204,7 +204,7 @@ def test_a_time_limit_shows_the_bound(design, tmp_path) -> None:
     write_matrix(hard_matrix(150), tmp_path / "hard.csv")
     status, out, err = design("hard.csv", "--size", 12, "--time-limit", 1)
     assert (status, err) == (0, "")
-    assert re.search(r"coverage 0\.\d{3} is found, and at most \d\.\d{3} is possible", out)
+    assert re.search(r"coverage\s+0\.\d{3}, and at most \d\.\d{3} is possible", out)
     assert "is not proven" in out
     status, _, err = design("hard.csv", "--time-limit", 0)
     assert (status, "Use seconds above 0" in err) == (2, True)

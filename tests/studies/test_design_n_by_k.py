@@ -116,7 +116,7 @@ def test_families_and_members_are_drawn_independently() -> None:
 @pytest.mark.parametrize(
     ("n", "k", "count", "message"),
     [
-        (4, 2, 5, "4 families with 2 corruptions .* the 4 families have 3, 3, 2, 1"),
+        (4, 2, 5, "4 families with 2 corruptions: the 4 families have 3, 3, 2, 1"),
         (1, 4, 5, "there are not 1 families with 4 corruptions"),
         (0, 1, 5, "families: 0 is out of range"),
         (1, 0, 5, "per_family: 0 is out of range"),

@@ -73,7 +73,7 @@ def test_best_sets_of_equal_coverage_count_alike() -> None:
         assert both.share == {"a": 0.5, "b": 0.5, "c": 0.5, "d": 0.5}
         assert both.tied == 1
         assert both.notes == [
-            "On 100 % of the resamples several sets are best; each of them counts alike."
+            "On 100 % of the resamples several sets are best and have equal weights."
         ]
 
 
@@ -88,7 +88,9 @@ def test_a_time_limit_leaves_the_resamples_done() -> None:
     matrix = with_replicates(*[raw(0.3, 0.0, 0.4)] * 50_000)
     result = stability(matrix, 1, resamples=50_000, time_limit_s=1)
     assert 0 < result.resamples < result.requested == 50_000
-    assert result.notes == [f"The time limit ended it after {result.resamples} of 50000."]
+    assert result.notes == [
+        f"The time limit ended it after {result.resamples} of 50000 resamples."
+    ]
 
 
 def test_infeasible_resamples_are_counted_apart() -> None:

@@ -75,7 +75,7 @@ def test_members_are_named_by_candidate_and_seed(tmp_path: Path) -> None:
             {"candidates": ["gausian", "border"]},
             "candidates: unknown corruption 'gausian'. Did",
         ),
-        ({"candidates": ["border"]}, "candidates: there are 1. Overlap needs two or more"),
+        ({"candidates": ["border"]}, "candidates: there are 1. Use at least two"),
         ({"candidates": ["border", "border"]}, "corruption 'border' is listed twice"),
         ({"candidates": "imagenet-nok"}, "candidates: unknown benchmark 'imagenet-nok'. Did"),
         ({"seeds": []}, "seeds: [] are not distinct"),

@@ -232,7 +232,7 @@ def test_no_flipped_bit_of_a_checkpoint_goes_unseen(few: Dataset, tmp_path: Path
         data = bytearray(whole)
         data[place] ^= 1
         path.write_bytes(data)
-        with pytest.raises(InputError, match="another SHA-256 hash"):
+        with pytest.raises(InputError, match="SHA-256 hash has changed"):
             load_checkpoint(tmp_path, initialized("shear", over), "shear")
     path.write_bytes(whole)
     with pytest.raises(InputError, match="written for another network"):

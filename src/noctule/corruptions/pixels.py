@@ -9,6 +9,8 @@ On the CPU, uint8 and int16 operations move a quarter and a half of the bytes of
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -55,6 +57,28 @@ def to_int16_levels(
     return (values if truncate else values.round_()).to(torch.int16)
 
 
+def side_scale(images: Tensor) -> float:
+    """The factor by which lengths for 224 px scale: the shorter side divided by 224."""
+    return float(min(images.shape[2:]) / REFERENCE_SIDE_PX)
+
+
+def exact_mean(values: Tensor, dims: tuple[int, ...], *, integers: bool) -> Tensor:
+    """The mean over the last axis and the axes `dims`, which are kept: float32.
+
+    A floating-point sum would depend on the number of threads, so integers are summed: exactly
+    in float32 along a row of bytes, and in float64 up to 2**53.
+
+    Args:
+        values: float32 (batch, channels, height, width), in the units of the images.
+        dims: Axes of the mean besides the last.
+        integers: Whether the values are bytes.
+    """
+    whole = values if integers else (values * 2**24).round_().to(torch.float64)
+    total = whole.sum(dim=3, keepdim=True).sum(dim=dims, keepdim=True, dtype=torch.float64)
+    count = values.shape[3] * math.prod(values.shape[dim] for dim in dims)
+    return (total / (count if integers else count * 2**24)).to(torch.float32)
+
+
 def per_image(values: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Reshape (batch,) to (batch, 1, 1, 1)."""
     return values.to(dtype).view(-1, 1, 1, 1)
@@ -73,7 +97,7 @@ def scale_px(length_px: Tensor | int, images: Tensor, *, minimum_px: int = 1) ->
     Magnitudes are rounded half to even, and are at least `minimum_px`; signs are kept.
     """
     length = torch.as_tensor(length_px, dtype=torch.float32, device=images.device)
-    size = (length.abs() * (min(images.shape[2:]) / REFERENCE_SIDE_PX)).round().to(torch.int64)
+    size = (length.abs() * side_scale(images)).round().to(torch.int64)
     return size.clamp(min=minimum_px) * torch.where(length < 0, -1, 1)
 
 
@@ -86,7 +110,6 @@ def add_clamped(images: Tensor, change: Tensor) -> Tensor:
     """Add a change to the images, and clamp.
 
     Args:
-        images: See `noctule.corrupt`.
         change: float64 in [-1, 1], broadcastable to the images.
     """
     if images.dtype == torch.float32:

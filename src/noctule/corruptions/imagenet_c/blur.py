@@ -72,7 +72,6 @@ def defocus_blur(
     """Average over a disc with a soft edge; the image is mirrored at its borders.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Truncate to 8 bits, and soften the disc on a grid that ends 8 px from the
             centre, or at the radius if that is larger, and is mirrored there. Discs that reach
             its border gain weight: at 224 px, severities 4 and 5 brighten by about 1 %.
@@ -206,7 +205,6 @@ def gaussian_blur(images: Images, released: bool = False, *, sigma_px: PerImage)
     """Apply a Gaussian filter, truncated at four standard deviations; edge pixels are repeated.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Truncate to 8 bits instead of rounding.
         sigma_px: Standard deviation at 224 px, scaled with the shorter side.
     """
@@ -232,7 +230,6 @@ def zoom_blur(
     """Average the image zoomed by the factors 1, 1 + step, 1 + 2 · step, … and the largest.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Truncate to 8 bits, and count the image itself twice.
         largest: Last zoom factor, at least 1. The released code's ranges exclude their ends,
             except at severity 1; the values here are the last factors that it uses.

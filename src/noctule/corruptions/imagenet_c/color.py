@@ -10,7 +10,7 @@ from torch import Tensor
 
 from noctule.corruptions.draws import PerSeverity
 from noctule.corruptions.grouping import group_by_params, map_chunks
-from noctule.corruptions.pixels import full_scale, to_float, to_int16_levels
+from noctule.corruptions.pixels import exact_mean, full_scale, to_float, to_int16_levels
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 
@@ -38,7 +38,6 @@ def brightness_c(images: Images, *, released: bool = False, change: PerImage) ->
     grey. The constant is simply added to images with one channel.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Convert uint8 images to HSV in float64 and truncate the result, as the
             released code does, rounding errors included. Otherwise results are rounded.
         change: Constant to add, in [0, 1] units.
@@ -73,7 +72,6 @@ def contrast_c(images: Images, *, released: bool = False, factor: PerImage) -> I
     """Scale the distance of all pixels from the mean of their channel.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Truncate uint8 results instead of rounding them.
         factor: Factor of the distance, in [0, 1].
     """
@@ -81,24 +79,12 @@ def contrast_c(images: Images, *, released: bool = False, factor: PerImage) -> I
 
     def flatten(chunk: Tensor, share: float) -> Tensor:
         values = to_float(chunk)
-        offset = _channel_means(values, exact=chunk.dtype == torch.uint8)
+        offset = exact_mean(values, (2,), integers=chunk.dtype == torch.uint8)
         offset.mul_(1 - share).add_(nudge)
         values.mul_(share).add_(offset)
         return to_int16_levels(values, chunk.dtype, in_range=True, truncate=released)
 
     return _map_groups(images, [factor], flatten)
-
-
-def _channel_means(values: Tensor, *, exact: bool) -> Tensor:
-    """Mean of each channel of each image: float32 (batch, channels, 1, 1).
-
-    A floating-point sum would depend on the number of threads, so integers are summed: exactly
-    in float32 along a row of bytes, and in float64 up to 2**53.
-    """
-    whole = values if exact else (values * 2**24).round_().to(torch.float64)
-    total = whole.sum(dim=3, keepdim=True).sum(dim=2, keepdim=True, dtype=torch.float64)
-    scale = values[0, 0].numel() * (1 if exact else 2**24)
-    return (total / scale).to(torch.float32)
 
 
 @corruption(
@@ -119,7 +105,6 @@ def saturate(
     red.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Convert uint8 images to HSV in float64 and truncate the result, as the
             released code does, rounding errors included. Otherwise results are rounded.
         factor: Factor of the saturation.

@@ -39,7 +39,6 @@ def jpeg_compression(images: Images, *, quality: PerImage) -> Images:
     float32 images are first rounded to 8 bits. The codec runs on the CPU.
 
     Args:
-        images: See `noctule.corrupt`.
         quality: Quality in libjpeg's units, 1 to 100.
     """
     if images.dtype == torch.uint8:
@@ -61,7 +60,6 @@ def pixelate_c(images: Images, *, released: bool = False, share: PerImage) -> Im
     This replaces blocks of whole pixels, of up to two heights and two widths, by their mean.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Resize uint8 images with Pillow on the CPU, as the released code does. Pillow
             rounds half up after the columns and again after the rows, which brightens by up to
             half a grey level on average. Where the centre of a pixel is on the border of two

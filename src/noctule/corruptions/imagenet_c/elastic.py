@@ -68,7 +68,6 @@ def elastic_transform(
     not depend on the size, as in the authors' scripts for three sizes.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Lengths are 244 / 224 times longer, except at 32 and 64 px, which have scripts
             of their own. In oblong images, the three points of the affine transform lie around
             (height / 2, width / 2) instead of the centre. uint8 results are truncated instead

@@ -43,7 +43,6 @@ def fog(
     which gets its upper left corner, the same in all channels.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Truncate uint8 results instead of rounding them.
         intensity: Factor of the map before rescaling, as a share of white.
         wibble_decay: Root of the factor by which steps shrink when the grid becomes twice as

@@ -15,10 +15,10 @@ from noctule.corruptions.imagenet_c.ice import SHEETS, SIDE_PX, ice
 from noctule.corruptions.imagenet_c.textures import FROST, load_texture
 from noctule.corruptions.pixels import (
     LUMA,
-    REFERENCE_SIDE_PX,
     from_float,
     full_scale,
     per_image,
+    side_scale,
     to_int16_levels,
 )
 from noctule.corruptions.registry import corruption
@@ -56,7 +56,6 @@ def frost(
     with one channel get the luma of the frost.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Use the photographs (see `textures.py`) except the sixth, enlarge those that
             do not cover the image, and truncate uint8 results instead of rounding them.
         image_share: Weight of the image.
@@ -70,7 +69,7 @@ def frost(
         InputError: In released mode, a photograph is missing or is a different file.
     """
     height, width = images.shape[2:]
-    scale = texture_scale * (min(height, width) / REFERENCE_SIDE_PX)
+    scale = texture_scale * side_scale(images)
     # Python numbers, which are faster than tensors of one element.
     first, second = (high24(word).tolist() for word in place.words(2))
     window = _photograph if released else _sheet

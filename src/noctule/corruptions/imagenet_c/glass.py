@@ -50,7 +50,6 @@ def glass_blur(
     carries along.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Do what the released code does. Its squares end one pixel earlier at the right
             and at the bottom, so that the image drifts. It overwrites a pixel with the other
             instead of swapping them, as its pixels are views of the same memory. It proceeds

@@ -42,7 +42,6 @@ def motion_blur(
     to 8 bits.
 
     Args:
-        images: See `noctule.corrupt`.
         radius_px: Half the length of the line at 224 px, scaled with the shorter side and
             rounded, at least 1 px.
         sigma_px: Standard deviation of the weights at 224 px, scaled with the shorter side.

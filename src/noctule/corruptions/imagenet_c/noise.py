@@ -54,7 +54,6 @@ def gaussian_noise(
     The noise has 65,536 equally likely values, up to ±4.3 sigma.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Truncate uint8 results instead of rounding them, which darkens by half a grey
             level.
         sigma: Standard deviation, in [0, 1] units.
@@ -96,7 +95,6 @@ def speckle_noise(
     The noise has 65,536 equally likely values, up to ±4.3 sigma.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Truncate uint8 results instead of rounding them, which darkens by half a grey
             level.
         sigma: Standard deviation as a share of the value.
@@ -132,7 +130,6 @@ def impulse_noise(images: Images, *, amount: PerImage, noise: Stream) -> Images:
     The specks of a low severity are a subset of those of a high one.
 
     Args:
-        images: See `noctule.corrupt`.
         amount: Probability that an element is replaced, in steps of 1 / 32,768 and below 1.
         noise: 16 random bits per element.
     """
@@ -166,7 +163,6 @@ def shot_noise(
     1 / 128 of a level.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Truncate uint8 results instead of rounding them, which darkens slightly.
         photons: Mean, and largest, number of photons of white.
         noise: 16 random bits per element, or 32 if the images are float32.

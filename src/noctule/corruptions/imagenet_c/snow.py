@@ -61,7 +61,6 @@ def snow(
     is mixed with the brighter of itself and 1.5 times its grey plus 0.5.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Truncate the layer and the result to 8 bits, and round the blurred layer to 8
             bits, which is not rounded otherwise.
         mean, deviation: Mean and standard deviation of the noise.

@@ -15,10 +15,10 @@ from noctule.corruptions.imagenet_c.neighbours import framed, neighbour, sum_of_
 from noctule.corruptions.imagenet_c.smooth_noise import small_noise, smooth_noise
 from noctule.corruptions.pixels import (
     LUMA,
-    REFERENCE_SIDE_PX,
     from_float,
     full_scale,
     per_image,
+    side_scale,
     to_float,
     to_int16_levels,
 )
@@ -71,7 +71,6 @@ def spatter(
     colour.
 
     Args:
-        images: See `noctule.corrupt`.
         released: The depth of water overflows above 1 and restarts at 0, and uint8 results are
             truncated instead of rounded.
         mean: Mean of the noise.
@@ -88,7 +87,7 @@ def spatter(
         liquid: 8 random bits for each pixel.
     """
     height, width = images.shape[2:]
-    scale = min(height, width) / REFERENCE_SIDE_PX
+    scale = side_scale(images)
     noise = small_noise(liquid, height * width).view(-1, height, width)
 
     def change(

@@ -10,12 +10,8 @@ from torch import Tensor
 
 from noctule.corruptions.draws import PerSeverity, Uniform
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE
-from noctule.corruptions.imagenet_c_bar.positions import per_plane, pixel_positions, side_scale
-from noctule.corruptions.pixels import (
-    from_float,
-    full_scale,
-    to_float,
-)
+from noctule.corruptions.imagenet_c_bar.positions import per_plane, pixel_positions
+from noctule.corruptions.pixels import from_float, full_scale, side_scale, to_float
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 
@@ -54,7 +50,6 @@ def caustic_refraction(
     Pixels that are refracted from outside the image are black, as published.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Do what the released code does, apparently by mistake. uint8 results are
             truncated. Slopes below 2.6° do not refract, which leaves a discontinuity of 3.4 px
             at severity 5. Outside the image the water has the height 0, so that the outermost

@@ -7,8 +7,8 @@ import torch
 from noctule.corruptions.draws import NoiseField, PerSeverity, Uniform
 from noctule.corruptions.fields import uniform_field
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE
-from noctule.corruptions.imagenet_c_bar.positions import per_plane, pixel_positions, side_scale
-from noctule.corruptions.pixels import paste
+from noctule.corruptions.imagenet_c_bar.positions import per_plane, pixel_positions
+from noctule.corruptions.pixels import paste, side_scale
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import Stream
@@ -44,7 +44,6 @@ def checkerboard_cutout(
     is set to less than its published range.
 
     Args:
-        images: See `noctule.corrupt`.
         share: Share of the squares of this colour that are covered; published as severity / 10.
         square_px: Side of a square at 224 px, at least one pixel of the image.
         angle_deg: Rotation of the board.

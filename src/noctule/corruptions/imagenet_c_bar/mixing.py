@@ -20,7 +20,6 @@ def add_pattern(
     """Add amplitude · pattern, and clamp.
 
     Args:
-        images: See `noctule.corrupt`.
         pattern: float32, broadcastable to the images; overwritten.
         amplitude: Amplitude in [0, 1] units, (batch,).
         released: Whether to truncate uint8 results instead of rounding them.
@@ -33,7 +32,6 @@ def blend_pattern(images: Tensor, pattern: Tensor, alpha: Tensor, *, released: b
     """(1 − alpha) · image + alpha · pattern.
 
     Args:
-        images: See `noctule.corrupt`.
         pattern: float32 in [0, 1] units, broadcastable to the images; overwritten.
         alpha: Weight of the pattern, (batch,).
         released: Whether to truncate uint8 results instead of rounding them.
@@ -47,7 +45,6 @@ def move_to_white(images: Tensor, share: Tensor, *, released: bool) -> Tensor:
     """Interpolate between the images and white.
 
     Args:
-        images: See `noctule.corrupt`.
         share: Weight of white, float32 in [0, 1], broadcastable to the images.
         released: Whether to truncate uint8 results instead of rounding them.
     """

@@ -37,7 +37,6 @@ def perlin_noise(
     implementation of 1985, so that the pattern there repeats at half the size.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Truncate uint8 results instead of rounding them.
         alpha: Weight of the noise; published as severity · 0.05.
         lattice: Random words for a permutation of 256 lattice points and a gradient for each.

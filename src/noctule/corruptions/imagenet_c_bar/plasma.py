@@ -10,7 +10,8 @@ from torch import Tensor
 from noctule.corruptions.draws import Integer, PerSeverity, Uniform
 from noctule.corruptions.grouping import group_equal
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE, blend_pattern
-from noctule.corruptions.imagenet_c_bar.positions import per_plane, pixel_positions, side_scale
+from noctule.corruptions.imagenet_c_bar.positions import per_plane, pixel_positions
+from noctule.corruptions.pixels import side_scale
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 
@@ -47,7 +48,6 @@ def plasma_noise(
     Images with one channel get the red of the plasma.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Truncate uint8 results instead of rounding them.
         alpha: Weight of the plasma; published as severity · 6.4 / 255.
         time: Phase of the animation, in radians.

@@ -7,13 +7,6 @@ import math
 import torch
 from torch import Tensor
 
-from noctule.corruptions.pixels import REFERENCE_SIDE_PX
-
-
-def side_scale(images: Tensor) -> float:
-    """The factor by which to multiply lengths for 224 px."""
-    return float(min(images.shape[2:]) / REFERENCE_SIDE_PX)
-
 
 def pixel_positions(images: Tensor) -> tuple[Tensor, Tensor]:
     """Row and column indices: float64 (1, height, 1) and (1, 1, width)."""

@@ -10,11 +10,8 @@ from torch import Tensor
 from noctule.corruptions.draws import Integer, NoiseField, PerSeverity, Uniform
 from noctule.corruptions.fields import normal_field
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE, move_to_white
-from noctule.corruptions.imagenet_c_bar.positions import (
-    angle_from_down,
-    pixel_positions,
-    side_scale,
-)
+from noctule.corruptions.imagenet_c_bar.positions import angle_from_down, pixel_positions
+from noctule.corruptions.pixels import side_scale
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import Stream, integers, unit_interval
@@ -49,7 +46,6 @@ def sparkles(
     """Add five sparkles, whose rays fade with the square of the distance.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Truncate uint8 results instead of rounding them.
         radius_px: Mean distance up to which a sparkle is white, at 224 px; published as
             severity · 2.24. Rays are at least one pixel long at any size.
@@ -96,7 +92,6 @@ def inverse_sparkles(
     """Turn the image white except for one sparkle with a radius of a quarter of the side.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Truncate uint8 results instead of rounding them.
         exponent: Exponent of (radius / distance)², the weight of the image; published as
             severity · 0.13.

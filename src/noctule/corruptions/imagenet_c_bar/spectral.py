@@ -39,7 +39,6 @@ def blue_noise_sample(
     severity 5.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Use every phase twice, which correlates pixel (y, x) and pixel
             (height − y, width − x) by cos(2π (y / height + x / width)).
         threshold: Threshold in standard deviations of the noise; published as
@@ -68,7 +67,6 @@ def brownish_noise(
     included in the standard deviation.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Truncate uint8 results instead of rounding them, and use every phase twice, as
             in `blue_noise_sample`.
         sigma: Standard deviation in [0, 1] units; published as severity · 6.4 / 255.

@@ -12,8 +12,8 @@ from noctule.corruptions.imagenet_c_bar.positions import (
     angle_from_down,
     per_plane,
     pixel_positions,
-    side_scale,
 )
+from noctule.corruptions.pixels import side_scale
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 
@@ -59,7 +59,6 @@ def single_frequency_greyscale(
     does not scale with the image.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Truncate uint8 results instead of rounding them.
         amplitude: Amplitude in [0, 1] units; published as severity · 19.6 / 255.
         frequency: Frequency along the axis where it is higher, in cycles per pixel.
@@ -108,7 +107,6 @@ def cocentric_sine_waves(
     is spelt as published.
 
     Args:
-        images: See `noctule.corrupt`.
         released: Truncate uint8 results instead of rounding them.
         amplitude: Half the height of a tooth, in [0, 1] units; published as
             severity · 6.4 / 255.

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from noctule.corruptions.draws import Uniform
 from noctule.corruptions.noc.resampling import first_rows, resize_rows
-from noctule.corruptions.pixels import REFERENCE_SIDE_PX, from_float, per_image, to_float
+from noctule.corruptions.pixels import from_float, per_image, side_scale, to_float
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 
@@ -29,12 +29,12 @@ def blur(images: Images, *, weight: PerImage) -> Images:
     the square of the shorter side, so that the standard deviation scales with the side.
 
     Args:
-        images: See `noctule.corrupt`.
         weight: Share of the blurred image.
     """
     share = per_image(weight)
-    scale = min(images.shape[2:]) / REFERENCE_SIDE_PX
-    smooth = _box_passes(to_float(images), max(1, round(PASSES_AT_224_PX * scale**2)))
+    smooth = _box_passes(
+        to_float(images), max(1, round(PASSES_AT_224_PX * side_scale(images) ** 2))
+    )
     smooth = smooth.mul_(share)
     return from_float(smooth.add_(to_float(images).mul_(1 - share)), images.dtype)
 
@@ -87,7 +87,6 @@ def thumbnail_resize(images: Images, *, factor: PerImage) -> Images:
     here only the result is rounded, so values can differ by up to two grey levels.
 
     Args:
-        images: See `noctule.corrupt`.
         factor: Ratio of the sizes, at least 1: the small image has int(height / factor) ×
             int(width / factor) pixels.
     """

@@ -8,12 +8,13 @@ from torch import Tensor
 from noctule.corruptions.draws import Choice, Integer, SignedUniform, Uniform
 from noctule.corruptions.noc.hsv import hsv_to_rgb, rgb_to_hsv
 from noctule.corruptions.pixels import (
-    REFERENCE_SIDE_PX,
     add_clamped,
     choose,
     coordinates,
+    exact_mean,
     from_float,
     per_image,
+    side_scale,
     to_float,
 )
 from noctule.corruptions.registry import corruption
@@ -37,7 +38,6 @@ def backlight(
     """Brighten one side of a straight line and darken the other by the same amount.
 
     Args:
-        images: See `noctule.corrupt`.
         change: Change on the side before the line, in [0, 1] units; the other side changes by
             −change.
         split_px: Distance of the line from the middle at 224 px, scaled with the shorter side.
@@ -45,8 +45,7 @@ def backlight(
     """
     rows, columns = coordinates(images)
     height, width = images.shape[2:]
-    scale = min(height, width) / REFERENCE_SIDE_PX
-    offset = (split_px.to(torch.float32) * scale).round().view(-1, 1, 1, 1)
+    offset = (split_px.to(torch.float32) * side_scale(images)).round().view(-1, 1, 1, 1)
     by_column = axis.view(-1, 1, 1, 1).bool()
     before_row = (rows < height // 2 + offset) | by_column
     before_column = (columns < width // 2 + offset) | ~by_column
@@ -65,7 +64,6 @@ def brightness(images: Images, *, change: PerImage) -> Images:
     """Add a constant to all pixels, and clamp.
 
     Args:
-        images: See `noctule.corrupt`.
         change: Constant to add, in [0, 1] units.
     """
     return add_clamped(images, per_image(change, torch.float64))
@@ -81,25 +79,12 @@ def contrast(images: Images, *, weight: PerImage) -> Images:
     """Mix the image with its mean over all pixels and channels.
 
     Args:
-        images: See `noctule.corrupt`.
         weight: Weight of the mean, in [0, 1].
     """
     share = per_image(weight)
     values = to_float(images)
-    mean = _mean(values, exact=images.dtype == torch.uint8)
+    mean = exact_mean(values, (1, 2), integers=images.dtype == torch.uint8)
     return from_float(values.mul_(1 - share).add_(share * mean), images.dtype, in_range=True)
-
-
-def _mean(values: Tensor, *, exact: bool) -> Tensor:
-    """Mean of each image: float32 (batch, 1, 1, 1).
-
-    A floating-point sum would depend on the number of threads, so integers are summed: exactly
-    in float32 along a row of bytes, and in float64 up to 2**53.
-    """
-    whole = values if exact else (values * 2**24).round_().to(torch.float64)
-    total = whole.sum(dim=3).sum(dim=(1, 2), dtype=torch.float64)
-    scale = values[0].numel() * (1 if exact else 2**24)
-    return per_image(total / scale, torch.float64).to(torch.float32)
 
 
 @corruption(
@@ -113,7 +98,6 @@ def color_distortion(images: Images, *, change: PerImage, channel: PerImage) -> 
     """Brighten one channel, and clamp. Published as `color_disortion`. Needs 3 channels.
 
     Args:
-        images: See `noctule.corrupt`.
         change: Constant to add to the channel, in [0, 1] units.
         channel: 0 for red, 1 for green, 2 for blue.
     """
@@ -135,7 +119,6 @@ def gray_scale(images: Images, *, weight: PerImage) -> Images:
     of float32 images is not rounded, where the released code truncates it to 8 bits.
 
     Args:
-        images: See `noctule.corrupt`.
         weight: Weight of the luma, in [0, 1].
     """
     share = per_image(weight)
@@ -168,7 +151,6 @@ def hue(images: Images, *, turn: PerImage) -> Images:
     where the released code truncates them.
 
     Args:
-        images: See `noctule.corrupt`.
         turn: Rotation in turns of the colour circle.
     """
     eight_bit = (

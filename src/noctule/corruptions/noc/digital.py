@@ -9,10 +9,10 @@ from noctule.corruptions.draws import Integer, NoiseField, unit
 from noctule.corruptions.grouping import group_by_params
 from noctule.corruptions.noc.stamps import draw_positions, paint
 from noctule.corruptions.pixels import (
-    REFERENCE_SIDE_PX,
     from_float,
     full_scale,
     per_image,
+    side_scale,
     to_float,
 )
 from noctule.corruptions.registry import corruption
@@ -32,7 +32,6 @@ def quantization(images: Images, *, steps: PerImage) -> Images:
     """Round every channel to steps + 1 equidistant values, half to even.
 
     Args:
-        images: See `noctule.corrupt`.
         steps: Number of intervals between black and white, at least 1.
     """
     scale = per_image(steps.to(torch.float64) / full_scale(images))
@@ -56,7 +55,6 @@ def pixelate(images: Images, *, block_px: PerImage) -> Images:
     returns an image of another size; this kernel keeps the size.
 
     Args:
-        images: See `noctule.corrupt`.
         block_px: Side of a block in pixels, at least 1; not scaled with the image.
     """
     blocks = block_px.clamp(max=min(images.shape[2:]))
@@ -111,7 +109,6 @@ def artifacts(images: Images, *, count: PerImage, gray: PerImage, dashes: Stream
     Departure: the released code modifies its input; this kernel does not.
 
     Args:
-        images: See `noctule.corrupt`.
         count: Number of dashes, at least 1; their size scales with the shorter side.
         gray: Grey of the dashes, in [0, 1].
         dashes: Random words for the positions and for which dashes have no tails.
@@ -132,7 +129,6 @@ def vertical_artifacts(
     Departure: height and width are exchanged too; the released code fails on oblong images.
 
     Args:
-        images: See `noctule.corrupt`.
         count: Number of dashes, at least 1; their size scales with the shorter side.
         gray: Grey of the dashes, in [0, 1].
         dashes: Random words for the positions and for which dashes have no tails.
@@ -144,7 +140,7 @@ def _draw_dashes(
     images: Tensor, count: Tensor, gray: Tensor, dashes: Stream, *, vertical: bool
 ) -> Tensor:
     height, width = images.shape[2:]
-    scale = min(height, width) / REFERENCE_SIDE_PX
+    scale = side_scale(images)
     across, along = (width, height) if vertical else (height, width)
     thick, solid, after, before = (
         _scaled_offsets(offsets, scale).to(images.device)

@@ -25,7 +25,6 @@ def translation(images: Images, *, dx_px: PerImage, dy_px: PerImage) -> Images:
     """Shift each image by whole pixels along both axes; black fill.
 
     Args:
-        images: See `noctule.corrupt`.
         dx_px: Shift to the right at 224 px, scaled with the shorter side.
         dy_px: Shift downwards at 224 px, scaled with the shorter side.
     """
@@ -48,7 +47,6 @@ def shear(images: Images, *, angle_deg: PerImage) -> Images:
     the centre half a pixel off.
 
     Args:
-        images: See `noctule.corrupt`.
         angle_deg: Shear angle in degrees; a positive angle moves the upper rows to the right.
     """
     slope = torch.deg2rad(angle_deg.to(torch.float64)).tan()
@@ -98,7 +96,6 @@ def rotation(images: Images, *, angle_deg: PerImage) -> Images:
     the centre half a pixel off.
 
     Args:
-        images: See `noctule.corrupt`.
         angle_deg: Rotation angle in degrees.
     """
     height, width = images.shape[2:]
@@ -141,7 +138,6 @@ def elastic(images: Images, *, cut_px: PerImage, side: PerImage) -> Images:
     from Pillow's fixed-point arithmetic.
 
     Args:
-        images: See `noctule.corrupt`.
         cut_px: Width of the strip at 224 px, scaled with the shorter side.
         side: 0 for the top, 1 for the left.
     """

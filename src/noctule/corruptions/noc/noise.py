@@ -28,7 +28,6 @@ def gaussian(images: Images, *, sigma: PerImage, noise: Stream) -> Images:
     Departure from what the name suggests, as released: the noise only brightens.
 
     Args:
-        images: See `noctule.corrupt`.
         sigma: Standard deviation before the absolute value, in [0, 1] units.
         noise: 16 random bits per element.
     """
@@ -54,7 +53,6 @@ def uniform(images: Images, *, amplitude: PerImage, noise: Stream) -> Images:
     The authors published a range but no code, so the operation is noctule's own.
 
     Args:
-        images: See `noctule.corrupt`.
         amplitude: Largest change, in [0, 1] units.
         noise: 16 random bits per element.
     """
@@ -82,7 +80,6 @@ def salt_pepper(images: Images, *, amount: PerImage, noise: Stream) -> Images:
     those of a high one.
 
     Args:
-        images: See `noctule.corrupt`.
         amount: Probability that an element is replaced.
         noise: Two random words per candidate.
     """

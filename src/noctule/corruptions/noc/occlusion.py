@@ -35,7 +35,6 @@ def rhombus(images: Images, *, count: PerImage, stamps: Stream) -> Images:
     """Cover the image with grey rhombi of 98 pixels; later ones cover earlier ones.
 
     Args:
-        images: See `noctule.corrupt`.
         count: Number of rhombi, at least 1; their size scales with the shorter side.
         stamps: Random words for the position and the grey of each rhombus.
     """
@@ -53,7 +52,6 @@ def arlequin(images: Images, *, count: PerImage, color: Stream, stamps: Stream) 
     """Cover the image with rhombi, all in one colour. Needs 3 channels.
 
     Args:
-        images: See `noctule.corrupt`.
         count: Number of rhombi, at least 1; their size scales with the shorter side.
         color: Random words for the colour of an image's rhombi, each channel in [0, 1).
         stamps: Random words for the position of each rhombus.
@@ -72,7 +70,6 @@ def circle(images: Images, *, count: PerImage, stamps: Stream) -> Images:
     """Cover the image with grey discs of 121 pixels; later ones cover earlier ones.
 
     Args:
-        images: See `noctule.corrupt`.
         count: Number of discs, at least 1; their size scales with the shorter side.
         stamps: Random words for the position and the grey of each disc.
     """
@@ -101,7 +98,6 @@ def obstruction(
     """Cover a square with one grey.
 
     Args:
-        images: See `noctule.corrupt`.
         side_px: Side of the square at 224 px, scaled with the shorter side.
         top_fraction, left_fraction: Position of the square, in [0, 1) of the positions where
             it fits.
@@ -129,7 +125,6 @@ def border(images: Images, *, thickness_px: PerImage, gray: PerImage) -> Images:
     Departure: the released code modifies its input; this kernel does not.
 
     Args:
-        images: See `noctule.corrupt`.
         thickness_px: Width of the frame at 224 px, scaled with the shorter side.
         gray: Grey of the frame, in [0, 1].
     """

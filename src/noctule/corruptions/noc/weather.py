@@ -26,7 +26,6 @@ def rain(images: Images, *, count: PerImage, stamps: Stream) -> Images:
     """Draw drops, discs of 121 pixels, each of which halves the distance to white.
 
     Args:
-        images: See `noctule.corrupt`.
         count: Number of drops, at least 1; their size scales with the shorter side.
         stamps: Random words for the position of each drop.
     """
