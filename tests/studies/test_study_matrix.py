@@ -100,7 +100,7 @@ def test_scores_shares_and_intervals_by_hand() -> None:
         ),
         (
             "o;a;b\na;1;0,25\nb;0,25;1\n",
-            "the cell of a and b is '0,25', which is not a number. Use a decimal",
+            "a and b is '0,25', which is not a number. Use a decimal",
         ),
         ("a,b\n1,0.5\n0.5,1\n0,0\n", "has 2 names and 3 rows"),
         ("o,a,b\na,1,0.5\n", "has different names in its first column"),

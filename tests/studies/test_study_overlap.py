@@ -577,8 +577,8 @@ def test_settings_out_of_range_are_refused() -> None:
         (("a",), (0,), np.ones((1, 2, 5, 3), dtype=bool), r"not \(1, 2, images, 2\)"),
         (("a",), (0, 1), np.ones((1, 2, 5, 2), dtype=bool), r"not \(2, 2, images, 2\)"),
         (("a",), (0,), np.ones((2, 5, 2), dtype=bool), "its shape is"),
-        (("a",), (0,), np.ones((1, 2, 0, 2), dtype=bool), "holds 0 entries"),
-        (("a",), (), np.ones((0, 2, 5, 2), dtype=bool), "holds 0 entries"),
+        (("a",), (0,), np.ones((1, 2, 0, 2), dtype=bool), "has 0 entries"),
+        (("a",), (), np.ones((0, 2, 5, 2), dtype=bool), "has 0 entries"),
         (("a",), (0,), np.ones((1, 2, 5, 2)), "of type float64"),
     ],
 )

@@ -213,7 +213,7 @@ def test_weights_of_another_network_are_refused(done: StudyFolder, tmp_path: Pat
     shutil.rmtree(copy.run_folder(Member("border", 0)))
     whole = border.read_bytes()
     for damage, message in (
-        (gaussian.read_bytes(), "holds another network. Delete it"),
+        (gaussian.read_bytes(), "contains another network. Delete it"),
         (whole[: len(whole) // 2], "not a weights file written by noctule. Delete it"),
         (b"", "not a weights file written by noctule. Delete it"),
     ):
@@ -356,7 +356,7 @@ def test_other_data_under_the_same_name_is_refused(
 
 def test_a_folder_of_something_else_is_refused(arrays: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match=r"not a study folder \(it holds thesis\.txt\)"):
+    with pytest.raises(InputError, match=r"nor a study folder \(it contains thesis\.txt\)"):
         prepare_study(small_study(arrays), out=tmp_path, execution=ONE)
     with pytest.raises(InputError, match=r"has no study\.json"):
         overlap_of(tmp_path)
