@@ -8,18 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from noctule.metrics import score
+from noctule.metrics import Estimate, score
 from noctule.report.loading import Run, open_runs
+from noctule.report.run import losses_table
 from noctule.report.run_details import (
     Confusion,
     Outcomes,
     class_damage,
-    losses,
     outcomes_of,
     reliability,
 )
-from noctule.report.run_groups import RunSettings, summarise
+from noctule.report.run_groups import RunSettings
 from noctule.report.samples import choose
+from noctule.scoring import score_run
 from report_runs import write_run
 
 # Six images: two of each class. Clean: one mistake. hue: 4 right; blur: 1 right.
@@ -42,19 +43,21 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_losses_are_the_fall_of_accuracy(run: Run) -> None:
-    found = losses(summarise([run], settings=SETTINGS).summaries[0])
+    found = losses_table("", score_run(run.store, **SETTINGS._asdict())).cells
     # Clean 5 of 6, hue 4 of 6, blur 1 of 6.
-    assert [one.condition for one in found] == ["blur", "hue"]
-    assert [one.loss.value for one in found] == pytest.approx([4 / 6, 1 / 6])
-    assert [one.accuracy.value for one in found] == pytest.approx([1 / 6, 4 / 6])
+    assert [row[0].text for row in found] == ["blur", "hue"]
+    assert [row[1].key for row in found] == pytest.approx([4 / 6, 1 / 6])
+    assert [row[3].key for row in found] == pytest.approx([1 / 6, 4 / 6])
 
 
 def test_the_interval_of_a_loss_is_paired(run: Run) -> None:
-    (_, hue) = losses(summarise([run], settings=RunSettings(confidence=0.9)).summaries[0])
+    table = losses_table("", score_run(run.store, resamples=0, confidence=0.9))
+    loss = table.rows[1].values[1]
+    assert isinstance(loss, Estimate)
     # Only image 1 of 6 is lost under hue: mean 1/6, Σ (d − mean)² = 5/6. At 90 %, z² = 2.70554
     # and ln(2 / .1) = 2.99573 images may have been missed. The reach, 3.35097 / 4.44598, is
     # √(2.70554 · 5/6 + 2.99573²) / √(36 − 6 · 2.70554).
-    assert (hue.loss.low, hue.loss.high) == pytest.approx(
+    assert (loss.low, loss.high) == pytest.approx(
         (1 / 6 - 0.753709, 1 / 6 + 0.753709), abs=1e-4
     )
 

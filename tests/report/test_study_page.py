@@ -303,8 +303,8 @@ def test_the_headline_and_the_limits(study: StudyFolder, page: str) -> None:
 def test_provenance_and_commands(study: StudyFolder, page: str) -> None:
     starts = [[text for _, text in row] for row in table(page, "starts")]
     assert starts == [[
-        "2026-01-02T03:04:05+00:00", "9.8.7", "0123456789ab, with changes", "cpu, A processor",
-        "3.99", "not recorded", "noctule study run 'a b.toml'",
+        "2026-01-02T03:04:05+00:00", "9.8.7", "0123456789abcdef, with changes",
+        "cpu, A processor", "3.99", "not recorded", "noctule study run 'a b.toml'",
     ]]  # fmt: skip
     settings = {row[0][1]: row[1][1] for row in table(page, "settings")}
     assert settings["recipe.optimiser.kind"] == "adamw"

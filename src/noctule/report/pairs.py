@@ -16,10 +16,10 @@ class Pair(NamedTuple):
     """The overlap of two candidates; what is not defined or has no bound is None.
 
     Attributes:
-        score: of 0 or more, as published.
-        raw: before it is cut off at 0.
-        low, high: ends of the interval of `raw`.
-        reason: why something is None.
+        score: Score of 0 or more, as published.
+        raw: Score before it is cut off at 0.
+        low, high: Ends of the interval of `raw`.
+        reason: Why something is None.
     """
 
     a: str
@@ -32,7 +32,7 @@ class Pair(NamedTuple):
 
 
 def pairs_of(matrix: OverlapMatrix) -> list[Pair]:
-    """Every two candidates once: those that are defined in the study's order, then the others.
+    """Every two candidates once: the defined ones in the study's order, then the others.
 
     >>> import numpy as np
     >>> matrix = OverlapMatrix(("a", "b"), np.array([[1.0, -0.5], [-0.5, 1.0]]), {"c": "why"})
@@ -42,14 +42,14 @@ def pairs_of(matrix: OverlapMatrix) -> list[Pair]:
     a c None None c: why
     b c None None c: why
     """
-    place = {name: i for i, name in enumerate(matrix.names)}
+    index = {name: i for i, name in enumerate(matrix.names)}
     scores, bounds = matrix.scores, matrix.intervals()
     pairs = []
     for a, b in combinations((*matrix.names, *matrix.undefined), 2):
-        if whys := [f"{one}: {matrix.undefined[one]}" for one in (a, b) if one not in place]:
+        if whys := [f"{one}: {matrix.undefined[one]}" for one in (a, b) if one not in index]:
             pairs.append(Pair(a, b, None, None, None, None, "; ".join(whys)))
             continue
-        at = place[a], place[b]
+        at = index[a], index[b]
         reason: str | None
         low, high, reason = None, None, "there are no resamples"
         if bounds is not None:

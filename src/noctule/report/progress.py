@@ -1,4 +1,4 @@
-"""Progress for people, on stderr: bars at a terminal, elsewhere a line now and then."""
+"""Progress on stderr: bars in a terminal, elsewhere an occasional line."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from rich.text import Text
 
 from noctule.errors import shown
 
-# Off a terminal: no line within the first of these of the last; one after a tenth of the work,
-# or after the second of these if the tenth takes longer.
+# Outside of a terminal: lines are at least the first of these apart, and come after a tenth of
+# the work, or after the second of these if the tenth takes longer.
 _LEAST_S, _MOST_S = 30.0, 600.0
 _STEP = 0.1
 
 
 @contextmanager
 def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Show how much of one kind of work is done, with the time left.
+    """Show the progress of one kind of work, with the time left.
 
-    Yields what is to be called with (number done, number in all).
+    Yields a function to call with (number done, total number).
     """
     description, console = shown(description), Console(stderr=True)
     if not console.is_terminal:
@@ -40,12 +40,12 @@ def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
 def study_progress(
     work: Mapping[str, tuple[int, int]],
 ) -> Iterator[Callable[[tuple[str, int]], None]]:
-    """Show how much of each kind of work is done, with the time left.
+    """Show the progress of several kinds of work, with the time left.
 
     Args:
-        work: (done, all) of each kind.
+        work: (number done, total number) of each kind.
 
-    Yields what is to be called with (kind, how many more are done).
+    Yields a function to call with (kind, number newly done).
     """
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -70,9 +70,9 @@ def study_progress(
 
 @contextmanager
 def status_line(description: str) -> Iterator[Callable[[str], None]]:
-    """Show the state of work whose end is not known.
+    """Show the state of work of unknown length.
 
-    Yields what is to be called with the state in words.
+    Yields a function to call with a description of the state.
     """
     description, console = shown(description), Console(stderr=True)
     if not console.is_terminal:
@@ -93,14 +93,14 @@ def status_line(description: str) -> Iterator[Callable[[str], None]]:
 
 
 class _Lines:
-    """A line on each kind of work, not often."""
+    """Occasional lines about each kind of work."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
         self._last: dict[str, tuple[float, int]] = {}
 
     def update(self, kind: str, done: int, total: int) -> None:
-        """Write a line if there is enough new to say since the last one, or since the start."""
+        """Write a line if enough work was done since the last one, or since the start."""
         now = time.monotonic()
         then, before = self._last.setdefault(kind, (now, done))
         long, much = now - then, (done - before) / max(total, 1)
@@ -112,16 +112,16 @@ class _Lines:
 
 
 def _state(kind: str, done: int, total: int, left_s: float | None) -> str:
-    """How much is done, in words."""
+    """The progress in words."""
     left = f", about {_duration(left_s)} left" if left_s is not None and done < total else ""
     return f"{kind}: {done:,} of {total:,} ({100 * done / max(total, 1):.0f} %){left}"
 
 
 class _Words(ProgressColumn):
-    """The state in words, which wrap at a narrow terminal and are never cut."""
+    """The progress in words, which wrap in a narrow terminal and are never cut off."""
 
     def render(self, task: Task) -> Text:
-        """The state of one kind of work."""
+        """The progress of one kind of work."""
         if task.total is None:
             return Text(task.description, overflow="fold")
         done, total = int(task.completed), int(task.total)
@@ -135,7 +135,7 @@ def _write(file: IO[str], text: str) -> None:
 
 
 def _duration(seconds: float) -> str:
-    """A time for people.
+    """A duration in a suitable unit.
 
     >>> _duration(40), _duration(600), _duration(20_000)
     ('40 s', '10 min', '5.6 h')

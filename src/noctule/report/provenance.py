@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeGuard
 
 from noctule.errors import shown
@@ -12,6 +13,7 @@ from noctule.report.loading import Run
 from noctule.scoring import IMAGENET
 
 NOT_RECORDED = "not recorded"
+_PROGRAM = ("noctule", "__main__.py", "noctule.exe")
 
 
 def starts_of(run: Run) -> list[Mapping[str, Any]]:
@@ -59,45 +61,59 @@ def facts(run: Run) -> list[tuple[str, str]]:
     starts = starts_of(run)
     first: Mapping[str, Any] = starts[0] if starts else {}
     return [
-        ("Model", _text(model.get("name"))),
-        ("Architecture", _text(model.get("architecture"))),
-        ("Weights", _text(model.get("weights"))),
-        ("Weights, SHA-256", _text(model.get("weights_sha256"))),
+        ("Model", recorded(model.get("name"))),
+        ("Architecture", recorded(model.get("architecture"))),
+        ("Weights", recorded(model.get("weights"))),
+        ("Weights, SHA-256", recorded(model.get("weights_sha256"))),
         ("Preprocessing", _preprocessing(model.get("preprocessing"))),
-        ("Data", f"{_text(data.get('name'))}, {_images(data)}"),
-        ("Data, fingerprint", _text(data.get("fingerprint"))),
+        ("Data", f"{recorded(data.get('name'))}, {_images(data)}"),
+        ("Data, fingerprint", recorded(data.get("fingerprint"))),
         ("Read from", _data_source(starts)),
         ("Not readable", _unreadable(run)),
-        ("Benchmark", f"{_text(benchmark.get('title'))} ({_text(benchmark.get('name'))})"),
-        ("Source", _text(benchmark.get("source"))),
+        (
+            "Benchmark",
+            f"{recorded(benchmark.get('title'))} ({recorded(benchmark.get('name'))})",
+        ),
+        ("Source", recorded(benchmark.get("source"))),
         ("Mode", str(benchmark.get("mode", "paper"))),
         ("Seed", str(identity.seed)),
         ("Precision", f"{identity.precision} on {identity.device_type}"),
         ("Batch size", str(identity.batch_size)),
         ("Started", _dates(starts)),
-        ("Device", f"{_text(first.get('device'))} ({_text(first.get('device_name'))})"),
-        ("Commit", _commit(first)),
+        ("Device", f"{recorded(first.get('device'))} ({recorded(first.get('device_name'))})"),
+        ("Commit", commit_text(first)),
         ("Versions", _versions(first)),
-        ("Platform", _text(first.get("platform"))),
+        ("Platform", recorded(first.get("platform"))),
         ("Run folder", str(run.store.folder)),
     ]
 
 
 def command(run: Run) -> str:
-    """The command of the first start, quoted for a shell."""
+    """The command of the first start."""
     starts = starts_of(run)
-    arguments = starts[0].get("argv") if starts else None
-    if not isinstance(arguments, list) or not arguments:
+    return command_text(starts[0].get("argv") if starts else None)
+
+
+def command_text(argv: object) -> str:
+    """A recorded command, quoted for a shell.
+
+    >>> command_text(["/usr/bin/noctule", "evaluate", "a model"])
+    "noctule evaluate 'a model'"
+    """
+    if not isinstance(argv, list) or not argv:
         return NOT_RECORDED
-    return shlex.join(map(str, arguments))
+    program, *arguments = map(str, argv)
+    program = "noctule" if Path(program).name in _PROGRAM else program
+    return shlex.join([program, *arguments])
 
 
-def _text(value: object) -> str:
+def recorded(value: object) -> str:
+    """A recorded value, or that there is none."""
     return NOT_RECORDED if value is None else str(value)
 
 
 def _images(data: Mapping[str, Any]) -> str:
-    images, classes = _text(data.get("num_images")), _text(data.get("num_classes"))
+    images, classes = recorded(data.get("num_images")), recorded(data.get("num_classes"))
     return f"images: {images}, classes: {classes}"
 
 
@@ -108,10 +124,8 @@ def _preprocessing(record: object) -> str:
 
 
 def _data_source(starts: list[Mapping[str, Any]]) -> str:
-    found = [one["data"] for one in starts if isinstance(one.get("data"), Mapping)]
-    if not found:
-        return NOT_RECORDED
-    return ", ".join(f"{value}" for value in found[-1].values())
+    sources = [one["data"] for one in starts if isinstance(one.get("data"), Mapping)]
+    return ", ".join(map(str, sources[-1].values())) if sources else NOT_RECORDED
 
 
 def _unreadable(run: Run) -> str:
@@ -122,10 +136,11 @@ def _unreadable(run: Run) -> str:
 
 
 def _dates(starts: list[Mapping[str, Any]]) -> str:
-    return ", ".join(_text(one.get("started_utc")) for one in starts) or NOT_RECORDED
+    return ", ".join(recorded(one.get("started_utc")) for one in starts) or NOT_RECORDED
 
 
-def _commit(start: Mapping[str, Any]) -> str:
+def commit_text(start: Mapping[str, Any]) -> str:
+    """The commit of noctule that a start records."""
     if not start.get("commit"):
         return "none: not run from a checkout" if start else NOT_RECORDED
     return f"{start['commit']}{', with changes' if start.get('dirty') else ''}"
@@ -133,7 +148,10 @@ def _commit(start: Mapping[str, Any]) -> str:
 
 def _versions(start: Mapping[str, Any]) -> str:
     packages = start.get("packages")
-    found = [f"noctule {_text(start.get('noctule'))}", f"Python {_text(start.get('python'))}"]
+    versions = [
+        f"noctule {recorded(start.get('noctule'))}",
+        f"Python {recorded(start.get('python'))}",
+    ]
     if isinstance(packages, Mapping):
-        found += [f"{name} {version}" for name, version in packages.items() if version]
-    return ", ".join(found)
+        versions += [f"{name} {version}" for name, version in packages.items() if version]
+    return ", ".join(versions)

@@ -52,11 +52,9 @@ from noctule.report.page import (
 from noctule.report.run_details import (
     Bin,
     ClassDamage,
-    Loss,
     Outcomes,
     class_damage,
     class_name,
-    losses,
     outcomes_of,
     reliability,
 )
@@ -347,7 +345,7 @@ def run_blocks(
         *_severities(prefix, scores, run, level),
         *_samples(run, outcomes, names, options.samples, level),
         Heading("The most damaging conditions", level),
-        losses_table(prefix, losses(summary)[:MOST_LOSSES], scores.confidence),
+        losses_table(prefix, scores),
         *_calibration(prefix, scores, run, outcomes, level),
         *_classes(prefix, class_damage(outcomes, scores.confidence), names, scores, level),
         Heading("Provenance", level),
@@ -509,15 +507,26 @@ def _image_tiles(strip: Strip, names: Mapping[int, str]) -> list[ImageTile]:
     return tiles
 
 
-def losses_table(prefix: str, some: Sequence[Loss], confidence: float) -> Table:
-    """The conditions that cost the most accuracy."""
-    interval = interval_name(confidence)
+def losses_table(prefix: str, scores: Scores) -> Table:
+    """The conditions that cost the most accuracy.
+
+    The interval of a loss is paired: both conditions are of the same images. Without clean
+    images losses are not defined.
+    """
+    interval = interval_name(scores.confidence)
     columns = [
         Column("condition"),
-        Column("loss, points", 1, 100.0, interval, "accuracy on clean images less under it"),
+        Column("loss, points", 1, 100.0, interval, "clean accuracy minus accuracy under it"),
         Column("accuracy %", 1, 100.0, interval),
     ]
-    rows = [Row([one.condition, one.loss, one.accuracy]) for one in some]
+    names = sorted(
+        (name for name in scores.conditions if name != CLEAN),
+        key=lambda name: (scores.of("accuracy", name).value or 0.0, name),
+    )
+    rows = [
+        Row([name, scores.of("error_rise", name), scores.of("accuracy", name)])
+        for name in names[:MOST_LOSSES]
+    ]
     return Table("Accuracy lost, the most first", columns, rows, name=f"{prefix}losses")
 
 

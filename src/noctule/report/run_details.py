@@ -1,4 +1,4 @@
-"""One run in detail: losses by condition, calibration, and damage by class."""
+"""One run in detail: calibration, and accuracy lost by class."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ from noctule.metrics.estimates import Estimate, estimate_within
 from noctule.metrics.intervals import difference_bounds
 from noctule.metrics.outcome_matrix import check_possible, places_of
 from noctule.report.loading import Run
-from noctule.report.run_groups import Summary
 
 _COLUMNS = ("image_id", "condition", "label", "prediction", "label_rank", "confidence")
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What one model did on each image (row) under each condition (column).
+    """The outcomes of one model on each image (row) under each condition (column).
 
     Attributes:
-        image_ids: sorted.
-        conditions: clean first, if it is there.
-        label: (images,).
-        prediction, wrong, confidence: (images, conditions).
+        image_ids: Ids of the images, sorted.
+        conditions: Names of the conditions, clean first if it was evaluated.
+        label: Classes of the images, of shape (images,).
+        prediction, wrong, confidence: Arrays of shape (images, conditions).
     """
 
     image_ids: pa.StringArray
@@ -47,11 +46,11 @@ class Outcomes:
 
     @cached_property
     def corrupted(self) -> list[int]:
-        """Numbers of the conditions other than clean."""
-        return [number for number, name in enumerate(self.conditions) if name != CLEAN]
+        """Indices of the conditions other than clean."""
+        return [index for index, name in enumerate(self.conditions) if name != CLEAN]
 
     def of_class(self, label: int) -> NDArray[np.intp]:
-        """Numbers of the images of a class."""
+        """Indices of the images of a class."""
         return np.flatnonzero(self.label == label)
 
 
@@ -70,30 +69,8 @@ def outcomes_of(run: Run) -> Outcomes:
     )
 
 
-class Loss(NamedTuple):
-    """What a condition costs: accuracy on clean images less accuracy under it, as fractions."""
-
-    condition: str
-    accuracy: Estimate
-    loss: Estimate
-
-
-def losses(summary: Summary) -> list[Loss]:
-    """The corrupted conditions, the most damaging first.
-
-    The interval of a loss is paired: both conditions are of the same images. Without clean
-    images a loss is not defined, and the conditions are in the order of their accuracy.
-    """
-    scores = summary.scores
-    found = [
-        Loss(name, scores.of("accuracy", name), scores.of("error_rise", name))
-        for name in summary.run.corrupted
-    ]
-    return sorted(found, key=lambda one: (one.accuracy.value or 0.0, one.condition))
-
-
 class Bin(NamedTuple):
-    """Outcomes whose confidence lies in (low, high]; means are None where there are none."""
+    """The outcomes whose confidence lies in (low, high], and their means, None without any."""
 
     low: float
     high: float
@@ -106,17 +83,17 @@ def reliability(outcomes: Outcomes, columns: Sequence[int]) -> list[Bin]:
     """Mean confidence and accuracy in the bins of the expected calibration error.
 
     Args:
-        outcomes: of one run.
-        columns: numbers of the conditions, whose outcomes are taken together.
+        outcomes: Outcomes of one run.
+        columns: Indices of the conditions, whose outcomes are pooled.
     """
     # Edges in float32, as in `metrics.calibration.bin_gaps`.
     edges = np.linspace(0.0, 1.0, NUM_BINS + 1).astype(np.float32)
     confidence = outcomes.confidence[:, columns].ravel()
     right = ~outcomes.wrong[:, columns].ravel()
-    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, NUM_BINS - 1)
-    counts = np.bincount(place, minlength=NUM_BINS)
-    confidences = np.bincount(place, confidence.astype(np.float64), NUM_BINS)
-    rights = np.bincount(place, right, NUM_BINS)
+    index = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, NUM_BINS - 1)
+    counts = np.bincount(index, minlength=NUM_BINS)
+    confidences = np.bincount(index, confidence.astype(np.float64), NUM_BINS)
+    rights = np.bincount(index, right, NUM_BINS)
     return [
         Bin(
             number / NUM_BINS,
@@ -130,22 +107,22 @@ def reliability(outcomes: Outcomes, columns: Sequence[int]) -> list[Bin]:
 
 
 class Confusion(NamedTuple):
-    """The class most often predicted in the place of another, and its share of outcomes."""
+    """The class most often predicted instead of another, and its share of the outcomes."""
 
     label: int
     share: float
 
 
 class ClassDamage(NamedTuple):
-    """What the corruptions cost one class; fractions.
+    """Accuracy that the corruptions cost one class, as fractions.
 
     Attributes:
-        label: its index.
-        num_images: how many of its images were evaluated.
-        clean_accuracy: None where the clean images were not evaluated.
-        accuracy: mean over the corrupted conditions.
-        loss: the former less the latter; its interval is paired, over the images of the class.
-        confusion: the most frequent wrong prediction under corruption, if there is any.
+        label: Index of the class.
+        num_images: Number of its images that were evaluated.
+        clean_accuracy: Accuracy on clean images; None where they were not evaluated.
+        accuracy: Mean accuracy over the corrupted conditions.
+        loss: The former minus the latter, with a paired interval over the class's images.
+        confusion: The most frequent wrong prediction under corruption, if there is any.
     """
 
     label: int
@@ -157,20 +134,20 @@ class ClassDamage(NamedTuple):
 
 
 def class_damage(outcomes: Outcomes, confidence: float) -> list[ClassDamage]:
-    """Every class that has images, the one that loses most first; without clean images the
-    least accurate first.
+    """Every class that has images, the largest loss first.
+
+    Without clean images there are no losses, and the least accurate class comes first.
     """
     classes = np.unique(outcomes.label)
-    estimates = _class_losses(outcomes, classes, confidence)
-    found = [
-        _damage(outcomes, int(label), estimate)
-        for label, estimate in zip(classes, estimates, strict=True)
+    losses = _class_losses(outcomes, classes, confidence)
+    damages = [
+        _damage(outcomes, int(label), loss) for label, loss in zip(classes, losses, strict=True)
     ]
-    return sorted(found, key=_order)
 
+    def key(one: ClassDamage) -> tuple[float, int]:
+        return (one.accuracy if one.loss.value is None else -one.loss.value), one.label
 
-def _order(one: ClassDamage) -> tuple[float, int]:
-    return (one.accuracy if one.loss.value is None else -one.loss.value), one.label
+    return sorted(damages, key=key)
 
 
 def _damage(outcomes: Outcomes, label: int, loss: Estimate) -> ClassDamage:
@@ -205,15 +182,15 @@ def _class_losses(
             classes
         )
     rises = outcomes.wrong[:, outcomes.corrupted].mean(axis=1) - outcomes.wrong[:, 0]
-    found = []
+    losses = []
     for label in classes:
         one = rises[outcomes.of_class(int(label))]
         mean, squares = one.mean(), one.var() * len(one)
         ends = difference_bounds(np.array([mean]), np.array([squares]), len(one), confidence)
-        found.append(estimate_within(float(mean), ends.low.item(), ends.high.item()))
-    return found
+        losses.append(estimate_within(float(mean), ends.low.item(), ends.high.item()))
+    return losses
 
 
 def class_name(names: Mapping[int, str], label: int) -> str:
-    """A class by its name or, where that is not recorded, by its index."""
+    """The name of a class or, where it is not recorded, its index."""
     return names.get(label, f"class {label}")

@@ -64,11 +64,11 @@ LARGEST_SIDE_PX = 2048
 
 
 class Absent(Exception):
-    """Why there are no images, as a clause."""
+    """There are no images; the message is the reason, as a clause."""
 
 
 def strips(run: Run, outcomes: Outcomes, count: int) -> list[Strip]:
-    """Strips of `count` images, at the hardest severity of each corruption or over its range.
+    """Strips of `count` images, at the highest severity of each corruption or its full range.
 
     Raises:
         Absent: The data cannot be opened again, or have changed.
@@ -81,7 +81,7 @@ def strips(run: Run, outcomes: Outcomes, count: int) -> list[Strip]:
         raise
     except NoctuleError as error:
         raise Absent(str(error)) from error
-    # A path in a record may lead to anything, and a page without images is still a page.
+    # A path in a record may point to anything, and a page without images is still a page.
     except Exception as error:
         raise Absent(f"{type(error).__name__}: {error}") from error
 
@@ -95,7 +95,7 @@ def choose(outcomes: Outcomes, count: int) -> list[int]:
     images with as many failures, the one whose id comes first.
 
     Returns:
-        Numbers of images, at most `count`, each once.
+        Indices of images, at most `count`, each once.
     """
     eligible = np.arange(len(outcomes.label))
     if outcomes.has_clean:
@@ -145,7 +145,7 @@ def _data_of(run: Run) -> Dataset:
     source = _source(run.store.starts())
     labels, background = source.get("labels_file"), source.get("background")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NoctuleWarning)  # said when the run was made
+        warnings.simplefilter("ignore", NoctuleWarning)  # given when the run was made
         dataset = open_dataset(
             str(source["spec"]),
             labels_file=None if labels is None else Path(str(labels)),
@@ -159,16 +159,16 @@ def _data_of(run: Run) -> Dataset:
 def _source(starts: Sequence[Any]) -> Mapping[str, Any]:
     """Where the data are, by the last start that records it."""
     records = [one for one in starts if isinstance(one, Mapping)]
-    found = [one["data"] for one in records if isinstance(one.get("data"), Mapping)]
-    if found and found[-1].get("spec"):
-        return dict(found[-1])
+    sources = [one["data"] for one in records if isinstance(one.get("data"), Mapping)]
+    if sources and sources[-1].get("spec"):
+        return dict(sources[-1])
     if any("data" in one for one in records):
         raise Absent("the data were in memory, and cannot be opened again")
     raise Absent("the run does not record where its data are")
 
 
 def _refuse_large(prepare: Preprocessing, size_px: tuple[int, int]) -> None:
-    """Before anything is resized: a record may ask for any size."""
+    """Refuse images that a page should not hold, before they are resized."""
     resized = prepare.resize_px
     sides = [*(prepare.crop_px or ()), *(resized if isinstance(resized, tuple) else ())]
     sides += [resized] if isinstance(resized, int) else []

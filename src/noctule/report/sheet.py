@@ -1,4 +1,4 @@
-"""Contact sheets: one photograph under corruptions, side by side."""
+"""Contact sheets: one image under several corruptions, side by side."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LABEL_PX = 18
 
 
 class SheetTile(NamedTuple):
-    """One image of a sheet: a caption, and uint8 (channels, height, width)."""
+    """A caption, and an image as uint8 (channels, height, width)."""
 
     caption: str
     image: torch.Tensor
@@ -26,7 +26,7 @@ class SheetTile(NamedTuple):
 
 @dataclass(frozen=True)
 class Applied:
-    """A corruption as a benchmark applies it: with its mode, its tables and its JPEG files."""
+    """A corruption as a benchmark applies it, with its mode, tables and JPEG files."""
 
     name: str
     benchmark: Benchmark
@@ -43,13 +43,13 @@ class Applied:
 def severity_tiles(
     image: torch.Tensor, corruption: Corruption | Applied, *, image_id: str, seed: int
 ) -> list[SheetTile]:
-    """The image, and the same at severities 1 to 5 of one corruption.
+    """The image, clean and at severities 1 to 5 of one corruption.
 
     Args:
-        image: uint8 (channels, height, width).
-        corruption: in the mode and with the tables wanted.
-        image_id: the image's id, on which the random numbers depend.
-        seed: likewise.
+        image: Image as uint8 (channels, height, width).
+        corruption: The corruption, with its mode and tables.
+        image_id: Id of the image, which the random numbers depend on.
+        seed: Seed of the random numbers.
     """
     tiles = [SheetTile(corruption.name, image)]
     for severity in SEVERITIES:
@@ -66,7 +66,7 @@ def overview_tiles(
     seed: int,
     severity: int | None,
 ) -> list[SheetTile]:
-    """The image, and one of each corruption."""
+    """The image, clean and under each corruption."""
     tiles = [SheetTile("clean", image)]
     for one in corruptions:
         (corrupted,) = one(image[None], ids=[image_id], seed=seed, severity=severity)
@@ -96,7 +96,7 @@ def grid(tiles: Sequence[SheetTile], columns: int) -> list[list[SheetTile]]:
 
 
 def _font(text: str, width_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Of 12 px, or as large as lets the text fit; below 6 px nobody could read it."""
+    """The largest font from 6 to 12 px in which the text fits."""
     for size_px in range(12, 6, -1):
         font = ImageFont.load_default(size=size_px)
         if font.getlength(text) <= width_px:
@@ -105,6 +105,6 @@ def _font(text: str, width_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageF
 
 
 def image_of(image: torch.Tensor) -> Image.Image:
-    """The RGB image of uint8 (channels, height, width), with 1 or 3 channels."""
+    """The RGB image of an image of 1 or 3 channels, uint8 (channels, height, width)."""
     array = image.permute(1, 2, 0).numpy()
     return Image.fromarray(array if array.shape[2] == 3 else np.repeat(array, 3, axis=2))

@@ -28,6 +28,7 @@ from noctule.report.page import (
     write_page,
 )
 from noctule.report.pairs import Pair, pair_interval, pairs_of
+from noctule.report.provenance import NOT_RECORDED, command_text, commit_text, recorded
 from noctule.report.study_files import FORMULA, summary, terms, write_study_files
 from noctule.report.study_findings import (
     DEFAULT_SIZE,
@@ -58,12 +59,12 @@ _MEASURES = ("coverage", "balance", "redundancy")
 
 
 class Results(NamedTuple):
-    """What `write_results` found.
+    """The results of `write_results`.
 
     Attributes:
-        matrix: the overlap matrix, with its bootstrap replicates.
-        files: everything that was written.
-        summary: what a person wants to see of it in a terminal.
+        matrix: The overlap matrix, with its bootstrap replicates.
+        files: The files that were written.
+        summary: A summary for the terminal.
     """
 
     matrix: OverlapMatrix
@@ -85,18 +86,18 @@ def write_results(
     """Score a study from its rows, and write matrix, tables, figures and the page.
 
     Args:
-        folder: of the study.
-        out: the folder to write to; it is made if need be.
-        form: of the overlap score, "robustness" or "accuracy".
-        candidates: those wanted; None is all.
-        seeds: the study's seeds wanted; None is all.
-        resamples: bootstrap resamples.
-        confidence: of the intervals.
-        seed: of the bootstrap and of the families.
+        folder: Folder of the study.
+        out: The folder to write to; it is made if need be.
+        form: Form of the overlap score, "robustness" or "accuracy".
+        candidates: Candidates to score; None is all.
+        seeds: Seeds of the study to score; None is all.
+        resamples: Number of bootstrap resamples.
+        confidence: Confidence of the intervals.
+        seed: Seed of the bootstrap and of the families.
 
     Raises:
-        InputError: networks are missing, or a choice is not in the study.
-        OutputError: a file cannot be written.
+        InputError: Networks are missing, or a chosen candidate or seed is not in the study.
+        OutputError: A file cannot be written.
     """
     findings = findings_of_study(
         folder,
@@ -573,7 +574,6 @@ def _design_table(design: ChosenDesign, order: Sequence[str]) -> Table:
 
 
 _LISTED_ELSEWHERE = ("name", "title", "source", "candidates", "seeds", "train", "test")
-_PROGRAM = ("noctule", "__main__.py", "noctule.exe")
 
 
 def _settings_table(measured: Measured) -> Table:
@@ -589,8 +589,8 @@ def _settings_table(measured: Measured) -> Table:
             for key, value in _flat(study.to_dict())
             if key not in _LISTED_ELSEWHERE
         ),
-        Row(["device", str(identity.get("device_type", "not recorded"))]),
-        Row(["precision used", str(identity.get("precision", "not recorded"))]),
+        Row(["device", recorded(identity.get("device_type"))]),
+        Row(["precision used", recorded(identity.get("precision"))]),
     ]
     columns = [Column("setting"), Column("value")]
     title = "What determines the results"
@@ -609,18 +609,12 @@ def _starts_table(measured: Measured) -> Table:
     return Table(title, columns, rows, name="starts", sortable=False)
 
 
-def _commands(findings: Findings, place: Path, design: ChosenDesign | None) -> list[str]:
-    """Commands that give the study's numbers, the page and the design again.
-
-    Args:
-        findings: of a study or of a matrix.
-        place: the study folder or the CSV file.
-        design: the size of the benchmark to choose.
-    """
-    where = shlex.quote(str(place))
+def _commands(findings: Findings, path: Path, design: ChosenDesign | None) -> list[str]:
+    """Commands that reproduce the study's numbers, the page and the design."""
+    where = shlex.quote(str(path))
     lines = []
     if (measured := findings.measured) is not None:
-        lines.append(f"noctule study run {shlex.quote(str(place / 'study.toml'))}")
+        lines.append(f"noctule study run {shlex.quote(str(path / 'study.toml'))}")
         lines.append(f"noctule study overlap {where}{_choices(findings, measured)}")
     lines.append(f"noctule report {where} -o study.html")
     if design is not None:
@@ -650,8 +644,8 @@ def _choices(findings: Findings, measured: Measured) -> str:
 def _data(identity: Mapping[str, Any], split: str) -> str:
     data = _within(identity, split)
     if not data:
-        return "not recorded"
-    fingerprint = str(data.get("fingerprint", "not recorded"))
+        return NOT_RECORDED
+    fingerprint = recorded(data.get("fingerprint"))
     return (
         f"{data.get('name')}: {data.get('num_images')} images, {data.get('num_classes')} "
         f"classes, fingerprint {fingerprint}"
@@ -669,40 +663,17 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 
 def _within(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """A table in a record that anybody may have edited."""
-    found = table.get(key)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _said(value: object) -> str:
-    return "not recorded" if value is None else str(value)
+    inner = table.get(key)
+    return inner if isinstance(inner, Mapping) else {}
 
 
 def _start(start: Mapping[str, Any]) -> list[str]:
     return [
-        _said(start.get("started_utc")),
-        _said(start.get("noctule")),
-        _commit(start),
-        _device(start),
-        _said(start.get("python")),
-        _said(_within(start, "packages").get("torch")),
-        _command(start.get("argv")),
+        recorded(start.get("started_utc")),
+        recorded(start.get("noctule")),
+        commit_text(start),
+        f"{recorded(start.get('device'))}, {recorded(start.get('device_name'))}",
+        recorded(start.get("python")),
+        recorded(_within(start, "packages").get("torch")),
+        command_text(start.get("argv")),
     ]
-
-
-def _commit(start: Mapping[str, Any]) -> str:
-    if not start.get("commit"):
-        return "none: not run from a checkout"
-    changed = ", with changes" if start.get("dirty") else ""
-    return f"{str(start['commit'])[:12]}{changed}"
-
-
-def _device(start: Mapping[str, Any]) -> str:
-    return f"{_said(start.get('device'))}, {_said(start.get('device_name'))}"
-
-
-def _command(argv: object) -> str:
-    if not isinstance(argv, list) or not argv:
-        return "not recorded"
-    program, *arguments = map(str, argv)
-    program = "noctule" if Path(program).name in _PROGRAM else program
-    return shlex.join([program, *arguments])

@@ -1,8 +1,8 @@
 """An overlap study as files: tables to compute with, to print and to look at, and a summary.
 
-The CSV files and `overlap.json` carry every number at full precision. A number that does not
-exist is an empty cell, null in JSON, with a `reason` beside it; so is an end of an interval
-that has no bound, for neither JSON nor a spreadsheet knows infinity.
+The CSV files and `overlap.json` have full precision. A number that does not exist is an empty
+cell, null in JSON, with a `reason` beside it; so is the end of an interval without a bound,
+because neither JSON nor a spreadsheet knows infinity.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def write_study_files(
     order: Sequence[int],
     title: str,
 ) -> list[Path]:
-    """Write what a study found; earlier files of the same names are replaced.
+    """Write the findings of a study; earlier files of the same names are replaced.
 
     - `accuracies.csv`: a row for each model and condition, with the interval.
     - `overlap.csv`: the square of scores, which `read_matrix` reads.
@@ -71,19 +71,19 @@ def write_study_files(
     - `heatmap.png`, `.svg`, `.pdf`: see `overlap_figure`.
 
     Args:
-        folder: made if it is not there.
-        matrix: of n defined candidates.
-        accuracies: of the models under the conditions.
-        families: by k-means; they have letters, in the files as in the figure.
-        hierarchical: families by hierarchical clustering; numbered from 1.
-        order: of rows and columns: the indices 0 to n − 1 into `matrix.names`.
-        title: of the tables and of the figure.
+        folder: The folder; it is made if need be.
+        matrix: Overlap of n defined candidates.
+        accuracies: Accuracies of the models under the conditions.
+        families: Families by k-means; they have letters, in the files as in the figure.
+        hierarchical: Families by hierarchical clustering; numbered from 1.
+        order: Order of rows and columns: the indices 0 to n − 1 into `matrix.names`.
+        title: Title of the table and of the figure.
 
     Returns:
         The files.
 
     Raises:
-        OutputError: a file cannot be written.
+        OutputError: A file cannot be written.
         ValueError: `order` or `families` does not fit the matrix.
     """
     figure = overlap_figure(matrix, order, families.labels, title=title)
@@ -170,7 +170,7 @@ def _square_notes(matrix: OverlapMatrix) -> list[str]:
 
 
 def summary(matrix: OverlapMatrix, families: Families) -> list[Part]:
-    """For the terminal: the families, the pairs that fit them least, the undefined."""
+    """For the terminal: families, the pairs that fit them least, undefined candidates."""
     family = dict(zip(matrix.names, families.labels, strict=True))
     rows = [
         (family_letter(label), ", ".join(name for name in family if family[name] == label))

@@ -34,22 +34,22 @@ from noctule.studies.matrix import Form, OverlapMatrix, read_matrix
 from noctule.studies.overlap import cross_evaluation, overlap
 
 DEFAULT_SIZE = 8  # of `noctule design`
-# For the choice, and for repeating it on resamples: enough for some 50 candidates.
+# For the choice, and again for repeating it on resamples: enough for about 50 candidates.
 TIME_LIMIT_S = 60.0
 _NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What is known of a study beyond its matrix.
+    """Measurements of a study beyond its matrix.
 
     Attributes:
-        folder: of the study.
-        seeds: of the study that count here.
-        num_images: that every network was measured on.
-        means: accuracies on the sample and on every resample.
-        accuracies: the same as estimates, a row for each model and condition.
-        bootstrap_seed: of the resamples.
+        folder: Folder of the study.
+        seeds: Seeds of the study that are scored.
+        num_images: Number of images that every network was measured on.
+        means: Accuracies on the sample and on every resample.
+        accuracies: The same as estimates, one for each model and condition.
+        bootstrap_seed: Seed of the resamples.
     """
 
     folder: StudyFolder
@@ -62,15 +62,15 @@ class Measured:
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """All that tables, figures and the page of a study are made of.
+    """Everything that the tables, figures and page of a study show.
 
     Attributes:
-        title: of the study, as its author wrote it.
-        matrix: overlap of the candidates.
-        families: by k-means.
-        hierarchical: families by hierarchical clustering.
-        order: of rows and columns: the indices 0 to n - 1 into `matrix.names`.
-        measured: None if there is a matrix and no study.
+        title: Title of the study, as its author wrote it.
+        matrix: Overlap of the candidates.
+        families: Families by k-means.
+        hierarchical: Families by hierarchical clustering.
+        order: Order of rows and columns: the indices 0 to n - 1 into `matrix.names`.
+        measured: Measurements; None for a matrix without a study.
     """
 
     title: str
@@ -82,14 +82,14 @@ class Findings:
 
 
 class Gain(NamedTuple):
-    """What training with a corruption did against that corruption itself.
+    """The effect of training with a corruption on accuracy under that corruption.
 
     Attributes:
-        candidate: the corruption.
-        standard: accuracy of the standard model under it, in [0, 1].
-        own: accuracy under it of the model that was trained with it, in [0, 1].
-        gain: own less standard, in [-1, 1]; its interval is of the difference, paired.
-        clean: accuracy of the model that was trained with it on clean images, in [0, 1].
+        candidate: The corruption.
+        standard: Accuracy of the standard model under it, in [0, 1].
+        own: Accuracy under it of the model that was trained with it, in [0, 1].
+        gain: `own` minus `standard`, in [-1, 1], with a paired interval.
+        clean: Accuracy on clean images of the model that was trained with it, in [0, 1].
     """
 
     candidate: str
@@ -112,7 +112,7 @@ def findings_of_study(
     """Score a study from its rows; the arguments are those of `write_results`.
 
     Raises:
-        InputError: networks are missing, or a choice is not in the study.
+        InputError: Networks are missing, or a chosen candidate or seed is not in the study.
     """
     cross = cross_evaluation(folder, candidates=candidates, seeds=seeds)
     means = mean_accuracies(cross, resamples=resamples, seed=seed)
@@ -129,16 +129,16 @@ def findings_of_study(
 
 
 def findings_of_matrix(path: Path, *, seed: int = 0) -> Findings:
-    """The same from a square CSV of overlap scores: without accuracies and intervals.
+    """Findings of a square CSV of overlap scores, without accuracies and intervals.
 
     Raises:
-        InputError: not such a file.
+        InputError: The file is not such a CSV.
     """
     return _grouped(path.name, read_matrix(path), seed, None)
 
 
 def gains_of(means: MeanAccuracies, confidence: float) -> tuple[Gain, ...]:
-    """What training with each candidate bought against itself, in the study's order.
+    """The gain from training with each candidate, in the study's order.
 
     >>> import numpy as np
     >>> values = np.array([[[0.9, 0.5], [0.8, 0.75]]])
@@ -148,12 +148,12 @@ def gains_of(means: MeanAccuracies, confidence: float) -> tuple[Gain, ...]:
     return tuple(
         Gain(
             name,
-            standard=means.accuracy(0, place, confidence),
-            own=means.accuracy(place, place, confidence),
-            gain=means.gain(place - 1, "accuracy", confidence),
-            clean=means.accuracy(place, 0, confidence),
+            standard=means.accuracy(0, index, confidence),
+            own=means.accuracy(index, index, confidence),
+            gain=means.gain(index - 1, "accuracy", confidence),
+            clean=means.accuracy(index, 0, confidence),
         )
-        for place, name in enumerate(means.candidates, start=1)
+        for index, name in enumerate(means.candidates, start=1)
     )
 
 
@@ -174,11 +174,11 @@ class ScoredBenchmark(NamedTuple):
     """A benchmark that comes with the package, scored as `noctule design score` does.
 
     Attributes:
-        name: as used on the command line.
-        title: of the benchmark.
-        scored: how many of its corruptions count: those whose overlap is defined.
-        total: how many it has.
-        scores: of the corruptions that count.
+        name: Name on the command line.
+        title: Title of the benchmark.
+        scored: Number of its corruptions whose overlap is defined.
+        total: Number of its corruptions.
+        scores: Scores of the corruptions whose overlap is defined.
     """
 
     name: str
@@ -190,12 +190,12 @@ class ScoredBenchmark(NamedTuple):
 
 @dataclass(frozen=True)
 class ChosenDesign:
-    """What `noctule design` chooses.
+    """The benchmark that `noctule design` chooses.
 
     Attributes:
-        choice: by the exact method, without a limit on overlap.
-        stability: how often each candidate is chosen on resamples; None if there are none.
-        is_default: whether the size is the default one; fewer candidates allow half of them.
+        choice: Choice by the exact method, without a limit on overlap.
+        stability: How often each candidate is chosen on resamples; None without resamples.
+        is_default: Whether the size is the default one and not half of fewer candidates.
     """
 
     choice: ChosenSet
@@ -206,7 +206,7 @@ class ChosenDesign:
 def score_shipped(
     matrix: OverlapMatrix,
 ) -> tuple[list[ScoredBenchmark], dict[str, list[str]]]:
-    """Every shipped benchmark: the scores of those within the candidates, and the others.
+    """Scores of the benchmarks that come with noctule.
 
     Returns:
         Those that can be scored, and the names of those that cannot, by the reason.
@@ -229,9 +229,10 @@ def design_of(matrix: OverlapMatrix, *, resamples: int) -> ChosenDesign | None:
     """The default design; None if no overlap is defined.
 
     Args:
-        matrix: of n defined candidates. With no more of them than `DEFAULT_SIZE` the size is
-            half of n, for a benchmark of all candidates chooses nothing.
-        resamples: bootstrap resamples to repeat the choice on, as far as the matrix has them.
+        matrix: Overlap of n defined candidates. If n is at most `DEFAULT_SIZE`, half of them
+            are chosen.
+        resamples: Number of bootstrap resamples to repeat the choice on, if the matrix has
+            any.
     """
     count = len(matrix.names)
     if not count:

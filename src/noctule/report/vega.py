@@ -20,10 +20,11 @@ _one_at_a_time = threading.Lock()
 
 
 def vega(function: str, *arguments: Any, **options: Any) -> Any:
-    """What a function of `vl_convert` returns.
+    """Call a function of `vl_convert`.
 
     Raises:
-        MachineError: The process ended, most likely for lack of memory, or took too long.
+        MachineError: The process ended, most likely because it ran out of memory, or took too
+            long.
         ValueError: The chart is flawed.
     """
     with _one_at_a_time:
@@ -55,7 +56,7 @@ def vega(function: str, *arguments: Any, **options: Any) -> Any:
 
 @functools.lru_cache(maxsize=1)
 def _process(parent: int) -> subprocess.Popen[bytes]:
-    """The process of this process: not of the one that it was forked from."""
+    """The child of this process, and not of the one that it was forked from."""
     del parent
     process = subprocess.Popen(
         [sys.executable, "-P", str(_PROGRAM)],

@@ -1,7 +1,7 @@
-"""A process in which Vega's JavaScript runs, as a program of its own.
+"""A program that runs Vega's JavaScript in a process of its own.
 
-The engine, V8, ends the process it runs in when memory is refused to it: this one, then, and
-not the user's. It imports nothing of noctule.
+The engine, V8, ends its process when it runs out of memory: this one, and not the user's. The
+program imports nothing of noctule.
 """
 
 import pickle
@@ -11,7 +11,7 @@ import vl_convert
 
 
 def main() -> None:
-    """Answer calls of functions of `vl_convert`, until there are no more."""
+    """Answer calls of functions of `vl_convert` until the input ends."""
     while True:
         try:
             name, arguments, options = pickle.load(sys.stdin.buffer)

@@ -1,7 +1,7 @@
 "use strict";
-// Draws every chart of the page; they take their colours from the page's text.
+// Draws all charts of the page, in the colour of its text.
 
-// "ast": expressions are interpreted, for the page's policy forbids eval.
+// "ast": expressions are interpreted, because the page's policy forbids eval.
 const options = { mode: "vega", actions: false, renderer: "svg", ast: true };
 
 for (const place of document.querySelectorAll(".drawing[data-spec]")) {

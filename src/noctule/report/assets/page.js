@@ -1,5 +1,5 @@
 "use strict";
-// Tables that sort by their headings and are filtered by the fields above them.
+// Tables: sorted by their headings, filtered by the fields above them.
 
 const key = (row, column, numeric) => {
   const text = row.cells[column].dataset.key;
@@ -18,7 +18,7 @@ function sortBy(table, heading) {
   const direction = heading.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending";
   const sign = direction === "ascending" ? 1 : -1;
   const rows = [...table.tBodies[0].rows].map((row) => [key(row, column, numeric), row]);
-  // What is not defined comes last, whichever way.
+  // Undefined values come last in both directions.
   const isMissing = (value) => value === null || value === "";
   rows.sort(([a], [b]) => isMissing(a) - isMissing(b) || (isMissing(a) ? 0 : sign * compare(a, b, numeric)));
   table.tBodies[0].append(...rows.map(([, row]) => row));
