@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from noctule.comparison import Comparison
-from noctule.errors import unknown_name
 from noctule.metrics.paired import POWER, Difference
 from noctule.report.formatting import counted, interval, interval_name, listed, number
-from noctule.report.scores import FORMATS
-from noctule.report.table import Cell, Column, Row, Table, latex, markdown, table_csv
+from noctule.report.table import Cell, Column, Row, Table, render_table
 
 _SUMMARIES = {"mean_error": "mean error", "mce": "mCE", "relative_mce": "relative mCE"}
 
 
 def render_comparison(comparison: Comparison, format: str) -> str:
-    """A comparison in one of `FORMATS` other than "table"; the verdict is in all but CSV.
-
-    CSV and JSON have full precision.
-
-    Raises:
-        InputError: Unknown format.
-    """
-    match format:
-        case "json":
-            data = {"verdict": verdict(comparison), **comparison.to_dict()}
-            return json.dumps(data, indent=2) + "\n"
-        case "csv":
-            return table_csv(comparison_table(comparison))
-        case "markdown":
-            return markdown(comparison_table(comparison))
-        case "latex":
-            return latex(comparison_table(comparison))
-    raise unknown_name("format", format, FORMATS)
+    """A comparison in one of `FORMATS` other than "table"; see `render_table`."""
+    data = {"verdict": verdict(comparison), **comparison.to_dict()}
+    return render_table(comparison_table(comparison), format, data)
 
 
 def comparison_table(comparison: Comparison, name: str = "") -> Table:

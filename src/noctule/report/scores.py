@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
-from noctule.csv_files import csv_text
-from noctule.errors import unknown_name
 from noctule.metrics import METRICS, Estimate, Metric, Scores
 from noctule.report.formatting import (
     UNDEFINED,
@@ -15,27 +11,14 @@ from noctule.report.formatting import (
     number,
     sentence,
 )
-from noctule.report.table import Cell, Column, Row, Table, Value, latex, markdown
-
-FORMATS = ("table", "csv", "json", "markdown", "latex")
+from noctule.report.table import Cell, Column, Row, Table, Value, render_table
 
 
 def render(scores: Scores, format: str, *, title: str) -> str:
-    """Scores in one of `FORMATS` other than "table"; CSV and JSON have full precision.
-
-    Raises:
-        InputError: Unknown format.
-    """
-    match format:
-        case "json":
-            return json.dumps({"title": title, **scores.to_dict()}, indent=2) + "\n"
-        case "csv":
-            return csv_text(scores.to_records())
-        case "markdown":
-            return markdown(score_table(scores, title))
-        case "latex":
-            return latex(score_table(scores, title))
-    raise unknown_name("format", format, FORMATS)
+    """Scores in one of `FORMATS` other than "table"; see `render_table`."""
+    return render_table(
+        score_table(scores, title), format, {"title": title, **scores.to_dict()}
+    )
 
 
 def score_table(scores: Scores, title: str) -> Table:
@@ -61,7 +44,10 @@ def score_table(scores: Scores, title: str) -> Table:
     rows.append(Row(["mean", scores.of("error"), *means]))
     if scores.has_clean:
         rows.insert(0, row("clean", *("" for _ in ratios)))
-    return Table(title, columns, rows, _notes(scores), _lines(scores), summary_rows=1)
+    return Table(
+        title, columns, rows, _notes(scores), _lines(scores),
+        summary_rows=1, data=scores.to_records(),
+    )  # fmt: skip
 
 
 def _ratios(scores: Scores) -> list[Metric]:
