@@ -66,7 +66,7 @@ DEFINED = replace(
 
 def test_a_single_image_is_one_image() -> None:
     notes = score_table(replace(SCORES, num_images=1), "t").notes
-    assert notes[0].startswith("1 image; on clean ones the top-5 error is 10.0 %")
+    assert notes[0].startswith("1 image; on clean ones: top-5 error 10.0 %, ECE 3.0 %.")
 
 
 def test_the_table_shows_percent_intervals_and_reasons() -> None:
@@ -84,7 +84,7 @@ def test_the_table_shows_percent_intervals_and_reasons() -> None:
     ]
     notes = " ".join(table.notes)
     assert "1,234 images" in notes
-    assert "top-5 error is 10.0 %" in notes
+    assert "top-5 error 10.0 %" in notes
     assert "CE of hue: the reference's error does not rise under it." in notes
     assert "Relative to AlexNet_1 & co." in notes
 

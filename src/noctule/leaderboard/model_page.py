@@ -56,23 +56,32 @@ def _formulas(scores: Scores) -> list[str]:
 
 
 def _corruption_table(scores: Scores) -> Table:
-    metrics = [METRICS["error"]]
+    ranking = [METRICS["error"]]
     if scores.reference is not None:
         own = METRICS[scores.metric]
-        metrics = list(dict.fromkeys((*metrics, own, *(METRICS[name] for name in RANKING))))
-    interval = interval_name(scores.confidence)
-    columns = [Column("corruption")]
-    columns += [
-        Column(f"{one.title} {one.unit}", one.digits - one.needs_reference, one.scale, interval)
-        for one in metrics
+        ranking = list(dict.fromkeys((*ranking, own, *(METRICS[name] for name in RANKING))))
+    others = [
+        one
+        for one in METRICS.values()
+        if "corruption" in one.scopes and not one.needs_reference and one not in ranking
     ]
+    columns = [Column("corruption")]
+    for one in (*ranking, *others):
+        interval = interval_name(scores.confidence) if one in ranking else None
+        digits = one.digits - one.needs_reference
+        name = f"{one.title} {one.unit}"
+        columns.append(Column(name, digits, one.scale, interval, one.formula))
     rows = [
-        Row([name, *(scores.of(one.name, name) for one in metrics)])
+        Row([name, *(scores.of(one.name, name) for one in (*ranking, *others))])
         for name in scores.corruptions
     ]
     if scores.has_clean:
-        blanks = [Cell(None, "") for _ in metrics[1:]]
-        rows.insert(0, Row(["clean", scores.of("error", "clean"), *blanks]))
+        blank = Cell(None, "")
+        values = (
+            blank if one.needs_reference else scores.of(one.name, "clean")
+            for one in (*ranking, *others)
+        )
+        rows.insert(0, Row(["clean", *values]))
     title = "Scores by corruption, over all its severities."
     return Table(title, columns, rows, name="corruptions")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from noctule.metrics import METRICS, Estimate, Metric, Scores
+from noctule.metrics.registry import Scope
+from noctule.metrics.scores import RANKING
 from noctule.report.formatting import (
     UNDEFINED,
     counted,
@@ -84,11 +86,9 @@ def _notes(scores: Scores) -> list[str]:
     images = counted(scores.num_images, "image")
     notes = [f"{images}; the clean ones were not evaluated."]
     if scores.has_clean:
-        top5, ece = (_percent(scores.of(name, "clean")) for name in ("top5_error", "ece"))
-        notes = [
-            f"{images}; on clean ones the top-5 error is {top5} and the calibration error "
-            f"{ece}."
-        ]
+        notes = [f"{images}; on clean ones: {_others(scores, 'clean')}."]
+    if means := _others(scores, None):
+        notes.append(f"Means over the corruptions: {means}.")
     notes.append(f"{sentence(METRICS['error'].formula)}.")
     if scores.reference is None:
         return [*notes, f"No CE: {scores.no_reference_reason}."]
@@ -109,6 +109,15 @@ def _notes(scores: Scores) -> list[str]:
     return notes
 
 
-def _percent(estimate: Estimate) -> str:
-    value = number(estimate.value, scale=100)
-    return value if value == UNDEFINED else f"{value} %"
+def _others(scores: Scores, name: str | None) -> str:
+    """The metrics that have no column: of a condition, or their means over the corruptions."""
+    texts = []
+    for metric in METRICS.values():
+        key: tuple[Scope, str, str] = "benchmark", scores.benchmark, metric.mean_name
+        if name is not None:
+            key = "condition", name, metric.name
+        estimate = scores.estimates.get(key)
+        if estimate is not None and metric.name not in ("accuracy", *RANKING):
+            value = number(estimate.value, metric.digits, scale=metric.scale)
+            texts.append(f"{metric.title} {value} {metric.unit}")
+    return ", ".join(texts)
