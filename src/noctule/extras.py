@@ -1,41 +1,40 @@
-"""Optional packages: what `pip install noctule` leaves out belongs to an extra.
-
-The extras are those of pyproject.toml.
-"""
+"""Optional packages: what `pip install noctule` leaves out belongs to an extra."""
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
+from collections.abc import Mapping
+from typing import Final
 
 from noctule.errors import InputError
+
+_REPORT = ("altair", "jinja2", "vl_convert")
+
+EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
+    "report": _REPORT,
+    "serve": ("anyio", "jinja2", "starlette", "uvicorn"),
+    "study": ("highspy", "sklearn", "threadpoolctl", *_REPORT),
+    "photos": ("skimage", "sklearn"),
+    "timm": ("timm",),
+}
+"""The modules that each extra of pyproject.toml brings."""
 
 
 class MissingExtraError(InputError):
     """A package of an extra is not installed."""
 
 
-def require(extra: str, *packages: str) -> None:
-    """Raise an error if one of an extra's packages is not installed.
+def require(extra: str) -> None:
+    """Raise an error if a package of an extra is not installed.
 
-    A command calls this before any work, so that nothing is computed in vain.
-
-    Args:
-        extra: Name of the extra, such as "report".
-        *packages: Names of modules to import.
+    A command calls this first, so that nothing is computed in vain.
 
     Raises:
         MissingExtraError: A package is missing; the message has the command that installs it.
-
-    >>> require("report", "no_such_package")
-    Traceback (most recent call last):
-    noctule.extras.MissingExtraError: the package no_such_package is not installed. Install it
-    with: pip install 'noctule[report]'
     """
-    for package in packages:
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
+    for package in EXTRAS[extra]:
+        if importlib.util.find_spec(package) is None:
             raise MissingExtraError(
-                f"the package {package} is not installed",
+                f"this needs the package {package}, which is not installed",
                 remedy=f"Install it with: pip install 'noctule[{extra}]'",
-            ) from error
+            )

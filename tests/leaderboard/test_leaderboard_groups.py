@@ -13,13 +13,13 @@ from torchvision import models
 
 from browser import browser, visit  # noqa: F401
 from leaderboard_cases import honest_submission
-from noctule.leaderboard import build_site
 from noctule.leaderboard.architecture import canonical, check_architecture
 from noctule.leaderboard.checks import check_settings
 from noctule.leaderboard.entries import Entry, Group, grouped, headline, read_entry
 from noctule.leaderboard.figures import MOST_MODELS, group_figure
 from noctule.leaderboard.index_page import index_page
 from noctule.leaderboard.model_page import model_page
+from noctule.leaderboard.site import build_site
 from noctule.leaderboard.tracks import load_track
 from noctule.metrics import METRICS, Estimate
 from noctule.models.fingerprint import architecture_fingerprint

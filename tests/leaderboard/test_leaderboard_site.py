@@ -23,9 +23,9 @@ from leaderboard_cases import (
 )
 from noctule import InputError
 from noctule.data import open_dataset
-from noctule.leaderboard import build_site, check_submission, prepare_submission
+from noctule.leaderboard import check_submission, prepare_submission
 from noctule.leaderboard.entries import grouped, read_entry, slug
-from noctule.leaderboard.site import MANIFEST_FILE
+from noctule.leaderboard.site import MANIFEST_FILE, build_site
 from noctule.leaderboard.tracks import load_landmarks
 
 HOSTILE = "</script><img src=https://evil.org/x onerror=alert(1)>{{7*7}}\u202e'\"../../x"

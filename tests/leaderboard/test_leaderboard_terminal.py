@@ -13,8 +13,7 @@ import pytest
 
 from command_line import run
 from leaderboard_cases import copied, forge_claims, forge_record, honest_submission
-from noctule.leaderboard import build_site
-from noctule.leaderboard.site import MANIFEST_FILE
+from noctule.leaderboard.site import MANIFEST_FILE, build_site
 from noctule.store.identity import read_identity
 
 LONG = "x" * 5000

@@ -13,6 +13,7 @@ from noctule.cli.echo import echo, interruptible
 from noctule.cli.help import HELP_NAMES, Command, CommandGroup
 from noctule.cli.options import BenchmarkArgument, arg, opt
 from noctule.errors import InputError, OutputError
+from noctule.extras import require
 from noctule.report.formatting import UNDEFINED, number
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def choose(
         time_limit: Time limit for the exact search, and for the resamples. When it is reached,
             the best set found so far is used.
     """
+    require("study")
     from noctule.report.table import text_table
     from noctule.studies.design import benchmark_of, choose_greedy
     from noctule.studies.design.benchmark import limit_text
@@ -109,6 +111,7 @@ def score(
     Args:
         matrix: Square CSV file of overlap scores, or a study folder.
     """
+    require("study")
     from noctule.benchmarks import load_benchmark
     from noctule.report.table import text_table
     from noctule.studies.design import score_design
@@ -153,6 +156,7 @@ def n_by_k(
         seed: Random seed of the families and benchmarks.
         out: Folder for the benchmarks.
     """
+    require("study")
     from noctule.report.table import text_table
     from noctule.studies.design import benchmark_of
     from noctule.studies.design import n_by_k as benchmarks_of_families

@@ -12,6 +12,7 @@ from noctule.cli.echo import echo, echo_text
 from noctule.cli.help import Command, CommandGroup
 from noctule.cli.options import ResamplesOption, RunArgument, arg, opt
 from noctule.errors import InputError
+from noctule.extras import require
 
 EXIT_DOES_NOT_HOLD = 1
 
@@ -124,7 +125,8 @@ def build(
         training_data: Training data of runs without a submission.
         landmarks: Also show published scores, with their source.
     """
-    from noctule.leaderboard import build_site
+    require("report")
+    from noctule.leaderboard.site import build_site
     from noctule.leaderboard.submission import SUBMISSION_FILE
     from noctule.store.finished import finished_runs
 

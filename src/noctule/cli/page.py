@@ -7,6 +7,7 @@ import webbrowser
 from typing import TYPE_CHECKING
 
 from noctule.cli.echo import echo
+from noctule.extras import require
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,8 +24,8 @@ def square(size_px: int | None) -> Preprocessing:
     from noctule.arguments import whole_number
     from noctule.corruptions.checks import MIN_SIDE_PX
     from noctule.corruptions.pixels import REFERENCE_SIDE_PX
-    from noctule.explore import LARGEST_SIDE_PX
     from noctule.models import Preprocessing
+    from noctule.report.sheet import LARGEST_SIDE_PX
 
     side_px = REFERENCE_SIDE_PX
     if size_px is not None:
@@ -55,6 +56,7 @@ def viewer_config(
     Raises:
         InputError: The model or device is unknown, or the image does not suit the model.
     """
+    require("serve")
     from noctule.evaluation.settings import Settings
     from noctule.explore import Photographs, Predictor, ViewerConfig
     from noctule.models import load_classifier
@@ -100,6 +102,7 @@ def serve_page(
     Raises:
         InputError: The port cannot be used.
     """
+    require("serve")
     from noctule.explore import listen, run_server, server_of
 
     listening = listen(port)

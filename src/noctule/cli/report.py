@@ -10,6 +10,7 @@ from noctule.cli.echo import echo
 from noctule.cli.help import Command
 from noctule.cli.options import BootstrapSeedOption, ConfidenceOption, ReferenceOption, arg, opt
 from noctule.errors import InputError
+from noctule.extras import require
 
 
 @app.command(cls=Command)
@@ -30,6 +31,7 @@ def report(
         figures: Folder for figures (SVG, PNG, PDF) and tables (Markdown, LaTeX, CSV).
         samples: Sample images per corruption and run.
     """
+    require("report")
     if len(runs) == 1 and _is_study(runs[0]):
         from noctule.report.study import write_study_page
 

@@ -12,6 +12,7 @@ from noctule.cli.echo import echo, echo_message, interruptible
 from noctule.cli.help import Command, CommandGroup
 from noctule.cli.options import ConfidenceOption, ResamplesOption, arg, opt, parse_numbers
 from noctule.errors import InputError
+from noctule.extras import require
 
 if TYPE_CHECKING:
     from noctule.studies.folder import StudyFolder
@@ -110,6 +111,7 @@ def run(
         epochs: Training epochs per network.
         side_px: Image side in pixels.
     """
+    require("study")
     from noctule.studies.spec import load_study
 
     if quick and study is not None:
@@ -149,6 +151,7 @@ def resume(
     trust: TrustOption = False,
 ) -> None:
     """Resume an interrupted study."""
+    require("study")
     from noctule.studies.folder import StudyFolder
 
     existing = StudyFolder.open(folder)
@@ -199,6 +202,7 @@ def overlap_(
         seed: Random seed of the bootstrap and of the families.
         out: Folder for the results.
     """
+    require("study")
     from noctule.studies.folder import StudyFolder
 
     _score(

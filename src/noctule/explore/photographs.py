@@ -14,6 +14,7 @@ from noctule.data.decode import decode_bytes
 from noctule.data.sources.photo_patches import CLASS_NAMES, photograph
 from noctule.errors import InputError, UnreadableImageError
 from noctule.models import Preprocessing
+from noctule.report.sheet import LARGEST_SIDE_PX
 
 KEPT_UPLOADS: Final = 8
 LARGEST_UPLOAD_BYTES: Final = 20_000_000
@@ -21,9 +22,6 @@ LARGEST_UPLOAD_PX: Final = 2**26
 """Largest number of pixels of an upload: 67 million, 200 MB as RGB, needed twice."""
 LONGEST_UPLOAD_PX: Final = 2**15
 """Longest side of an upload: resizing a very long image takes gigabytes."""
-
-LARGEST_SIDE_PX: Final = 1024
-"""Longest side after preprocessing, which limits only models that do not resize."""
 
 GIVEN: Final = "given"
 _ID_DIGITS = 16

@@ -14,14 +14,12 @@ inconsistencies. Only running the model shows that it produced the rows.
 from noctule.leaderboard.check_items import CheckItem
 from noctule.leaderboard.checks import CheckResult, check_submission
 from noctule.leaderboard.prepare import prepare_submission
-from noctule.leaderboard.site import build_site
 from noctule.leaderboard.submission import Submission
 
 __all__ = [
     "CheckItem",
     "CheckResult",
     "Submission",
-    "build_site",
     "check_submission",
     "prepare_submission",
 ]  # fmt: skip

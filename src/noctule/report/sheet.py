@@ -15,6 +15,8 @@ from noctule.corruptions import SEVERITIES, Corruption
 
 GAP_PX = 6
 LABEL_PX = 18
+LARGEST_SIDE_PX = 1024
+"""Longest side of a photograph after preprocessing."""
 
 
 class SheetTile(NamedTuple):

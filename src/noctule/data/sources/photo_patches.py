@@ -22,6 +22,7 @@ from PIL import Image
 from noctule.data.dataset import Dataset
 from noctule.data.registry import DataRequest, data_source
 from noctule.errors import InputError
+from noctule.extras import require
 
 Split = Literal["train", "test"]
 
@@ -278,14 +279,11 @@ def _spread(k: int, step: int, places: int) -> int:
 
 
 def _package_folder(package: str) -> Path:
+    require("photos")
     # Found, not imported: scikit-image and scikit-learn take seconds to import.
     spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise InputError(
-            f"photo-patches is cut from photographs in the package '{package}', which is not "
-            "installed",
-            remedy="Install noctule's dependencies: pip install scikit-image scikit-learn.",
-        )
+    assert spec is not None
+    assert spec.origin is not None  # of a package with an __init__.py
     return Path(spec.origin).parent
 
 

@@ -125,7 +125,7 @@ def preprocessing_of(pretrained_cfg: Mapping[str, Any], *, where: str) -> Prepro
 
 def package() -> Any:
     """The package timm; InputError if it is not installed."""
-    require("timm", "timm")
+    require("timm")
     import timm
 
     return timm
