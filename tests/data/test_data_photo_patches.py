@@ -145,9 +145,10 @@ def test_other_photographs_are_refused(monkeypatch, tmp_path: Path):
         PhotoPatches("test")
 
 
-def test_missing_package():
-    with pytest.raises(InputError, match="'no_such_package', which is not"):
-        photo_patches._package_folder("no_such_package")
+def test_missing_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(InputError, match=r"package sklearn, which .*'noctule\[photos\]'"):
+        photo_patches._package_folder("sklearn")
 
 
 def test_names():

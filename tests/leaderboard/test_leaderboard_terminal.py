@@ -86,7 +86,7 @@ def test_an_error_of_the_disk_while_rows_are_read_loses_no_other_result(
 def test_errors_that_are_bugs_stay_visible(
     noctule: Any, honest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from noctule import leaderboard
+    from noctule.leaderboard import site
 
     def raising(error: Exception) -> Any:
         def build(*arguments: Any, **options: Any) -> Any:
@@ -95,7 +95,7 @@ def test_errors_that_are_bugs_stay_visible(
         return build
 
     for bug in (OSError("no system call of that kind"), ValueError("a bug")):
-        monkeypatch.setattr(leaderboard, "build_site", raising(bug))
+        monkeypatch.setattr(site, "build_site", raising(bug))
         with pytest.raises(type(bug), match=str(bug)):
             noctule("build", honest, "-o", tmp_path / "site")
 
