@@ -220,63 +220,63 @@ def _p_value(of: dict[str, Row]) -> float:
 PAGE = """\
 # ImageNet-C beside the packages made from it
 
-The authors of ImageNet-C published a program, `make_imagenet_c.py`. Three packages were made
-from it: imagecorruptions, imgcorr (imagecorruptions for a newer NumPy) and corrupt-tta. Here
-the corruptions of noctule, in released mode, stand beside them at every severity, on two
+The authors of ImageNet-C published a program, `make_imagenet_c.py`. Three packages derive from
+it: imagecorruptions, imgcorr (imagecorruptions for a newer NumPy) and corrupt-tta. This page
+compares noctule's corruptions, in released mode, with these packages at every severity, on two
 photographs of 224 × 224 px. `make agreement` writes this page; `make test` repeats the
-comparison with fewer seeds. All figures are in [agreement.csv](agreement.csv).
+comparison with fewer seeds. All numbers are in [agreement.csv](agreement.csv).
 
-![The corruptions at five severities: a package's and noctule's](imagenet-c.png)
+![The corruptions at five severities, by a package and by noctule](imagenet-c.png)
 
-The image shows the package's on the left and noctule's on the right. The package's frost is
-left out, because it is made of photographs that may not be distributed, and noctule's is its
-own (paper mode). The [corruptions of ImageNet-C-bar](imagenet-c-bar.png) have an image of
-their own.
+The image shows the package on the left and noctule on the right. The package's frost is
+omitted, because it contains photographs that may not be distributed; noctule's frost is shown
+in paper mode. [Another image](imagenet-c-bar.png) shows the corruptions of ImageNet-C-bar.
 
-## Which package stands for the program
+## Which package represents the authors' program
 
-Every package changed something. This is the one that is compared, and why. imagecorruptions is
-imgcorr to the bit, given the same seed (glass blur draws from another generator), and so is not
-listed.
+Every package changed something. The table lists the package that each corruption is compared
+with, and why. imagecorruptions is not listed: with the same seed it equals imgcorr to the bit
+(glass blur uses another random generator).
 
 | corruption | package | why |
 |---|---|---|
 {references}
 
-## Without chance: the same image
+## Deterministic corruptions: the same image
 
-PSNR in dB between the package's image and ours, the smaller of two photographs. The last
-column says by how many of 255 levels a value differs at most, over all severities.
+PSNR in dB between the package's image and noctule's; the smaller value of two photographs. The
+last column is the largest difference between two pixel values, in levels of 255, over all
+severities.
 
-| corruption | 1 | 2 | 3 | 4 | 5 | apart |
+| corruption | 1 | 2 | 3 | 4 | 5 | largest difference |
 |---|---|---|---|---|---|---|
 {same}
 
-Where values are one level apart, they lie close to a whole number, which float64 and float32
-cut off to different sides. Values that all differ by one level have 48.1 dB.
+Where values differ by one level, they are close to a whole number, and float64 and float32
+truncate them differently. If all values differed by one level, the PSNR would be 48.1 dB.
 
-## With chance: the same distribution
+## Random corruptions: the same distribution
 
-Each side corrupts both photographs with {seeds} seeds. Of the change (corrupted less clean),
-{statistics} statistics are taken and averaged over the photographs: its mean, mean absolute
-value, spread (standard deviation over the image), red less blue, PSNR against the clean
-photograph, share of the horizontal in its slopes, displacement to the right and down, and its
-power in eight octaves of spatial frequency. A cell gives the package's mean over the seeds,
-what ours has more, and the standard error of that. Changes are in levels of 255. The spectrum's
-column gives the octave that differs most for its standard error, in dB, and where it begins, in
-cycles per image.
+Both implementations corrupt both photographs with {seeds} seeds. For the change (corrupted
+minus clean), {statistics} statistics are computed and averaged over the photographs: mean, mean
+absolute value, spread (standard deviation over the image), red minus blue, PSNR against the
+clean photograph, horizontal share of the gradients, displacement to the right and down, and
+power in eight octaves of spatial frequency. A cell contains the package's mean over the seeds,
+the difference of noctule's mean from it, and the standard error of that difference. Changes are
+in levels of 255. The spectrum column gives the octave with the largest difference relative to
+its standard error, in dB, and its lowest frequency, in cycles per image.
 
-p is the smallest of {tests} p-values: for every statistic, Welch's test of the means and the
-Kolmogorov–Smirnov test of the distributions; times {tests}, as Holm and Bonferroni say. With
-{conditions} lines, a p below {limit} would mean a difference. The smallest is {smallest}, which
-is {verdict} it.
+p is the smallest of {tests} p-values, multiplied by {tests} (Bonferroni): for every
+statistic, Welch's test of the means and the Kolmogorov–Smirnov test of the distributions.
+With {conditions} rows, a p below {limit} would mean a difference. The smallest is {smallest},
+which is {verdict} it.
 
 | corruption | severity | mean | mean absolute | spread | PSNR | spectrum | p |
 |---|---|---|---|---|---|---|---|
 {alike}
 
-What the tests cannot tell: other sizes than 224 px, where the packages keep lengths in pixels
-and noctule scales them; and paper mode, whose departures the docstrings name.
+Not covered: sizes other than 224 px, where the packages keep lengths in pixels and noctule
+scales them; and paper mode, whose departures are listed in the docstrings.
 """
 
 

@@ -1,4 +1,4 @@
-"""What docs/agreement.md says is what docs/agreement.csv says."""
+"""docs/agreement.md agrees with docs/agreement.csv."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_page_names_the_references() -> None:
 
 
 def test_the_table_of_images_is_that_of_the_file() -> None:
-    table = lines_after("Without chance")
+    table = lines_after("Deterministic corruptions")
     assert [name for name, _ in table] == list(DETERMINISTIC)
     for name, (*cells, most) in table:
         found = [published_rows()[name, severity] for severity in SEVERITIES]
@@ -69,7 +69,7 @@ def test_the_table_of_images_is_that_of_the_file() -> None:
 
 
 def test_the_table_of_distributions_is_that_of_the_file() -> None:
-    table = lines_after("With chance")
+    table = lines_after("Random corruptions")
     expected = [(name, str(severity)) for name in STOCHASTIC for severity in SEVERITIES]
     assert [(name, cells[0]) for name, cells in table] == expected
     for name, (severity, *cells, spectrum, p_value) in table:

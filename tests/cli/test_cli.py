@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
@@ -16,25 +15,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import noctule
-from command_line import run
 from noctule.cli import app
 from noctule.corruptions import CORRUPTIONS
 from noctule.corruptions.draws import NoiseField
-
-SIDE = 32
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Three classes of 20 noisy images, told apart by their brightest channel."""
-    rng = np.random.default_rng(0)
-    for label, name in enumerate(("blue", "green", "red")):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for number in range(20):
-            pixels = rng.integers(0, 90, (SIDE, SIDE, 3), dtype=np.uint8)
-            pixels[..., 2 - label] += 100
-            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
-    return tmp_path / "photos"
 
 
 class Channels(torch.nn.Module):
@@ -62,13 +45,6 @@ class Reordered(Channels):
 class TwoClasses(Channels):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return super().forward(images)[:, :2]
-
-
-@pytest.fixture
-def noctule_cli(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    return lambda *arguments: run(monkeypatch, capsys, *arguments)
 
 
 MODEL = "test_cli:Channels"

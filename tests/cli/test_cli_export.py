@@ -17,7 +17,6 @@ from torch import nn
 
 import noctule
 import noctule.cli.export  # registers the commands
-from command_line import run
 
 SMALL = """
 name = "small"
@@ -29,27 +28,6 @@ severities = [1, 2, 3, 4, 5]
 
 
 MODEL = "test_cli:Channels"
-SIDE = 32
-
-
-@pytest.fixture
-def noctule_cli(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    return lambda *arguments: run(monkeypatch, capsys, *arguments)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Three classes of 20 noisy images, told apart by their brightest channel."""
-    noise = np.random.default_rng(0)
-    for label, name in enumerate(("blue", "green", "red")):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for number in range(20):
-            pixels = noise.integers(0, 90, (SIDE, SIDE, 3), dtype=np.uint8)
-            pixels[..., 2 - label] += 100
-            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
-    return tmp_path / "photos"
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from command_line import run
 from noctule.benchmarks import load_benchmark
 from noctule.config import to_toml
 from noctule.studies.matrix import read_matrix
@@ -22,11 +21,6 @@ RESULTS = {
     "overlap-pairs.csv", "overlap.csv", "overlap.json", "overlap.md", "overlap.tex",
     "report.html",
 }  # fmt: skip
-
-
-@pytest.fixture
-def noctule_cli(monkeypatch: Any, capsys: Any) -> Any:
-    return lambda *arguments: run(monkeypatch, capsys, *arguments)
 
 
 @pytest.fixture(scope="module")

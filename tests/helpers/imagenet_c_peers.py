@@ -57,46 +57,50 @@ REFERENCES = {
     ),
     "motion_blur": Reference(
         "imgcorr",
-        "ImageMagick's motion blur, written anew; ImageMagick rounds, so its result is rounded "
-        "here. corrupt-tta averages with equal weights to both sides.",
+        "ImageMagick's motion blur, reimplemented; ImageMagick rounds, so its result is "
+        "rounded here. corrupt-tta averages with equal weights on both sides.",
         rounded=True,
     ),
     "zoom_blur": Reference(
         "imgcorr",
-        "The authors' code; images enlarged by more than a pixel too much, which no factor "
-        "does at 224 px, are cut off at one side and not at both.",
+        "The authors' code; images enlarged by more than one pixel too much, which does not "
+        "occur at 224 px, are cropped on one side instead of both.",
     ),
     "snow": Reference(
         "imgcorr",
-        "The authors' code but for the motion blur of the flakes, which sees them before they "
-        "become bytes. corrupt-tta averages with equal weights to both sides.",
+        "The authors' code, except that the flakes are blurred before they are converted to "
+        "bytes. corrupt-tta averages with equal weights on both sides.",
     ),
     "frost": Reference(
         "corrupt_tta",
-        "The authors' code but for a sixth texture, whose draws are left out here. imgcorr "
-        "enlarges the textures by a tenth.",
+        "The authors' code, with a sixth texture, whose draws are omitted here. imgcorr "
+        "enlarges the textures by 10 %.",
     ),
-    "fog": Reference("imgcorr", "The authors' code; corrupt-tta has one decay for all."),
+    "fog": Reference(
+        "imgcorr", "The authors' code; corrupt-tta uses one decay for all severities."
+    ),
     "brightness_c": Reference("imgcorr", _HSV),
     "contrast_c": Reference("imgcorr", _SAME),
     "elastic_transform": Reference(
         "corrupt_tta",
-        "The authors' code but for lengths of 224 px where that has 244; ours are made as "
-        "short here. imgcorr has no affine part.",
+        "The authors' code, with lengths for 224 px instead of 244; noctule's are shortened "
+        "accordingly here. imgcorr has no affine part.",
         length_scale=224 / 244,
     ),
     "pixelate_c": Reference(
-        "imgcorr", "The authors' code; enlarging by the nearest neighbour comes to the same."
+        "imgcorr", "The authors' code; nearest-neighbour enlargement is equivalent."
     ),
     "jpeg_compression": Reference("imgcorr", _SAME),
     "speckle_noise": Reference("imgcorr", _SAME),
     "gaussian_blur": Reference("imgcorr", _SAME),
-    "spatter": Reference("imgcorr", "The authors' code; corrupt-tta has another spatter."),
+    "spatter": Reference(
+        "imgcorr", "The authors' code; corrupt-tta implements spatter differently."
+    ),
     "saturate": Reference("imgcorr", _HSV),
 }  # fmt: skip
 
-# What takes other, mostly less, work than the authors' program: one convolution in place of a
-# line of Gaussian weights, another spatter, and displacements without the affine part.
+# These do other, mostly less, work than the authors' program: one convolution instead of a line
+# of Gaussian weights, another spatter, and displacements without the affine part.
 OTHER_WORK = {
     ("corrupt_tta", "motion_blur"),
     ("corrupt_tta", "snow"),
