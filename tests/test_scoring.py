@@ -15,10 +15,11 @@ from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.benchmarks.references import ReferenceOutcomes, shipped_outcomes
 from noctule.metrics import METRICS
 from noctule.metrics.means import Estimates, ImageValues, ratio_estimates
-from noctule.scoring import published_reference
+from noctule.scoring import published_reference, score_run, score_runs
 from noctule.store import RunStore
 from noctule.store.comparability import ImageIdentity, check_reference, comparable_groups
 from outcome_rows import run_identity
+from stored_runs import stored_run
 
 PLAIN = {"name": "n", "title": "t", "source": "s", "severities": [1, 2, 3, 4, 5]}
 TABLES = {"contrast_c": {"factor": [0.9, 0.8, 0.7, 0.6, 0.5]}}
@@ -237,3 +238,57 @@ def test_the_reference_s_sampling_error_counts_where_it_is_paired(seed: int) -> 
     paired, exact_share = held / 300
     assert paired > 0.93 - 0.025  # the standard error is 1.3 points
     assert exact_share < 0.8
+
+
+# Many runs at once
+
+
+WRONG = {
+    "clean": [0, 0, 0, 1] * 15,
+    "shear": [0, 1, 0, 1] * 15,
+    "rain": [1, 1, 0, 1] * 15,
+    "hue": [1, 1, 1, 0] * 15,
+}
+
+
+def test_many_runs_have_the_scores_that_each_has_alone(tmp_path: Path) -> None:
+    runs: list[RunStore | Path] = [
+        stored_run(tmp_path / f"{i}", {name: one[i:] + one[:i] for name, one in WRONG.items()})
+        for i in range(3)
+    ]
+    runs[1] = tmp_path / "1"  # a folder will do
+    for reference in (None, tmp_path / "2"):
+        found = score_runs(runs, reference=reference, resamples=20, same_images=True)
+        alone = [score_run(run, reference=reference, resamples=20) for run in runs]
+        assert found == alone
+        assert (found[0].of("mce").value is None) == (reference is None)
+    assert len({scores.of("nll", "hue") for scores in found}) == 1
+
+
+def test_a_part_of_a_run_and_of_the_metrics_can_be_scored(tmp_path: Path) -> None:
+    run = stored_run(tmp_path / "a", WRONG)
+    part = Benchmark.from_dict({**PLAIN, "severities": "full", "corruptions": ["rain"]})
+    (scores,) = score_runs([run], part, metrics=["mean_error", "aurc"])
+    assert (scores.conditions, scores.corruptions) == (("clean", "rain"), ("rain",))
+    assert {metric for _, _, metric in scores.estimates} == {
+        "error", "aurc", "mean_error", "mean_aurc",
+    }  # fmt: skip
+    assert scores.of("error") == score_run(run).of("error", "rain")
+    with pytest.raises(KeyError):
+        scores.of("nll", "rain")
+    other = Benchmark.from_dict({**PLAIN, "severities": "full", "corruptions": ["blur"]})
+    with pytest.raises(InputError, match="blur"):
+        score_runs([run], other)
+
+
+def test_runs_on_other_images_are_refused_where_the_same_are_wanted(tmp_path: Path) -> None:
+    runs = [stored_run(tmp_path / "a", WRONG), stored_run(tmp_path / "b", WRONG, lost=[3])]
+    assert [one.num_images for one in score_runs(runs)] == [60, 59]
+    with pytest.raises(InputError, match="its images are not those of"):
+        score_runs(runs, same_images=True)
+
+
+def test_an_unfit_reference_is_refused_before_any_run_is_scored(tmp_path: Path) -> None:
+    runs = [stored_run(tmp_path / "a", WRONG), stored_run(tmp_path / "b", WRONG, seed=1)]
+    with pytest.raises(InputError, match="another seed"):
+        score_runs(runs, reference=runs[0])

@@ -18,8 +18,13 @@ from noctule.metrics.means import Estimates, mean_estimates, ratio_estimates
 from noctule.metrics.outcome_matrix import OutcomeMatrix, OutcomeReader
 from noctule.metrics.paired import Difference, family_weights, holm, paired_differences
 from noctule.metrics.registry import METRICS, Metric
-from noctule.metrics.scores import columns_of, image_values, metric_estimates
-from noctule.scoring import KnownReference, ReferenceRun, known_reference
+from noctule.metrics.scores import (
+    KnownReference,
+    columns_of,
+    image_values,
+    metric_estimates,
+)
+from noctule.scoring import ReferenceRun, known_reference
 from noctule.store import RunStore
 from noctule.store.comparability import check_reference, check_same_pixels
 
@@ -211,11 +216,9 @@ def metric_differences(
     """Differences of a metric with their intervals; no test is made of them."""
     if metric.needs_clean and CLEAN not in outcomes[0].conditions:
         return {}
-    reason = reference.why_none or ""
     settings = IntervalSettings(resamples=0, confidence=confidence)
     of_a, of_b = (
-        metric_estimates(metric, one, benchmark, reference.errors, reason, settings)
-        for one in outcomes
+        metric_estimates(metric, one, benchmark, reference, settings) for one in outcomes
     )
     summand = METRICS["error"] if metric.kind == "ratio" else metric
     both: Estimates
@@ -231,7 +234,7 @@ def metric_differences(
                 b.less(a),
                 benchmark,
                 reference.errors,
-                no_reference_reason=reason,
+                no_reference_reason=reference.why_none or "",
                 confidence=confidence,
             )
     return {

@@ -1,4 +1,4 @@
-"""From a run folder to scores: which reference fits, and which does not."""
+"""From run folders to scores, relative to the reference that fits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from noctule.benchmarks import CLEAN, Benchmark, Reference, why_no_reference
 from noctule.benchmarks.references import shipped_outcomes
 from noctule.errors import InputError
 from noctule.metrics.estimates import bootstrap_settings
-from noctule.metrics.means import ImageValues, ReferenceErrors
+from noctule.metrics.means import ImageValues
 from noctule.metrics.outcome_matrix import (
     KEYS,
     OutcomeMatrix,
@@ -20,7 +20,13 @@ from noctule.metrics.outcome_matrix import (
     check_same_images,
     outcome_matrix,
 )
-from noctule.metrics.scores import Scores, chosen_metrics, columns_of, score_outcomes
+from noctule.metrics.scores import (
+    KnownReference,
+    Scores,
+    chosen_metrics,
+    columns_of,
+    score_outcomes,
+)
 from noctule.store import RunStore
 from noctule.store.comparability import check_reference, check_same_pixels
 
@@ -99,17 +105,7 @@ def score_runs(
                 remedy="Evaluate both models on the same images.",
             )
         known = known_reference(store, outcomes, spec, other)
-        found.append(
-            score_outcomes(
-                outcomes,
-                spec,
-                reference=known.errors,
-                reference_name=known.name,
-                no_reference_reason=known.why_none,
-                metrics=chosen,
-                settings=settings,
-            )
-        )
+        found.append(score_outcomes(outcomes, spec, known, chosen, settings))
     return found
 
 
@@ -121,20 +117,6 @@ def _conditions(benchmark: Benchmark, store: RunStore) -> tuple[str, ...]:
     """Names of a benchmark's conditions, without the clean one if the run lacks it."""
     names = [str(one) for one in benchmark.conditions]
     return tuple(one for one in names if one != CLEAN or one in store.identity.conditions)
-
-
-class KnownReference(NamedTuple):
-    """What CE is relative to.
-
-    Attributes:
-        errors: Errors by condition that are taken as exact, outcomes by image, or None.
-        name: Name of the reference, with what makes it less than exactly comparable.
-        why_none: Why there is none, where there is none.
-    """
-
-    errors: ReferenceErrors
-    name: str | None = None
-    why_none: str | None = None
 
 
 class ReferenceRun(NamedTuple):

@@ -21,7 +21,7 @@ from noctule.metrics.intervals import SMALLEST_P, difference_bounds, difference_
 from noctule.metrics.means import ImageValues, ReferenceErrors
 from noctule.metrics.outcome_matrix import OutcomeMatrix
 from noctule.metrics.paired import Difference, holm, mcnemar_p, paired_differences
-from noctule.scoring import KnownReference
+from noctule.metrics.scores import KnownReference
 
 Wrong = NDArray[np.bool_]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -159,15 +159,13 @@ def score(
     chosen = chosen_metrics(metrics)
     if metrics is None:
         chosen = [one for one in chosen if {*one.columns} <= {*rows.column_names}]
-    return score_outcomes(
-        outcome_matrix(rows.select(columns_of(chosen)), names),
-        benchmark,
-        reference=reference,
-        reference_name=reference_name,
-        no_reference_reason=no_reference_reason,
-        metrics=chosen,
-        settings=settings,
-    )
+    outcomes = outcome_matrix(rows.select(columns_of(chosen)), names)
+    errors = _reference_errors(reference, outcomes, benchmark)
+    known = KnownReference(errors, _name(reference, reference_name))
+    if reference is None:
+        reason = no_reference_reason or "no reference errors were given"
+        known = KnownReference(None, why_none=reason)
+    return score_outcomes(outcomes, benchmark, known, chosen, settings)
 
 
 def columns_of(metrics: Sequence[Metric]) -> list[str]:
@@ -185,21 +183,30 @@ def chosen_metrics(names: Sequence[str] | None) -> list[Metric]:
     return [*METRICS.values()] if names is None else [METRICS[name] for name in names]
 
 
+class KnownReference(NamedTuple):
+    """What CE is relative to.
+
+    Attributes:
+        errors: Errors by condition that are taken as exact, outcomes by image, or None.
+        name: Name of the reference, with what makes it less than exactly comparable.
+        why_none: Why there is none, where there is none.
+    """
+
+    errors: ReferenceErrors
+    name: str | None = None
+    why_none: str | None = None
+
+
 def score_outcomes(
     outcomes: OutcomeMatrix,
     benchmark: Benchmark,
-    *,
-    reference: Reference | pa.Table | ReferenceErrors,
-    reference_name: str | None,
-    no_reference_reason: str | None,
+    reference: KnownReference,
     metrics: Sequence[Metric],
     settings: IntervalSettings,
 ) -> Scores:
-    """As `score`, of rows that are joined already."""
-    reason = no_reference_reason or "no reference errors were given"
-    errors = _reference_errors(reference, outcomes, benchmark)
+    """Score a run whose rows are joined already; see `score`."""
     found = {
-        metric.name: metric_estimates(metric, outcomes, benchmark, errors, reason, settings)
+        metric.name: metric_estimates(metric, outcomes, benchmark, reference, settings)
         for metric in metrics
     }
     return Scores(
@@ -209,8 +216,8 @@ def score_outcomes(
         conditions=outcomes.conditions,
         corruptions=benchmark.corruptions,
         estimates=dict(_rows(found, outcomes.conditions, benchmark)),
-        reference=_name(reference, reference_name),
-        no_reference_reason=reason if reference is None else None,
+        reference=reference.name,
+        no_reference_reason=reference.why_none,
         confidence=settings.confidence,
         resamples=settings.resamples,
         seed=settings.seed,
@@ -221,8 +228,7 @@ def metric_estimates(
     metric: Metric,
     outcomes: OutcomeMatrix,
     benchmark: Benchmark,
-    reference: ReferenceErrors,
-    no_reference_reason: str,
+    reference: KnownReference,
     settings: IntervalSettings,
 ) -> Estimates:
     """All estimates of one metric."""
@@ -239,8 +245,8 @@ def metric_estimates(
                 metric,
                 image_values(METRICS["error"], outcomes),
                 benchmark,
-                reference,
-                no_reference_reason=no_reference_reason,
+                reference.errors,
+                no_reference_reason=reference.why_none or "",
                 confidence=settings.confidence,
             )
         case "direct":
