@@ -16,6 +16,7 @@ import typer
 
 import noctule
 from noctule.cli.app import app
+from noctule.extras import EXTRAS
 from noctule.studies.design import choose_exact, score_design
 from noctule.studies.matrix import read_matrix
 from repository import ROOT
@@ -148,3 +149,9 @@ def test_the_matrix_beside_the_page_is_that_of_its_accuracies() -> None:
         for a in matrix.names
     ]
     assert np.allclose(matrix.scores, expected, atol=1e-9)
+
+
+def test_the_page_on_installing_lists_every_extra() -> None:
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `pip install '\.\[(\w+)\]'` \|", page, re.M)
+    assert sorted(listed) == sorted([*EXTRAS, "all"])
