@@ -8,7 +8,6 @@ SHA256SUMS      a hash of every file, as `sha256sum -c` reads it; the last file 
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from noctule._version import __version__
 from noctule.benchmarks import Benchmark
 from noctule.config import Spec, SpecValueError, build_spec
 from noctule.corruptions.checks import MAX_SIDE_PX
+from noctule.csv_files import csv_lines, unguard_formula
 from noctule.errors import InputError
 from noctule.input_files import (
     MAX_LIST_BYTES,
@@ -211,17 +211,15 @@ def _short(*texts: str) -> list[str]:
 
 
 def images_text(images: Sequence[ImageEntry]) -> str:
-    """The content of images.csv.
+    """The content of images.csv; no name in it is a formula to a spreadsheet.
 
     >>> print(images_text([ImageEntry("cat/a,1.jpg", 0, "cat", "a,1")]), end="")
     id,label,folder,name
     "cat/a,1.jpg",0,cat,"a,1"
+    >>> print(images_text([ImageEntry("=1.jpg", 0, "cat", "=1")]).splitlines()[1])
+    '=1.jpg,0,cat,'=1
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(ImageEntry._fields)
-    writer.writerows(images)
-    return text.getvalue()
+    return csv_lines([ImageEntry._fields, *images])
 
 
 def read_images(folder: Path, manifest: Manifest) -> list[ImageEntry]:
@@ -240,7 +238,10 @@ def read_images(folder: Path, manifest: Manifest) -> list[ImageEntry]:
         if tuple(heading) != ImageEntry._fields or len(rows) != manifest.dataset["num_images"]:
             expected = f"{manifest.dataset['num_images']} are due"
             raise ValueError(f"{len(rows)} entries where {expected}")
-        entries = [ImageEntry(key, int(label), *names) for key, label, *names in rows]
+        entries = [
+            ImageEntry(unguard_formula(key), int(label), *map(unguard_formula, names))
+            for key, label, *names in rows
+        ]
         classes = range(len(manifest.dataset["class_names"]))
         for entry in entries:
             if entry.label not in classes:
