@@ -1,6 +1,6 @@
 # make demo   set up, evaluate the embedded classifier on the embedded photographs, run a small study
-# make test   set up and run style checks, type checks and tests
-# make test-faults   plant kills, limits and other faults that take long: about 10 minutes
+# make test   set up, run style checks, type checks and tests, and name the ten slowest tests
+# make test-faults   inject kills, memory limits and other faults: about 10 minutes
 PYTHON ?= python3
 VENV ?= .venv
 # The versions of the dependencies; CONSTRAINTS=/dev/null takes the newest.
@@ -34,8 +34,8 @@ test-faults: $(READY)
 
 setup: $(READY)
 
-# The tests of pages need Chromium or Chrome: the machine's, or else one installed here. Where
-# none can be had they are skipped, and say so.
+# The tests of pages need Chromium or Chrome, installed on the machine or by this target. If none
+# can be installed, these tests are skipped with a message.
 BROWSERS = chromium chromium-browser google-chrome google-chrome-stable
 browser: $(READY)
 	@for name in $(BROWSERS); do command -v $$name >/dev/null && exit 0; done; \

@@ -17,6 +17,7 @@ import typer
 import noctule
 from noctule.cli.app import app
 from noctule.extras import EXTRAS
+from noctule.leaderboard.tracks import load_landmarks
 from noctule.studies.design import choose_exact, score_design
 from noctule.studies.matrix import read_matrix
 from repository import ROOT
@@ -155,3 +156,17 @@ def test_the_page_on_installing_lists_every_extra() -> None:
     page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `pip install '\.\[(\w+)\]'` \|", page, re.M)
     assert sorted(listed) == sorted([*EXTRAS, "all"])
+
+
+def test_the_published_scores_of_the_readme_are_landmarks() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    line = r"^\| .* \| (ImageNet-\w+) \| .*mCE ([\d.]+) \| (\w+).*(\d{4})"
+    rows = re.findall(line, text, re.M)
+    assert len(rows) == 3
+    for benchmark, value, author, year in rows:
+        (mark,) = (
+            mark
+            for mark in load_landmarks()
+            if (mark.benchmark, mark.value) == (benchmark.lower(), float(value))
+        )
+        assert re.match(rf"{author}\b.*{year}", mark.source)
