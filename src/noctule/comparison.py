@@ -1,4 +1,4 @@
-"""From two run folders to what differs between their models: paired, image by image."""
+"""Compare two models on the same images, from their run folders: paired, image by image."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Comparison:
         reference: Name of the model whose errors CE is relative to, or None.
         no_reference_reason: Why there is no reference, where there is none.
         left_out: Corruptions that only one of the runs has under these conditions.
-        confidence: Confidence of the intervals; p-values are held against 1 − confidence.
+        confidence: Confidence of the intervals; p-values are compared with 1 − confidence.
     """
 
     benchmark: str
@@ -130,16 +130,16 @@ def compare(
     have under the same conditions are compared.
 
     Args:
-        run_a: the run of the baseline, or its folder.
-        run_b: the run of the candidate.
-        reference: a run on the same images that CE is relative to. By default the published
+        run_a: The run of the baseline, or its folder.
+        run_b: The run of the candidate, or its folder.
+        reference: A run on the same images that CE is relative to. By default the published
             reference errors, if they were measured on this data.
-        by: test corruptions, their severities together, or every condition.
-        confidence: Confidence of the intervals; p-values are held against 1 − confidence.
+        by: Whether to test corruptions, with all their severities, or single conditions.
+        confidence: Confidence of the intervals; p-values are compared with 1 − confidence.
 
     Raises:
-        InputError: a run is unfinished, they are of other data, another seed or mode, or have
-            no corruption in common; or a setting is out of its range.
+        InputError: A run is unfinished; the runs differ in data, seed or mode, or have no
+            corruption in common; or a setting is out of its range.
     """
     by = choice(by, "by", get_args(By))
     confidence = real_number(confidence, "confidence", low=0, high=1, open_ends=True)
@@ -282,19 +282,19 @@ def differences_of(
 
 
 def reasons_it_is_worse(comparison: Comparison, points: float) -> list[str]:
-    """In what B is worse than A by more than this many points.
+    """The errors by which B is shown to be worse than A by more than `points`.
 
-    Counted are the mean error over the corruptions, the clean error, and the error under each
-    corruption (or condition). Each is tested against the hypothesis that B is worse by `points`
-    or less, and all tests are corrected together as those of `compare`: if B is worse by more
-    in nothing, the chance of any reason is at most 1 − confidence.
+    Tested are the mean error over the corruptions, the clean error, and the error under each
+    corruption (or condition), each against the hypothesis that B is worse by `points` or less.
+    All tests are corrected together, like those of `compare`: if no error of B is worse by more
+    than that, any is reported with probability at most 1 − confidence.
 
     Args:
         comparison: Comparison of B with A.
-        points: Percentage points that B may be worse by.
+        points: Percentage points by which B may be worse.
 
     Returns:
-        One sentence for each; none means that B is not shown to be worse.
+        One sentence for each such error; none if B is not shown to be worse.
 
     Raises:
         InputError: `points` is not a number from 0 to 100.
@@ -331,7 +331,7 @@ def _opened(run: str | Path | RunStore) -> RunStore:
         _ = store.identity.dataset["fingerprint"], store.identity.seed, _model(store)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"its record lacks what says on which images it was: {error}", where=store.folder
+            f"its record does not describe its images: {error}", where=store.folder
         ) from error
     return store
 
@@ -351,7 +351,7 @@ def _groups(benchmark: Benchmark, by: By) -> dict[str, list[str]]:
 
 
 def _shared(a: RunStore, b: RunStore) -> tuple[Benchmark, tuple[str, ...]]:
-    """A's benchmark with the corruptions of the same conditions in B, and the others' names."""
+    """A's benchmark, restricted to what both runs have, and the corruptions left out."""
     ours, theirs = (
         Benchmark.from_dict(one.identity.benchmark, where=one.folder) for one in (a, b)
     )
@@ -381,7 +381,7 @@ def _restricted(benchmark: Benchmark, corruptions: list[str]) -> dict[str, Any]:
 
 
 def _narrowed(store: RunStore, benchmark: Benchmark) -> RunStore:
-    """The run as if it had been of the shared corruptions only; its tables stay its own."""
+    """The run as if only the shared corruptions had been evaluated; its tables are kept."""
     own = Benchmark.from_dict(store.identity.benchmark, where=store.folder)
     narrow = _restricted(own, list(benchmark.corruptions))
     return RunStore(store.folder, replace(store.identity, benchmark=narrow))

@@ -13,7 +13,7 @@ import pytest
 from noctule import InputError
 from noctule.benchmarks import load_benchmark
 from noctule.metrics import METRICS, Estimate
-from noctule.metrics.outcome_matrix import places_of
+from noctule.metrics.outcome_matrix import row_positions
 from noctule.report.charts import Dot, Mark, dot_chart, heat_map
 from noctule.report.loading import open_runs
 from noctule.report.run import ranking_figure, ranking_table, reliability_figures
@@ -50,9 +50,9 @@ def runs_of(folder: Path, *shifts: int) -> list[Path]:
 
 def test_places_lead_to_the_rows_of_the_whole_table() -> None:
     rows = pa.table({"image_id": ["b", "a", "a", "b"], "condition": ["x", "y", "x", "y"]})
-    places = places_of(rows, ["y"])
-    assert places.image_ids.to_pylist() == ["a", "b"]
-    assert places.rows.tolist() == [[1], [3]]
+    positions = row_positions(rows, ["y"])
+    assert positions.image_ids.to_pylist() == ["a", "b"]
+    assert positions.rows.tolist() == [[1], [3]]
 
 
 @pytest.mark.parametrize("with_reference", [False, True])

@@ -16,8 +16,8 @@ from noctule.metrics.intervals import unseen_images
 from noctule.metrics.outcome_matrix import OutcomeMatrix
 
 NUM_BINS = 15
-# Confidences are taken as multiples of this: sums over 2**23 images are then exact in float64
-# and do not depend on their order or on the number of threads.
+# Confidences are rounded to multiples of this: sums over 2**23 images are then exact in float64
+# and independent of their order and of the number of threads.
 _GRAIN = 2.0**-30
 
 
@@ -53,7 +53,7 @@ def ece_from_means(mean_gaps: NDArray[np.float64]) -> NDArray[np.float64]:
 def calibration_errors(outcomes: OutcomeMatrix, settings: IntervalSettings) -> list[Estimate]:
     """The ECE of each condition, with a bootstrap interval over images.
 
-    The ECE of a sample is too large on average, and that of a resample once more, so that a
+    The ECE of a sample is biased upwards, and that of a resample even more, so that a
     percentile interval may lie above the value. With g_b the mean gap of bin b and ∗ for a
     resample, the ends are
 

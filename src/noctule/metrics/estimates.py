@@ -1,4 +1,4 @@
-"""A number with its interval, and the bootstrap where an interval comes from that."""
+"""A number with its interval, and the bootstrap for intervals that have no formula."""
 
 from __future__ import annotations
 

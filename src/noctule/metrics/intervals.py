@@ -1,11 +1,11 @@
 """Intervals and tests for means over images; closed forms, no resampling.
 
-Images are the independent units. What an image contributes to a score is a bounded number: 0 or
-1 for a single condition, a share for a mean over conditions, a difference for a paired
-comparison. Few images, or few with an error, say little about the variance of that number: four
-of four right do not show that an error never happens. Every interval here therefore counts
-images that the sample could have missed. `unseen_images` is that count: if none of n images
-errs, up to ln(2 / α) / n of all images may.
+Images are the independent units. What an image contributes to a score is a number: 0 or 1 for a
+single condition, a share for a mean over conditions, a difference for a paired comparison. Few
+images, or few errors, are not enough to estimate the variance of that number: four of four
+correct images do not show that errors never occur. Every interval here therefore allows for
+images that the sample may have missed. `unseen_images` is their number: if the model errs on
+none of n images, it may err on up to ln(2 / α) / n of all images.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scipy import special
 Array = NDArray[np.float64]
 
 SMALLEST_P = 1e-12
-"""A p-value below this is given as this."""
+"""Smaller p-values are reported as this one."""
 
 
 class Bounds(NamedTuple):
@@ -40,11 +40,11 @@ def normal_quantile(confidence: float) -> float:
 
 
 def unseen_images(confidence: float) -> float:
-    """How many images of one kind the sample is allowed to have missed.
+    """The number of images of one kind that the sample may have missed.
 
     ln(2 / α) is the number expected in the sample such that it holds none of them with
     probability α / 2 (the "rule of three": 3.7 at 95 %). z² is larger at confidences above
-    94 %, and keeps the intervals right for counts of a few images too.
+    94 %, and keeps the coverage right for counts of a few images too.
 
     >>> round(unseen_images(0.95), 2), round(unseen_images(0.5), 2)
     (3.84, 1.39)

@@ -66,22 +66,28 @@ class OutcomeReader:
 
     def __init__(self) -> None:
         self._keys: pa.Table | None = None
-        self._places: Places | None = None
+        self._positions: RowPositions | None = None
 
     def read(self, rows: pa.Table, conditions: Sequence[str]) -> OutcomeMatrix:
         """See `outcome_matrix`."""
         keys = rows.select(KEYS)
-        places, conditions = self._places, tuple(conditions)
-        if places is None or places.conditions != conditions or not keys.equals(self._keys):
-            places = places_of(rows, conditions)
-            self._keys, self._places = keys, places
+        positions, conditions = self._positions, tuple(conditions)
+        if (
+            positions is None
+            or positions.conditions != conditions
+            or not keys.equals(self._keys)
+        ):
+            positions = row_positions(rows, conditions)
+            self._keys, self._positions = keys, positions
         columns = {
-            name: places.matrix(rows[name]) for name in _POSSIBLE if name in rows.column_names
+            name: positions.matrix(rows[name])
+            for name in _POSSIBLE
+            if name in rows.column_names
         }
         for name, values in columns.items():
             possible, flaw = _POSSIBLE[name]
-            check_possible(places.image_ids, conditions, possible(values), flaw)
-        return OutcomeMatrix(places.image_ids, conditions, columns)
+            check_possible(positions.image_ids, conditions, possible(values), flaw)
+        return OutcomeMatrix(positions.image_ids, conditions, columns)
 
 
 def outcome_matrix(rows: pa.Table, conditions: Sequence[str]) -> OutcomeMatrix:
@@ -98,13 +104,13 @@ def outcome_matrix(rows: pa.Table, conditions: Sequence[str]) -> OutcomeMatrix:
     return OutcomeReader().read(rows, conditions)
 
 
-class Places(NamedTuple):
-    """Where outcome rows go in a matrix of images (sorted by id) by conditions.
+class RowPositions(NamedTuple):
+    """The positions of outcome rows in a matrix of images (sorted by id) by conditions.
 
     Attributes:
         image_ids: Ids of the images, sorted.
         conditions: Names of the conditions.
-        rows: int64 (images, conditions), the number of the row that goes there.
+        rows: int64 (images, conditions), the index of the row at this position.
     """
 
     image_ids: pa.StringArray
@@ -116,7 +122,7 @@ class Places(NamedTuple):
         return np.asarray(column)[self.rows]
 
 
-def places_of(rows: pa.Table, conditions: Sequence[str]) -> Places:
+def row_positions(rows: pa.Table, conditions: Sequence[str]) -> RowPositions:
     """Join rows by image id; rows of other conditions are left out.
 
     Args:
@@ -135,11 +141,13 @@ def places_of(rows: pa.Table, conditions: Sequence[str]) -> Places:
         raise InputError("there are no outcome rows under these conditions", where="rows")
     shape = (len(image_ids), len(conditions))
     image = pc.index_in(rows["image_id"], value_set=image_ids)
-    place = np.asarray(image).astype(np.int64) * shape[1] + np.asarray(column)
-    _check_each_once(np.bincount(place, minlength=shape[0] * shape[1]), image_ids, conditions)
-    order = np.empty_like(place)
-    order[place] = number
-    return Places(image_ids, tuple(conditions), order.reshape(shape))
+    position = np.asarray(image).astype(np.int64) * shape[1] + np.asarray(column)
+    _check_each_once(
+        np.bincount(position, minlength=shape[0] * shape[1]), image_ids, conditions
+    )
+    order = np.empty_like(position)
+    order[position] = number
+    return RowPositions(image_ids, tuple(conditions), order.reshape(shape))
 
 
 def check_possible(
@@ -148,7 +156,7 @@ def check_possible(
     possible: NDArray[np.bool_],
     what: str,
 ) -> None:
-    """Raise InputError that names the first outcome which no model can have.
+    """Raise an InputError that names the first impossible outcome.
 
     Args:
         image_ids: Ids of the images.
@@ -158,16 +166,16 @@ def check_possible(
     """
     if possible.all():
         return
-    image, column = (int(place) for place in np.argwhere(~possible)[0])
+    image, column = (int(index) for index in np.argwhere(~possible)[0])
     raise InputError(
         f"under '{conditions[column]}' image '{image_ids[image]}' has {what}",
         where="rows",
-        remedy="These rows are not as noctule wrote them: evaluate the model again.",
+        remedy="noctule did not write these rows as they are; evaluate the model again.",
     )
 
 
 def check_same_images(model: OutcomeMatrix, reference: OutcomeMatrix) -> None:
-    """Raise InputError unless both were evaluated on the same images."""
+    """Raise an InputError unless both were evaluated on the same images."""
     if model.image_ids.equals(reference.image_ids):
         return
     for ours, theirs, side in (
@@ -193,7 +201,7 @@ def _check_each_once(
         kind = "no row" if counts[flaws[0]] == 0 else f"{counts[flaws[0]]} rows"
         raise InputError(
             f"condition '{conditions[column]}' has {kind} for image '{image_ids[image]}', "
-            f"and {number} of {len(image_ids)} images are not there exactly once",
+            f"and {number} of {len(image_ids)} images do not have exactly one row",
             where="rows",
             remedy="Every image needs one outcome under every condition.",
         )

@@ -1,4 +1,4 @@
-"""Two models on the same images: differences, paired tests, and what they could tell.
+"""Two models on the same images: differences, paired tests, and their power.
 
 For an image i and conditions tested together, d_i is the share of them under which only B errs
 less the share under which only A does. The difference of the error rates is the mean of d_i.
@@ -13,8 +13,8 @@ Durkalski et al. (Statistics in Medicine 22, 2003), z = Σ d_i / √(Σ d_i²).
 
 All differences of a comparison, the mean error and the clean error among them, are one family,
 corrected by Holm's method with weights (Scandinavian Journal of Statistics 6, 1979, section 4):
-the chance of even one false finding among them is at most 1 − confidence. The mean error has
-as much weight as all others together.
+the probability of one or more false findings is at most 1 − confidence. The mean error has as
+much weight as all others together.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def paired_differences(
         a, b: Outcomes for the same images and conditions, in the same order.
         groups: Conditions by the name of the group.
         weights: Weight of each group in the correction; by default all have the same.
-        confidence: Confidence of the intervals; 1 − confidence is what p is held against.
+        confidence: Confidence of the intervals; p-values are compared with 1 − confidence.
     """
     chosen = [1] * len(groups) if weights is None else list(weights)
     tallies = [_tally(a, b, conditions) for conditions in groups.values()]
@@ -157,26 +157,25 @@ class _Tally(NamedTuple):
 
 
 def _tally(a: OutcomeMatrix, b: OutcomeMatrix, conditions: Sequence[str]) -> _Tally:
-    places = [a.conditions.index(condition) for condition in conditions]
-    wrong_a, wrong_b = (one.label_rank[:, places] > 1 for one in (a, b))
+    columns = [a.conditions.index(condition) for condition in conditions]
+    wrong_a, wrong_b = (one.wrong[:, columns] for one in (a, b))
     only_a, only_b = int((wrong_a & ~wrong_b).sum()), int((wrong_b & ~wrong_a).sum())
-    differences = (wrong_b.sum(axis=1) - wrong_a.sum(axis=1)) / len(places)
-    if len(places) == 1:
+    differences = (wrong_b.sum(axis=1) - wrong_a.sum(axis=1)) / len(columns)
+    if len(columns) == 1:
         p_value = mcnemar_p(only_a, only_b)
     else:
         images = len(differences)
-        mean = (only_b - only_a) / (images * len(places))
+        mean = (only_b - only_a) / (images * len(columns))
         p_value = difference_p(mean, images * float(differences.var()), images)
     percents = 100 * float(wrong_a.mean()), 100 * float(wrong_b.mean())
-    return _Tally(*percents, only_a, only_b, p_value, len(places), differences)
+    return _Tally(*percents, only_a, only_b, p_value, len(columns), differences)
 
 
 def _points(tally: _Tally, confidence: float) -> Estimate:
-    """The difference with its interval, which holds 0 where the test does not reject that.
+    """The difference with its interval, which contains 0 where the test does not reject it.
 
-    For several conditions interval and test are two views of one thing. For a single one the
-    test is exact, and the end of the interval that is next to 0 is moved to 0 where the two
-    disagree.
+    For several conditions, interval and test are equivalent. For a single condition the test is
+    exact, and where the two disagree the nearer end of the interval is moved to 0.
     """
     images, mean = len(tally.differences), float(tally.differences.mean())
     squares = np.array([images * float(tally.differences.var())])
@@ -191,7 +190,11 @@ def _points(tally: _Tally, confidence: float) -> Estimate:
 
 
 def mcnemar_p(only_a_wrong: int, only_b_wrong: int) -> float:
-    """The exact McNemar test, two-sided: of how many images each model alone gets wrong.
+    """The p-value of the exact two-sided McNemar test.
+
+    Args:
+        only_a_wrong: Number of images that only A gets wrong.
+        only_b_wrong: Number of images that only B gets wrong.
 
     >>> mcnemar_p(0, 5)  # 2 · (1/2)⁵
     0.0625
@@ -203,11 +206,12 @@ def mcnemar_p(only_a_wrong: int, only_b_wrong: int) -> float:
 
 
 def holm(p_values: Sequence[float], weights: Sequence[int] | None = None) -> list[float]:
-    """P-values corrected for there being several, by Holm's method; in the same order.
+    """P-values corrected for multiple tests by Holm's method, in the same order.
 
     Args:
         p_values: The p-values of one family.
-        weights: Positive weights; the more, the less a p-value is corrected. By default equal.
+        weights: Positive weights; the larger one is, the less its p-value is corrected. By
+            default all are equal.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -215,12 +219,12 @@ def holm(p_values: Sequence[float], weights: Sequence[int] | None = None) -> lis
     [0.02, 0.06, 0.06]
     """
     chosen = [1] * len(p_values) if weights is None else list(weights)
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place] / chosen[place])
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index] / chosen[index])
     adjusted, highest, remaining = [0.0] * len(p_values), 0.0, sum(chosen)
-    for place in order:
-        highest = max(highest, min(1.0, remaining / chosen[place] * p_values[place]))
-        adjusted[place] = highest
-        remaining -= chosen[place]
+    for index in order:
+        highest = max(highest, min(1.0, remaining / chosen[index] * p_values[index]))
+        adjusted[index] = highest
+        remaining -= chosen[index]
     return adjusted
 
 
@@ -235,7 +239,7 @@ class _Prospects(NamedTuple):
 
 
 def _prospects(tally: _Tally, alpha: float) -> _Prospects:
-    """What these images could tell, and how many could tell what was seen.
+    """The smallest detectable difference, and the images needed to detect the observed one.
 
     n · δ = √(z_{α/2}² · s² · n + u²) + z_power · s · √n, with δ the difference, s = √(mean of
     d_i²) the spread of the images' differences if the error rates are equal, and u the

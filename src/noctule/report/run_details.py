@@ -15,7 +15,7 @@ from noctule.benchmarks import CLEAN
 from noctule.metrics.calibration import NUM_BINS
 from noctule.metrics.estimates import Estimate, estimate_within
 from noctule.metrics.intervals import difference_bounds
-from noctule.metrics.outcome_matrix import check_possible, places_of
+from noctule.metrics.outcome_matrix import check_possible, row_positions
 from noctule.report.loading import Run
 
 _COLUMNS = ("image_id", "condition", "label", "prediction", "label_rank", "confidence")
@@ -57,15 +57,17 @@ class Outcomes:
 def outcomes_of(run: Run) -> Outcomes:
     """The rows of a run, joined by image id."""
     rows = run.store.rows(columns=_COLUMNS)
-    places = places_of(rows, run.conditions)
-    label, prediction, rank, confidence = (places.matrix(rows[name]) for name in _COLUMNS[2:])
+    positions = row_positions(rows, run.conditions)
+    label, prediction, rank, confidence = (
+        positions.matrix(rows[name]) for name in _COLUMNS[2:]
+    )
     for possible, what in (
         ((rank == 1) == (prediction == label), "a rank that its prediction contradicts"),
         (label == label[:, :1], "another label than under the first condition"),
     ):
-        check_possible(places.image_ids, run.conditions, possible, what)
+        check_possible(positions.image_ids, run.conditions, possible, what)
     return Outcomes(
-        places.image_ids, run.conditions, label[:, 0], prediction, rank > 1, confidence
+        positions.image_ids, run.conditions, label[:, 0], prediction, rank > 1, confidence
     )
 
 
