@@ -6,7 +6,7 @@ import torch
 from scipy.special import log_softmax
 
 from noctule.errors import InputError
-from noctule.outcomes import SCHEMA, outcome_table
+from noctule.outcomes import SCHEMA, outcome_table, outcome_tables, reduce_logits
 
 IDS = ["a", "b", "c"]
 
@@ -91,3 +91,38 @@ def test_a_label_without_a_logit_is_refused(label: int) -> None:
 def test_what_is_not_logits_is_refused(logits: torch.Tensor) -> None:
     with pytest.raises(InputError, match="for 3 images"):
         outcome_table(IDS, "clean", torch.zeros(3, dtype=torch.int64), logits)
+
+
+def test_outcomes_of_several_conditions_are_fetched_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The tables equal those of each condition alone, to the bit, for one copy to the CPU."""
+    generator = torch.Generator().manual_seed(0)
+    batches = [
+        (IDS[:count], name, torch.arange(count), torch.randn(count, 5, generator=generator))
+        for name, count in (("clean", 3), ("rain", 2), ("snow", 1))
+    ]
+    alone = [outcome_table(*batch) for batch in batches]
+    copies: list[torch.Size] = []
+    to_cpu = torch.Tensor.cpu
+
+    def counted(tensor: torch.Tensor) -> torch.Tensor:
+        copies.append(tensor.shape)
+        return to_cpu(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "cpu", counted)
+    together = outcome_tables([reduce_logits(*batch) for batch in batches])
+    assert copies == [(6, 6)]  # six columns of three, two and one images
+    assert all(ours.equals(theirs) for ours, theirs in zip(together, alone, strict=True))
+
+
+def test_the_condition_of_broken_logits_is_named_among_several() -> None:
+    labels = torch.zeros(3, dtype=torch.int64)
+    broken = torch.zeros(3, 4)
+    broken[1, 2] = torch.nan
+    outcomes = [
+        reduce_logits(IDS, name, labels, logits)
+        for name, logits in (("clean", torch.zeros(3, 4)), ("rain", broken))
+    ]
+    with pytest.raises(InputError, match=f"under 'rain', first for image '{IDS[1]}'"):
+        outcome_tables(outcomes)

@@ -63,6 +63,10 @@ def reduce_logits(
     """
     _check_logits(ids, labels, logits)
     labels = labels.to(logits.device, torch.int64, non_blocking=True)
+    own = logits.gather(1, labels[:, None])
+    # Of equal logits the lower class index comes first.
+    before = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
+    ranks = 1 + ((logits > own) | ((logits == own) & before)).sum(dim=1)
     log_probabilities = torch.log_softmax(logits.float(), dim=1)
     numbers = (
         log_probabilities.amax(dim=1).exp(),
@@ -72,7 +76,7 @@ def reduce_logits(
     columns = (
         labels,
         logits.argmax(dim=1),
-        label_ranks(labels, logits),
+        ranks,
         *(column.contiguous().view(torch.int32) for column in numbers),
         logits.isfinite().all(dim=1),
     )
@@ -123,18 +127,6 @@ def outcome_table(
     [{'prediction': 1, 'label_rank': 2}]
     """
     return outcome_tables([reduce_logits(ids, condition, labels, logits)])[0]
-
-
-def label_ranks(labels: Tensor, logits: Tensor) -> Tensor:
-    """Rank of the true label among the logits: int64 (batch,), from 1 to classes.
-
-    Args:
-        labels: True classes, int64 (batch,).
-        logits: (batch, classes); of equal logits the lower class index comes first.
-    """
-    own = logits.gather(1, labels[:, None])
-    before = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
-    return 1 + ((logits > own) | ((logits == own) & before)).sum(dim=1)
 
 
 def _check_logits(ids: Sequence[str], labels: Tensor, logits: Tensor) -> None:

@@ -1,8 +1,7 @@
-"""Where work runs: in this process, or in several, each with a device of its own.
+"""Run jobs in this process, or in several processes, each with its own device.
 
-Jobs are handed out one at a time. The first failure ends the others: what they finished is on
-disk, and the same command goes on from there. A worker never outlives this process, however it
-ends.
+Jobs are handed out one at a time. The first failure ends the others; finished work is on disk,
+and the same command resumes it. A worker never outlives this process, however it ends.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from noctule.processes import SILENCE_LIMIT_S, Alive, CannotStartError, Child, s
 JobT = TypeVar("JobT")
 MAX_PROCESSES = 1024
 Report = Callable[[Any], None]
-"""Called by a job with whatever there is to say of its progress."""
+"""Called by a job with its progress."""
 Function = Callable[[JobT, torch.device, Report], None]
-"""Does one job on a device. For several processes it and the jobs must be picklable."""
+"""Does one job on a device. For several processes, it and the jobs must be picklable."""
 
 
 def usable_cores() -> int:
-    """How many processors this process may use."""
+    """Number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -49,15 +48,15 @@ def run_jobs(
     """Do every job.
 
     Args:
-        function: called as `function(job, device, report)`.
-        jobs: in the order they are started in.
-        processes: how many work at once; 1 is this process.
-        devices: process k works on device k modulo their number.
-        threads: of each process, for PyTorch's operations on a CPU.
-        on_report: called in this process with what jobs report.
+        function: Called as `function(job, device, report)`.
+        jobs: In the order in which they are started.
+        processes: Number of processes; 1 is this process.
+        devices: Process k works on device k modulo their number.
+        threads: Threads per process for PyTorch's CPU operations.
+        on_report: Called in this process with what jobs report.
 
     Raises:
-        NoctuleError: the first that a job raised, or a process that ended by itself.
+        NoctuleError: The first error that a job raised, or a process ended by itself.
     """
     if min(processes, len(jobs)) <= 1:
         with torch_threads(threads):
@@ -67,7 +66,7 @@ def run_jobs(
     count = min(processes, len(jobs))
     works = [_Work(function, devices[k % len(devices)], threads) for k in range(count)]
     try:
-        # Spawned and not forked: a forked process cannot use CUDA, nor another's thread pools.
+        # Spawned, not forked: a forked process can use neither CUDA nor inherited thread pools.
         with started(_do_jobs, works, "spawn", daemon=False) as workers:
             _serve(workers, iter(jobs), on_report)
     except CannotStartError as error:
@@ -83,7 +82,7 @@ def run_jobs(
 
 @contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """PyTorch with so many threads, then as it was before."""
+    """Set PyTorch's number of threads, and restore it afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -93,7 +92,7 @@ def torch_threads(threads: int) -> Iterator[None]:
 
 
 class _Work(NamedTuple):
-    """What one worker process needs to know."""
+    """The work of one process."""
 
     function: Function[Any]
     device: torch.device
@@ -111,13 +110,13 @@ class _Reported(NamedTuple):
 
 
 def _serve(workers: Sequence[Child], jobs: Iterator[Any], on_report: Report) -> None:
-    """Hand out jobs and listen, until every worker has been told that there are no more."""
+    """Hand out jobs and receive reports until every worker knows that no jobs are left."""
     clock_s = 0.0
     heard_at_s = dict.fromkeys(workers, clock_s)
     while heard_at_s:
         before_s = time.monotonic()
         ready = wait([worker.connection for worker in heard_at_s], timeout=1)
-        # While this process is stopped, no time passes for it.
+        # Time during which this process was stopped does not count.
         clock_s += min(time.monotonic() - before_s, 1.0)
         for worker in list(heard_at_s):
             if worker.connection not in ready:
@@ -136,8 +135,8 @@ def _serve(workers: Sequence[Child], jobs: Iterator[Any], on_report: Report) -> 
 
 
 def _do_jobs(connection: Connection, work: _Work) -> None:
-    """What a worker process does."""
-    # What this process starts in turn, to decode, may be forked again where that is usual.
+    """The main function of a worker process."""
+    # Decoding processes that this process starts may be forked again where that is the default.
     multiprocessing.set_start_method(None, force=True)
     torch.set_num_threads(work.threads)
     if work.device.type == "cuda":

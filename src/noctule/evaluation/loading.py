@@ -223,13 +223,8 @@ def image_hash(image: Image.Image) -> str:
     >>> image_hash(Image.new("L", (2, 1))) == image_hash(Image.new("L", (1, 2)))
     False
     """
-    return chained_hash(f"{image.mode} {image.size}", image.tobytes())
-
-
-def chained_hash(before: str, data: bytes) -> str:
-    """128-bit hash, as hex, of a text followed by bytes."""
-    digest = hashlib.blake2b(before.encode(), digest_size=16)
-    digest.update(data)
+    digest = hashlib.blake2b(f"{image.mode} {image.size}".encode(), digest_size=16)
+    digest.update(image.tobytes())
     return digest.hexdigest()
 
 

@@ -159,6 +159,7 @@ class Loop:
             for index in store.missing_slices()
         }
         batches = [indices for plan in plans.values() for indices in plan]
+        names = {condition: str(condition) for condition in source.conditions}
         total = self.identity.dataset["num_images"] * len(source.conditions)
         done = total - sum(map(len, batches)) * len(source.conditions)
         with source.reading(batches, self.device):
@@ -173,7 +174,7 @@ class Loop:
                         if batch.ids:
                             logits = self.forward(batch.images)
                             outcomes.append(
-                                reduce_logits(batch.ids, str(condition), batch.labels, logits)
+                                reduce_logits(batch.ids, names[condition], batch.labels, logits)
                             )
                         done += len(indices)
                         if progress:

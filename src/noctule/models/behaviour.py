@@ -1,7 +1,7 @@
-"""What a network answers to fixed images: it identifies what its state dict does not show.
+"""A network's outputs for fixed images, which identify it beyond its state dict.
 
-A wrapper around an ONNX session or a remote service has no parameters, so that all such
-wrappers have the same hash of weights. Their answers distinguish them.
+Wrappers around an ONNX session or a remote service have no parameters, so they all have the
+same hash of weights. Their outputs distinguish them.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from noctule.sampling import Stream, image_keys, key_of
 
 PROBES = 4
 BLOCKS = 7  # along each side of a probe
-MOST_LOGITS = 64  # kept of each probe
+MOST_LOGITS = 64  # recorded for each probe
 
-# By precision, the most that two runs of the same network may differ by, as a share of the
-# logits' standard deviation. A float32 has 24 bits, and 11 in the TF32 that GPUs compute
-# convolutions in; a bfloat16 has 8 and a float16 11. A step of 2**-8 in each of many layers
-# comes to a few hundredths; different networks differ by about 1.
+# By precision, the largest difference between two runs of the same network, as a share of the
+# logits' standard deviation. A float32 has 24 bits (11 in TF32, which GPUs use for
+# convolutions), a bfloat16 has 8 and a float16 11. An error of 2**-8 in each of many layers
+# adds up to a few hundredths; different networks differ by about 1.
 TOLERANCES = {"float32": 0.01, "float64": 0.01}
 LOW_PRECISION_TOLERANCE = 0.1
 
 
 def probe_images(count: int, channels: int, height: int, width: int) -> Tensor:
-    """Fixed images of random blocks, the same on every machine, `PROBES` of them in turn.
+    """Fixed images of random blocks, the same on every machine; `PROBES` of them repeat.
 
     Returns:
         uint8 (count, channels, height, width).
@@ -47,40 +47,42 @@ def behaviour_of(logits_of: Callable[[Tensor], Tensor], images: Tensor) -> list[
     """Some of the logits for each distinct probe.
 
     Args:
-        logits_of: uint8 images to logits, float32 (batch, classes).
-        images: from `probe_images`, as many as the network is given at once.
+        logits_of: From uint8 images to float32 logits (batch, classes).
+        images: From `probe_images`, one batch.
     """
     logits = logits_of(images)[:PROBES]
     if logits.dim() != 2 or not bool(logits.isfinite().all()):
-        return []  # the self-check, or the evaluation, says what is wrong with them
+        return []  # the self-check or the evaluation reports what is wrong with them
     classes = logits.shape[1]
-    kept = torch.arange(min(classes, MOST_LOGITS)) * classes // min(classes, MOST_LOGITS)
-    # Seven digits: a float32 is what it was when they are read again.
-    return [[float(f"{value:.7g}") for value in row] for row in logits[:, kept].tolist()]
+    chosen = torch.arange(min(classes, MOST_LOGITS)) * classes // min(classes, MOST_LOGITS)
+    # Seven digits, which suffice for the precision of a float32.
+    return [[float(f"{value:.7g}") for value in row] for row in logits[:, chosen].tolist()]
 
 
 def refuse_other_behaviour(
     starts: Sequence[dict[str, Any]],
-    found: list[list[float]],
+    behaviour: list[list[float]],
     *,
     precision: str,
     name: str,
     where: object,
 ) -> None:
-    """Raise InputError if a network answers otherwise than the one that a run was begun with.
+    """Raise InputError if a network's outputs differ from those at the start of the run.
 
     Args:
-        starts: What the run noted of its starts; the first that has a `behaviour` counts.
-        found: The network's, from `behaviour_of`.
-        precision: The run's.
-        name: The network's, for the message.
+        starts: The run's records of its starts; the first with a `behaviour` counts.
+        behaviour: The network's outputs, from `behaviour_of`.
+        precision: Precision of the run.
+        name: Name of the network, for the message.
         where: The run folder, for the message.
     """
-    kept = next((start["behaviour"] for start in starts if start.get("behaviour")), None)
-    if kept is None:
+    recorded = next((start["behaviour"] for start in starts if start.get("behaviour")), None)
+    if recorded is None:
         return
     try:
-        before, now = (torch.tensor(one, dtype=torch.float64) for one in (kept, found))
+        before, now = (
+            torch.tensor(rows, dtype=torch.float64) for rows in (recorded, behaviour)
+        )
         comparable = before.shape == now.shape
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(

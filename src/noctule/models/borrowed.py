@@ -1,4 +1,4 @@
-"""A network on loan: it is evaluated as it came, and comes back as it was."""
+"""Evaluate a network and leave it as it was."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _REGISTRIES = ("_parameters", "_buffers", "_modules")
 def borrowed(classifier: Classifier, device: torch.device) -> Iterator[torch.device]:
     """Put a classifier's network on a device and into evaluation mode; restore it afterwards.
 
-    Afterwards, also after an exception, these are as before: the mode of every part of the
-    network; device, layout and `requires_grad` of its parameters and buffers; gradients; the
-    values of buffers; parts, parameters and buffers themselves; tensors that the network keeps
-    in other attributes, such as caches; and the random state of Python, NumPy and PyTorch.
-    The network runs in the memory layout it has, unless the classifier says `channels_last`.
+    Afterwards, also after an exception, these are as before: the mode of every submodule; the
+    device, memory format and `requires_grad` of parameters and buffers; gradients; the values
+    of buffers; the submodules, parameters and buffers themselves; tensors in other attributes
+    of the network, such as caches; and the random state of Python, NumPy and PyTorch. The
+    network runs in its own memory format, unless the classifier has `channels_last`.
 
     Args:
         classifier: The network and its name.
@@ -34,8 +34,8 @@ def borrowed(classifier: Classifier, device: torch.device) -> Iterator[torch.dev
         The device that the network's inputs belong on.
 
     Raises:
-        InputError: the network cannot be moved, or its weights are on several devices, none
-            of them of the wanted kind.
+        InputError: The network cannot be moved, or its weights are on several devices, none
+            of which has the wanted type.
     """
     module = classifier.module
     tensors = _tensors_of(module)
@@ -74,18 +74,18 @@ def _set_evaluation_mode(classifier: Classifier) -> None:
         classifier.module.eval()
     except NotImplementedError:
         return  # an exported program, whose mode was checked when it was loaded
-    except Exception as error:  # a network may have a method `train` of another kind
+    except Exception as error:  # a network may have another kind of method `train`
         raise InputError(
             f"cannot be set to evaluation mode: {type(error).__name__}: {error}",
             where=classifier.name,
-            remedy="Its method `train(mode)` has to do what that of torch.nn.Module does.",
+            remedy="Its method `train(mode)` must behave like that of torch.nn.Module.",
         ) from error
 
 
 def input_dtype(module: nn.Module) -> torch.dtype:
-    """The type of number a network computes in: that of its first weight; float32 without."""
+    """The dtype that a network computes in: that of its first weight, or else float32."""
     kinds = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-    dtypes = (one.dtype for one in _tensors_of(module))
+    dtypes = (tensor.dtype for tensor in _tensors_of(module))
     return next((dtype for dtype in dtypes if dtype in kinds), torch.float32)
 
 
@@ -107,12 +107,12 @@ def _move(classifier: Classifier, device: torch.device) -> None:
 
 
 class _TensorState:
-    """What a parameter or a buffer is like before a loan.
+    """The state of a parameter or buffer before it is borrowed.
 
     Args:
         tensor: The parameter or buffer.
-        swaps: Whether it has other memory meanwhile, for another device or layout.
-        moves: Whether that is on another device, so that its own is not written to.
+        swaps: Whether it uses other memory meanwhile, for another device or memory format.
+        moves: Whether that memory is on another device, so that its own is not written to.
     """
 
     def __init__(self, tensor: Tensor, swaps: bool, moves: bool) -> None:
@@ -121,12 +121,12 @@ class _TensorState:
         self.swaps = swaps
         self.requires_grad = tensor.requires_grad
         self.grad = tensor.grad if tensor.is_leaf else None
-        # Networks write to their buffers, and not to their weights, as they are evaluated.
+        # Networks may write to their buffers, but not to their weights, during evaluation.
         writes = not isinstance(tensor, nn.Parameter) and not moves
         self.values = tensor.detach().clone() if writes else None
 
     def set_gradient_aside(self) -> None:
-        """Gradients made meanwhile are not to be added to those there are."""
+        """Keep gradients computed meanwhile from being added to the existing ones."""
         if self.grad is not None:
             self.tensor.grad = None
 
@@ -145,7 +145,7 @@ class _TensorState:
 
 
 class _Part:
-    """What one module of a network is like before a loan."""
+    """The state of one submodule before it is borrowed."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -185,7 +185,7 @@ class _Part:
 
     def put_back_mode(self) -> None:
         if getattr(self.module, "training", self.training) != self.training:
-            # As the user has set it: a network may do more than set a flag.
+            # With the network's own method, which may do more than set a flag.
             self.module.train(self.training)
 
 
@@ -207,19 +207,19 @@ def _restore(
     states: list[_TensorState],
     home: torch.device | None,
 ) -> None:
-    """Everything back, from the outermost part to the innermost."""
+    """Restore everything, from the outermost submodule to the innermost."""
     for part in parts:
         part.put_back()
     for state in states:
         state.put_back_data()
     if home is not None:
-        module.to(home)  # its tensors are there; a network may move more than these
-        for part in parts:  # in case that made others of them
+        module.to(home)  # its tensors are there already; a network may move more than these
+        for part in parts:  # in case that replaced some
             part.put_back()
     for state in states:
         state.put_back_gradient()
     for part in parts:
         part.put_back_mode()
-    for part in parts:  # where an outer part sets more than its own mode
+    for part in parts:  # in case an outer submodule set more than its own mode
         if getattr(part.module, "training", part.training) != part.training:
             part.module.training = part.training

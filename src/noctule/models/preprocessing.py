@@ -82,9 +82,7 @@ class Preprocessing:
         if source.mode != self.mode:
             source = source.convert(self.mode)
         source = self._crop(self._resize(source))
-        pixels = np.array(source, dtype=np.uint8).reshape(
-            source.height, source.width, self.channels
-        )
+        pixels = np.array(source, dtype=np.uint8).reshape(source.height, source.width, -1)
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:

@@ -2,18 +2,18 @@
 
     run.json            what determines the rows; written once
     provenance.jsonl    one line per start
-    SHA256SUMS          the hash of each slice; `sha256sum -c SHA256SUMS` compares them, too
+    SHA256SUMS          the hash of each slice, as `sha256sum -c SHA256SUMS` reads it
     rows/000000.parquet all conditions of the first `slice_size` images, and so on
 
-run.json and the slices appear complete or not at all: they are written beside their path under
-a name that nobody can guess, synced, and renamed. What is missing after a kill is the
-difference between the slices a run has and the ones it should have.
+run.json and the slices appear complete or not at all: they are written to a temporary file with
+an unguessable name, synced, and renamed. After a kill, the missing slices are those that the
+run should have and does not have.
 
 The hash of a slice is recorded before the slice is written. A slice holds the digest of the
 identity in run.json, its own number, the images that were skipped, and the hash of every
-decoded image; its rows must be what a classifier can have returned. `RunStore` compares all of
-this for every reader and before a run is resumed, so accidents show: a changed, exchanged, lost
-or foreign file, or an edited run.json. It is no defence against somebody who makes up rows and
+decoded image; its rows must be possible outputs of a classifier. `RunStore` checks all of this
+for every reader and before a run is resumed, so accidents show: a changed, exchanged, lost or
+foreign file, or an edited run.json. It is no defence against somebody who makes up rows and
 recomputes the hashes.
 """
 

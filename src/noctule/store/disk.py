@@ -25,7 +25,7 @@ _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EA
 
 @contextmanager
 def output_errors(where: object, remedy: str | None = None) -> Iterator[None]:
-    """What the system refuses meanwhile becomes an OutputError that names `where`."""
+    """Turn an OSError into an OutputError that names `where`."""
     try:
         yield
     except OSError as error:
@@ -34,7 +34,7 @@ def output_errors(where: object, remedy: str | None = None) -> Iterator[None]:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file whole, or leave whatever was there; OSError if it cannot be done."""
+    """Write a file completely, or leave what was there; OSError if it cannot be written."""
     temporary = temporary_for(path)
     try:
         with _created(temporary) as file:
@@ -47,16 +47,16 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def temporary_for(path: Path) -> Path:
-    """A name beside a file that nobody can guess, and so nobody can have planted a link at."""
+    """An unguessable name beside a file, where nobody can have planted a link."""
     return path.with_name(f".{path.name}.{os.urandom(8).hex()}{TEMPORARY_SUFFIX}")
 
 
 def temporaries_of(folder: Path, name: str | None = None) -> list[Path]:
-    """What killed processes have left of writing files in a folder.
+    """Temporary files that killed processes have left in a folder.
 
     Args:
         folder: The folder.
-        name: Name of the file that was to be written; None stands for all.
+        name: Name of the file that was to be written; None for all.
     """
     pattern = r"\..+" if name is None else re.escape(f".{name}")
     ours = re.compile(rf"{pattern}\.[0-9a-f]{{16}}{re.escape(TEMPORARY_SUFFIX)}")
@@ -66,21 +66,20 @@ def temporaries_of(folder: Path, name: str | None = None) -> list[Path]:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Remove what killed processes have left in a folder, whose lock the caller holds."""
+    """Remove temporary files of killed processes; the caller holds the folder's lock."""
     for path in temporaries_of(folder):
         path.unlink(missing_ok=True)
 
 
 @contextmanager
 def locked(folder: Path, doing: str) -> Iterator[None]:
-    """Make a folder, and keep every other process from writing into it.
+    """Make a folder, and lock it against other processes.
 
-    The lock is the operating system's: it goes with the process that holds it, however that
-    ends.
+    The operating system releases the lock when the process ends, however it ends.
 
     Args:
         folder: The folder.
-        doing: What this process does, for the message of another one that has to wait.
+        doing: What this process does, for the message in another process.
 
     Raises:
         InputError: Another process holds the lock.
@@ -117,7 +116,7 @@ def is_file(path: Path) -> bool:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append a line of text, on a line of its own even if a kill tore the last one."""
+    """Append a line of text, on its own line even if the last one was cut short by a kill."""
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     with os.fdopen(os.open(path, flags, 0o666), "ab+") as file:
         text = f"{line}\n"
@@ -131,7 +130,7 @@ def append_record(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The JSON objects of a file, one on each line; a line torn by a kill is left out."""
+    """The JSON objects of a file, one per line, without lines cut short by a kill."""
     records = []
     reject_special_files(path)
     if not path.exists():
@@ -141,7 +140,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     for line in text.splitlines():
         try:
             value = json.loads(line)
-        except (ValueError, RecursionError):  # torn: what it was the start of never took place
+        except (ValueError, RecursionError):  # cut short: that start never took place
             continue
         if isinstance(value, dict):
             records.append(value)
@@ -154,7 +153,7 @@ def sha256_of(data: bytes) -> str:
 
 
 def _created(path: Path) -> IO[bytes]:
-    """A new file, open to write; FileExistsError if anything is there, be it a link."""
+    """A new file, open for writing; FileExistsError if anything exists there, even a link."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     return os.fdopen(os.open(path, flags, 0o666), "wb")
@@ -173,7 +172,7 @@ def _sync(file: IO[bytes]) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename last, where the file system can."""
+    """Make a rename durable, if the file system can."""
     if os.name == "nt":  # where a folder cannot be opened
         return
     try:

@@ -1,4 +1,4 @@
-"""Which of several paths are finished runs: a pattern such as runs/* names more than those."""
+"""Select the finished runs among several paths, such as those of runs/*."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from noctule.store.run import RunStore
 
 
 def finished_runs(paths: Sequence[Path], *, also: str | None = None) -> list[Path]:
-    """The paths without those that are no runs or unfinished; a NoctuleWarning names each.
+    """The paths of finished runs; a NoctuleWarning names each of the others.
 
-    A single path is what the user means, and is returned as it is. So is a path with nothing
-    there, and a damaged run: whoever opens it refuses it.
+    A single path is returned as it is. So are missing paths and damaged runs, which are refused
+    when they are opened.
 
     Args:
-        paths: What the user named.
-        also: Name of a file whose folder is returned as well, though it is not a run.
+        paths: The paths that the user named.
+        also: Name of a file; folders that hold it are returned as well.
 
     Raises:
         InputError: There are several paths, and none is a finished run.
@@ -27,8 +27,8 @@ def finished_runs(paths: Sequence[Path], *, also: str | None = None) -> list[Pat
     if len(paths) == 1:
         return list(paths)
     reasons = {path: _why_not(path, also) for path in paths}
-    kept = [path for path in paths if reasons[path] is None]
-    if paths and not kept:
+    finished = [path for path in paths if reasons[path] is None]
+    if paths and not finished:
         raise InputError(
             f"none of these {len(paths)} paths is a finished run",
             where=paths[0],
@@ -37,7 +37,7 @@ def finished_runs(paths: Sequence[Path], *, also: str | None = None) -> list[Pat
     for path, reason in reasons.items():
         if reason is not None:
             warnings.warn(f"{path} is left out: it {reason}", NoctuleWarning, stacklevel=2)
-    return kept
+    return finished
 
 
 def _why_not(path: Path, also: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What no honest rows can be: looked for wherever rows are written or read."""
+"""Find rows that no classifier can have produced; checked whenever rows are written or read."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def completeness_flaw(
     ids = pc.unique(table["image_id"])
     if len(ids) != num_images:
         return f"rows are of {len(ids):,} images instead of {num_images:,}"
-    place = _places(table, ids, conditions)
-    counts = np.bincount(place, minlength=num_images * len(conditions))
+    cells = _cells(table, ids, conditions)
+    counts = np.bincount(cells, minlength=num_images * len(conditions))
     if len(flaws := np.flatnonzero(counts != 1)):
         image, column = divmod(int(flaws[0]), len(conditions))
         kind = "no row" if counts[flaws[0]] == 0 else f"{counts[flaws[0]]} rows"
@@ -41,12 +41,13 @@ def completeness_flaw(
     return None
 
 
-def _places(table: pa.Table, ids: pa.Array, conditions: Sequence[str]) -> NDArray[np.int64]:
+def _cells(table: pa.Table, ids: pa.Array, conditions: Sequence[str]) -> NDArray[np.int64]:
+    """Index of each row's cell in the matrix of images and conditions."""
     image = np.asarray(pc.index_in(table["image_id"], value_set=ids)).astype(np.int64)
     known = pa.array(list(conditions), pa.string())
     column = np.asarray(pc.index_in(table["condition"], value_set=known)).astype(np.int64)
-    places: NDArray[np.int64] = image * len(conditions) + column
-    return places
+    cells: NDArray[np.int64] = image * len(conditions) + column
+    return cells
 
 
 def label_flaw(table: pa.Table) -> str | None:
@@ -64,14 +65,14 @@ def label_flaw(table: pa.Table) -> str | None:
 
 
 def label_range_flaw(table: pa.Table, classes: int) -> str | None:
-    """What is wrong if a label is none of the data's classes."""
+    """What is wrong if a label is not one of the data's classes."""
     label = np.asarray(table["label"]).astype(np.int64)
     outside = _outside(label, 0, classes - 1)
     return _first(table, outside, f"has a label that is not one of {classes} classes")
 
 
 def skipped_flaw(table: pa.Table, skipped: Sequence[str]) -> str | None:
-    """What is wrong if an image is skipped twice, or has rows all the same."""
+    """What is wrong if an image is skipped twice, or is skipped but has rows."""
     if len(set(skipped)) != len(skipped):
         return "an image is skipped twice"
     found = pc.is_in(table["image_id"], value_set=pa.array(list(skipped), pa.string()))
@@ -80,7 +81,7 @@ def skipped_flaw(table: pa.Table, skipped: Sequence[str]) -> str | None:
 
 
 def row_flaws(table: pa.Table, classes: int) -> dict[str, str | None]:
-    """What no row of a softmax over `classes` can be: the first flaw of each kind, or None."""
+    """The first row of each kind that no softmax over `classes` can produce, or None."""
     label, prediction, rank = (
         np.asarray(table[name]).astype(np.int64)
         for name in ("label", "prediction", "label_rank")
@@ -114,11 +115,11 @@ def _loss_flaw(
     confidence: NDArray[np.float64],
     loss: NDArray[np.float64],
 ) -> str | None:
-    """The label's probability exp(-loss) has to fit the top one's and its own rank.
+    """Check the label's probability p = exp(-loss) against the confidence c and its rank r.
 
-    Of the r - 1 classes before the label each is at least as likely as it, and the first has
-    the confidence c: so p <= (1 - c) / (r - 1). They have at most c each, and what is left is
-    shared by the label and those after it, none likelier: p >= (1 - c (r - 1)) / (C - r + 1).
+    Each of the r - 1 classes ranked above the label is at least as likely as it, and the first
+    has probability c, so p <= (1 - c) / (r - 1). Each has at most c, and the rest is shared by
+    the label and the classes below it, none likelier, so p >= (1 - c (r - 1)) / (C - r + 1).
     """
     sane = np.isfinite(loss) & (loss >= 0) & np.isfinite(confidence) & (confidence > 0)
     before = np.clip(rank - 1, 0, classes - 1)
@@ -141,13 +142,13 @@ def _outside(values: NDArray[np.int64], low: int, high: int) -> NDArray[np.bool_
 
 
 def _first(table: pa.Table, flawed: NDArray[np.bool_], what: str) -> str | None:
-    """The first flawed row with its values, and how many there are."""
-    places = np.flatnonzero(flawed)
-    if len(places) == 0:
+    """The first flawed row with its values, and the number of flawed rows."""
+    indices = np.flatnonzero(flawed)
+    if len(indices) == 0:
         return None
-    row = table.slice(int(places[0]), 1).to_pylist()[0]
+    row = table.slice(int(indices[0]), 1).to_pylist()[0]
     values = ", ".join(f"{name} {row[name]:g}" for name in SCHEMA.names[2:])
     return (
-        f"{len(places):,} of {len(table):,} rows: '{row['image_id']}' under "
+        f"{len(indices):,} of {len(table):,} rows: '{row['image_id']}' under "
         f"{row['condition']} {what} ({values})"
     )

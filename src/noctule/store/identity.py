@@ -1,4 +1,4 @@
-"""What a run is: everything that determines its rows, and nothing else."""
+"""The identity of a run: everything that determines its rows, and nothing else."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ class RunIdentity:
     """What determines the rows of a run, and nothing else; JSON-ready throughout.
 
     Attributes:
-        model: name, weights and preprocessing of the classifier.
+        model: Name, weights and preprocessing of the classifier.
         benchmark: `Benchmark.to_dict()`.
-        dataset: name, domain, fingerprint, num_images, num_classes.
-        seed: of the corruptions.
-        batch_size: images per forward pass: it may change the last bits of a logit.
-        slice_size: images per Parquet file.
-        precision: "float32" or "bfloat16", or the type of the network's weights.
+        dataset: Name, domain, fingerprint, num_images, num_classes.
+        seed: Seed of the corruptions.
+        batch_size: Images per forward pass, which may change the last bits of a logit.
+        slice_size: Images per Parquet file.
+        precision: "float32" or "bfloat16", or the dtype of the network's weights.
         device_type: "cpu" or "cuda".
         on_unreadable: "stop" or "skip".
-        schema_version: of the run folder.
+        schema_version: Version of the run folder's form.
     """
 
     model: Mapping[str, Any]
@@ -69,7 +69,7 @@ class RunIdentity:
 
     @property
     def model_title(self) -> str:
-        """What to call the model; of a file its name alone, of one in a study its network's."""
+        """The model's name for tables: for a file its stem, in a study the network's name."""
         name = str(self.model["name"])
         if not name.endswith(".safetensors"):
             return name
@@ -78,7 +78,7 @@ class RunIdentity:
 
     @property
     def num_slices(self) -> int:
-        """How many Parquet files a complete run has."""
+        """Number of Parquet files of a complete run."""
         return -(-int(self.dataset["num_images"]) // self.slice_size)
 
     @property
@@ -98,11 +98,11 @@ class RunIdentity:
 
 
 def read_identity(folder: Path) -> RunIdentity:
-    """The identity in a folder's run.json, with nothing in it that could not be a run's.
+    """The identity in a folder's run.json, with every value checked.
 
     Raises:
-        InputError: There is none, it is not one (the key is named), or another noctule wrote
-            it.
+        InputError: There is none, a value is invalid (the key is named), or another version of
+            noctule wrote it.
     """
     path = folder / RUN_FILE
     if not path.exists():
@@ -151,7 +151,7 @@ def _finite(text: str) -> float:
 
 
 def check_depth(data: Any) -> None:
-    """Raise ValueError if lists and tables are nested beyond what any run records."""
+    """Raise ValueError if lists and tables are nested deeper than any run's."""
     inside = [data]
     for _ in range(_MOST_NESTED + 1):
         tables = [one for one in inside if isinstance(one, dict | list)]
@@ -181,7 +181,7 @@ def _check_version(version: object, path: Path) -> None:
 
 
 def _check(identity: RunIdentity) -> None:
-    """Refuse whatever a reader would stumble over, or would have to count up for ever."""
+    """Refuse values that would crash a reader, or take it forever."""
     model, benchmark, data = identity.model, identity.benchmark, identity.dataset
     for name, table in (("model", model), ("benchmark", benchmark), ("dataset", data)):
         _check_kind(table, name, dict)
@@ -242,26 +242,26 @@ def _check_kind(value: object, name: str, kind: type[dict[str, Any] | list[Any] 
 
 
 def refuse_other(
-    kept: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path, what: str = "run"
+    existing: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path, what: str = "run"
 ) -> None:
     """Raise InputError with every key in which two identities differ, and both values.
 
     Args:
-        kept: what the folder holds, as plain JSON data.
-        wanted: what it was to hold.
-        folder: for the message.
+        existing: What the folder holds, as plain JSON data.
+        wanted: What it should hold.
+        folder: The folder, for the message.
         what: "run" or "study", for the message.
     """
-    if found := differences(kept, wanted):
-        texts = [f"{key} is {old} there and {new} here" for key, old, new in found]
+    if changes := differences(existing, wanted):
+        texts = [f"{key} is {old} there and {new} here" for key, old, new in changes]
         raise another(what, texts, folder)
 
 
 def differences(
-    kept: Mapping[str, Any], wanted: Mapping[str, Any]
+    existing: Mapping[str, Any], wanted: Mapping[str, Any]
 ) -> list[tuple[str, str, str]]:
-    """(dotted key, value kept, value wanted) wherever plain data differ; values as JSON."""
-    there, here = _flat(kept), _flat(wanted)
+    """(dotted key, existing value, wanted value) where plain data differ; values as JSON."""
+    there, here = _flat(existing), _flat(wanted)
     pairs = {key: (there.get(key, "absent"), here.get(key, "absent")) for key in there | here}
     return [(key, old, new) for key, (old, new) in pairs.items() if old != new]
 
@@ -271,7 +271,7 @@ def another(what: str, texts: Sequence[str], folder: Path) -> InputError:
     return InputError(
         f"holds another {what}: {'; '.join(texts)}",
         where=folder,
-        remedy="Choose another folder, or give the same settings to go on with it.",
+        remedy="Choose another folder, or use the same settings to resume it.",
     )
 
 

@@ -47,10 +47,10 @@ _SLICE = re.compile(r"\d{6}\.parquet")
 
 @dataclass(frozen=True)
 class RunStore:
-    """One run folder: the one way by which its rows are written and read.
+    """One run folder, whose rows are written and read only through this class.
 
-    Make one with `create_or_resume` (to write) or `open` (to read). Whatever is read has been
-    compared with its recorded hash, with run.json, and with what rows can be.
+    Make one with `create_or_resume` (to write) or `open` (to read). Everything that is read is
+    checked against its recorded hash, run.json, and what rows can be.
     """
 
     folder: Path
@@ -58,14 +58,14 @@ class RunStore:
 
     @classmethod
     def create_or_resume(cls, folder: str | Path, identity: RunIdentity) -> RunStore:
-        """Start a run, or go on with one of the same identity.
+        """Start a run, or resume one of the same identity.
 
         A process that writes holds `writing(folder)` meanwhile.
 
         Raises:
-            InputError: the folder holds another run (every differing key is listed with both
-                values), or something that is not a run, or a damaged slice.
-            OutputError: the folder cannot be written.
+            InputError: The folder holds another run (every differing key is listed with both
+                values), something that is not a run, or a damaged slice.
+            OutputError: The folder cannot be written.
         """
         folder = path_like(folder, "out")
         store = cls.find(folder, identity)
@@ -99,8 +99,8 @@ class RunStore:
         """A run folder to read from, complete or not.
 
         Raises:
-            InputError: not a run folder, one written by another version of noctule, or a
-                damaged slice.
+            InputError: It is not a run folder, was written by another version of noctule, or
+                has a damaged slice.
         """
         folder = path_like(folder, "run")
         store = cls(folder, read_identity(folder))
@@ -110,7 +110,7 @@ class RunStore:
         return store
 
     def finished_slices(self) -> list[int]:
-        """Numbers of the slices that are there, ascending."""
+        """Numbers of the finished slices, ascending."""
         rows = self.folder / ROWS_FOLDER
         names = sorted(path.name for path in rows.iterdir()) if rows.is_dir() else []
         found = [int(name[:6]) for name in names if _SLICE.fullmatch(name)]
@@ -123,11 +123,11 @@ class RunStore:
         return found
 
     def missing_slices(self) -> list[int]:
-        """Numbers of the slices still to be computed, ascending."""
+        """Numbers of the slices that are not finished, ascending."""
         return sorted(set(range(self.identity.num_slices)) - set(self.finished_slices()))
 
     def slice_path(self, index: int) -> Path:
-        """Where one slice is kept."""
+        """The file of one slice."""
         return self.folder / ROWS_FOLDER / f"{index:06d}.parquet"
 
     def write_slice(
@@ -137,20 +137,20 @@ class RunStore:
         unreadable: Sequence[tuple[str, str]] = (),
         image_hashes: Mapping[str, str] | None = None,
     ) -> None:
-        """Keep one slice, atomically; the same rows give the same bytes.
+        """Write one slice atomically; the same rows give the same bytes.
 
-        Its hash is recorded first: a kill leaves a hash without a file, which is a slice that
-        is missing, and never a file that nothing vouches for.
+        Its hash is recorded first: a kill may leave a hash without a file, which is a missing
+        slice, but never a file without a hash.
 
         Args:
-            index: number of the slice.
-            rows: outcomes of every condition of its images, in `outcomes.SCHEMA`.
+            index: Number of the slice.
+            rows: Outcomes of its images under every condition, in `outcomes.SCHEMA`.
             unreadable: (image id, reason) of its images that could not be decoded.
-            image_hashes: hash of each decoded image, by its id.
+            image_hashes: Hash of each decoded image, by its id.
 
         Raises:
-            ValueError: the rows are not those of this slice; an error in the caller.
-            OutputError: they cannot be written; the slices finished before are kept.
+            ValueError: The rows are not those of this slice; an error in the caller.
+            OutputError: They cannot be written; slices finished before are kept.
         """
         note = SliceNote(
             run=self.identity.digest,
@@ -163,10 +163,10 @@ class RunStore:
             raise ValueError(f"slice {index}: the rows are not in SCHEMA")
         if flaw := self._count_flaw(note) or self._row_flaw(note, rows):
             raise ValueError(f"slice {index}: {flaw}")
-        kept = f"{len(self.finished_slices())} of {self.identity.num_slices}"
+        finished = f"{len(self.finished_slices())} of {self.identity.num_slices}"
         remedy = (
-            f"{kept} slices are finished and kept: mend this and give the same command again "
-            "to go on from there."
+            f"{finished} slices are finished and kept: fix this, and rerun the same command "
+            "to resume."
         )
         path = self.slice_path(index)
         data = slice_bytes(rows, note)
@@ -184,19 +184,19 @@ class RunStore:
         """Outcome rows, slice by slice.
 
         Args:
-            conditions: names of the conditions wanted; None is all.
-            columns: names of the columns wanted; None is all.
-            allow_partial: give what is there of an unfinished run.
+            conditions: Names of the wanted conditions; None for all.
+            columns: Names of the wanted columns; None for all.
+            allow_partial: Whether to return the rows of an unfinished run.
 
         Raises:
-            InputError: the run is unfinished, lacks a condition, or has a damaged slice.
+            InputError: The run is unfinished, lacks a condition, or has a damaged slice.
         """
         if not allow_partial:
             self.refuse_unfinished()
         self._refuse_unknown(conditions or ())
         names = SCHEMA.names if columns is None else list(columns)
         tables = []
-        # Listed first: each of these had its hash recorded before it was there.
+        # Listed before the hashes are read: a hash is recorded before its file exists.
         finished = self.finished_slices()
         sums = self._sums()
         for index in finished:
@@ -210,8 +210,8 @@ class RunStore:
         return pa.concat_tables([SCHEMA.empty_table().select(names), *tables])
 
     def unchecked_rows(self) -> pa.Table:
-        """All rows there are, of the files whose hashes were recorded; what they say is not
-        checked: that is for whoever lists all of it.
+        """All rows of files with the recorded hashes; their values are left to the caller to
+        check, who can then list every flaw.
         """
         finished = self.finished_slices()
         sums = self._sums()
@@ -224,14 +224,14 @@ class RunStore:
             raise InputError(
                 f"{len(missing)} of {self.identity.num_slices} slices are missing",
                 where=self.folder,
-                remedy="Give the command that started this run again to finish it.",
+                remedy="Rerun the command that started this run to finish it.",
             )
 
     def notes(self) -> list[SliceNote]:
-        """What each finished slice says of itself, in order.
+        """The note in each finished slice, in order.
 
         Raises:
-            InputError: a slice is damaged, or of another run.
+            InputError: A slice is damaged, or belongs to another run.
         """
         finished = self.finished_slices()
         sums = self._sums()
@@ -249,7 +249,7 @@ class RunStore:
         """Append one line to provenance.jsonl.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: It cannot be written.
         """
         path = self.folder / PROVENANCE_FILE
         with output_errors(path):
@@ -301,7 +301,7 @@ class RunStore:
                 f"is of another run than {RUN_FILE} describes",
                 where=path,
                 remedy=f"If {RUN_FILE} was changed, restore it. Otherwise delete this file and "
-                "give the command that started the run again.",
+                "rerun the command that started the run.",
             )
         if note.index != index:
             raise damaged(path, f"it is slice {note.index}")
@@ -342,12 +342,12 @@ class RunStore:
 
 
 def writing(folder: str | Path) -> AbstractContextManager[None]:
-    """Keep other processes from writing a run into this folder; InputError if one does."""
+    """Lock a folder against other processes that write runs; InputError if one does."""
     return locked(Path(folder), "writing a run into")
 
 
 def _is_fresh(folder: Path) -> bool:
-    """Whether a run may start here: nothing there, or what a start that was killed leaves."""
+    """Whether a run may start here: nothing exists, or only what a killed start leaves."""
     if not folder.exists():
         return True
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""One slice of rows as a Parquet file: what it holds besides rows, and reading it safely."""
+"""One slice of rows as a Parquet file: the note beside its rows, and reading it safely."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _NOTE_KEY = b"noctule"
 
 @dataclass(frozen=True)
 class SliceNote:
-    """What a slice says of itself, in the metadata of its file.
+    """The note in the metadata of a slice's file.
 
     Attributes:
-        run: `RunIdentity.digest` of the run it belongs to.
+        run: `RunIdentity.digest` of its run.
         index: Number of the slice.
-        num_rows: How many rows it has.
+        num_rows: Number of its rows.
         unreadable: (image id, reason) of the images that could not be decoded.
         image_hashes: Hash of each decoded image by its id; see
             `noctule.evaluation.loading.image_hash`.
@@ -47,7 +47,7 @@ class SliceNote:
 
 
 def slice_bytes(rows: pa.Table, note: SliceNote) -> bytes:
-    """A slice as Parquet: same rows, same bytes, however the rows were put together."""
+    """A slice as Parquet: the same rows give the same bytes, however they were assembled."""
     text = json.dumps(asdict(note), separators=(",", ":")).encode()
     table = rows.combine_chunks().replace_schema_metadata({_NOTE_KEY: text})
     buffer = io.BytesIO()
@@ -62,11 +62,11 @@ def slice_bytes(rows: pa.Table, note: SliceNote) -> bytes:
 
 
 def checked_bytes(path: Path, sha256: str | None) -> bytes:
-    """The bytes of a slice, if they have the hash that was recorded for them.
+    """The bytes of a slice, if they have the recorded hash.
 
     Raises:
-        InputError: It is not a regular file, is too large, cannot be read, or has
-            another hash or none.
+        InputError: It is not a regular file, is too large, cannot be read, or has another or
+            no recorded hash.
     """
     reject_special_files(path)
     try:
@@ -83,7 +83,7 @@ def checked_bytes(path: Path, sha256: str | None) -> bytes:
 
 
 def read_note(data: bytes, path: Path) -> SliceNote:
-    """What a slice says of itself; no row is read.
+    """The note of a slice; no row is read.
 
     Args:
         data: Content of the file.
@@ -109,7 +109,7 @@ def read_note(data: bytes, path: Path) -> SliceNote:
 def read_rows(data: bytes, path: Path) -> pa.Table:
     """The rows of a slice in `outcomes.SCHEMA`, its pages checked against their checksums.
 
-    Texts are read as dictionaries: a long one repeated a million times stays one text.
+    Texts are read as dictionaries, so that a long text repeated a million times is kept once.
 
     Args:
         data: Content of the file, which `read_note` accepts.
@@ -128,7 +128,7 @@ def read_rows(data: bytes, path: Path) -> pa.Table:
         for column in TEXT_COLUMNS:
             _check_texts(table[column], column)
         table = table.cast(SCHEMA)
-        table.validate(full=True)  # Parquet does not see to it that text is UTF-8
+        table.validate(full=True)  # Parquet does not check that text is UTF-8
     return table
 
 
@@ -138,14 +138,14 @@ def damaged(path: Path, reason: str) -> InputError:
         f"is damaged: {reason}",
         where=path,
         remedy="Slices are written whole, so suspect the disk or a program that changed the "
-        "file. Restore it; or delete it and give the command that started the run again: only "
-        "this slice is computed again.",
+        "file. Restore it; or delete it and rerun the command that started the run: only this "
+        "slice is computed again.",
     )
 
 
 @contextmanager
 def _damage_in(path: Path) -> Iterator[None]:
-    """Whatever a crafted or torn file raises meanwhile becomes `damaged`."""
+    """Turn whatever a crafted or torn file raises into `damaged`."""
     try:
         yield
     except (

@@ -158,11 +158,12 @@ class ShardImages:
         if hash_file(root, name).sha256 != expected.hex():
             return None
         with tarfile.open(root / name, "r:") as shard:
-            return {
-                member.name: (member.offset_data, member.size)
-                for member in shard
-                if member.isreg()
-            }
+            members = {member.name: member for member in shard}  # the last of a name counts
+        return {
+            name: (member.offset_data, member.size)
+            for name, member in members.items()
+            if member.isreg()
+        }
 
 
 class DatasetImages(NamedTuple):

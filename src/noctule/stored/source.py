@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import nn
 from noctule.benchmarks import Benchmark, Condition, load_benchmark
 from noctule.data import Dataset, open_dataset
 from noctule.errors import InputError, NoctuleWarning, UnreadableImageError, machine_errors
-from noctule.evaluation.loading import Batch, Part, chained_hash
+from noctule.evaluation.loading import Batch, Part
 from noctule.evaluation.loop import Evaluation, run_and_score
 from noctule.evaluation.settings import Progress, Settings, checked_settings
 from noctule.evaluation.sources import ImageSource, identify, to_device
@@ -139,9 +140,8 @@ class StoredImages(ImageSource):
         if condition == self.conditions[0]:
             self._hashes: dict[str, str] = {}
         for image_id, digest in zip(batch.ids, batch.hashes, strict=True):
-            self._hashes[image_id] = chained_hash(
-                self._hashes.get(image_id, ""), digest.encode()
-            )
+            chain = self._hashes.get(image_id, "") + digest
+            self._hashes[image_id] = blake2b(chain.encode(), digest_size=16).hexdigest()
         return batch._replace(
             images=to_device(batch.images, self._device),
             hashes=[self._hashes[image_id] for image_id in batch.ids],

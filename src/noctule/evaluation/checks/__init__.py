@@ -1,4 +1,4 @@
-"""A look at a part of the data before the run: what would spoil a night is found at once."""
+"""Sanity checks on a sample of the data before a run, so that mistakes show at once."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def check_run(
     on_unreadable: str,
     thorough: bool = True,
 ) -> None:
-    """Show the model some clean images, evenly spread over the classes.
+    """Run the model on some clean images, evenly spread over the classes.
 
-    The severities of the tests add up to less than 1 in 1,000, for models of an accuracy of at
-    least `least_accuracy` and that do not prefer a wrong class to the right one by 2 to 1.
+    The tests together stop fewer than 1 in 1,000 honest models: those with an accuracy of at
+    least `least_accuracy` that do not prefer a wrong class to the right one by 2 to 1.
     scripts/self_check.py simulates how often honest models are stopped.
 
     Args:
@@ -51,13 +51,13 @@ def check_run(
         logits_of: See `Viewer`.
         batch_size: Images per forward pass.
         on_unreadable: "stop" or "skip".
-        thorough: False checks the classes and the form of the logits only, on one batch.
+        thorough: Whether to run all checks. If not, only the classes and the shape of the
+            logits are checked, on one batch.
 
     Raises:
-        InputError: Other classes; logits that are of another shape, not finite, or
-            probabilities; an order of classes or a form of the images that beats the given
-            one clearly; or an accuracy that guessing reaches. The message gives the likeliest
-            cause.
+        InputError: The classes differ; the logits have the wrong shape, are not finite, or are
+            probabilities; another class order or preprocessing is clearly better; or the
+            accuracy is that of guessing. The message gives the likeliest cause.
         UnreadableImageError: An image cannot be decoded, and `on_unreadable` is "stop".
     """
     check_classes(classifier, dataset)
@@ -69,7 +69,7 @@ def check_run(
 
 
 def check_answers(viewer: Viewer) -> None:
-    """All that can be seen from what a model says of clean images; see `check_run`."""
+    """Every check of the model's outputs for clean images; see `check_run`."""
     classifier = viewer.classifier
     answers = viewer.answers(viewer.choose(IMAGES))
     if not len(answers.labels):
@@ -82,7 +82,7 @@ def check_answers(viewer: Viewer) -> None:
 
 
 def least_accuracy(num_classes: int) -> float:
-    """The accuracy from which on a model counts as better than guessing.
+    """The accuracy above which a model counts as better than guessing.
 
     >>> [round(least_accuracy(classes), 3) for classes in (2, 10, 1000)]
     [0.6, 0.2, 0.051]
@@ -101,20 +101,20 @@ def _check_finite(answers: Answers, classifier: Classifier) -> None:
 
 
 def _more(viewer: Viewer, answers: Answers) -> Answers:
-    """More images: also of the classes that the model names most often."""
+    """Outputs for more images, also of the classes that the model predicts most often."""
     if len(answers.labels) == len(viewer.dataset):
         return answers
-    often = Counter(answers.predictions.tolist()).most_common()
-    return viewer.answers(viewer.choose(IMAGES_IN_DOUBT, [one for one, _ in often]))
+    frequent = [label for label, _ in Counter(answers.predictions.tolist()).most_common()]
+    return viewer.answers(viewer.choose(IMAGES_IN_DOUBT, frequent))
 
 
 class _Finding(NamedTuple):
-    """A set-up that fits better.
+    """A class order or preprocessing that is better.
 
     Attributes:
-        accuracy: What it would reach.
-        what: Both accuracies.
-        remedy: How to get there.
+        accuracy: The accuracy it would reach.
+        what: Both accuracies, for the message.
+        remedy: How to apply it.
     """
 
     accuracy: float
@@ -124,10 +124,9 @@ class _Finding(NamedTuple):
 
 def _refuse_what_fits_better(viewer: Viewer, answers: Answers) -> None:
     """Raise the finding of the highest accuracy, if there is one."""
-    found = [_another_order(viewer, answers), _another_form(viewer, answers)]
-    findings = [one for one in found if one is not None]
-    if findings:
-        best = max(findings, key=lambda one: one.accuracy)
+    both = (_another_order(viewer, answers), _another_form(viewer, answers))
+    if findings := [finding for finding in both if finding is not None]:
+        best = max(findings, key=lambda finding: finding.accuracy)
         raise InputError(
             best.what, where=viewer.classifier.name, remedy=f"{best.remedy} {REMEDY_OFF}"
         )
@@ -137,23 +136,23 @@ def _another_form(viewer: Viewer, answers: Answers) -> _Finding | None:
     most = min(IMAGES_IN_DOUBT, len(viewer.dataset))
     if (1 - answers.correct.mean()) * most < LEAST_ERRORS:
         return None
-    found = best_variant(viewer, answers)
-    if found is None or found.p_value > SUSPICION:
+    best = best_variant(viewer, answers)
+    if best is None or best.p_value > SUSPICION:
         return None
-    found = compare(viewer, _more(viewer, answers), found.variant)
-    if not found.is_clear:
+    best = compare(viewer, _more(viewer, answers), best.variant)
+    if not best.is_clear:
         return None
     what = (
-        f"the accuracy is {percent(found.given_accuracy)} on {found.images} images, and "
-        f"{percent(found.accuracy)} if they reach the network {found.variant.description}"
+        f"the accuracy is {percent(best.given_accuracy)} on {best.images} images, and "
+        f"{percent(best.accuracy)} if they reach the network {best.variant.description}"
     )
-    return _Finding(found.accuracy, what, found.variant.remedy)
+    return _Finding(best.accuracy, what, best.variant.remedy)
 
 
 def _another_order(viewer: Viewer, answers: Answers) -> _Finding | None:
     class_names = viewer.dataset.class_names
     if len(np.unique(answers.predictions)) == 1 < len(np.unique(answers.labels)):
-        return None  # no order explains one answer to all
+        return None  # no order explains a constant prediction
     if not is_suspicious(answers, class_names):
         return None
     answers = _more(viewer, answers)
@@ -173,7 +172,7 @@ def _another_order(viewer: Viewer, answers: Answers) -> _Finding | None:
 
 
 def _in_words(renaming: Renaming, class_names: Sequence[str]) -> str:
-    """Which classes are taken for which."""
+    """The classes that are moved, for the message."""
     moved = list(renaming.target.items())
     some = ", ".join(
         f"'{shown(class_names[old])}' has index {old} in the data and {new} in the model"
@@ -197,7 +196,7 @@ def _check_not_constant(answers: Answers, classifier: Classifier) -> None:
 
 
 def _check_above_guessing(viewer: Viewer, answers: Answers) -> None:
-    """Refuse what guessing reaches; in doubt, more images show whether it is twice that."""
+    """Refuse the accuracy of guessing; in doubt, more images show whether it is twice that."""
     num_classes = answers.logits.shape[1]
     least = least_accuracy(num_classes)
     if GUESSING_ALPHA < _p_of_accuracy(answers, least) <= SUSPICION:
@@ -214,5 +213,5 @@ def _check_above_guessing(viewer: Viewer, answers: Answers) -> None:
 
 
 def _p_of_accuracy(answers: Answers, accuracy: float) -> float:
-    """Probability of no more correct answers than these, at that accuracy."""
+    """Probability of at most this number of correct predictions at that accuracy."""
     return at_most_p(int(answers.correct.sum()), len(answers.labels), accuracy)

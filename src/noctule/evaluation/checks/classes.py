@@ -1,4 +1,4 @@
-"""Whether the data and the model have the same classes, as far as counts and names show it."""
+"""Whether the data and the model have the same classes, by their number and names."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _WNID = re.compile(r"n\d{8}")
 def check_classes(
     classifier: Classifier, dataset: Dataset, num_logits: int | None = None
 ) -> None:
-    """Refuse a model whose classes cannot be those of the data.
+    """Refuse a model whose classes differ from the data's.
 
     Args:
         classifier: The model.
         dataset: The data.
-        num_logits: Number of logits the model returns; None before it is run.
+        num_logits: Number of logits that the model returns; None before it is run.
 
     Raises:
-        InputError: Another number of classes; a name that both use, at different indices; or
-            WordNet ids that are not ImageNet's sorted 1000, for a model of these.
+        InputError: The number of classes differs; a name has different indices in the two; or
+            the data's WordNet ids are not ImageNet's sorted 1000, for an ImageNet model.
     """
     names = classifier.class_names
     known = (num_logits, classifier.num_classes, len(names) if names else None)
@@ -40,7 +40,7 @@ def check_classes(
 
 
 def is_numbered(class_names: Sequence[str]) -> bool:
-    """Whether classes have no names but their index: "0", "1" and so on.
+    """Whether the class names are just the indices: "0", "1" and so on.
 
     >>> is_numbered(["0", "1"]), is_numbered(["1", "2"])
     (True, False)
@@ -49,7 +49,7 @@ def is_numbered(class_names: Sequence[str]) -> bool:
 
 
 def _check_count(model: str, count: int, dataset: Dataset) -> None:
-    """Numbered data may lack the model's last classes; named data must have as many."""
+    """Numbered data may lack the model's last classes; named data must have all of them."""
     wanted = len(dataset.class_names)
     if wanted == count or (wanted < count and is_numbered(dataset.class_names)):
         return
@@ -75,7 +75,7 @@ def _check_names(model: str, model_names: Sequence[str], dataset: Dataset) -> No
     ours, theirs = _unique_indices(dataset.class_names), _unique_indices(model_names)
     shared = ours.keys() & theirs.keys()
     elsewhere = [name for name in ours if name in shared and ours[name] != theirs[name]]
-    # Lists of ImageNet's names differ in a few: "crane" is a bird in one, a machine in another.
+    # Lists of ImageNet's names differ in a few: "crane" is a bird in some, a machine in others.
     if elsewhere and (ours.keys() == theirs.keys() or len(elsewhere) * 100 > len(shared)):
         name = elsewhere[0]
         raise InputError(
@@ -103,10 +103,11 @@ def _check_names(model: str, model_names: Sequence[str], dataset: Dataset) -> No
 def _are_imagenet(names: Sequence[str]) -> bool:
     """Whether these are the 1000 classes of ImageNet-1k, in the order of their WordNet ids."""
     ends = ("tench", "goldfish", "ear", "toilet tissue")
-    found = [_comparable(names[index]) for index in (0, 1, -2, -1)]
-    return len(names) == 1000 and (
-        all(one.startswith(end) for one, end in zip(found, ends, strict=True))
-        or (has_all_wnids(names) and list(names) == sorted(names))
+    if len(names) != 1000:
+        return False
+    known = zip([_comparable(names[index]) for index in (0, 1, -2, -1)], ends, strict=True)
+    return all(name.startswith(end) for name, end in known) or (
+        has_all_wnids(names) and list(names) == sorted(names)
     )
 
 
@@ -118,7 +119,7 @@ def _unique_indices(names: Iterable[str]) -> dict[str, int]:
 
 
 def _comparable(name: str) -> str:
-    """A class name without what differs from one list to the next.
+    """A class name without what differs between lists of names.
 
     >>> _comparable("Great_White-Shark, white shark"), _comparable("004.Groove_billed_Ani")
     ('great white shark', 'groove billed ani')

@@ -10,19 +10,18 @@ from noctule.evaluation.checks.sample import Answers
 from noctule.evaluation.checks.statistics import at_least_p, percent
 
 TOLERANCE = 0.01
-"""Of sums of rows: bfloat16 holds a probability to 0.4 %."""
+"""Of a row's sum: bfloat16 holds a probability to 0.4 %."""
 
 SPAN = 0.8
 ALPHA = 1e-4
 
 
 def check_outputs(answers: Answers, model: str, remedy_off: str) -> None:
-    """Refuse rows that are probabilities.
+    """Refuse outputs that are probabilities.
 
     Rows of a softmax are not negative and sum to 1. Outputs of a sigmoid all lie in [0, 1];
-    logits may too, by accident. They are refused only if they fill that range, and if the
-    softmax of them is too unsure for so accurate a model: it never exceeds e / (e + K − 1),
-    for K classes.
+    logits may too, by chance. They are refused only if they fill that range and their softmax
+    is too unconfident for the model's accuracy: it never exceeds e / (e + K − 1) for K classes.
 
     Raises:
         InputError: The rows are probabilities.
@@ -53,7 +52,7 @@ def _fills_the_range(values: Tensor) -> bool:
 
 
 def _is_unsure(answers: Answers, confidence: float) -> bool:
-    """Whether the accuracy is above the mean confidence, and not by chance."""
+    """Whether the accuracy is significantly above the mean confidence."""
     correct = answers.correct
     return at_least_p(int(correct.sum()), len(correct), confidence) <= ALPHA
 

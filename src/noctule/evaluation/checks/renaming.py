@@ -1,4 +1,4 @@
-"""Whether predictions fit the labels better after classes are renamed."""
+"""Whether predictions match the labels better after classes are renamed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ALPHA = 1e-4
 """Of each of the three tests."""
 
 ODDS = 2 / 3
-"""An honest model may take one class for another as often as it is right, or somewhat more:
-in the classes of a renaming that is found by trying, the new names must be right clearly more
-than twice as often as the given ones."""
+"""An honest model may confuse two classes as often as it is right, or somewhat more. So in the
+classes of a fitted renaming, the new names must be right significantly more than twice as often
+as the given ones."""
 
 MIN_GAIN = 0.02
 MIN_ERRORS_REMOVED = 0.15
-"""Share of errors that a renaming must remove: weak models that favour a few
-classes gain less."""
+"""Share of errors that a renaming must remove. Weak models that favour a few classes gain
+less."""
 
 FEW_IMAGES = 100
 FEW_IMAGES_EVIDENCE = 64
@@ -36,22 +36,22 @@ MIN_IMAGES_PER_CLASS = 3
 
 SUSPICION = 0.01
 EAGER, CAUTIOUS = 0.5, 1.5
-"""Images that must speak for another name of a class: one, or two."""
+"""Number of images that must support another name of a class: one, or two."""
 
 
 class Votes(NamedTuple):
-    """Images that two names of their classes classify differently.
+    """Numbers of images that are correct under only one of two namings of the classes.
 
     Attributes:
-        better: Those that only the new names classify correctly.
-        worse: Those that only the given names classify correctly.
+        better: Images that are correct only under the new names.
+        worse: Images that are correct only under the given names.
     """
 
     better: int
     worse: int
 
     def are_clear(self, share: float, alpha: float, images: int) -> bool:
-        """Whether more than `share` are better, and clearly so for this number of images."""
+        """Whether significantly more than `share` are better, by enough images."""
         p_value = at_least_p(self.better, self.better + self.worse, share)
         return p_value <= alpha and self.better - self.worse >= MIN_GAIN * images
 
@@ -60,9 +60,8 @@ class Renaming(NamedTuple):
     """Other names for classes.
 
     Attributes:
-        target: For the label of the data, the class that the model gives it; what is not
-            listed keeps its index.
-        cause: What explains it, and the remedy; None if nothing is known.
+        target: The model's class index by the label in the data; other labels keep theirs.
+        cause: The explanation and the remedy; None if unknown.
     """
 
     target: Mapping[int, int]
@@ -70,7 +69,7 @@ class Renaming(NamedTuple):
 
     def apply(self, labels: Labels) -> Labels:
         """The labels, renamed."""
-        return np.array([self.target.get(one, one) for one in labels.tolist()], np.int64)
+        return np.array([self.target.get(label, label) for label in labels.tolist()], np.int64)
 
     def correct(self, labels: Labels, predictions: Labels) -> int:
         """Number of predictions that are the renamed label."""
@@ -78,49 +77,52 @@ class Renaming(NamedTuple):
 
 
 def is_suspicious(answers: Answers, class_names: Sequence[str]) -> bool:
-    """Whether a renaming looks better: worth a look at more images."""
+    """Whether a renaming looks better, so that more images should be checked."""
     labels, predictions = answers.labels, answers.predictions
     votes = _votes(labels, predictions, _best(labels, predictions, CAUTIOUS))
     if votes.better - votes.worse >= MIN_GAIN * len(labels):
         return True
-    known = [_votes(labels, predictions, one) for one in known_renamings(class_names)]
-    return any(at_least_p(one.better, sum(one), 0.5) <= SUSPICION for one in known)
+    known = [_votes(labels, predictions, renaming) for renaming in known_renamings(class_names)]
+    return any(at_least_p(votes.better, sum(votes), 0.5) <= SUSPICION for votes in known)
 
 
 def find_renaming(answers: Answers, class_names: Sequence[str]) -> Renaming | None:
-    """A renaming that beats the given names clearly, if there is one.
+    """A renaming that is significantly better than the given names, if there is one.
 
-    An honest model is allowed any confusion in which a wrong class is at most twice as frequent
-    as the right one. Three tests, each with a false alarm in fewer than 1 of 10,000 then:
+    An honest model may confuse classes as long as a wrong class is at most twice as frequent as
+    the right one. There are three tests, each with a false-alarm rate below 1 in 10,000:
 
-    - Orders that occur in practice (numeric in place of alphabetic, indices from 1): exact
-      sign test over all images that the order and the given one classify differently.
+    - Orders that occur in practice (numeric instead of alphabetic, indices from 1): an exact
+      sign test over all images that are correct under only one of the two orders.
     - The best one-to-one renaming, fitted on one half of the images of each class and tested
-      on the other, both ways, so that nothing is gained by fitting noise.
-    - Of fewer than 100 images: the best renaming of all of them, if every image of the renamed
-      classes speaks for it, and with confidence.
+      on the other half, and vice versa, so that fitting noise gains nothing.
+    - For fewer than 100 images: the best renaming of all of them, if every image of the renamed
+      classes supports it with high confidence.
     """
     labels, predictions = answers.labels, answers.predictions
     known = known_renamings(class_names)
-    tested = [(one, _votes(labels, predictions, one), 0.5, ALPHA / len(known)) for one in known]
+    tested = [
+        (renaming, _votes(labels, predictions, renaming), 0.5, ALPHA / len(known))
+        for renaming in known
+    ]
     for reluctance in (EAGER, CAUTIOUS):
         votes = _cross_votes(labels, predictions, reluctance)
         best = _best(labels, predictions, reluctance)
         tested.append((best, votes, ODDS, ALPHA / 2))
     least_gain = MIN_ERRORS_REMOVED * (labels != predictions).sum()
-    found = [
-        one
-        for one, votes, share, alpha in tested
+    better = [
+        renaming
+        for renaming, votes, share, alpha in tested
         if votes.better - votes.worse >= least_gain
         and votes.are_clear(share, alpha, len(labels))
     ]
     if few := _convincing_few(answers):
-        found.append(few)
-    return max(found, key=lambda one: one.correct(labels, predictions), default=None)
+        better.append(few)
+    return max(better, key=lambda one: one.correct(labels, predictions), default=None)
 
 
 def known_renamings(class_names: Sequence[str]) -> list[Renaming]:
-    """The orders of classes that are often taken for one another.
+    """The class orders that are often confused.
 
     >>> known_renamings(["1", "10", "9"])[0].target  # 9 would come before 10
     {2: 1, 1: 2}
@@ -165,7 +167,7 @@ def _votes(labels: Labels, predictions: Labels, renaming: Renaming) -> Votes:
 
 
 def _cross_votes(labels: Labels, predictions: Labels, reluctance: float) -> Votes:
-    """Votes on each half of the images, by class, for the best renaming of the other half."""
+    """Votes of each half of the images for the best renaming of the other half."""
     half = _turns(labels) % 2
     better = worse = 0
     for fitted, tested in ((0, 1), (1, 0)):
@@ -178,7 +180,7 @@ def _cross_votes(labels: Labels, predictions: Labels, reluctance: float) -> Vote
 
 
 def _turns(labels: Labels) -> Labels:
-    """For each image, how many of its class come before it.
+    """For each image, the number of earlier images of its class.
 
     >>> _turns(np.array([5, 7, 5, 5])).tolist()
     [0, 0, 1, 2]
@@ -193,9 +195,8 @@ def _turns(labels: Labels) -> Labels:
 def _best(labels: Labels, predictions: Labels, reluctance: float) -> Renaming:
     """The one-to-one renaming with the most correct predictions.
 
-    A class that keeps its name counts as if `reluctance` more of its images were classified
-    correctly. Only classes that occur are looked at, so that memory does not grow with their
-    number.
+    A class that keeps its name counts as if `reluctance` more of its images were correct. Only
+    classes that occur are considered, so that memory does not grow with their number.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -210,11 +211,11 @@ def _best(labels: Labels, predictions: Labels, reluctance: float) -> Renaming:
 
 
 def _convincing_few(answers: Answers) -> Renaming | None:
-    """The best renaming, if each image of the renamed classes speaks for it with confidence.
+    """The best renaming, if each image of the renamed classes supports it with confidence.
 
     A model that cannot distinguish two classes prefers the wrong one for all of n images in
-    fewer than 1 of 2^n cases; and hardly ever with odds of 1000 to 1 each time, unless the
-    network knows these images under another name.
+    fewer than 1 of 2^n cases, and hardly ever with odds of 1000 to 1 each time, unless it
+    learned these images under another name.
     """
     labels, predictions = answers.labels, answers.predictions
     renaming = _best(labels, predictions, EAGER)
@@ -234,5 +235,5 @@ def _convincing_few(answers: Answers) -> Renaming | None:
 
 
 def _logits_at(logits: Tensor, rows: Labels, classes: Labels) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = logits.double().numpy()[rows, classes[rows]]
-    return found
+    values: NDArray[np.float64] = logits.double().numpy()[rows, classes[rows]]
+    return values

@@ -1,4 +1,4 @@
-"""Which images are looked at, and what the model says of them."""
+"""The images that are checked, and the model's outputs for them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LogitsOf = Callable[[Tensor, Preprocessing], Tensor]
 
 
 class Answers(NamedTuple):
-    """What the model says of some images.
+    """The model's outputs for some images.
 
     Attributes:
         indices: Index of each image in the data, (images,).
@@ -36,8 +36,8 @@ class Answers(NamedTuple):
     @property
     def predictions(self) -> NDArray[np.int64]:
         """(images,)."""
-        found: NDArray[np.int64] = self.logits.argmax(dim=1).numpy()
-        return found
+        predictions: NDArray[np.int64] = self.logits.argmax(dim=1).numpy()
+        return predictions
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -47,13 +47,13 @@ class Answers(NamedTuple):
 
 @dataclass(frozen=True)
 class Viewer:
-    """Shows images to a model as the evaluation does.
+    """Runs a model on images as the evaluation does.
 
     Attributes:
         classifier: The model.
         dataset: The data.
-        logits_of: From uint8 images (batch, channels, height, width), and how they are
-            normalised, to float32 logits (batch, classes) on the CPU.
+        logits_of: From uint8 images (batch, channels, height, width) and their normalisation
+            to float32 logits (batch, classes) on the CPU.
         batch_size: Images per forward pass.
         on_unreadable: "stop" or "skip".
     """
@@ -65,14 +65,13 @@ class Viewer:
     on_unreadable: str
 
     def answers(self, indices: NDArray[np.int64]) -> Answers:
-        """What the model says, its logits checked for shape, classes and NaN."""
-        logits, seen = [torch.empty(0, 0)], [np.empty(0, np.int64)]
-        for kept, batch in self.batches(indices):
+        """The model's outputs, whose shape and classes are checked."""
+        logits, readable = [torch.empty(0, 0)], [np.empty(0, np.int64)]
+        for part, batch in self.batches(indices):
             logits.append(self.logits(batch.images, self.classifier.preprocessing))
-            seen.append(kept)
-        shown = np.concatenate(seen)
-        whole = torch.cat(logits[1:] or logits)
-        return Answers(shown, self.dataset.labels[shown], whole)
+            readable.append(part)
+        seen = np.concatenate(readable)
+        return Answers(seen, self.dataset.labels[seen], torch.cat(logits[1:] or logits))
 
     def batches(self, indices: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Batch]]:
         """The readable images, and their indices."""
@@ -83,8 +82,8 @@ class Viewer:
                 raise UnreadableImageError(*batch.unreadable[0])
             unreadable = {image_id for image_id, _ in batch.unreadable}
             if batch.ids:
-                kept = [self.dataset.ids[index] not in unreadable for index in part]
-                yield part[kept], batch
+                is_readable = [self.dataset.ids[index] not in unreadable for index in part]
+                yield part[is_readable], batch
 
     def logits(self, images: Tensor, preprocessing: Preprocessing) -> Tensor:
         """The logits, if they can be scored against this data."""
@@ -101,13 +100,13 @@ class Viewer:
     def choose(self, count: int, also: Sequence[int] = ()) -> NDArray[np.int64]:
         """Images spread over the classes, in rounds of one image per class.
 
-        Several of each class are more telling than one of each: with many classes, some of
-        the classes are left out, unless there are images left to choose.
+        Several images per class say more than one: with many classes, some classes are left
+        out, unless there are images left to choose.
 
         Args:
-            count: How many; at least a batch. Unless these are all images, only full batches
-                are chosen.
-            also: Classes to prefer, beside others.
+            count: Number of images, at least a batch. Only full batches are chosen, unless
+                these are all images.
+            also: Classes to prefer, besides others.
         """
         count = max(count, self.batch_size)
         rounds = _rounds(self.dataset.labels, count, also)
@@ -119,17 +118,17 @@ class Viewer:
 
 
 MAX_CLASSES = 128
-"""Classes chosen evenly, and as many again of those asked for."""
+"""Number of classes chosen evenly, and of classes chosen on request."""
 
 
 def _rounds(labels: NDArray[np.int64], count: int, also: Sequence[int]) -> NDArray[np.int64]:
     present = np.unique(labels)
-    wanted = [one for one in also if one in present][:MAX_CLASSES]
+    wanted = [label for label in also if label in present][:MAX_CLASSES]
     classes = np.union1d(_spread(present, MAX_CLASSES), np.asarray(wanted, np.int64))
     per_class = -(-count // len(classes))
-    members = [_spread(np.flatnonzero(labels == one), per_class) for one in classes]
-    picked = [own[turn] for turn in range(per_class) for own in members if turn < len(own)]
-    return np.asarray(picked[:count], np.int64)
+    members = [_spread(np.flatnonzero(labels == label), per_class) for label in classes]
+    rounds = [own[turn] for turn in range(per_class) for own in members if turn < len(own)]
+    return np.asarray(rounds[:count], np.int64)
 
 
 def _spread(values: NDArray[np.int64], count: int) -> NDArray[np.int64]:

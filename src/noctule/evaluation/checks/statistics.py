@@ -1,10 +1,10 @@
-"""Exact tests, and how numbers are written."""
+"""Exact binomial tests, and percentages."""
 
 from __future__ import annotations
 
 
 def at_least_p(successes: int, trials: int, probability: float) -> float:
-    """Probability of at least that many successes: an exact binomial test.
+    """Probability of at least this number of successes: an exact binomial test.
 
     >>> at_least_p(3, 3, 0.5), at_least_p(0, 0, 0.5)
     (0.125, 1.0)
@@ -15,7 +15,7 @@ def at_least_p(successes: int, trials: int, probability: float) -> float:
 
 
 def at_most_p(successes: int, trials: int, probability: float) -> float:
-    """Probability of at most that many successes.
+    """Probability of at most this number of successes.
 
     >>> at_most_p(0, 3, 0.5)
     0.125
@@ -26,7 +26,7 @@ def at_most_p(successes: int, trials: int, probability: float) -> float:
 
 
 def percent(share: float) -> str:
-    """A share as in a sentence.
+    """A share as a percentage.
 
     >>> percent(0.8333)
     '83.3 %'

@@ -1,4 +1,4 @@
-"""Whether the images should reach the network in another form: normalisation, range, BGR."""
+"""Whether the network expects another form of images: normalisation, range, or BGR."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ MIN_ERRORS_REMOVED = 0.15
 
 WEAK_ACCURACY = 0.5
 MIN_ERRORS_REMOVED_IF_WEAK = 0.4
-"""For an accuracy below `WEAK_ACCURACY`: a network that is hardly trained may gain from more
-contrast or another mean, but not so much."""
+"""For an accuracy below `WEAK_ACCURACY`: a hardly trained network may gain from more contrast
+or another mean, but not that much."""
 
 SCREENED_IMAGES = 64
 
@@ -72,7 +72,7 @@ class Variant(NamedTuple):
 
     @property
     def remedy(self) -> str:
-        """What to change."""
+        """The change to make."""
         mean, std = (
             ",".join(f"{value:.6g}" for value in values)
             for values in (self.preprocessing.mean, self.preprocessing.std)
@@ -88,11 +88,11 @@ class Comparison(NamedTuple):
 
     Attributes:
         variant: The variant.
-        given_accuracy: Accuracy as the preprocessing is.
+        given_accuracy: Accuracy with the given preprocessing.
         accuracy: Accuracy with the variant.
-        p_value: One-sided exact McNemar test of whether the variant is right more often.
-        fits_better: Whether the variant's cross-entropy is lower, too: more contrast alone
-            makes a network surer, and its errors more expensive.
+        p_value: P-value of a one-sided exact McNemar test of whether the variant is better.
+        fits_better: Whether the variant's cross-entropy is lower, too. More contrast alone
+            makes a network more confident, and its errors costlier.
         images: Number of images.
     """
 
@@ -105,7 +105,7 @@ class Comparison(NamedTuple):
 
     @property
     def is_clear(self) -> bool:
-        """Whether the variant is clearly better, and not by chance."""
+        """Whether the variant is better by a relevant and significant amount."""
         gain, errors = self.accuracy - self.given_accuracy, 1 - self.given_accuracy
         is_weak = self.given_accuracy < WEAK_ACCURACY
         share = MIN_ERRORS_REMOVED_IF_WEAK if is_weak else MIN_ERRORS_REMOVED
@@ -114,7 +114,7 @@ class Comparison(NamedTuple):
 
 
 def variants_of(given: Preprocessing) -> list[Variant]:
-    """The forms to try: usual normalisations, as RGB and, but for the grey, as BGR."""
+    """The forms to try: usual normalisations as RGB and, for colour images, as BGR."""
     usual = COLOUR if given.channels == 3 else GREY
     variants = []
     for description, (mean, std) in usual.items():
@@ -131,7 +131,7 @@ def variants_of(given: Preprocessing) -> list[Variant]:
 
 
 def best_variant(viewer: Viewer, answers: Answers) -> Comparison | None:
-    """The variant that is best on a few images, compared on all of them; None if none is."""
+    """The variant that is best on a few images, compared on all; None if none is better."""
     variants = variants_of(viewer.classifier.preprocessing)
     count = min(len(answers.labels), max(SCREENED_IMAGES, viewer.batch_size))
     correct = _scores(viewer, answers.indices[:count], variants).correct
@@ -159,7 +159,7 @@ def compare(viewer: Viewer, answers: Answers, variant: Variant) -> Comparison:
 
 
 class _Scores(NamedTuple):
-    """What variants reach.
+    """Results of several variants.
 
     Attributes:
         correct: Whether each image is classified correctly, (variants, images).
@@ -172,8 +172,8 @@ class _Scores(NamedTuple):
 
 def _scores(viewer: Viewer, indices: NDArray[np.int64], variants: Sequence[Variant]) -> _Scores:
     parts, losses = [], []
-    for kept, batch in viewer.batches(indices):
-        labels = torch.from_numpy(viewer.dataset.labels[kept])
+    for readable, batch in viewer.batches(indices):
+        labels = torch.from_numpy(viewer.dataset.labels[readable])
         rows, sums = [], []
         for variant in variants:
             images = batch.images.flip(1) if variant.reverses else batch.images
