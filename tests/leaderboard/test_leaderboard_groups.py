@@ -15,10 +15,8 @@ from browser import browser, visit  # noqa: F401
 from leaderboard_cases import honest_submission
 from noctule.leaderboard.architecture import canonical, check_architecture
 from noctule.leaderboard.checks import check_settings
-from noctule.leaderboard.entries import Entry, Group, grouped, headline, read_entry
-from noctule.leaderboard.figures import MOST_MODELS, group_figure
-from noctule.leaderboard.index_page import index_page
-from noctule.leaderboard.model_page import model_page
+from noctule.leaderboard.entries import Entry, EntryGroup, grouped, headline, read_entry
+from noctule.leaderboard.pages import MAX_MODELS, index_page, model_page, ranking_figure
 from noctule.leaderboard.site import build_site
 from noctule.leaderboard.tracks import load_track
 from noctule.metrics import METRICS, Estimate
@@ -60,7 +58,7 @@ def test_a_score_that_one_model_lacks_does_not_rank(entry: Entry) -> None:
         (group,) = grouped(members, ())
         page = index_page([group], "t")
         assert "mean error %" in page
-        assert len(group_figure(group, [], METRICS["error"], 1).caption) > 0
+        assert len(ranking_figure(group, [], METRICS["error"], 1).caption) > 0
 
 
 def test_copies_of_imagenet_are_ranked_together_in_tracks_and_not_as_runs(
@@ -116,14 +114,14 @@ def test_a_models_page_says_which_images_it_saw(entry: Entry) -> None:
 
 
 def chart(entries: list[Entry]) -> Any:
-    group: Group = grouped(entries, ())[0]
-    return group_figure(group, (), METRICS["error"], 1)
+    group: EntryGroup = grouped(entries, ())[0]
+    return ranking_figure(group, (), METRICS["error"], 1)
 
 
 def axis(entries: list[Entry]) -> list[str]:
     spec = chart(entries).chart.to_dict()
     (records,) = spec["datasets"].values()
-    return [one["model"] for one in records]
+    return [one["label"] for one in records]
 
 
 def test_equal_titles_are_told_apart_past_those_that_look_numbered(entry: Entry) -> None:
@@ -133,7 +131,7 @@ def test_equal_titles_are_told_apart_past_those_that_look_numbered(entry: Entry)
 
 
 def test_the_best_are_named_so_where_some_are_left_out(entry: Entry) -> None:
-    many = [replace(entry, title=f"model {number}") for number in range(MOST_MODELS + 1)]
+    many = [replace(entry, title=f"model {number}") for number in range(MAX_MODELS + 1)]
     assert chart(many).caption.startswith("The best 25 models. ")
     assert not chart(many[1:]).caption.startswith("The best")
     assert len(axis(many)) == 25

@@ -82,7 +82,7 @@ def check(
         format: Output format. Markdown suits a pull request comment.
     """
     from noctule.leaderboard import check_submission
-    from noctule.leaderboard.text import Checked, json_text, markdown_text, table_of
+    from noctule.leaderboard.check_report import Checked, json_text, markdown_text, table_of
 
     results = []
     for folder in submissions:

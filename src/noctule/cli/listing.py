@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from noctule.report.table import Table
     from noctule.report.terminal import Part
 
-Kind = Literal["all", "corruptions", "benchmarks", "studies", "datasets", "models"]
+Kind = Literal["all", "corruptions", "benchmarks", "metrics", "studies", "datasets", "models"]
 
 
 @app.command(name="list", cls=Command)
@@ -24,7 +24,7 @@ def list_(
     what: Annotated[Kind, arg("WHAT")] = "all",
     name: Annotated[str | None, arg("NAME")] = None,
 ) -> None:
-    """List the available corruptions, benchmarks, studies, datasets and models.
+    """List the available corruptions, benchmarks, metrics, studies, datasets and models.
 
     Args:
         what: What to list.
@@ -55,6 +55,13 @@ def _benchmarks() -> Table:
     benchmarks = {name: load_benchmark(name) for name in benchmark_names()}
     rows = [(name, str(len(one.corruptions)), one.title) for name, one in benchmarks.items()]
     return _table("Benchmarks", ("name", "corruptions", "title"), rows)
+
+
+def _metrics() -> Table:
+    from noctule.metrics import METRICS
+
+    rows = [(name, one.title, one.formula) for name, one in METRICS.items()]
+    return _table("Metrics", ("name", "title", "formula"), rows)
 
 
 def _studies() -> Table:
@@ -151,6 +158,7 @@ def _facts(facts: Iterable[tuple[str, str]]) -> Table:
 LISTINGS: dict[str, Callable[[], Table]] = {
     "corruptions": _corruptions,
     "benchmarks": _benchmarks,
+    "metrics": _metrics,
     "studies": _studies,
     "datasets": _datasets,
     "models": _models,

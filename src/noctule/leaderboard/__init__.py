@@ -4,6 +4,7 @@ submission.py   claims (submission.toml) and files of a submission
 tracks.py       what is ranked together (tracks.toml), and published scores (landmarks.toml)
 checks.py       every claim against the rows: holds, does not hold, cannot be verified
 architecture.py the claimed architecture against the recorded one
+check_report.py the result of a check, for the terminal, programs and pull requests
 entries.py      runs, submissions and landmarks, in groups that may be ranked together
 pages.py        the pages; site.py writes them
 

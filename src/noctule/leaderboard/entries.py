@@ -106,16 +106,16 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Group:
+class EntryGroup:
     """Entries on one benchmark and one set of images, best first, and landmarks.
 
     Attributes:
-        benchmark: the benchmark.
-        data: name of the data.
-        images: how many.
-        seed: of the corruptions; None where there are landmarks only.
-        entries: the models.
-        landmarks: published scores on the same benchmark and data.
+        benchmark: The benchmark.
+        data: Name of the data.
+        images: Number of images.
+        seed: Seed of the corruptions; None for landmarks alone.
+        entries: The models.
+        landmarks: Published scores on the same benchmark and data.
     """
 
     benchmark: Benchmark
@@ -168,8 +168,8 @@ def refuse_twice(entries: Iterable[Entry]) -> None:
         seen[entry.page] = entry
 
 
-def grouped(entries: Sequence[Entry], landmarks: Sequence[Landmark]) -> list[Group]:
-    """Group entries, ordered by title; landmarks join the group with the same images."""
+def grouped(entries: Sequence[Entry], landmarks: Sequence[Landmark]) -> list[EntryGroup]:
+    """EntryGroup entries, ordered by title; landmarks join the group with the same images."""
 
     def also(entry: Entry) -> tuple[str, int, str | None]:
         facts = benchmark_facts(entry.identity.benchmark)
@@ -234,12 +234,12 @@ def _submitted(path: Path, resamples: int) -> Entry:
     )
 
 
-def _group(members: Sequence[Entry], landmarks: Sequence[Landmark]) -> Group:
+def _group(members: Sequence[Entry], landmarks: Sequence[Landmark]) -> EntryGroup:
     first = members[0]
     benchmark = Benchmark.from_dict(first.identity.benchmark, where=first.source)
     name = headline(members).name
     ordered = sorted(members, key=lambda one: (one.scores.of(name).value, one.title))
-    return Group(
+    return EntryGroup(
         benchmark=benchmark,
         data=str(first.identity.dataset.get("domain") or first.identity.dataset.get("name")),
         images=first.scores.num_images,
@@ -261,11 +261,11 @@ def _is_of(landmark: Landmark, benchmark: Benchmark, entry: Entry) -> bool:
     )
 
 
-def _landmarks_alone(members: Sequence[Landmark]) -> Group:
+def _landmarks_alone(members: Sequence[Landmark]) -> EntryGroup:
     first = members[0]
     benchmark = load_benchmark(first.benchmark).in_mode(first.mode)
     ordered = tuple(sorted(members, key=lambda one: one.value))
-    return Group(benchmark, first.domain, first.images, None, (), ordered)
+    return EntryGroup(benchmark, first.domain, first.images, None, (), ordered)
 
 
 def _digest(data: Any) -> str:

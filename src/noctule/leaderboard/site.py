@@ -10,8 +10,7 @@ from pathlib import Path
 from noctule.errors import InputError
 from noctule.input_files import read_text
 from noctule.leaderboard.entries import grouped, read_entry, refuse_twice
-from noctule.leaderboard.index_page import MODELS_FOLDER, index_page
-from noctule.leaderboard.model_page import model_page
+from noctule.leaderboard.pages import MODELS_FOLDER, index_page, model_page
 from noctule.leaderboard.tracks import load_landmarks
 from noctule.report.page import write_page
 from noctule.store.disk import (
