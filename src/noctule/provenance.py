@@ -6,7 +6,6 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,13 +29,10 @@ class Commit(NamedTuple):
     dirty: bool
 
 
-def collect(
-    argv: Sequence[str] | None = None, *, device: str = "cpu", **extra: Any
-) -> dict[str, Any]:
+def collect(*, device: str = "cpu", **extra: Any) -> dict[str, Any]:
     """A record of this start of the program, which can be written as JSON.
 
     Args:
-        argv: Command line to record; by default that of this process.
         device: Device on which the model runs, such as "cpu" or "cuda:1".
         **extra: Additional entries that can be written as JSON.
     """
@@ -45,7 +41,7 @@ def collect(
     commit = checkout_commit(Path(__file__).parent)
     return {
         "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "argv": list(sys.argv if argv is None else argv),
+        "argv": list(sys.argv),
         "noctule": __version__,
         "commit": commit.sha if commit else None,
         "dirty": commit.dirty if commit else None,
