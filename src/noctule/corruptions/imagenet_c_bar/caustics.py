@@ -57,8 +57,9 @@ def caustic_refraction(
             smoothing of the water by 1 px do not scale with the image, so that images of 32 px
             change much more than images of 224 px.
         lens_px: Displacement for a slope of 1 at 224 px, before the factor of refraction;
-            published as severity · 11.2.
-        lighting: Brightness per slope, in [0, 1] units; published as severity · 0.2.
+            published as 11.2 times the paper's severity.
+        lighting: Brightness per slope, in [0, 1] units; published as 0.2 times the paper's
+            severity.
         time: Time of the water's animation.
         wave_px: Period of the water at 224 px.
     """

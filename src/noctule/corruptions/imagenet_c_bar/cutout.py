@@ -44,7 +44,8 @@ def checkerboard_cutout(
     is set to less than its published range.
 
     Args:
-        share: Share of the squares of this colour that are covered; published as severity / 10.
+        share: Share of the squares of this colour that are covered; published as a tenth of the
+            paper's severity.
         square_px: Side of a square at 224 px, at least one pixel of the image.
         angle_deg: Rotation of the board.
         squares: 16 random bits for each square.

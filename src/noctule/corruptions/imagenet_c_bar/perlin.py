@@ -38,7 +38,7 @@ def perlin_noise(
 
     Args:
         released: Truncate uint8 results instead of rounding them.
-        alpha: Weight of the noise; published as severity · 0.05.
+        alpha: Weight of the noise; published as 0.05 times the paper's severity.
         lattice: Random words for a permutation of 256 lattice points and a gradient for each.
             Departure: a gradient is never zero; in the released code one in 262,144 is.
     """

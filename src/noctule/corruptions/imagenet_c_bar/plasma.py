@@ -49,7 +49,7 @@ def plasma_noise(
 
     Args:
         released: Truncate uint8 results instead of rounding them.
-        alpha: Weight of the plasma; published as severity · 6.4 / 255.
+        alpha: Weight of the plasma; published as 6.4 / 255 times the paper's severity.
         time: Phase of the animation, in radians.
         bends: Number of times that coordinates are bent, 1 to 32; higher numbers count as 32.
         sharpness: Strength of the later, finer bends, in [0, 1].

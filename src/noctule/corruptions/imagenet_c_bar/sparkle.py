@@ -47,8 +47,8 @@ def sparkles(
 
     Args:
         released: Truncate uint8 results instead of rounding them.
-        radius_px: Mean distance up to which a sparkle is white, at 224 px; published as
-            severity · 2.24. Rays are at least one pixel long at any size.
+        radius_px: Mean distance up to which a sparkle is white, at 224 px; published as 2.24
+            times the paper's severity. Rays are at least one pixel long at any size.
         places: Random words for the position of each sparkle and the number of its rays, 50 to
             199.
         rays: 16 random bits for the length of each ray.
@@ -93,8 +93,8 @@ def inverse_sparkles(
 
     Args:
         released: Truncate uint8 results instead of rounding them.
-        exponent: Exponent of (radius / distance)², the weight of the image; published as
-            severity · 0.13.
+        exponent: Exponent of (radius / distance)², the weight of the image; published as 0.13
+            times the paper's severity.
         center_row: Row of the centre as a share of the height.
         center_column: Column of the centre as a share of the width.
         ray_count: Number of rays, at least 1.

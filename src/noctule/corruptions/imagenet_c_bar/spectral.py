@@ -41,8 +41,8 @@ def blue_noise_sample(
     Args:
         released: Use every phase twice, which correlates pixel (y, x) and pixel
             (height − y, width − x) by cos(2π (y / height + x / width)).
-        threshold: Threshold in standard deviations of the noise; published as
-            0.3 · severity − 2.5.
+        threshold: Threshold in standard deviations of the noise; published as 0.3 times the
+            paper's severity, minus 2.5.
         phases: 16 random bits for each frequency.
     """
     noise = _noise(images, phases, "blue", planes=1, mirrored=released)
@@ -69,7 +69,8 @@ def brownish_noise(
     Args:
         released: Truncate uint8 results instead of rounding them, and use every phase twice, as
             in `blue_noise_sample`.
-        sigma: Standard deviation in [0, 1] units; published as severity · 6.4 / 255.
+        sigma: Standard deviation in [0, 1] units; published as 6.4 / 255 times the paper's
+            severity.
         phases: 16 random bits for each frequency of each channel.
     """
     noise = _noise(images, phases, "brownish", planes=images.shape[1], mirrored=released)

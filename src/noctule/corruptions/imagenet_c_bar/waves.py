@@ -60,7 +60,8 @@ def single_frequency_greyscale(
 
     Args:
         released: Truncate uint8 results instead of rounding them.
-        amplitude: Amplitude in [0, 1] units; published as severity · 19.6 / 255.
+        amplitude: Amplitude in [0, 1] units; published as 19.6 / 255 times the paper's
+            severity.
         frequency: Frequency along the axis where it is higher, in cycles per pixel.
         slope: Frequency along the other axis, as a share of `frequency`, in [−1, 1].
         axis: 0 if the frequency is higher from row to row, 1 if from column to column.
@@ -108,8 +109,8 @@ def cocentric_sine_waves(
 
     Args:
         released: Truncate uint8 results instead of rounding them.
-        amplitude: Half the height of a tooth, in [0, 1] units; published as
-            severity · 6.4 / 255.
+        amplitude: Half the height of a tooth, in [0, 1] units; published as 6.4 / 255 times the
+            paper's severity.
         center_row: Row of the centre as a share of the height.
         center_column: Column of the centre as a share of the width.
         lobes: Number of periods of the outline around a ring, not necessarily an integer.
