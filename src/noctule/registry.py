@@ -132,9 +132,8 @@ class Registry(Mapping[str, T]):
 
     def _import_own(self) -> None:
         if self._package is not None:
-            package, self._package = importlib.import_module(self._package), None
-            for module in pkgutil.iter_modules(package.__path__):
-                importlib.import_module(f"{package.__name__}.{module.name}")
+            package, self._package = self._package, None
+            import_modules(package)
 
     def _entry_points(self) -> dict[str, list[EntryPoint]]:
         """The entry points of installed packages by name; none of them is imported."""
@@ -180,6 +179,12 @@ class Registry(Mapping[str, T]):
             f"{origin}",
             remedy="Rename one of them, or leave out or uninstall the plugin.",
         )
+
+
+def import_modules(package: str) -> None:
+    """Import every module of a package in alphabetical order, which registers its entries."""
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        importlib.import_module(f"{package}.{module.name}")
 
 
 def _described(point: EntryPoint) -> str:

@@ -6,27 +6,15 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from noctule.corruptions import noc
-
-# isort: split
-# The ImageNet-NOC corruptions come first in the registry, then these.
-from noctule.corruptions import imagenet_c, imagenet_c_bar
 from noctule.corruptions.draws import SEVERITIES
 from noctule.corruptions.registry import CORRUPTIONS, corruption
 from noctule.corruptions.spec import MODES, Corruption, Mode
+from noctule.registry import import_modules
 
-__all__ = [
-    "CORRUPTIONS",
-    "MODES",
-    "SEVERITIES",
-    "Corruption",
-    "Mode",
-    "corrupt",
-    "corruption",
-    "imagenet_c",
-    "imagenet_c_bar",
-    "noc",
-]  # fmt: skip
+__all__ = ["CORRUPTIONS", "MODES", "SEVERITIES", "Corruption", "Mode", "corrupt", "corruption"]
+
+for _benchmark in ("noc", "imagenet_c", "imagenet_c_bar"):  # in the order of listings
+    import_modules(f"{__name__}.{_benchmark}")
 
 
 def corrupt(

@@ -218,16 +218,6 @@ class NoiseField:
 Draw = Uniform | Integer | PerSeverity | Choice | NoiseField
 
 
-def SignedInteger(low: int, high: int) -> Integer:
-    """An integer in {low, …, high} with a random sign."""
-    return Integer(low, high, signed=True)
-
-
-def SignedUniform(low: float, high: float) -> Uniform:
-    """A real number in [low, high) with a random sign."""
-    return Uniform(low, high, signed=True)
-
-
 def unit() -> Uniform:
     """A real number in [0, 1) that does not depend on the severity: a position or a grey."""
     return Uniform(0.0, 1.0, graded=False)

@@ -4,22 +4,3 @@ Hendrycks & Dietterich, "Benchmarking neural network robustness to common corrup
 perturbations", ICLR 2019. The tables in the code are those for 224 px; the tables for other
 datasets are in the TOML files of their benchmarks.
 """
-
-from noctule.corruptions.imagenet_c import (
-    blur,
-    color,
-    digital,
-    elastic,
-    fog,
-    frost,
-    glass,
-    motion,
-    noise,
-    snow,
-    spatter,
-)
-
-__all__ = [
-    "blur", "color", "digital", "elastic", "fog", "frost", "glass", "motion", "noise", "snow",
-    "spatter",
-]  # fmt: skip

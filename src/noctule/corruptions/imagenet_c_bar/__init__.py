@@ -5,15 +5,3 @@ corruption robustness", NeurIPS 2021. The paper gives a "severity" value on a sc
 for each of the five severities, which scales some parameter of the corruption. The tables here
 hold that parameter in its own unit, for 224 px, and the docstrings give the conversion.
 """
-
-from noctule.corruptions.imagenet_c_bar import (
-    caustics,
-    cutout,
-    perlin,
-    plasma,
-    sparkle,
-    spectral,
-    waves,
-)
-
-__all__ = ["caustics", "cutout", "perlin", "plasma", "sparkle", "spectral", "waves"]

@@ -4,15 +4,3 @@ Laugros, Caplier & Ospici, "Increasing the coverage and balance of robustness be
 using non-overlapping corruptions", 2020, and the code that its authors released. The families
 share `stamps`, `hsv` and `resampling`.
 """
-
-from noctule.corruptions.noc import (
-    blur,
-    color,
-    digital,
-    geometry,
-    noise,
-    occlusion,
-    weather,
-)
-
-__all__ = ["blur", "color", "digital", "geometry", "noise", "occlusion", "weather"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from noctule.corruptions.draws import Choice, Integer, SignedUniform, Uniform
+from noctule.corruptions.draws import Choice, Integer, Uniform
 from noctule.corruptions.noc.hsv import hsv_to_rgb, rgb_to_hsv
 from noctule.corruptions.pixels import (
     add_clamped,
@@ -27,7 +27,7 @@ SOURCE = "Laugros et al. 2020"
     family="color",
     source=f"{SOURCE}, released code: backlight",
     draws={
-        "change": SignedUniform(0.11, 0.44),
+        "change": Uniform(0.11, 0.44, signed=True),
         "split_px": Integer(-45, 44, graded=False),
         "axis": Choice("rows", "columns"),
     },
@@ -58,7 +58,7 @@ def backlight(
 @corruption(
     family="color",
     source=f"{SOURCE}, released code: brightness",
-    draws={"change": SignedUniform(0.16, 0.51)},
+    draws={"change": Uniform(0.16, 0.51, signed=True)},
 )
 def brightness(images: Images, *, change: PerImage) -> Images:
     """Add a constant to all pixels, and clamp.
@@ -139,7 +139,7 @@ def _luma(images: Tensor) -> Tensor:
 @corruption(
     family="color",
     source=f"{SOURCE}, released code: hue",
-    draws={"turn": SignedUniform(0.05, 0.5)},
+    draws={"turn": Uniform(0.05, 0.5, signed=True)},
     channels=3,
     bytes_per_value=16,
 )

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from noctule.corruptions.draws import Choice, Integer, SignedInteger
+from noctule.corruptions.draws import Choice, Integer
 from noctule.corruptions.noc.resampling import resize_rows
 from noctule.corruptions.pixels import coordinates, from_float, scale_px, to_float
 from noctule.corruptions.registry import corruption
@@ -19,7 +19,7 @@ _ONE = 1 << 16  # fixed point with 16 fractional bits, as Pillow's affine transf
 @corruption(
     family="geometry",
     source=f"{SOURCE}, released code: translation",
-    draws={"dx_px": SignedInteger(15, 62), "dy_px": SignedInteger(15, 62)},
+    draws={"dx_px": Integer(15, 62, signed=True), "dy_px": Integer(15, 62, signed=True)},
 )
 def translation(images: Images, *, dx_px: PerImage, dy_px: PerImage) -> Images:
     """Shift each image by whole pixels along both axes; black fill.
@@ -38,7 +38,7 @@ def translation(images: Images, *, dx_px: PerImage, dy_px: PerImage) -> Images:
 @corruption(
     family="geometry",
     source=f"{SOURCE}, CC_Transform: shear",
-    draws={"angle_deg": SignedInteger(12, 39)},
+    draws={"angle_deg": Integer(12, 39, signed=True)},
 )
 def shear(images: Images, *, angle_deg: PerImage) -> Images:
     """Shear each image along x about its centre; nearest neighbour, black fill.
@@ -86,7 +86,7 @@ def _shift_rows(images: Tensor, source_row: Tensor, shift: Tensor) -> Tensor:
 @corruption(
     family="geometry",
     source=f"{SOURCE}, released code: rotation",
-    draws={"angle_deg": SignedInteger(7, 50)},
+    draws={"angle_deg": Integer(7, 50, signed=True)},
     bytes_per_value=6,
 )
 def rotation(images: Images, *, angle_deg: PerImage) -> Images:
