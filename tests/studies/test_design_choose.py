@@ -213,7 +213,7 @@ def test_of_very_many_best_sets_the_first_by_name_is_chosen() -> None:
     assert choice.names == choice.best_sets[0] == tuple("abcd")
     assert (len(choice.best_sets), choice.all_listed) == (MOST_BEST_SETS, False)
     assert len(set(choice.best_sets)) == MOST_BEST_SETS
-    assert choice.tie_notes[0].startswith("100 or more sets cover the same")
+    assert choice.tie_notes[0].startswith("100 or more sets have the same")
     # 3 of them are as many as there are.
     assert choose_exact(OverlapMatrix(names[:3], np.eye(3)), 2).all_listed
 
@@ -373,7 +373,7 @@ def test_impossible_requests_are_refused(choose, size, limit, message) -> None:
 
 def test_undefined_candidates_are_counted_in_the_refusal() -> None:
     matrix = OverlapMatrix(("a",), np.eye(1), {"b": "no gain"})
-    with pytest.raises(InputError, match="of 1 candidates, 1 more are undefined"):
+    with pytest.raises(InputError, match=r"among 1 candidate \(1 more are undefined\)"):
         choose_exact(matrix, 2)
     assert choose_exact(matrix, 1, 0.1).scores.undefined == {"b": "no gain"}
 

@@ -165,9 +165,10 @@ def check_request(
     candidates = len(matrix.names)
     size = whole_number(size, "size", low=0)
     if not 1 <= size <= candidates:
+        noun = "candidate" if candidates == 1 else "candidates"
         undefined = f" ({len(matrix.undefined)} more are undefined)" if matrix.undefined else ""
         raise InputError(
-            f"there are not {size} corruptions among {candidates} candidates{undefined}",
+            f"there are not {size} corruptions among {candidates} {noun}{undefined}",
             where=matrix.source,
             remedy=f"Use a size from 1 to {candidates}.",
         )
