@@ -8,6 +8,7 @@ import os
 import struct
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,27 @@ from browser import DESK, PHONE, browser, visit
 from noctule.errors import InputError, MachineError, OutputError, shown
 from noctule.report import page as page_module
 from noctule.report.charts import Figure, save_figure
-from noctule.report.page import render_template, write_page
+from noctule.report.page import (
+    Block,
+    Bullets,
+    Chooser,
+    CommandText,
+    Details,
+    Facts,
+    Grid,
+    Heading,
+    ImageStrip,
+    ImageTile,
+    Link,
+    Page,
+    Section,
+    Text,
+    Tile,
+    Tiles,
+    render,
+    render_template,
+    write_page,
+)
 from noctule.report.table import Column, Row, Table
 
 __all__ = ["browser"]
@@ -228,3 +249,68 @@ def test_rows_and_columns_must_agree() -> None:
 
 def test_specs_are_plain_json() -> None:
     json.dumps(a_figure(HOSTILE).page_spec(), allow_nan=False)
+
+
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwAD"
+    "hgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+def every_block(names: list[str]) -> list[Block]:
+    """One block of every kind, with untrusted text in all of them."""
+    pairs = [(name, name) for name in names[:6]]
+    tile = ImageTile(PIXEL, names[0], 1, names[:2], names[2], False)
+    section = Section([Heading(names[4], anchor="section"), Text(names[5])], names[0])
+    return [
+        Tiles([Tile(name, name, name) for name in names]),
+        Text(names[0]),
+        Chooser(names[1], names),
+        Heading(names[1]),
+        Text(names[2], note=True),
+        Text(names[3], preformatted=True),
+        Link(names[4], "https://example.org/?a&b", names[5]),
+        Heading(names[1], 3),
+        Bullets(pairs),
+        Heading(names[1], 3, listed=False),
+        Facts(pairs),
+        CommandText(names[0]),
+        ImageStrip([tile] * 10),
+        Heading(names[2]),
+        Grid([a_figure(names), a_table(names)]),
+        Details(names[3], [Text(names[4])]),
+        section,
+    ]
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_a_page_of_every_kind_of_block(
+    browser: Browser, tmp_path: Path, size: dict[str, int]
+) -> None:
+    page = Page(HOSTILE[0], every_block(HOSTILE), back=Link(HOSTILE[1], "#main"))
+    write_page(tmp_path / "page.html", render(page))
+    assert render(page) == (tmp_path / "page.html").read_text(encoding="utf-8")
+    with visit(browser, tmp_path / "page.html", size=size) as one:
+        assert one.wait_for_charts() == 1
+        assert (one.problems, one.barriers(), one.overflow_px()) == ([], [], 0)
+        assert one.page.locator("main img").count() == 10
+        assert one.page.locator(".headline li").count() == len(HOSTILE)
+        links = one.page.locator(".contents > ul > li > a")
+        assert links.all_inner_texts() == [HOSTILE[1], HOSTILE[2], HOSTILE[4]]
+        for address in links.evaluate_all("links => links.map(link => link.hash)"):
+            assert one.page.locator(address).count() == 1
+        look = one.page.locator("main img").first.evaluate(
+            "e => getComputedStyle(e).imageRendering"
+        )
+        assert look == "pixelated"
+        tops = one.page.locator(".strip li").evaluate_all(
+            "items => items.map(item => Math.round(item.getBoundingClientRect().top))"
+        )
+        rows = [tops.count(top) for top in dict.fromkeys(tops)]
+        assert rows == ([2] * 5 if size is PHONE else [6, 4])
+
+
+def test_a_short_page_has_no_contents() -> None:
+    page = Page("t", [Heading("a"), Heading("b", 3), Heading("c")])
+    assert 'class="contents"' not in render(page)
+    assert 'class="contents"' in render(replace(page, contents=True))

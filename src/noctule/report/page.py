@@ -11,7 +11,6 @@ import base64
 import functools
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -152,7 +151,7 @@ class ImageTile(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageStrip:
-    """A strip of images, in rows of nearly equal length."""
+    """A strip of images, in rows of which the last is at least half full, if possible."""
 
     images: Sequence[ImageTile]
     kind = "images"
@@ -161,11 +160,20 @@ class ImageStrip:
     def beside(self) -> list[int]:
         """How many are side by side in a wide window, a narrow one, and on a phone.
 
+        As many as there is room for, or fewer if the last row were less than half full.
+
         >>> ImageStrip([ImageTile("", "", 0, [], "", True)] * 10).beside
-        [5, 5, 3]
+        [6, 5, 2]
         """
-        count = max(1, len(self.images))
-        return [math.ceil(count / math.ceil(count / most)) for most in _IMAGES_BESIDE]
+        count = len(self.images)
+
+        def columns(most: int) -> int:
+            choices = range(min(most, count), most // 2, -1)
+            return next(
+                (n for n in choices if 2 * ((count - 1) % n + 1) >= n), min(most, count)
+            )
+
+        return [columns(most) for most in _IMAGES_BESIDE]
 
 
 @dataclass(frozen=True)
