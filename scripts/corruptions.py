@@ -51,7 +51,8 @@ def main() -> None:
         for dtype, images in sample_batch(options.images, options.size_px).items()
     }
     copy_ms = {
-        dtype: median_ms(lambda _, x=x: x.clone(), options) for dtype, x in batch.items()
+        dtype: median_ms(lambda _, x=x: x.clone(), options)  # type: ignore[misc]
+        for dtype, x in batch.items()
     }
     print(f"{options.images} images of {options.size_px} px; copying the batch, ms/image: "
           + ", ".join(f"{dtype} {ms:.4f}" for dtype, ms in copy_ms.items()))  # fmt: skip

@@ -7,7 +7,7 @@ photographs:
 
     noctule   the whole evaluation: decoding, corruption, forward passes, rows on disk
     forward   (a) the same number of forward passes alone, on normalised tensors in memory
-    naive     (b) a loop that decodes every image anew for each condition, one worker per core
+    naive     (b) a loop that decodes every image again for each condition, one worker per core
 
 All three show the same network (random weights: only time matters) the same number of images in
 batches of the same size, in channels-last layout and the precision that noctule uses on the
@@ -67,7 +67,7 @@ def main() -> None:
         for turn in range(options.repeats):
             runs: dict[str, Callable[[], None]] = {
                 "forward": lambda: forward(classifier, dataset, where),
-                "noctule": lambda out=root / f"run{turn}": noctule(
+                "noctule": lambda out=root / f"run{turn}": noctule(  # type: ignore[misc]
                     classifier, dataset, where, out
                 ),
                 "naive": lambda: naive(classifier, dataset, where),
@@ -118,7 +118,7 @@ def forward(
 ) -> None:
     """Forward passes alone: (a)."""
     size = BATCH_SIZE[device.type]
-    module = classifier.module.to(device, memory_format=torch.channels_last)
+    module = classifier.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     inputs = torch.randn(size, 3, 224, 224, device=device)
     inputs = inputs.contiguous(memory_format=torch.channels_last)
     for start in range(0, len(dataset), size):
@@ -130,8 +130,8 @@ def forward(
 
 @torch.inference_mode()
 def naive(classifier: Classifier, dataset: Dataset, device: torch.device) -> None:
-    """Decode anew for each condition: (b). Even this one has our fast corruptions."""
-    module = classifier.module.to(device, memory_format=torch.channels_last)
+    """Decode again for each condition: (b). Even this one has our fast corruptions."""
+    module = classifier.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     plan = in_order(dataset, BATCH_SIZE[device.type])
     workers = workers_for(dataset, None)
     for condition in load_benchmark("imagenet-noc").conditions:

@@ -5,7 +5,7 @@
 
 Writes run folders of made-up outcomes as noctule's evaluation would write them, and then times
 `noctule report` on all of them in a process of its own. With --keep the runs stay in FOLDER and
-are used again the next time; those that are there already are not written anew.
+are used again the next time; runs that exist already are not written again.
 """
 
 from __future__ import annotations

@@ -8,11 +8,11 @@ photographs, eight networks (standard and seven corruptions) for one epoch:
 
     lockstep     all eight on one stream of images
     one by one   the same eight, each decoding its own stream
-    stream       the lockstep's decoding, moves and corruptions alone, without the networks
+    stream       the decoding, augmentation and corruption of the lockstep, without networks
 
 Both ways take the same steps; the digests that are printed say that they end with the same
 weights. The ratios are medians over the repeats. Decoding is done by the process itself unless
---workers says otherwise, so that its share of the time can be told.
+--workers says otherwise, so that its share of the time is visible.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from noctule.data import Dataset, open_dataset
 from noctule.evaluation.loading import load_batches
 from noctule.models import Preprocessing, build_untrained, weights_sha256
 from noctule.studies.training.recipe import OneCycleSchedule, Recipe, Sgd
-from noctule.studies.training.stream import corrupted, draw_epoch, moved
+from noctule.studies.training.stream import augmented, corrupted, draw_epoch
 from noctule.studies.training.trainer import TrainingConfig, TrainingRun, init_run, train
 
 NETWORKS = (
@@ -140,7 +140,7 @@ def stream(config: TrainingConfig) -> None:
     for chosen, batch in zip(plan, batches, strict=True):
         images = batch.images.to(config.device)
         shown = [
-            moved(images, augmentations.of(chosen)) for augmentations in epoch.augmentations
+            augmented(images, augmentations.of(chosen)) for augmentations in epoch.augmentations
         ]
         for name in NETWORKS:
             corrupted(shown[1], name, epoch, batch.ids)
