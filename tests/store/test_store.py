@@ -272,7 +272,7 @@ def test_a_damaged_slice_is_named_and_can_be_deleted(
     path = store.slice_path(1)
     damage(path)
     for attempt in (lambda: RunStore.open(tmp_path), lambda: complete(tmp_path)):
-        with pytest.raises(InputError, match=r"damaged: .* delete it and give") as caught:
+        with pytest.raises(InputError, match=r"damaged: .* delete it and rerun") as caught:
             attempt()
         assert caught.value.where == str(path)
     path.unlink()
