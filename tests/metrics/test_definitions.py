@@ -7,6 +7,7 @@ import io
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -285,6 +286,19 @@ def test_a_metric_of_ones_own_is_a_row_like_any_other(margin: Metric) -> None:
         @metric(title="x", formula="x", mean_name="mean_error")
         def another(outcomes: OutcomeMatrix) -> None:
             """Nothing."""
+
+
+@pytest.mark.parametrize("flaw", ["shape", "nan"])
+def test_a_metric_that_returns_something_else_is_named(margin: Metric, flaw: str) -> None:
+    def compute(outcomes: OutcomeMatrix) -> NDArray[Any]:
+        values = outcomes.confidence
+        return values[:, :1] if flaw == "shape" else np.where(values > 0.5, np.nan, values)
+
+    METRICS._entries["doubt"] = replace(margin, compute=compute)
+    with pytest.raises(
+        InputError, match=r"metric 'doubt' returned float32 .* \(60, 3\) finite"
+    ):
+        score(rows_of(60), BENCHMARK, metrics=["doubt"])
 
 
 def test_an_unknown_metric_suggests_the_nearest() -> None:

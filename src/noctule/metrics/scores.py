@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -256,8 +257,19 @@ def metric_estimates(
 
 
 def image_values(metric: Metric, outcomes: OutcomeMatrix) -> ImageValues:
-    """The numbers by image whose means are a metric."""
-    values = metric.compute(outcomes)
+    """The numbers by image whose means are a metric.
+
+    Raises:
+        InputError: A user's metric returns something else.
+    """
+    values = np.asarray(metric.compute(outcomes))
+    wanted = len(outcomes.image_ids), len(outcomes.conditions)
+    if values.shape != wanted or not np.isfinite(values).all():
+        raise InputError(
+            f"the metric '{metric.name}' returned {values.dtype} {values.shape}, expected "
+            f"{wanted} finite numbers",
+            remedy="It must return one number for each image and condition.",
+        )
     return ImageValues(outcomes.conditions, values, metric.low, metric.high)
 
 
