@@ -63,12 +63,13 @@ def snow(
     Args:
         released: Truncate the layer and the result to 8 bits, and round the blurred layer to 8
             bits, which is not rounded otherwise.
-        mean, deviation: Mean and standard deviation of the noise.
+        mean: Mean of the noise.
+        deviation: Standard deviation of the noise.
         flake_px: Magnification of the noise at 224 px, scaled with the shorter side, at least
             1.
         threshold: Noise below the threshold is set to 0.
-        radius_px, sigma_px: Radius and standard deviation of the motion blur at 224 px, scaled
-            with the shorter side.
+        radius_px: Radius of the motion blur at 224 px, scaled with the shorter side.
+        sigma_px: Standard deviation of the motion blur at 224 px, scaled with the shorter side.
         image_share: Weight of the image in the mixture, in [0, 1].
         tilt_deg: Angle of the line, from straight up towards the right.
         flakes: 16 random bits for each value of the noise.

@@ -99,8 +99,8 @@ def obstruction(
 
     Args:
         side_px: Side of the square at 224 px, scaled with the shorter side.
-        top_fraction, left_fraction: Position of the square, in [0, 1) of the positions where
-            it fits.
+        top_fraction: Vertical position of the square, as a share of the possible ones.
+        left_fraction: Horizontal position of the square, as a share of the possible ones.
         gray: Grey of the square, in [0, 1].
     """
     height, width = images.shape[2:]
