@@ -188,7 +188,7 @@ def test_accuracies_are_those_of_the_files(results: Path, page: str) -> None:
             assert row[start + 1][1] == ends
 
 
-def test_what_training_gained_is_the_paired_difference(study: StudyFolder, page: str) -> None:
+def test_a_gain_from_training_is_the_paired_difference(study: StudyFolder, page: str) -> None:
     """By brute force: what the resampled mean of the differences and the formula hold."""
     cross = cross_evaluation(study)
     counts = resample_counts(0, "images", NUM_IMAGES, range(RESAMPLES)).numpy()
@@ -318,7 +318,7 @@ def test_provenance_and_commands(study: StudyFolder, page: str) -> None:
 def test_a_matrix_alone_has_a_page_with_less(of_matrix: tuple[str, list[Figure]]) -> None:
     page, figures = of_matrix
     assert [figure.name for figure in figures] == ["heatmap", "benchmarks"]
-    for absent in ("What training gained", "% CI", "Every start", "Seeds"):
+    for absent in ("Gains from training", "% CI", "Every start", "Seeds"):
         assert absent not in page
     assert len(table(page, "pairs")) == 253
 

@@ -224,7 +224,7 @@ def _overlap(findings: Findings) -> list[Block]:
     matrix = findings.matrix
     labels = findings.families.labels
     blocks: list[Block] = [
-        Heading("What overlaps"),
+        Heading("Overlap"),
         Grid(
             [
                 overlap_figure(matrix, findings.order, labels, title=findings.title),
@@ -252,7 +252,7 @@ def _training(findings: Findings, measured: Measured, order: list[str]) -> list[
     confidence = findings.matrix.confidence
     gains = gains_of(measured.means, confidence)
     return [
-        Heading("What training gained"),
+        Heading("Gains from training"),
         Text(
             "Where the standard network loses little accuracy there is little to gain, and "
             "overlap is most uncertain."
@@ -501,7 +501,7 @@ def _families_table(findings: Findings, families: Families, name: str, method: s
 
 
 def _gains_table(gains: Sequence[Gain], confidence: float) -> Table:
-    """What training with each corruption gained against itself, the largest gain first."""
+    """Accuracy without and with training on each corruption, the largest gain first."""
     interval = interval_name(confidence)
     columns = [
         Column("corruption"),
