@@ -7,6 +7,9 @@ import csv
 import importlib
 import re
 import shlex
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +173,18 @@ def test_the_published_scores_of_the_readme_are_landmarks() -> None:
             if (mark.benchmark, mark.value) == (benchmark.lower(), float(value))
         )
         assert re.match(rf"{author}\b.*{year}", mark.source)
+
+
+def test_every_dependency_has_an_oldest_version() -> None:
+    """`scripts/oldest.py` prints them for the workflow that tests with them."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    project = tomllib.loads(text)["project"]
+    assert project["urls"]["Homepage"] == "https://github.com/noctule/noctule"  # as the README
+    extras = [*project["optional-dependencies"].items()]
+    named = {one for name, some in extras if name not in ("dev", "peers") for one in some}
+    named = {
+        one for one in {*project["dependencies"], *named} if not one.startswith("noctule[")
+    }
+    command = [sys.executable, ROOT / "scripts" / "oldest.py"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert printed.split() == sorted(one.replace(">=", "==") for one in named)
