@@ -411,7 +411,7 @@ def test_hostile_names_stay_text(tmp_path) -> None:
     html = client.get("/").text
     assert "<img src=x" not in html
     assert "&lt;img src=x onerror=alert(1)&gt;" in html
-    command = client.get("/answer", params={**WISH, "photo": "given"}).json()["command"]
+    command = client.get("/answer", params={**WISH, "photo": "file"}).json()["command"]
     assert shlex.split(command)[2] == given[0]
 
 

@@ -35,7 +35,8 @@ def compare(
         by: Test each corruption, severities pooled, or each condition separately.
         fail_if_worse: Exit with status 1 if B is shown to be worse than A by more than POINTS
             percentage points, in its mean error, its clean error, or its error under any
-            corruption. Otherwise status 1 occurs with probability at most 1 − confidence.
+            corruption. If B is not
+            worse, status 1 occurs with probability at most 1 − confidence.
         confidence: Confidence level of the intervals. A difference is called significant if p <
             1 − P.
     """

@@ -79,12 +79,12 @@ def start_values(
     Raises:
         InputError: The severity or the seed is invalid, or the model fails.
     """
-    from noctule.explore import GIVEN, Start, answer, parse_request
+    from noctule.explore import FILE_KEY, Start, answer, parse_request
 
     is_full = viewer.benchmark_name is not None and viewer.benchmark.severities is None
     default = "full" if is_full else str(FIRST_SEVERITY)
     start = Start(
-        photo=photo if viewer.photographs.given is None else GIVEN,
+        photo=photo if viewer.photographs.file_photo is None else FILE_KEY,
         corruption=corruption or viewer.benchmark.corruptions[0],
         severity=default if severity is None else str(severity),
         seed=str(seed),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from noctule.explore.answers import answer
-from noctule.explore.photographs import GIVEN, Photographs
+from noctule.explore.photographs import FILE_KEY, Photographs
 from noctule.explore.predictions import Predictor
 from noctule.explore.server import application, listen, run_server, server_of
 from noctule.explore.viewer import Request, Start, ViewerConfig, parse_request
 
 __all__ = [
-    "GIVEN",
+    "FILE_KEY",
     "Photographs",
     "Predictor",
     "Request",

@@ -14,7 +14,7 @@ from noctule.corruptions import Corruption
 from noctule.corruptions.draws import Choice, NoiseField
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.data.sources.photo_patches import CLASS_NAMES
-from noctule.explore.photographs import GIVEN, Photograph
+from noctule.explore.photographs import FILE_KEY, Photograph
 from noctule.explore.viewer import Request, ViewerConfig
 from noctule.report.sheet import image_of
 
@@ -108,7 +108,7 @@ def python_lines(viewer: ViewerConfig, photograph: Photograph, request: Request)
 
 
 def _image(photograph: Photograph) -> list[str]:
-    if photograph.source in CLASS_NAMES and photograph.key != GIVEN:
+    if photograph.source in CLASS_NAMES and photograph.key != FILE_KEY:
         return [
             "from noctule.data.sources.photo_patches import photograph",
             f"image = photograph({photograph.source!r})",

@@ -23,7 +23,7 @@ LARGEST_UPLOAD_PX: Final = 2**26
 LONGEST_UPLOAD_PX: Final = 2**15
 """Longest side of an upload: resizing a very long image takes gigabytes."""
 
-GIVEN: Final = "given"
+FILE_KEY: Final = "file"
 _ID_DIGITS = 16
 
 
@@ -52,7 +52,7 @@ class Photographs:
 
     Args:
         preprocessing: Preprocessing of every photograph.
-        given: (source, image id, image) of the file named on the command line.
+        file: (source, image id, image) of the file named on the command line.
 
     Raises:
         InputError: The file's image is too large for a model that does not resize.
@@ -61,17 +61,19 @@ class Photographs:
     def __init__(
         self,
         preprocessing: Preprocessing,
-        given: tuple[str, str, Image.Image] | None = None,
+        file: tuple[str, str, Image.Image] | None = None,
     ) -> None:
         self._preprocessing = preprocessing
         self._known: dict[str, Photograph] = {}
         self._uploads: OrderedDict[str, Photograph] = OrderedDict()
         self._lock = threading.Lock()
         self._decoding = threading.Lock()
-        self.given: Photograph | None = None
-        if given is not None:
-            source, image_id, image = given
-            self.given = self._known[GIVEN] = self._prepared(GIVEN, image_id, image, source)
+        self.file_photo: Photograph | None = None
+        if file is not None:
+            source, image_id, image = file
+            self.file_photo = self._known[FILE_KEY] = self._prepared(
+                FILE_KEY, image_id, image, source
+            )
 
     def __getitem__(self, key: str) -> Photograph:
         """The photograph with this key.

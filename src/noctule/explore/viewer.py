@@ -14,7 +14,7 @@ from noctule.corruptions.draws import NoiseField
 from noctule.data.sources.photo_patches import CLASS_NAMES
 from noctule.errors import InputError, unknown_name
 from noctule.explore.photographs import (
-    GIVEN,
+    FILE_KEY,
     KEPT_UPLOADS,
     LARGEST_UPLOAD_BYTES,
     LARGEST_UPLOAD_PX,
@@ -123,7 +123,7 @@ def _seed(text: str) -> int:
 
 def page(viewer: ViewerConfig, start: Start) -> str:
     """The page as HTML, with everything that its controls offer."""
-    given = viewer.photographs.given
+    file_photo = viewer.photographs.file_photo
     families: dict[str, list[str]] = {}
     for name, corruption in viewer.benchmark.bound.items():
         families.setdefault(corruption.family, []).append(name)
@@ -133,7 +133,7 @@ def page(viewer: ViewerConfig, start: Start) -> str:
         scripts=["explore.js"],
         connects=True,
         photographs=CLASS_NAMES,
-        given=None if given is None else (GIVEN, given.image_id),
+        file=None if file_photo is None else (FILE_KEY, file_photo.image_id),
         families=dict(sorted(families.items())),
         severities=[(str(severity), str(severity)) for severity in SEVERITIES]
         + [(FULL_RANGE, "full range")],
