@@ -64,17 +64,13 @@ def test_functions_are_small(path: Path) -> None:
             assert node.end_lineno - first.lineno < 60, f"{path.name}: {node.name}"
 
 
-PENDING = {"Comparison"}
-
-
 def test_no_two_classes_share_a_name() -> None:
     files: dict[str, list[Path]] = {}
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef):
                 files.setdefault(node.name, []).append(path)
-    shared = {name: paths for name, paths in files.items() if len(paths) > 1}
-    assert not {name: paths for name, paths in shared.items() if name not in PENDING}
+    assert not {name: paths for name, paths in files.items() if len(paths) > 1}
 
 
 def test_importing_noctule_and_its_help_load_nothing_heavy() -> None:

@@ -22,7 +22,7 @@ from noctule.data import open_dataset
 from noctule.evaluation.checks import check_classes, check_run
 from noctule.evaluation.checks.renaming import EAGER, _best
 from noctule.evaluation.checks.sample import Viewer
-from noctule.evaluation.checks.variants import Comparison, compare, variants_of
+from noctule.evaluation.checks.variants import VariantComparison, compare, variants_of
 from noctule.evaluation.loop import evaluate
 from noctule.evaluation.settings import Settings
 from noctule.models import load_classifier
@@ -216,7 +216,7 @@ def test_a_form_that_suits_a_weak_network_is_no_finding(
     given: float, reached: float, fits_better: bool, is_clear: bool
 ) -> None:
     variant = variants_of(noctule.Preprocessing())[0]
-    found = Comparison(variant, given, reached, 1e-9, fits_better, 1024)
+    found = VariantComparison(variant, given, reached, 1e-9, fits_better, 1024)
     assert found.is_clear == is_clear
 
 

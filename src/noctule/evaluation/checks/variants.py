@@ -83,7 +83,7 @@ class Variant(NamedTuple):
         return f"Flip the channels at the network's input (images.flip(1)). {set_them}."
 
 
-class Comparison(NamedTuple):
+class VariantComparison(NamedTuple):
     """A variant and the given preprocessing, on the same images.
 
     Attributes:
@@ -130,7 +130,7 @@ def variants_of(given: Preprocessing) -> list[Variant]:
     return variants
 
 
-def best_variant(viewer: Viewer, answers: Answers) -> Comparison | None:
+def best_variant(viewer: Viewer, answers: Answers) -> VariantComparison | None:
     """The variant that is best on a few images, compared on all; None if none is better."""
     variants = variants_of(viewer.classifier.preprocessing)
     count = min(len(answers.labels), max(SCREENED_IMAGES, viewer.batch_size))
@@ -141,14 +141,14 @@ def best_variant(viewer: Viewer, answers: Answers) -> Comparison | None:
     return compare(viewer, answers, variants[best])
 
 
-def compare(viewer: Viewer, answers: Answers, variant: Variant) -> Comparison:
+def compare(viewer: Viewer, answers: Answers, variant: Variant) -> VariantComparison:
     """The variant on the images of `answers`."""
     scores = _scores(viewer, answers.indices, [variant])
     correct = scores.correct[0]
     given_losses = cross_entropy(answers.logits, torch.from_numpy(answers.labels))
     better = int((correct & ~answers.correct).sum())
     worse = int((~correct & answers.correct).sum())
-    return Comparison(
+    return VariantComparison(
         variant,
         float(answers.correct.mean()),
         float(correct.mean()),
