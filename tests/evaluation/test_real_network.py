@@ -98,7 +98,7 @@ def test_errors_of_an_imagenet_network(tmp_path: Path, monkeypatch: pytest.Monke
     )
     with pytest.warns(NoctuleWarning, match=message), pytest.raises(Stopped):
         noctule.evaluate(*arguments, out=out, settings=SETTINGS, progress=stop)
-    assert done == [(5, 20)]
+    assert done == [(5, 180)]  # 20 images under 9 conditions
     with pytest.warns(NoctuleWarning, match=message):
         run, scores = noctule.evaluate(*arguments, out=out, settings=SETTINGS)
     assert scores.of("error", "clean").value == 2 / 20
