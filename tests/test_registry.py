@@ -66,7 +66,7 @@ def test_unknown_names_are_refused(shapes: Registry[object], name: str) -> None:
 
 @pytest.mark.parametrize(("name", "alias"), [("square", "x"), ("box", "x"), ("circle", "box")])
 def test_a_name_is_taken_once(shapes: Registry[object], name: str, alias: str) -> None:
-    with pytest.raises(InputError, match=r"one of noctule\.shapes\.plain, one of mine\.shapes"):
+    with pytest.raises(InputError, match=r"in noctule\.shapes\.plain, and in mine\.shapes"):
         shapes.add(name, "other", origin="mine.shapes", aliases=[alias])
     assert dict(shapes) == {"square": "a square"}
 
@@ -102,7 +102,7 @@ def test_an_entry_point_is_imported_when_its_name_is_asked_for(
     [
         ("1 / 0", r"shape 'disc' of discs, package discs 1\.5: .*ZeroDivisionError"),
         ("raise SystemExit(0)", "cannot be imported: SystemExit"),
-        ("", "its module registers no shape of this name"),
+        ("", "its module registers no shape with this name"),
     ],
 )
 def test_a_broken_entry_point_is_an_error_of_its_own(
@@ -117,7 +117,7 @@ def test_a_broken_entry_point_is_an_error_of_its_own(
 def test_two_packages_with_one_name_are_refused(shapes: Registry[object], site: Path) -> None:
     install(site, "discs", "disc", "")
     install(site, "rounds", "disc", "")
-    with pytest.raises(InputError, match=r"'disc': one of discs, package .*one of rounds,"):
+    with pytest.raises(InputError, match=r"'disc': in discs, package .*in rounds,"):
         shapes["disc"]
     with pytest.raises(InputError, match="named 'disc'"):
         list(shapes)
@@ -126,7 +126,7 @@ def test_two_packages_with_one_name_are_refused(shapes: Registry[object], site: 
 def test_a_package_cannot_replace_an_entry(shapes: Registry[object], site: Path) -> None:
     install(site, "discs", "square", "1 / 0")
     assert shapes["square"] == "a square"
-    with pytest.raises(InputError, match=r"'square': one of noctule\.shapes\.plain, one of di"):
+    with pytest.raises(InputError, match=r"'square': in noctule\.shapes\.plain, and in di"):
         list(shapes)
 
 
@@ -159,7 +159,7 @@ def test_a_file_is_imported_once_under_its_own_name(site: Path) -> None:
         ("leaves.py", "raise SystemExit", "cannot be imported: SystemExit"),
         ("wave.py", "", "'wave' is the name of another module, .*wave.py. Rename the file"),
         ("sys.py", "", "'sys' is the name of another module"),
-        ("my-plugin.py", "", "'my-plugin' is not a module's name. Rename"),
+        ("my-plugin.py", "", "'my-plugin' is not a valid module name. Rename"),
     ],
 )
 def test_what_cannot_be_imported_is_named(

@@ -1,4 +1,4 @@
-"""Optional packages: what `pip install noctule` leaves out belongs to an extra."""
+"""Optional dependencies, grouped by the extras of pyproject.toml."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "photos": ("skimage", "sklearn"),
     "timm": ("timm",),
 }
-"""The modules that each extra of pyproject.toml brings."""
+"""Modules of the packages in each extra."""
 
 
 class MissingExtraError(InputError):
-    """A package of an extra is not installed."""
+    """A package that an extra provides is not installed."""
 
 
 def require(extra: str) -> None:
     """Raise an error if a package of an extra is not installed.
 
-    A command calls this first, so that nothing is computed in vain.
+    Commands call this before any compute is spent.
 
     Raises:
-        MissingExtraError: A package is missing; the message has the command that installs it.
+        MissingExtraError: A package is missing; the message contains the pip command.
     """
     for package in EXTRAS[extra]:
         if importlib.util.find_spec(package) is None:

@@ -1,9 +1,8 @@
-"""Plugins: modules outside noctule that add corruptions, models, data sources and the like.
+"""Plugins: modules outside noctule that add corruptions, models, data sources and so on.
 
-A plugin is imported when the user names it with `--plugin`, when an entry of an installed
-package is asked for (see `noctule.registry`), or by the user's own program. Importing it runs
-its code. Each is recorded here, so that worker processes import it as well and runs record
-what they used.
+A plugin is imported by `--plugin`, by looking up an entry of an installed package (see
+`noctule.registry`), or by the user's own program. Importing it runs its code. Plugins in use
+are recorded here, for worker processes to import and for the provenance of runs.
 """
 
 from __future__ import annotations
@@ -22,21 +21,21 @@ from noctule.errors import InputError, NoctuleError
 from noctule.input_files import reject_special_files
 
 SCRIPTS = ("__main__", "__mp_main__")
-"""Names of the user's script, in the first process and in those that multiprocessing starts."""
+"""Module names of the user's script in the main process and in worker processes."""
 
 
 class PluginError(InputError):
-    """A plugin cannot be imported, or is not the same in a worker process."""
+    """A plugin cannot be imported, or its file has changed since it was imported."""
 
 
 class Plugin(NamedTuple):
     """A module outside noctule that is in use.
 
     Attributes:
-        module: Its name.
-        file: Its source file; None for one without, such as a notebook.
-        sha256: SHA-256 of that file, as hex, when the module was imported.
-        by_path: Whether it was imported by the path of its file, not by its name.
+        module: Name of the module.
+        file: Source file; None for a module without one, such as a notebook.
+        sha256: SHA-256 (hex) of the file at the time of the import.
+        by_path: Whether the module was imported by path instead of by name.
     """
 
     module: str
@@ -46,18 +45,18 @@ class Plugin(NamedTuple):
 
 
 LOADED: dict[str, Plugin] = {}
-"""The plugins in use, by the name of their module."""
+"""The plugins in use by module name."""
 
 
 def load_plugin(name_or_file: str) -> None:
-    """Import a plugin: a module by its name, or a .py file by its path.
+    """Import a plugin: a module by name, or a .py file by path.
 
-    The working directory is importable, as it is for `python -m`.
+    The working directory is on the import path, as with `python -m`.
 
     Raises:
-        PluginError: It does not exist, its import fails, or its file has the name of another
-            module.
-        InputError: It registers a name that is taken.
+        PluginError: The plugin does not exist, its import fails, or its file has the name of
+            another module.
+        InputError: The plugin registers a name that is taken.
     """
     if name_or_file.endswith(".py"):
         _load_file(Path(name_or_file))
@@ -66,13 +65,15 @@ def load_plugin(name_or_file: str) -> None:
 
 
 def import_module(name: str, where: object) -> ModuleType:
-    """Import a module of the user's by its name; the working directory is on the path.
+    """Import a module of the user by name; the working directory is put on the import path.
 
     Raises:
         PluginError: The import fails; the original exception is the cause.
-        InputError: As the module raises it, such as for a duplicate name.
+        InputError: The module itself raises it, such as for a duplicate name.
     """
     here = str(Path.cwd())
+    # Never removed: the user's functions may import their neighbours when called, and spawned
+    # workers start with a copy of this path.
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
@@ -83,7 +84,7 @@ def import_module(name: str, where: object) -> ModuleType:
         raise PluginError(
             f"cannot import '{name}': {type(error).__name__}: {error}",
             where=where,
-            remedy="Run from the folder that holds it, or install it.",
+            remedy="Run from the folder that contains it, or install it.",
         ) from error
 
 
@@ -95,15 +96,15 @@ def note(module: str) -> None:
 
 
 def in_use() -> tuple[Plugin, ...]:
-    """What a new process has to import, in order."""
+    """The plugins that a new process must import, in order."""
     return tuple(LOADED.values())
 
 
 def load_in_worker(plugins: Iterable[Plugin]) -> None:
-    """Import in this process the plugins that the process which started it uses.
+    """Import the plugins of the parent process in this one.
 
     Raises:
-        PluginError: One cannot be imported here, or its file has changed.
+        PluginError: A plugin cannot be imported here, or its file has changed.
     """
     for plugin in plugins:
         if plugin.module in SCRIPTS:
@@ -114,15 +115,15 @@ def load_in_worker(plugins: Iterable[Plugin]) -> None:
             note(import_module(plugin.module, "worker process").__name__)
         if LOADED[plugin.module].sha256 != plugin.sha256:
             raise PluginError(
-                "has changed since it was imported, so that worker processes would run other "
+                "has changed since it was imported, so worker processes would run different "
                 "code",
                 where=plugin.file,
-                remedy="Start the command again.",
+                remedy="Rerun the command.",
             )
 
 
 def records() -> list[dict[str, Any]]:
-    """The plugins in use for the provenance of a run: module, file, hash, package, version."""
+    """Module, file, hash, package and version of each plugin in use, for provenance."""
     packages = packages_distributions() if LOADED else {}
     return [
         {
@@ -148,7 +149,7 @@ def _version(package: str | None) -> str | None:
 
 
 def _load_file(path: Path) -> None:
-    """Import a .py file under its own name, unless that has been done."""
+    """Import a .py file under its own name, unless it is already imported."""
     path = path.expanduser().absolute()
     reject_special_files(path)
     if not path.exists():
@@ -159,7 +160,7 @@ def _load_file(path: Path) -> None:
     _refuse_taken(name, path)
     plugin = _plugin(name, path)._replace(by_path=True)
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None  # of a name that ends in .py
+    assert spec is not None  # the file name ends in .py
     assert spec.loader is not None
     sys.modules[name] = module = importlib.util.module_from_spec(spec)
     LOADED[name] = plugin
@@ -172,22 +173,22 @@ def _load_file(path: Path) -> None:
         raise PluginError(
             f"cannot be imported: {type(error).__name__}: {error}",
             where=path,
-            remedy="Run it with python to see where it fails.",
+            remedy="Run it with python to see the traceback.",
         ) from error
 
 
 def _refuse_taken(name: str, path: Path) -> None:
-    """Refuse a file whose name as a module is that of another one."""
-    found = sys.modules.get(name) or (
+    """Refuse a file whose module name is invalid or belongs to another module."""
+    existing = sys.modules.get(name) or (
         importlib.util.find_spec(name) if name.isidentifier() else None
     )
-    other = getattr(found, "__file__", None) or getattr(found, "origin", None)
-    if not name.isidentifier() or (found is not None and Path(str(other)) != path):
-        what = f"the name of another module, {other}" if found else "not a module's name"
+    other = getattr(existing, "__file__", None) or getattr(existing, "origin", None)
+    if not name.isidentifier() or (existing is not None and Path(str(other)) != path):
+        what = f"the name of another module, {other}" if existing else "not a valid module name"
         raise PluginError(
             f"'{name}' is {what}",
             where=path,
-            remedy="Rename the file to a name of its own, such as my_plugin.py.",
+            remedy="Rename the file to something unique, such as my_plugin.py.",
         )
 
 

@@ -1,14 +1,13 @@
-"""Registries: named entries of one kind, open to other packages and to a user's own files.
+"""Registries of named entries, which other packages and the user's own files can extend.
 
-An entry is registered when the module that defines it is imported. That is a module of noctule,
-a plugin that the user names with `--plugin`, or a module that an installed package names as an
-entry point:
+Importing the module that defines an entry registers it. The module is part of noctule, a plugin
+named with `--plugin`, or the target of an entry point of an installed package:
 
     [project.entry-points."noctule.corruptions"]
     vignette = "my_package.corruptions"
 
-The name of an entry point is the name of the entry; the module registers it when imported. It
-is imported when that name is asked for, or when the entries are looked at one by one.
+The entry point has the name of the entry that its module registers. The module is imported when
+this entry is looked up.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ _HOW_TO_ADD = " A plugin can add it: --plugin FILE.py."
 class Registry(Mapping[str, T]):
     """Entries of one kind by name, in order of registration.
 
-    Names of installed packages' entries come last. Indexing also takes aliases; an unknown
-    name raises InputError and suggests the nearest one.
+    Names from entry points come last. Indexing also accepts aliases; for an unknown name it
+    raises InputError and suggests the nearest one.
 
     Args:
-        kind: What an entry is called in messages, such as "corruption".
-        group: The group of entry points that add entries, such as "noctule.corruptions".
-        package: A package of noctule's whose modules register entries; they are imported when
-            the registry is first used.
+        kind: Name of the kind of entry in messages, such as "corruption".
+        group: Entry point group, such as "noctule.corruptions".
+        package: Package in noctule whose modules register entries. They are imported on first
+            use of the registry.
 
     >>> SHAPES: Registry[type] = Registry("shape", "noctule.shapes")
     >>> @SHAPES.register("square", aliases=["box"])
@@ -57,7 +56,7 @@ class Registry(Mapping[str, T]):
         self._points: dict[str, list[EntryPoint]] | None = None
 
     def register(self, name: str, *, aliases: Sequence[str] = ()) -> Callable[[T], T]:
-        """A decorator that adds what it decorates; errors as of `add`."""
+        """A decorator that adds the decorated object; it raises the errors of `add`."""
 
         def add(value: T) -> T:
             self.add(name, value, origin=str(value.__module__), aliases=aliases)
@@ -69,19 +68,19 @@ class Registry(Mapping[str, T]):
         """Add an entry.
 
         Args:
-            name: Its name.
+            name: Name of the entry.
             value: The entry.
-            origin: The module that defines it.
-            aliases: Other names for it.
+            origin: Name of the module that defines it.
+            aliases: Other names of the entry.
 
         Raises:
-            InputError: A name is taken. What a script or notebook defines may be defined again.
+            InputError: A name is taken. Only a script or notebook may redefine its own entries.
         """
-        for one in (name, *aliases):
-            proper = self._aliases.get(one, one)
+        for new_name in (name, *aliases):
+            proper = self._aliases.get(new_name, new_name)
             before = self._origins.get(proper)
             if before is not None and not before == origin == plugins.SCRIPTS[0]:
-                raise self._duplicate(one, before, origin)
+                raise self._duplicate(new_name, before, origin)
         self._entries[name] = value
         self._origins[name] = origin
         self._aliases.update(dict.fromkeys(aliases, name))
@@ -89,19 +88,19 @@ class Registry(Mapping[str, T]):
             plugins.note(origin)
 
     def plugin_of(self, name: str) -> plugins.Plugin | None:
-        """The plugin that defines an entry; None if noctule does."""
+        """The plugin that defines an entry, or None if noctule defines it."""
         _ = self[name]
         return plugins.LOADED.get(self._origins[self._aliases.get(name, name)])
 
     def __getitem__(self, name: str) -> T:
-        found = self._find(name) if isinstance(name, str) else None
-        if found is None:
+        proper = self._find(name) if isinstance(name, str) else None
+        if proper is None:
             error = unknown_name(self.kind, str(name), self)
             raise InputError(error.what, remedy=f"{error.remedy}{_HOW_TO_ADD}")
-        return self._entries[found]
+        return self._entries[proper]
 
     def __contains__(self, name: object) -> bool:
-        """Whether there is such an entry; nothing is imported for it."""
+        """Whether the entry exists; its entry point is not imported."""
         if not isinstance(name, str):
             return False
         self._import_own()
@@ -118,12 +117,12 @@ class Registry(Mapping[str, T]):
         return len(list(iter(self)))
 
     def loaded(self) -> dict[str, T]:
-        """The entries that are registered by now; no other package is imported for it."""
+        """The entries registered so far, without importing entry points."""
         self._import_own()
         return dict(self._entries)
 
     def _find(self, name: str) -> str | None:
-        """The proper name of an entry, imported if need be."""
+        """The proper name of an entry, whose entry point is imported if necessary."""
         self._import_own()
         proper = self._aliases.get(name, name)
         if proper not in self._entries and name in self._entry_points():
@@ -136,10 +135,10 @@ class Registry(Mapping[str, T]):
             import_modules(package)
 
     def _entry_points(self) -> dict[str, list[EntryPoint]]:
-        """The entry points of installed packages by name; none of them is imported."""
+        """The entry points of installed packages by name, not yet imported."""
         if self._points is None:
             self._points = {}
-            for point in sorted(entry_points(group=self.group), key=lambda one: one.name):
+            for point in sorted(entry_points(group=self.group), key=lambda point: point.name):
                 self._points.setdefault(point.name, []).append(point)
         return self._points
 
@@ -147,8 +146,8 @@ class Registry(Mapping[str, T]):
         """Import the module of an entry point, which registers the entry."""
         point, *others = self._entry_points()[name]
         if others:
-            raise self._duplicate(name, _described(point), _described(others[0]))
-        where = f"the {self.kind} '{name}' of {_described(point)}"
+            raise self._duplicate(name, _describe(point), _describe(others[0]))
+        where = f"the {self.kind} '{name}' of {_describe(point)}"
         remedy = "Repair the package, or uninstall it."
         try:
             point.load()
@@ -162,31 +161,33 @@ class Registry(Mapping[str, T]):
             ) from error
         if name not in self._entries:
             raise plugins.PluginError(
-                f"its module registers no {self.kind} of this name", where=where, remedy=remedy
+                f"its module registers no {self.kind} with this name",
+                where=where,
+                remedy=remedy,
             )
 
     def _refuse_shadowing(self, name: str, points: Sequence[EntryPoint]) -> None:
-        """Refuse an installed package's entry that has the name of another package's."""
+        """Refuse entries of different packages with the same name."""
         origins = [self._origins[name]] if name in self._origins else []
-        origins += [_described(point) for point in points]
+        origins += [_describe(point) for point in points]
         for origin in origins[1:]:
             if origins[0].partition(".")[0] != origin.partition(".")[0]:
                 raise self._duplicate(name, origins[0], origin)
 
     def _duplicate(self, name: str, before: str, origin: str) -> InputError:
         return InputError(
-            f"two entries of the kind {self.kind} are named '{name}': one of {before}, one of "
+            f"two entries of the kind {self.kind} are named '{name}': in {before}, and in "
             f"{origin}",
-            remedy="Rename one of them, or leave out or uninstall the plugin.",
+            remedy="Rename one of them, or remove the plugin.",
         )
 
 
 def import_modules(package: str) -> None:
-    """Import every module of a package in alphabetical order, which registers its entries."""
+    """Import the modules of a package in alphabetical order, to register their entries."""
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
         importlib.import_module(f"{package}.{module.name}")
 
 
-def _described(point: EntryPoint) -> str:
+def _describe(point: EntryPoint) -> str:
     package = f", package {point.dist.name} {point.dist.version}" if point.dist else ""
     return f"{point.module}{package}"

@@ -1,4 +1,4 @@
-"""A benchmark is a TOML file: conditions, severities and reference errors with sources."""
+"""Benchmarks: TOML files with corruptions, severities and reference errors."""
 
 from noctule.benchmarks.conditions import CLEAN, Condition, conditions_of
 from noctule.benchmarks.files import (

@@ -1,4 +1,4 @@
-"""A condition is one corruption at one severity, or over its full range, or nothing at all."""
+"""Conditions: clean, or a corruption at one severity or over its full severity range."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ CLEAN = "clean"
 
 @dataclass(frozen=True)
 class Condition:
-    """One corruption at one severity or over its full range (severity None), or clean (both
-    None).
+    """One corruption at a severity or over its full range (None), or clean (both None).
 
     >>> str(Condition("shear", 3)), str(Condition("shear")), str(Condition())
     ('shear@3', 'shear', 'clean')
@@ -33,10 +32,10 @@ class Condition:
 
     @classmethod
     def parse(cls, text: str) -> Condition:
-        """The condition with this name; an alias of a corruption becomes its proper name.
+        """Parse the name of a condition; aliases of corruptions become proper names.
 
         Raises:
-            InputError: unknown corruption, or a severity that is not 1 to 5.
+            InputError: The corruption is unknown, or the severity is not 1 to 5.
         """
         if text == CLEAN:
             return cls()
@@ -64,10 +63,10 @@ def conditions_of(
 
 
 def proper_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Corruptions by their proper names; for the validators of specs.
+    """The proper names of corruptions, for validators of specs.
 
     Raises:
-        Refused: one is unknown, or listed twice.
+        SpecValueError: A corruption is unknown or listed twice.
     """
     try:
         proper = tuple(CORRUPTIONS[name].name for name in names)
@@ -78,7 +77,7 @@ def proper_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def refuse_duplicates(kind: str, values: Sequence[object]) -> None:
-    """For the validators of specs: nothing may be listed twice."""
+    """Raise SpecValueError if a value is listed twice, for validators of specs."""
     for index, value in enumerate(values):
         if value in values[:index]:
             raise SpecValueError(f"{kind} {value!r} is listed twice", "Remove one of the two.")

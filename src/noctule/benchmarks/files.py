@@ -1,4 +1,4 @@
-"""Benchmarks on disk: the registered ones by name, and any by its path."""
+"""Read and write benchmarks: registered ones by name, others by path."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def benchmark_names() -> tuple[str, ...]:
 
 
 def load_benchmark(name_or_path: str | Path) -> Benchmark:
-    """A registered benchmark by name, or one from a TOML file.
+    """Load a registered benchmark by name, or any benchmark from a TOML file.
 
     Raises:
-        InputError: There is no such name (the nearest is suggested) or file, or a key in the
-            file is wrong (the file and the dotted key are named).
+        InputError: The name is unknown (the nearest is suggested), the file does not exist, or
+            a key in it is invalid (the message names the file and the dotted key).
     """
     return read_named(name_or_path, BENCHMARKS, Benchmark)
 
 
 def write_benchmark(benchmark: Benchmark, path: Path) -> None:
-    """Write a benchmark as TOML; `load_benchmark(path)` gives it back.
+    """Write a benchmark as TOML; `load_benchmark(path)` reads it back.
 
     Raises:
         OutputError: The file cannot be written.

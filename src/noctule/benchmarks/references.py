@@ -1,4 +1,4 @@
-"""The errors a reference model made, which corruption errors are relative to."""
+"""Errors of reference models, to which corruption errors are relative."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ ErrorRate = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Reference(Spec):
-    """The errors one model made on one dataset; the denominators of CE.
+    """Errors of one model on one dataset: the denominators of CE.
 
     Attributes:
-        model: name of the model.
-        domain: the dataset they were measured on; they mean nothing on another.
-        source: where the numbers come from.
-        errors: top-1 error as a fraction in [0, 1] by condition name; `clean` is required. The
-            error over a corruption's full range also stands for its five severities together,
-            whose mean it is.
-        mode: the mode they were measured in, where they apply to that one only.
+        model: Name of the model.
+        domain: Dataset that the errors were measured on; they do not apply to others.
+        source: Origin of the numbers.
+        errors: Top-1 error as a fraction in [0, 1] by condition name; `clean` is required. The
+            error under a corruption without a severity is also the mean over its five
+            severities.
+        mode: Mode of the corruptions, if the errors apply to that mode only.
     """
 
     model: Text
@@ -50,45 +50,46 @@ class Reference(Spec):
         return {names[key]: error for key, error in errors.items()}
 
     def errors_under(self, conditions: Sequence[Condition]) -> dict[str, float]:
-        """The errors under those of the conditions that have one, by name.
+        """The known errors under these conditions, by name.
 
-        Where only the mean over the five severities of a corruption is known, and all five are
-        asked for, each gets the mean.
+        If only the mean over the five severities of a corruption is known, it is used for each
+        of them, provided that all five are among the conditions.
         """
-        found: dict[str, float] = {}
-        for one in conditions:
-            if str(one) in self.errors:
-                found[str(one)] = self.errors[str(one)]
-            elif one.corruption in self.errors and _all_severities(one.corruption, conditions):
-                found[str(one)] = self.errors[one.corruption]
-        return found
+        errors: dict[str, float] = {}
+        for condition in conditions:
+            corruption = condition.corruption
+            if str(condition) in self.errors:
+                errors[str(condition)] = self.errors[str(condition)]
+            elif corruption in self.errors and _all_severities(corruption, conditions):
+                errors[str(condition)] = self.errors[corruption]
+        return errors
 
     def lacks(self, conditions: Sequence[Condition]) -> list[str]:
-        """Names of those conditions that have no error here."""
+        """Names of the conditions without a known error."""
         known: Mapping[str, float] = self.errors_under(conditions)
         return [str(condition) for condition in conditions if str(condition) not in known]
 
 
 def _all_severities(corruption: str | None, conditions: Sequence[Condition]) -> bool:
-    severities = {one.severity for one in conditions if one.corruption == corruption}
+    severities = {other.severity for other in conditions if other.corruption == corruption}
     return severities == set(SEVERITIES)
 
 
 def shipped_references() -> tuple[Reference, ...]:
-    """The reference errors that come with the package, by file name."""
+    """The reference errors in the package, in order of file name."""
     return tuple(
         read_spec(path, Reference) for path in sorted(REFERENCES_FOLDER.glob("*.toml"))
     )
 
 
 class ReferenceOutcomes(NamedTuple):
-    """On which images a reference model errs, where its errors come with them.
+    """The images that a reference model misclassifies under each condition.
 
     Attributes:
         image_ids: Ids of the images, sorted.
         seed: Seed of the corruptions.
         conditions: Names of the conditions.
-        wrong: (images, conditions), whether the model errs.
+        wrong: Whether the model misclassifies an image, (images, conditions).
     """
 
     image_ids: tuple[str, ...]
@@ -98,7 +99,7 @@ class ReferenceOutcomes(NamedTuple):
 
 
 def shipped_outcomes(reference: Reference) -> ReferenceOutcomes | None:
-    """The outcomes that these reference errors are the means of, if the package has them."""
+    """The outcomes behind these reference errors, if they are in the package."""
     for path in sorted(REFERENCES_FOLDER.glob("*.npz")):
         if read_spec(path.with_suffix(".toml"), Reference) == reference:
             return read_outcomes(path)
@@ -106,7 +107,7 @@ def shipped_outcomes(reference: Reference) -> ReferenceOutcomes | None:
 
 
 def read_outcomes(path: Path) -> ReferenceOutcomes:
-    """Read what `write_outcomes` wrote."""
+    """Read a file written by `write_outcomes`."""
     with np.load(path, allow_pickle=False) as data:
         image_ids = tuple(data["image_ids"].tolist())
         wrong = np.unpackbits(data["wrong"], axis=0, count=len(image_ids)).astype(np.bool_)
@@ -115,7 +116,7 @@ def read_outcomes(path: Path) -> ReferenceOutcomes:
 
 
 def write_outcomes(outcomes: ReferenceOutcomes, path: Path) -> None:
-    """Write a .npz of one bit per image and condition."""
+    """Write a .npz file with one bit per image and condition."""
     np.savez_compressed(
         path,
         image_ids=np.array(outcomes.image_ids),

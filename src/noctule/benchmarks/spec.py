@@ -1,4 +1,4 @@
-"""What a benchmark is made of: conditions, and the errors a reference model made on them."""
+"""The specification of a benchmark: its conditions, and errors of reference models on them."""
 
 from __future__ import annotations
 
@@ -28,26 +28,25 @@ LATER_FIELDS = ("mode", "side_px", "tables", "stored_jpeg_quality", "plugins")
 
 
 class Benchmark(Spec):
-    """A list of corruptions, at severities or over their full ranges, and how to score them.
+    """A list of corruptions, their severities, and the metric to score them with.
 
     Attributes:
-        name: short name, as used on the command line.
-        title: what a table is headed with.
-        source: who proposed it, and where.
-        metric: the score its authors report: `relative_ce`, `ce` or `mean_error`, see
-            `noctule.metrics`. All are computed where they are defined.
-        corruptions: names of registered corruptions, in the order they are reported.
-        severities: the severities each corruption is applied at; None is its full range.
+        name: Short name, as used on the command line.
+        title: Heading of tables.
+        source: Authors and publication.
+        metric: The score that the authors report: `relative_ce`, `ce` or `mean_error`, see
+            `noctule.metrics`. All scores that are defined are computed.
+        corruptions: Names of registered corruptions, in the order of reports.
+        severities: Severities of each corruption; None is its full range.
         mode: "paper" or "released", see `noctule.corruptions.Corruption`.
-        side_px: the side of the images that lengths in `tables` are for.
-        tables: the values of the five severities, by corruption and parameter, where they are
-            not those in the code; lengths (`*_px`) scale with the image.
-        stored_jpeg_quality: the quality of the JPEG files that the released dataset consists
-            of; in mode "released", corrupted images pass through such a file.
-        references: errors of reference models, each covering every condition.
-        plugins: SHA-256 of the source file of each corruption that a plugin defines. Set to
-            that of the code in use unless given, as in the record of a run: then no other code
-            makes its images.
+        side_px: Side of the images for which the lengths in `tables` are defined.
+        tables: Values for the five severities by corruption and parameter, in place of those in
+            the code; lengths (`*_px`) scale with the image.
+        stored_jpeg_quality: Quality of the JPEG files in the released dataset. In mode
+            "released", corrupted images are compressed with this quality.
+        references: Errors of reference models, each covering every condition.
+        plugins: SHA-256 of the source file of each corruption that a plugin defines; by default
+            of the code in use. The record of a run sets it, so that different code is refused.
     """
 
     name: Text
@@ -91,7 +90,7 @@ class Benchmark(Spec):
                 raise SpecValueError(
                     f"references[{index}].errors: the errors of {reference.model} lack "
                     f"{', '.join(missing)}",
-                    "Add them, or leave this reference out.",
+                    "Add them, or remove this reference.",
                 )
         return self
 
@@ -121,7 +120,7 @@ class Benchmark(Spec):
         """The corruptions by name, in this benchmark's mode and with its tables.
 
         Raises:
-            InputError: A plugin defines one of them by other code than `plugins` records.
+            InputError: The code of a plugin differs from the hash in `plugins`.
         """
         for name, sha256 in _plugins_of(self.corruptions).items():
             if sha256 != self.plugins[name]:
@@ -129,7 +128,7 @@ class Benchmark(Spec):
                     f"the plugin that defines '{name}' has changed: the SHA-256 of its file is "
                     f"{sha256[:8]}…, not {self.plugins[name][:8]}…",
                     where=self.name,
-                    remedy="Restore the file, or evaluate the model again in a new folder.",
+                    remedy="Restore the file, or evaluate the model in a new folder.",
                 )
         return self._bind_all()
 
@@ -145,7 +144,7 @@ class Benchmark(Spec):
         return corruption.in_mode(self.mode).with_tables(tables)
 
     def in_mode(self, mode: Mode) -> Benchmark:
-        """The same benchmark in one of the two modes."""
+        """The same benchmark in another mode."""
         return Benchmark.from_dict({**self.to_dict(), "mode": mode}, where=self.name)
 
     def corrupt(
@@ -156,16 +155,17 @@ class Benchmark(Spec):
         ids: Sequence[str | int],
         seed: int,
     ) -> Tensor:
-        """Images under one of the benchmark's conditions, as live evaluation sees them.
+        """Apply a condition to images, as an evaluation does.
 
         Args:
-            condition: clean, or one with a corruption of this benchmark.
-            images: uint8 (batch, channels, height, width); returned as they are if clean.
-            ids: what the images are called.
-            seed: chooses the random numbers.
+            condition: Clean, or a corruption of this benchmark.
+            images: uint8 (batch, channels, height, width); returned unchanged if clean.
+            ids: Ids of the images.
+            seed: Random seed.
 
         Raises:
-            InputError: unsuitable images, or a texture that a corruption needs is missing.
+            InputError: The images are unsuitable, or a texture that the corruption needs is
+                missing.
         """
         if condition.corruption is None:
             return images
@@ -178,33 +178,31 @@ class Benchmark(Spec):
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        """Every condition to evaluate, clean first."""
+        """All conditions to evaluate, clean first."""
         return conditions_of(self.corruptions, self.severities)
 
     def conditions_of_corruption(self, corruption: str) -> tuple[Condition, ...]:
-        """The conditions whose errors are averaged to the error of one corruption."""
+        """The conditions over which the error of one corruption is averaged."""
         return conditions_of([corruption], self.severities)[1:]
 
     def reference_for(self, domain: str | None) -> Reference | None:
-        """Reference errors that apply to data of this domain, or None.
+        """The first reference errors for this domain that cover all conditions, or None.
 
-        The benchmark's own come first, then those shipped with the package that cover every
-        condition, of its mode and of the severities in the code. Data of unknown origin (None)
-        has none.
+        The benchmark's own precede those in the package. An unknown domain (None) has none.
         """
-        fitting = (one for one in self.known_references() if one.domain == domain)
-        return next((one for one in fitting if not one.lacks(self.conditions)), None)
+        matching = (known for known in self.known_references() if known.domain == domain)
+        return next((known for known in matching if not known.lacks(self.conditions)), None)
 
     def known_references(self) -> tuple[Reference, ...]:
-        """Its own, and those shipped with the package that are of the same images."""
+        """Its own reference errors, and those in the package for the same images."""
         shipped = () if self.tables else shipped_references()
-        group_equal = (one for one in shipped if one.mode in (None, self.mode))
-        return (*self.references, *group_equal)
+        same_mode = (reference for reference in shipped if reference.mode in (None, self.mode))
+        return (*self.references, *same_mode)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data with the keys of the TOML file; `from_dict` is the inverse."""
+        """JSON values with the keys of the TOML file; `from_dict` is the inverse."""
         data = self.model_dump(mode="json", exclude_none=True)
-        for key in LATER_FIELDS:  # absent where they say nothing: runs of before go on
+        for key in LATER_FIELDS:  # left out at their defaults, so that older runs can resume
             field = type(self).model_fields[key]
             if data.get(key) == field.get_default(call_default_factory=True):
                 data.pop(key, None)
@@ -213,30 +211,32 @@ class Benchmark(Spec):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, where: object = "benchmark") -> Benchmark:
-        """A benchmark from plain data; InputError names `where` and the key."""
+        """The inverse of `to_dict`; an InputError names `where` and the key."""
         return build_spec(data, cls, where=where)
 
 
 def _plugins_of(corruptions: Sequence[str]) -> dict[str, str]:
     """SHA-256 of the source file of each corruption that a plugin defines, by name."""
-    found = {name: CORRUPTIONS.plugin_of(name) for name in corruptions}
-    return {name: plugin.sha256 or "unknown" for name, plugin in found.items() if plugin}
+    plugins = {name: CORRUPTIONS.plugin_of(name) for name in corruptions}
+    return {name: plugin.sha256 or "unknown" for name, plugin in plugins.items() if plugin}
 
 
 def why_no_reference(benchmark: Benchmark, domain: str | None) -> str:
-    """The sentence shown in place of CE where `reference_for(domain)` is None."""
+    """The explanation shown instead of CE if `reference_for(domain)` is None."""
     known = benchmark.known_references()
-    fitting = [one for one in known if not one.lacks(benchmark.conditions)]
+    complete = [reference for reference in known if not reference.lacks(benchmark.conditions)]
     remedy = "pass --reference RUN, a run of the reference model on this data"
     for reference in known:
-        if reference.domain == domain and reference not in fitting:
+        if reference.domain == domain and reference not in complete:
             missing = reference.lacks(benchmark.conditions)
             shown = ", ".join(missing[:3]) + (
                 f" and {len(missing) - 3} more" if len(missing) > 3 else ""
             )
             return f"the reference errors of {reference.model} lack {shown}: {remedy}"
-    if not fitting:
+    if not complete:
         return f"no reference errors are known for {benchmark.name}: {remedy}"
-    scopes = ", those of ".join(f"{one.model} apply to {one.domain}" for one in fitting)
+    scopes = ", those of ".join(
+        f"{reference.model} apply to {reference.domain}" for reference in complete
+    )
     data = "of unknown origin" if domain is None else domain
     return f"the reference errors of {scopes}; this data is {data}: {remedy}"
