@@ -72,7 +72,7 @@ def test_a_rounding_beyond_white_or_black_is_no_other_scale():
 
 def test_a_tensor_that_is_no_array_is_refused():
     images = torch.zeros(5, 8, 6, 3).to(torch.float8_e5m2)
-    with pytest.raises(InputError, match="these values form no array"):
+    with pytest.raises(InputError, match="these values do not form an array"):
         open_dataset((images, LABELS))
 
 
@@ -83,12 +83,12 @@ def test_a_tensor_that_is_no_array_is_refused():
         (PIXELS.astype(np.float32), LABELS, r"floats from 0 to 255, not in \[0, 1\]"),
         (np.full((5, 8, 6, 3), np.nan), LABELS, "not finite"),
         (np.full((5, 8, 6, 3), np.inf), LABELS, "not finite"),
-        (PIXELS.astype(np.uint16) * 257, LABELS, "whole numbers run from 0 to 65535"),
-        (PIXELS.astype(np.int16) - 1, LABELS, "whole numbers run from -1 to"),
-        (PIXELS > 127, LABELS, "values are of type bool"),
+        (PIXELS.astype(np.uint16) * 257, LABELS, "integers from 0 to 65535"),
+        (PIXELS.astype(np.int16) - 1, LABELS, "integers from -1 to"),
+        (PIXELS > 127, LABELS, "images have dtype bool"),
         (PIXELS[:, :3], LABELS, r"\(5, 3, 6, 3\) could be"),
-        (PIXELS.repeat(2, axis=3), LABELS, r"\(5, 8, 6, 6\) is no batch of images"),
-        (PIXELS[0, 0], LABELS, r"\(6, 3\) is no batch of images"),
+        (PIXELS.repeat(2, axis=3), LABELS, r"\(5, 8, 6, 6\) is not a batch of images"),
+        (PIXELS[0, 0], LABELS, r"\(6, 3\) is not a batch of images"),
         (PIXELS[:0], LABELS[:0], "empty"),
         (PIXELS, LABELS[:4], "5 images but 4 labels"),
         (PIXELS[:4], LABELS, "4 images but 5 labels"),
@@ -96,8 +96,8 @@ def test_a_tensor_that_is_no_array_is_refused():
         (PIXELS, LABELS * 10**9, "2000000000 is not a class index"),
         (PIXELS, LABELS / 2, "labels are float64"),
         (PIXELS, np.eye(5, dtype=int), r"labels are int64 of shape \(5, 5\)"),
-        ([PIXELS[0], PIXELS[0, :4]], [0, 1], "form no array.*use a folder"),
-        (np.array([None] * 5), LABELS, "no batch of images"),
+        ([PIXELS[0], PIXELS[0, :4]], [0, 1], "do not form an array.*use a folder"),
+        (np.array([None] * 5), LABELS, "not a batch of images"),
     ],
 )
 def test_refused(images, labels, message):
@@ -224,7 +224,7 @@ def test_pickled_code_is_never_run(tmp_path, kind):
 
 def test_keys_that_say_nothing(tmp_path):
     np.savez(tmp_path / "set.npz", photos=PIXELS, labels=LABELS)
-    with pytest.raises(InputError, match=r"among: photos, labels. Name them .*x_test and y_t"):
+    with pytest.raises(InputError, match=r"among: photos, labels. Use one .*x_test and y_t"):
         open_dataset(tmp_path / "set.npz")
 
 
@@ -237,7 +237,7 @@ def test_damaged(tmp_path, name, content):
     whole = (tmp_path / name.replace("set", "whole")).read_bytes()
     data = {"nothing": b"", "text": b"hello", "cut": whole[: len(whole) // 2]}[content]
     with pytest.raises(
-        InputError, match=r"set\.np[yz]: (cannot load|this is, or holds|its header)"
+        InputError, match=r"set\.np[yz]: (cannot load|this is, or contains|its header)"
     ):
         open_dataset(write(tmp_path / name, data))
 
@@ -245,11 +245,11 @@ def test_damaged(tmp_path, name, content):
 def test_one_kind_under_the_others_name(tmp_path):
     np.save(tmp_path / "a.npy", PIXELS)
     (tmp_path / "a.npy").rename(tmp_path / "a.npz")
-    with pytest.raises(InputError, match=r"a \.npy file by its content"):
+    with pytest.raises(InputError, match=r"content is that of a \.npy file"):
         open_dataset(tmp_path / "a.npz")
     np.savez(tmp_path / "b.npz", images=PIXELS, labels=LABELS)
     (tmp_path / "b.npz").rename(tmp_path / "b.npy")
-    with pytest.raises(InputError, match=r"a \.npz file by its content"):
+    with pytest.raises(InputError, match=r"content is that of a \.npz file"):
         open_dataset(tmp_path / "b.npy")
 
 
@@ -297,7 +297,7 @@ def test_a_header_that_promises_more_than_there_is(tmp_path, name, shape):
     else:
         (tmp_path / name).write_bytes(npy_header(shape) + bytes(96))
     with pytest.raises(
-        InputError, match=r"its header says uint8 of shape .*, and it has \d\d\d"
+        InputError, match=r"its header declares uint8 of shape .*, but it has \d\d\d"
     ):
         open_dataset(tmp_path / ("x.npz" if name == "x.npz" else "x.npy"))
 

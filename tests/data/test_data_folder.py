@@ -32,7 +32,7 @@ def test_order_and_labels_are_imagefolders(tmp_path):
         write(tmp_path / name)
     (tmp_path / "a/linked").symlink_to(tmp_path / "b", target_is_directory=True)
     oracle = ImageFolder(str(tmp_path))
-    with pytest.warns(NoctuleWarning, match="left out are"):
+    with pytest.warns(NoctuleWarning, match="left out: "):
         dataset = open_dataset(tmp_path)
     # Departures: hidden files and folders are left out, a .gif is an image.
     shown = [one for one in oracle.classes if one != ".dot"]
@@ -140,7 +140,7 @@ def test_class_without_images(tmp_path):
     (tmp_path / "emu").mkdir()
     with pytest.raises(
         InputError,
-        match=r"2 class folders hold no image: dog, emu; left out: 1 files .*\. Fill",
+        match=r"2 class folders contain no image: dog, emu; left out: 1 files .*\. Fill",
     ):
         open_dataset(tmp_path)
 
@@ -227,7 +227,7 @@ def test_missing_path_names_the_neighbour(tmp_path):
     (tmp_path / "imagenet").mkdir()
     with pytest.raises(InputError, match=f"no such file or folder. '{tmp_path}' .*'imagenet'"):
         open_dataset(tmp_path / "imagenett")
-    with pytest.raises(InputError, match=f"'{tmp_path}/imagenet' exists, but holds nothing"):
+    with pytest.raises(InputError, match=f"'{tmp_path}/imagenet' exists, but contains no name"):
         open_dataset(tmp_path / "imagenet" / "val")
     with pytest.raises(InputError, match="no such file or folder"):
         open_dataset("/no/such/place/at/all")
@@ -259,7 +259,7 @@ def test_what_is_left_out_is_said(tmp_path):
     )
     with pytest.warns(NoctuleWarning) as caught:
         dataset = open_dataset(tmp_path)
-    assert str(caught[0].message) == f"{tmp_path}: left out are {expected}"
+    assert str(caught[0].message) == f"{tmp_path}: left out: {expected}"
     assert dataset.ids == ("cat/1.png", "dog/1.jfif")
     assert repr(dataset).endswith(f"2 images, 2 classes; left out: {expected}>")
     (tmp_path / "labels.csv").write_text("loose.png,0")
@@ -326,7 +326,7 @@ def test_tiny_imagenets_validation_folder_as_it_is_downloaded(tmp_path):
     labels = write(
         tmp_path / "val/val_annotations.txt", b"val_0.JPEG\tn03444034\t0\t32\t44\t62\n"
     )
-    with pytest.raises(InputError, match=rf"Give {tmp_path}/val/images and --labels {labels}"):
+    with pytest.raises(InputError, match=rf"Use {tmp_path}/val/images and --labels {labels}"):
         open_dataset(tmp_path / "val")
     dataset = open_dataset(tmp_path / "val/images", labels_file=labels)
     assert dataset.class_names == ("n03444034",)

@@ -76,7 +76,7 @@ def test_what_is_no_path_of_labels_is_refused(tmp_path):
 def test_labels_that_nothing_asks_for(tmp_path):
     labels = write(tmp_path / "labels.txt", b"a 1")
     for spec in ("photo-patches", (np.zeros((1, 4, 4, 3)), [0])):
-        with pytest.raises(InputError, match=r"labels of its own\. A labels file goes with"):
+        with pytest.raises(InputError, match=r"labels of its own\. Use a labels file with"):
             open_dataset(spec, labels_file=labels)
 
 

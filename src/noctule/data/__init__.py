@@ -1,4 +1,4 @@
-"""Sources of images: every image has a stable id, a label and decoded pixels."""
+"""Datasets and their sources: images with stable ids and labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every source of images offers: stable ids, labels, class names, decoded images."""
+"""The base class of datasets: stable ids, labels, class names and decoded images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-# Far above any labelled set of images; a greater index is an id, not a class.
+# Far above any labelled dataset; a larger number is an id, not a class index.
 _MOST_CLASSES = 1_000_000
 _NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{0,30})?([eE][+-]?[0-9]{1,2})?")
 
@@ -28,28 +28,28 @@ WHITE: Final = "#ffffff"
 
 
 class Dataset(ABC):
-    """A labelled set of images in a fixed order; picklable, so that workers can read it.
+    """Labelled images in a fixed order; picklable, so that worker processes can read them.
 
     Args:
-        name: what the user called it, for tables and the run record.
-        class_names: one name per class, in label order.
-        ids: one unique, stable id per image: a relative POSIX path, or such as
-            "test/000123". Outcome rows are keyed and joined by it.
-        labels: (len(ids),) class indices in [0, len(class_names)).
-        domain: the image population that published reference errors refer to, such as
-            "imagenet-1k-val"; None when it is not certain.
+        name: Name in tables and in the run record.
+        class_names: Names of the classes, in label order.
+        ids: Unique, stable ids of the images, such as relative POSIX paths or "test/000123".
+            Outcome rows are keyed and joined by them.
+        labels: Class indices in [0, len(class_names)), (len(ids),).
+        domain: Image population to which published reference errors refer, such as
+            "imagenet-1k-val"; None if unknown.
 
     Raises:
-        InputError: for a dataset without images, an id given twice, or a label out of range.
+        InputError: There are no images, an id occurs twice, or a label is out of range.
     """
 
-    in_memory: ClassVar[bool] = False  # whether reading is so cheap that no worker pays
+    in_memory: ClassVar[bool] = False  # reading is too cheap to be worth worker processes
 
     background: str | None = None
-    """The colour behind transparent images, as "#rrggbb"; None if it has no such images."""
+    """Background of transparent images as "#rrggbb"; None if images cannot be transparent."""
 
     left_out: str = ""
-    """What lies among its files and is not used, in words."""
+    """Description of the files that are not used."""
 
     def __init__(
         self,
@@ -66,46 +66,45 @@ class Dataset(ABC):
         self.ids: Sequence[str] = tuple(ids)
         self.labels: NDArray[np.int64] = np.asarray(labels, dtype=np.int64).reshape(-1)
         self.source: Mapping[str, str] | None = None
-        """What to give `open_dataset` to open it again: `spec`, `labels_file`, `background`."""
+        """Arguments of `open_dataset` to reopen it: `spec`, `labels_file`, `background`."""
         self._check()
 
     @abstractmethod
     def read(self, index: int) -> Image.Image:
-        """The image at `index` as 8-bit "RGB" or "L"; the caller may write to it.
+        """The image at `index` as 8-bit "RGB" or "L"; the caller may modify it.
 
         Raises:
-            UnreadableImageError: if it cannot be decoded, naming the image.
+            UnreadableImageError: The image cannot be decoded; its id is named.
         """
 
     @abstractmethod
     def content(self) -> Iterator[bytes]:
-        """Bytes that change when the images change, in order: the fingerprint's raw material.
+        """Bytes for the fingerprint, which change when the images change.
 
-        For files their sizes (reading 50,000 photographs only to name them would cost as
-        much as evaluating them), for arrays the values.
+        They are the sizes of files, because reading 50,000 photographs would take as long as an
+        evaluation, and the values of arrays.
         """
 
     def fingerprint(self) -> str:
-        """SHA-256, as 64 hex digits, over class names, ids, labels and `content()`.
+        """SHA-256 (hex) of class names, ids, labels and `content()`.
 
-        The folder's place and the dataset's name are not part of it: a moved or renamed copy
-        is the same dataset.
+        Path and name are not included: a moved or renamed copy is the same dataset.
         """
         digest = hashlib.sha256()
         digest.update(json.dumps([self.class_names, self.ids], ensure_ascii=True).encode())
         digest.update(self.labels.astype("<i8").tobytes())
-        for piece in self.content():
-            digest.update(piece)
+        for data in self.content():
+            digest.update(data)
         return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        without = f"; left out: {self.left_out}" if self.left_out else ""
+        left_out = f"; left out: {self.left_out}" if self.left_out else ""
         return (
             f"<{type(self).__name__} {self.name!r}: {len(self)} images, "
-            f"{len(self.class_names)} classes{without}>"
+            f"{len(self.class_names)} classes{left_out}>"
         )
 
     def _check(self) -> None:
@@ -116,8 +115,8 @@ class Dataset(ABC):
                 f"{len(self.ids)} images but {len(self.labels)} labels", where=self.name
             )
         if len(set(self.ids)) != len(self.ids):
-            twice = Counter(self.ids).most_common(1)[0][0]
-            raise InputError(f"the image id '{twice}' occurs twice", where=self.name)
+            repeated = Counter(self.ids).most_common(1)[0][0]
+            raise InputError(f"the image id '{repeated}' occurs twice", where=self.name)
         for name in (*self.ids, *self.class_names):
             _check_unicode(name, self.name)
         low, high = int(self.labels.min()), int(self.labels.max())
@@ -130,7 +129,7 @@ class Dataset(ABC):
 
 
 def _check_unicode(name: str, where: str) -> None:
-    """Refuse half of a surrogate pair, which no file of rows can hold."""
+    """Refuse lone surrogates, which cannot be encoded as UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError as error:
@@ -142,7 +141,7 @@ def _check_unicode(name: str, where: str) -> None:
 
 
 def class_index(label: str) -> int | None:
-    """The whole number that a label is, in any usual notation; None for a name.
+    """The integer value of a label in any usual notation; None for a name.
 
     >>> [class_index(text) for text in ("10", "+10", "10.0", "1e1", "10.5", "class_10")]
     [10, 10, 10, 10, None, None]
@@ -154,19 +153,19 @@ def class_index(label: str) -> int | None:
 
 
 def numbered_classes(labels: Sequence[int] | NDArray[np.integer], where: object) -> list[str]:
-    """Names for classes that have only an index: "0", "1", … up to the highest in use.
+    """Names for classes without one: "0", "1", … up to the highest index.
 
     >>> numbered_classes([2, 0], "labels.txt")
     ['0', '1', '2']
 
     Raises:
-        InputError: for an index that is negative or beyond any plausible number of classes.
+        InputError: An index is negative or implausibly large.
     """
     low, high = min(labels, default=0), max(labels, default=-1)
     if low < 0 or high >= _MOST_CLASSES:
         raise InputError(
             f"{low if low < 0 else high} is not a class index",
             where=where,
-            remedy=f"Classes count from 0, and there are at most {_MOST_CLASSES:,}.",
+            remedy=f"Class indices start at 0, with at most {_MOST_CLASSES:,} classes.",
         )
     return [str(index) for index in range(high + 1)]

@@ -1,19 +1,18 @@
-"""The one place where a file, or its bytes, become an image.
+"""Decode image files to 8-bit "L" or "RGB".
 
-What comes out is 8-bit "L" or "RGB". Where that needs a decision, it is this:
+All decoding goes through this module, which follows these rules:
 
-- 16-bit grey is scaled (65535 becomes 255). Departure from torchvision's loader, which clips
-  it at 255 and so turns most such images white.
-- EXIF orientation is applied: what a person sees is what is evaluated. Departure from
-  torchvision's loader, which ignores it.
-- Transparent images are composited on a background, white unless another is asked for: what a
-  browser shows. Departure from torchvision's loader, which drops transparency and shows
-  whatever colour is stored beneath it.
-- Palettes are resolved; CMYK, YCbCr, LAB and HSV become RGB by Pillow's own rules, without
-  colour profiles, as torchvision's loader does.
-- Of an animation or a multi-page file, the first frame counts.
-- 16-bit colour comes from Pillow's decoders with its low byte already cut off.
-- 32-bit integer and floating-point pixels are refused: no file says which value is white.
+- 16-bit grey is scaled (65535 becomes 255). torchvision's loader clips it at 255 instead, which
+  turns most such images white.
+- EXIF orientation is applied, so that images are evaluated as viewers show them. torchvision's
+  loader ignores it.
+- Transparent images are composited on a background, white by default, as browsers do.
+  torchvision's loader drops the alpha channel and keeps whatever colour is stored beneath it.
+- Palettes are resolved. CMYK, YCbCr, LAB and HSV are converted by Pillow without colour
+  profiles, as in torchvision's loader.
+- Only the first frame of an animation or multi-page file is used.
+- 16-bit colour loses its low byte in Pillow's decoders.
+- 32-bit integer and floating-point pixels are refused, because their white level is unknown.
 """
 
 from __future__ import annotations
@@ -32,18 +31,18 @@ from noctule.errors import InputError, UnreadableImageError
 from noctule.input_files import reject_special_files
 
 LARGEST_PX: Final = 2**27
-"""Pixels an image may have, about 134 million (400 MB as RGB); beyond, it is refused."""
+"""Largest number of pixels of an image, about 134 million (400 MB as RGB)."""
 
 MOST_PX_PER_BYTE: Final = 5_000
-"""Pixels for each byte of a file, in images of more than `SMALL_PX`; beyond, it is refused.
+"""Largest number of pixels per byte of a file, for images of more than `SMALL_PX`.
 
-The emptiest PNG has 1,032 × 8 for each, photographs have fewer than 100."""
+A blank PNG can reach 1,032 × 8; photographs stay below 100."""
 SMALL_PX: Final = 2**24
 
 COMPOSITED: Final = "composited"
 """Key in the `info` of images that were transparent."""
 
-# Named so that no other of Pillow's decoders ever sees a file: some start other programs.
+# Restricts Pillow to these decoders: some of the others start external programs.
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 _OPTIONAL_FORMATS: Final = {"avif": "AVIF", "jpg_2000": "JPEG2000"}
 
@@ -51,7 +50,7 @@ _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_PIXEL_CHUNKS: Final = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")
 
 _EXIF_ORIENTATION = 0x0112
-_TURNS: Final = {
+_TRANSPOSES: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -63,7 +62,7 @@ _TURNS: Final = {
 
 
 class _Refused(Exception):
-    """Pillow could decode this, but no 8-bit image follows from it."""
+    """Pillow could decode the file, but the image is not supported."""
 
 
 _ROWS_AT_ONCE = 64
@@ -72,19 +71,19 @@ _EIGHT_BIT = ((np.arange(65536) + 128) // 257).astype(np.uint8)
 
 @functools.cache
 def formats() -> tuple[str, ...]:
-    """The formats that can be decoded here, by Pillow's names."""
-    found = (name for codec, name in _OPTIONAL_FORMATS.items() if features.check(codec))
-    return (*_FORMATS, *found)
+    """Pillow's names of the formats that this installation can decode."""
+    optional = (name for codec, name in _OPTIONAL_FORMATS.items() if features.check(codec))
+    return (*_FORMATS, *optional)
 
 
 def background_colour(text: str) -> str:
-    """A colour's name or hexadecimal value as "#rrggbb".
+    """Convert a colour name or hexadecimal value to "#rrggbb".
 
     >>> background_colour("white"), background_colour("#08f")
     ('#ffffff', '#0088ff')
 
     Raises:
-        InputError: It is not a colour, or has transparency of its own.
+        InputError: The text is not a colour, or the colour is transparent.
     """
     try:
         colour = ImageColor.getrgb(text)
@@ -104,16 +103,16 @@ def _no_colour(text: object) -> InputError:
 
 
 def decode_file(file: Path, image_id: str, *, background: str = WHITE) -> Image.Image:
-    """The image in a file, upright, as 8-bit "L" or "RGB"; see the module for the rules.
+    """Decode a file, upright, to 8-bit "L" or "RGB"; see the module for the rules.
 
     Args:
-        file: an image in one of `formats()`, whatever its name ends with.
-        image_id: the id to report if it cannot be decoded.
-        background: The colour behind transparent images, as "#rrggbb".
+        file: Image file in one of `formats()`, with any suffix.
+        image_id: Id of the image, for the message.
+        background: Background of transparent images as "#rrggbb".
 
     Raises:
-        UnreadableImageError: if the file is missing, unreadable, empty, not an image,
-            truncated, larger than `LARGEST_PX`, or of an undefined pixel range.
+        UnreadableImageError: The file is missing, unreadable, empty, not an image, truncated,
+            larger than `LARGEST_PX`, or of an undefined pixel range.
     """
     try:
         reject_special_files(file)
@@ -121,22 +120,22 @@ def decode_file(file: Path, image_id: str, *, background: str = WHITE) -> Image.
             raise _Refused("there is no such file")
         with file.open("rb") as stream:
             return _decode(stream, LARGEST_PX, background)
-    except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
+    except Exception as error:  # Pillow's decoders can raise any exception for damaged files
         is_empty = file.is_file() and file.stat().st_size == 0
         reason = _reason(error, is_empty, LARGEST_PX)
         raise UnreadableImageError(image_id, reason, where=file) from error
 
 
 def decode_bytes(data: bytes, image_id: str, *, largest_px: int = LARGEST_PX) -> Image.Image:
-    """The image that a file with these bytes holds, as `decode_file` reads it.
+    """Decode the content of an image file, as `decode_file` does.
 
     Args:
-        data: the content of an image file.
-        image_id: the id to report if it cannot be decoded.
-        largest_px: pixels it may have.
+        data: Content of the file.
+        image_id: Id of the image, for the message.
+        largest_px: Largest number of pixels allowed.
 
     Raises:
-        UnreadableImageError: as of `decode_file`.
+        UnreadableImageError: As for `decode_file`.
     """
     try:
         return _decode(io.BytesIO(data), largest_px, WHITE)
@@ -149,7 +148,7 @@ def _decode(stream: IO[bytes], largest_px: int, background: str) -> Image.Image:
     try:
         return _decode_all(stream, largest_px, background)
     except ValueError:
-        # Pillow gives up on a large colour profile or text, neither of which is needed here.
+        # Pillow refuses large colour profiles and texts, neither of which is needed here.
         stream.seek(0)
         if stream.read(len(_PNG_SIGNATURE)) != _PNG_SIGNATURE:
             raise
@@ -162,7 +161,7 @@ def _decode_all(stream: IO[bytes], largest_px: int, background: str) -> Image.Im
     _refuse_large(_webp_size(stream.read(30)), num_bytes, largest_px)
     stream.seek(0)
     with warnings.catch_warnings():
-        # Pillow warns of odd metadata and of sizes; neither concerns the pixels here.
+        # Pillow warns about metadata and image sizes; neither matters here.
         warnings.simplefilter("ignore")
         with Image.open(stream, formats=formats()) as image:
             _refuse_large(image.size, num_bytes, largest_px)
@@ -179,7 +178,7 @@ def _refuse_large(size: tuple[int, int], num_bytes: int, largest_px: int) -> Non
 
 
 def _webp_size(head: bytes) -> tuple[int, int]:
-    """Width and height of a WebP file, which Pillow decodes as it opens; (0, 0) of others."""
+    """Size of a WebP image, which Pillow decodes on opening; (0, 0) for other formats."""
     if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < 30:
         return 0, 0
     if head[12:16] == b"VP8X":
@@ -188,23 +187,23 @@ def _webp_size(head: bytes) -> tuple[int, int]:
     if head[12:16] == b"VP8L":
         packed = int.from_bytes(head[21:25], "little")
         return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
-    width, height = (int.from_bytes(head[at : at + 2], "little") for at in (26, 28))
+    width, height = (int.from_bytes(head[i : i + 2], "little") for i in (26, 28))
     return width & 0x3FFF, height & 0x3FFF
 
 
 def _pixel_chunks(stream: IO[bytes]) -> io.BytesIO:
-    """A PNG file without the chunks that its pixels do not need."""
+    """The PNG file without chunks that do not affect its pixels."""
     stream.seek(len(_PNG_SIGNATURE))
-    kept = [_PNG_SIGNATURE]
+    chunks = [_PNG_SIGNATURE]
     while len(head := stream.read(8)) == 8:
         body = stream.read(int.from_bytes(head[:4]) + 4)
         if head[4:] in _PNG_PIXEL_CHUNKS:
-            kept += [head, body]
-    return io.BytesIO(b"".join(kept))
+            chunks += [head, body]
+    return io.BytesIO(b"".join(chunks))
 
 
 def _composited(image: Image.Image, background: str) -> Image.Image:
-    """The image as 8-bit "L" or "RGB", on a background where it is transparent."""
+    """The image as 8-bit "L" or "RGB", composited on a background if it is transparent."""
     opaque = _to_eight_bit(image)
     alpha = _alpha(image)
     if alpha is None or alpha.getextrema() == (255, 255):
@@ -219,7 +218,7 @@ def _composited(image: Image.Image, background: str) -> Image.Image:
 
 
 def _alpha(image: Image.Image) -> Image.Image | None:
-    """Opacity, 0 to 255; None if the image says nothing of it."""
+    """The alpha channel, 0 to 255; None for images without transparency."""
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA"):
         return image.getchannel("A" if image.mode != "La" and image.mode != "RGBa" else "a")
     key = image.info.get("transparency")
@@ -227,7 +226,7 @@ def _alpha(image: Image.Image) -> Image.Image | None:
         return None
     if image.mode in ("P", "RGB"):
         return image.convert("RGBA").getchannel("A")
-    # One grey value of a PNG file is transparent.
+    # In a greyscale PNG, one grey value is transparent.
     values = np.asarray(image)
     values = values * np.uint8(255) if image.mode == "1" else values
     return Image.fromarray(np.where(values == key, np.uint8(0), np.uint8(255)))
@@ -242,17 +241,19 @@ def _to_eight_bit(image: Image.Image) -> Image.Image:
     if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
         return _scaled_16_bit(image)
     if mode in ("I", "F"):
-        raise _Refused(f"its pixels are 32-bit numbers (mode '{mode}'), whose white is unknown")
+        raise _Refused(
+            f"its pixels are 32-bit numbers (mode '{mode}'), whose white level is unknown"
+        )
     if mode in ("1", "LA"):
         return image.convert("L")
     return image.convert("RGB")
 
 
 def _scaled_16_bit(image: Image.Image) -> Image.Image:
-    """16-bit grey, 0 to 65535, as "L": v / 257, rounded."""
+    """Convert 16-bit grey to "L": v / 257, rounded."""
     values = np.asarray(image)
     scaled = np.empty(values.shape, np.uint8)
-    for start in range(0, len(values), _ROWS_AT_ONCE):  # of large images not all at once
+    for start in range(0, len(values), _ROWS_AT_ONCE):  # limits memory
         rows = slice(start, start + _ROWS_AT_ONCE)
         scaled[rows] = _EIGHT_BIT[values[rows].clip(0, 65535)]
     return Image.fromarray(scaled)
@@ -266,8 +267,8 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    turn = _TURNS.get(orientation)
-    return image if turn is None else image.transpose(turn)
+    transpose = _TRANSPOSES.get(orientation)
+    return image if transpose is None else image.transpose(transpose)
 
 
 def _reason(error: Exception, is_empty: bool, largest_px: int) -> str:

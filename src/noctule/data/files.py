@@ -1,8 +1,9 @@
-"""Datasets whose images are files: reading, fingerprint and the errors of a wrong path."""
+"""Datasets of image files, and errors for missing paths."""
 
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import unicodedata
 from collections import Counter
@@ -26,32 +27,32 @@ _SUFFIXES: Final = {
     "avif": (".avif",),
     "jpg_2000": (".jp2", ".j2k", ".jpx", ".jpc"),
 }
-"""Endings by the codec that Pillow needs for them; it has the codecs of the others itself."""
+"""Suffixes of the formats for which Pillow needs an external codec, by codec."""
 _OWN_SUFFIXES: Final = (".bmp", ".gif", ".pbm", ".pgm", ".pnm", ".ppm", ".tif", ".tiff")
 
-# What systems and programs leave among images; a name with a dot in front is hidden anyway.
+# Left among images by systems and programs; names that start with a dot are hidden anyway.
 _HIDDEN: Final = frozenset(
     ("@eaDir", "@Recycle", "@__thumb", "@Recently-Snapshot", "#recycle", "__MACOSX",
      "$RECYCLE.BIN", "lost+found", "System Volume Information")
 )  # fmt: skip
-_NOT_WORTH_SAYING: Final = ("thumbs.db", "desktop.ini")
+_SYSTEM_FILES: Final = ("thumbs.db", "desktop.ini")
 
 
 @functools.cache
 def image_suffixes() -> tuple[str, ...]:
-    """Endings, in lower case, that make a file an image: of what can be decoded here.
+    """Suffixes, in lower case, of the image files that this installation can decode.
 
     >>> {".jpg", ".jfif", ".png", ".gif"} <= set(image_suffixes())
     True
     """
     from PIL import features
 
-    coded = (ends for codec, ends in _SUFFIXES.items() if features.check(codec))
-    return tuple(sorted([*_OWN_SUFFIXES, *(one for ends in coded for one in ends)]))
+    by_codec = [suffixes for codec, suffixes in _SUFFIXES.items() if features.check(codec)]
+    return tuple(sorted([*_OWN_SUFFIXES, *itertools.chain(*by_codec)]))
 
 
 class LeftOut:
-    """What lies among the images of a folder and is not used, so that it can be said."""
+    """Files and folders in a dataset's folder that are not used."""
 
     def __init__(self) -> None:
         self._files: Counter[str] = Counter()
@@ -59,23 +60,23 @@ class LeftOut:
         self._loose: list[str] = []
 
     def add_hidden(self, path: str) -> None:
-        """A hidden folder or image."""
+        """Add a hidden folder or image."""
         self._hidden.append(printable(path))
 
     def add_loose(self, path: str) -> None:
-        """An image beside the class folders."""
+        """Add an image beside the class folders."""
         self._loose.append(printable(path))
 
     def add_file(self, name: str) -> None:
-        """A file that does not end like an image; hidden ones are not worth saying."""
-        if not name.startswith(".") and name.lower() not in _NOT_WORTH_SAYING:
+        """Add a file without an image suffix; hidden and system files are ignored."""
+        if not name.startswith(".") and name.lower() not in _SYSTEM_FILES:
             self._files[Path(name).suffix.lower() or "without suffix"] += 1
 
     def __str__(self) -> str:
-        """The counts, or nothing if there is nothing to say."""
+        """The counts with examples; empty if nothing is left out."""
         parts = []
         if self._files:
-            kinds = [f"{count} {printable(end)}" for end, count in self._files.most_common()]
+            kinds = [f"{count} {printable(kind)}" for kind, count in self._files.most_common()]
             parts.append(f"{self._files.total()} files that are not images ({some(kinds)})")
         if self._hidden:
             parts.append(f"{len(self._hidden)} hidden ({some(self._hidden, most=2)})")
@@ -91,10 +92,10 @@ class FileDataset(Dataset):
     """One image per file below a root folder.
 
     Args:
-        root: the folder.
-        names: path of each image relative to it, with "/" between folders.
-        ids: ids other than the names.
-        left_out: What else lies in the folder, for people.
+        root: The folder.
+        names: POSIX paths of the images, relative to `root`.
+        ids: Ids of the images; by default their names.
+        left_out: Description of the files that are not used.
     """
 
     def __init__(
@@ -113,11 +114,11 @@ class FileDataset(Dataset):
         self.left_out = left_out
         self.root = root.absolute()
         self._names = tuple(names)
-        ids = [printable(one) for one in names] if ids is None else ids
+        ids = [printable(path) for path in names] if ids is None else ids
         super().__init__(name, class_names, ids, labels, domain=domain)
 
     def file(self, index: int) -> Path:
-        """Where image `index` lies on disk."""
+        """The path of image `index`."""
         return self.root / self._names[index]
 
     def read(self, index: int) -> Image.Image:
@@ -129,7 +130,7 @@ class FileDataset(Dataset):
         )
 
     def content(self) -> Iterator[bytes]:
-        """The size of every file in bytes, or that it cannot be had; a background not white."""
+        """The size of each file, or "missing"; and the background, unless it is white."""
         if self.background != WHITE:
             yield f"background {self.background}\n".encode()
         for index in range(len(self)):
@@ -150,7 +151,7 @@ def is_image_name(name: str) -> bool:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is a system's or a program's own, and no part of a dataset.
+    """Whether a file or folder belongs to a system or program, not to the dataset.
 
     >>> [is_hidden(name) for name in (".ipynb_checkpoints", "@eaDir", "._1.jpg", "cat")]
     [True, True, True, False]
@@ -159,9 +160,10 @@ def is_hidden(name: str) -> bool:
 
 
 def printable(name: str) -> str:
-    r"""A file name as valid Unicode in the form NFC: bytes that are not UTF-8 become escapes.
+    r"""A file name as NFC-normalised Unicode, with bytes that are not UTF-8 escaped.
 
-    Disks keep other forms of one name; an image has the same id, and so the same noise, on all.
+    File systems normalise names differently; an image needs the same id, and so the same noise,
+    on all of them.
 
     >>> printable("caf" + os.fsdecode(bytes([0xE9])))
     'caf\\udce9'
@@ -173,9 +175,9 @@ COMMON_NAMES = {"train", "val", "valid", "validation", "test", "images", "data",
 
 
 def base_name(path: Path) -> str:
-    """The last component of a path, as a dataset's name; of "." the current folder's.
+    """The last component of a path, as the name of a dataset; "." is resolved.
 
-    Names that many datasets have are given with the folder they lie in.
+    Common names such as "val" are prefixed with the parent folder.
 
     >>> base_name(Path("/data/flowers")), base_name(Path("/data/imagenet/val"))
     ('flowers', 'imagenet/val')
@@ -190,7 +192,7 @@ def listing(folder: Path) -> list[os.DirEntry[str]]:
     """The entries of a folder, sorted by name.
 
     Raises:
-        InputError: if it cannot be listed.
+        InputError: The folder cannot be listed.
     """
     try:
         with os.scandir(folder) as entries:
@@ -200,7 +202,7 @@ def listing(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a folder or a link to one; a link to itself is not."""
+    """Whether an entry is a folder or a link to one, and not a circular link."""
     try:
         return entry.is_dir()
     except OSError:
@@ -208,7 +210,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def cannot_list(folder: Path | str, error: OSError) -> InputError:
-    """The error for a folder the operating system does not let us look into."""
+    """The error for a folder that cannot be read."""
     return InputError(
         f"this folder cannot be read: {error.strerror or error}",
         where=folder,
@@ -217,11 +219,11 @@ def cannot_list(folder: Path | str, error: OSError) -> InputError:
 
 
 def missing_path(path: Path, what: str) -> InputError:
-    """The error for a path that does not exist, with the nearest existing neighbour.
+    """The error for a path that does not exist; it suggests the nearest existing name.
 
     Args:
-        path: the path that was given.
-        what: what was expected there, such as "file or folder".
+        path: The missing path.
+        what: The expected object, such as "file or folder".
     """
     parent = path.absolute().parent
     while not parent.is_dir():
@@ -232,12 +234,14 @@ def missing_path(path: Path, what: str) -> InputError:
     except InputError:
         guess = None
     remedy = f"'{parent}' exists"
-    remedy += f" and holds '{guess}'." if guess else f", but holds nothing like '{missing}'."
+    remedy += (
+        f" and contains '{guess}'." if guess else f", but contains no name like '{missing}'."
+    )
     return InputError(f"there is no such {what}", where=path, remedy=remedy)
 
 
 def some(names: Sequence[str], most: int = 5) -> str:
-    """A few of many names, and how many more there are.
+    """The first few names, and the number of the others.
 
     >>> some(["a", "b", "c"], most=2)
     'a, b and 1 more'

@@ -1,4 +1,4 @@
-"""When data is truly the ImageNet validation set, so that its published errors apply."""
+"""Recognise the ImageNet validation set, to which published reference errors apply."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ NUM_CLASSES: Final = 1000
 _WNIDS_SHA256 = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"
 _VAL_NAME = re.compile(r"ILSVRC2012_val_(\d{8})")
 
-# Classes of the first images, counted in the order of sorted WordNet ids that classifiers use.
-# ImageNet's own ground-truth file counts in another order, from 1: it says 490 for the first.
+# Labels of the first images as indices into the sorted WordNet ids, which classifiers use.
+# ImageNet's own ground-truth file has another order, from 1: it labels the first image 490.
 _FIRST_LABELS: Final = (65, 970, 230, 809, 516, 57, 334, 415, 674, 332)
 
 
 def is_validation_folder(class_names: Sequence[str], names: Sequence[str]) -> bool:
-    """Whether class folders are exactly the 1000 WordNet ids and all files validation images.
+    """Whether the classes are exactly the 1000 WordNet ids and all files are validation images.
 
-    The files may be some of the 50,000; the classes must all be there.
+    The files may be a subset of the 50,000.
     """
     return has_all_wnids(class_names) and all_validation_names(names)
 
 
 def has_all_wnids(class_names: Iterable[str]) -> bool:
-    """Whether these are exactly the 1000 WordNet ids of ILSVRC 2012, in any order."""
+    """Whether the classes are exactly the 1000 WordNet ids of ILSVRC 2012, in any order."""
     digest = hashlib.sha256("\n".join(sorted(class_names)).encode("utf-8", "replace"))
     return digest.hexdigest() == _WNIDS_SHA256
 
 
 def validation_number(name: str) -> int | None:
-    """Which validation image a file is, from 1, or None if its name says otherwise.
+    """The number of a validation image, from 1; None for other file names.
 
     >>> validation_number("n01751748/ILSVRC2012_val_00000001.JPEG")
     1
@@ -45,16 +45,16 @@ def validation_number(name: str) -> int | None:
 
 
 def all_validation_names(names: Iterable[str]) -> bool:
-    """Whether every file is named as a validation image."""
+    """Whether all files are named like validation images."""
     return all(validation_number(name) is not None for name in names)
 
 
 def contradiction(names: Sequence[str], labels: Sequence[int]) -> tuple[str, int, int] | None:
-    """The first file whose label is certainly not its class: its name, label and true class.
+    """Name, label and true class of the first image with a label known to be wrong, or None.
 
     Args:
-        names: file names.
-        labels: class indices that ought to count the sorted WordNet ids from 0.
+        names: File names.
+        labels: Class indices, which should index the sorted WordNet ids from 0.
     """
     for name, label in zip(names, labels, strict=True):
         number = validation_number(name)
@@ -66,10 +66,10 @@ def contradiction(names: Sequence[str], labels: Sequence[int]) -> tuple[str, int
 
 
 def labels_fit(names: Sequence[str], labels: Sequence[int]) -> bool:
-    """Whether integer labels of validation images can be those of the 1000 classes.
+    """Whether integer labels of validation images are plausible for the 1000 classes.
 
-    They are not where a known image contradicts, and where every label is small: then they
-    count the classes of a subset or a grouping (100, 200 or 16 classes are common).
+    They are not if a known label is wrong, or if all labels are small: then they belong to a
+    subset or a grouping (100, 200 or 16 classes are common).
     """
     return (
         all_validation_names(names)

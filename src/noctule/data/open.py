@@ -1,4 +1,4 @@
-"""`open_dataset`: every registered source, by the name or path of a dataset."""
+"""`open_dataset`: open a dataset by name or path."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def open_dataset(
     labels_file: str | Path | None = None,
     background: str | None = None,
 ) -> Dataset:
-    """Open the dataset that a name, a path or a pair of arrays stands for.
+    """Open a dataset by name or path, or from a pair of arrays.
 
     Args:
         spec: One of `dataset_forms()`, (images, labels), or a dataset, which is returned.
-        labels_file: Labels for a flat folder or for an array file; see
-            `noctule.data.sources.flat` and `noctule.data.sources.arrays` for its forms.
-        background: The colour behind transparent images in files, as a name or "#rrggbb";
-            white by default.
+        labels_file: Labels for a flat folder or an array file; `noctule.data.sources.flat` and
+            `noctule.data.sources.arrays` describe the formats.
+        background: Background of transparent image files, as a name or "#rrggbb"; white by
+            default.
 
     Warns:
-        NoctuleWarning: Files in the folder are left out; their number and kinds are named.
+        NoctuleWarning: Some files in the folder are not used.
 
     Raises:
-        InputError: There is no such dataset (the nearest name or path is suggested), or it
-            cannot be used as it is.
+        InputError: The dataset does not exist (the nearest name or path is suggested), or it is
+            invalid.
     """
     if labels_file is not None:
         labels_file = path_like(labels_file, "labels_file").expanduser()
@@ -70,7 +70,7 @@ def _open(request: DataRequest) -> Dataset:
         labels_file = str(request.labels_file.absolute())
         dataset.source = {**dataset.source, "labels_file": labels_file}
     if dataset.left_out:
-        message = f"{request.path}: left out are {dataset.left_out}"
+        message = f"{request.path}: left out: {dataset.left_out}"
         warnings.warn(message, NoctuleWarning, stacklevel=3)
     return dataset
 
@@ -102,7 +102,7 @@ def _open_pair(pair: Any) -> Dataset:
 
 
 def _on_background(dataset: Dataset, background: str) -> Dataset:
-    """The dataset with another background for its transparent images."""
+    """The dataset with another background for transparent images."""
     from noctule.data.decode import background_colour
 
     colour = background_colour(background)
@@ -110,9 +110,9 @@ def _on_background(dataset: Dataset, background: str) -> Dataset:
         raise InputError(
             f"the images of {dataset.name} have no transparency",
             where="background",
-            remedy="Leave it out: it is for images in files.",
+            remedy="Leave it out: it applies to image files only.",
         )
-    dataset = copy.copy(dataset)  # the caller's stays as it is
+    dataset = copy.copy(dataset)  # leaves the caller's unchanged
     dataset.background = colour
     if dataset.source is not None:
         dataset.source = {**dataset.source, "background": colour}
@@ -123,7 +123,7 @@ def _has_labels(dataset: str, labels_file: Path) -> InputError:
     return InputError(
         f"{dataset} has labels of its own",
         where=labels_file,
-        remedy="A labels file goes with a flat folder or an array file.",
+        remedy="Use a labels file with a flat folder or an array file only.",
     )
 
 

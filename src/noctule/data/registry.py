@@ -1,7 +1,7 @@
 """The registry of data sources: `@data_source` registers a way to name a dataset.
 
-A source has a prefix, its name, as in "torchvision:CIFAR10";
-or it claims the requests that it opens.
+A source has a prefix, its name, as in "torchvision:CIFAR10", or claims the requests that it
+opens.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ class DatasetForm(NamedTuple):
 
 
 class DataRequest(NamedTuple):
-    """What a source is asked for.
+    """The arguments of `DataSource.open`.
 
     Attributes:
-        text: The name as the user wrote it; empty for a `Path`, which is no name.
-        path: The name as a path.
-        labels_file: Labels for a flat folder or for an array file.
+        text: Name as the user wrote it; empty if the user passed a `Path`.
+        path: Name as a path.
+        labels_file: Labels for a flat folder or an array file.
     """
 
     text: str
@@ -44,11 +44,10 @@ class DataSource:
     """A source of images.
 
     Attributes:
-        forms: How its datasets are named.
-        open: Returns a dataset.
-        claims: Whether a request is for this source; None for a source with a prefix.
-        opens_paths: Whether it opens files or folders by their path, with a labels file or
-            without.
+        forms: Forms of dataset names.
+        open: Function that opens a dataset.
+        claims: Predicate for the requests of this source; None for a source with a prefix.
+        opens_paths: Whether the source opens files or folders by path.
     """
 
     forms: tuple[DatasetForm, ...]
@@ -69,8 +68,8 @@ def data_source(
     """Register the decorated function as the `open` of a source.
 
     Args:
-        name: The source's name; its prefix, unless it claims requests.
-        *forms: Pairs (spec, description), as `noctule list datasets` shows them.
+        name: Name of the source, and its prefix unless it claims requests.
+        *forms: Pairs (spec, description) for `noctule list datasets`.
         claims, opens_paths: See `DataSource`.
     """
 
@@ -84,17 +83,18 @@ def data_source(
 
 
 def source_of(request: DataRequest) -> DataSource | None:
-    """The source of a dataset; None if no source claims it."""
+    """The source of a dataset, or None if no source claims it."""
     prefix, colon, _ = request.text.partition(":")
     if colon and prefix in DATA and DATA[prefix].claims is None:
         return DATA[prefix]
-    # A name comes before a file or folder of the same name.
+    # Names take precedence over files and folders.
     by_name_first = sorted(DATA.loaded().values(), key=lambda source: source.opens_paths)
-    return next((one for one in by_name_first if one.claims and one.claims(request)), None)
+    matches = (source for source in by_name_first if source.claims and source.claims(request))
+    return next(matches, None)
 
 
 def dataset_forms() -> tuple[DatasetForm, ...]:
-    """Every form of `open_dataset`'s argument, for lists and help.
+    """The forms of dataset names, for lists and help.
 
     >>> [form.spec for form in dataset_forms()][:2]
     ['photo-patches', 'photo-patches/test']

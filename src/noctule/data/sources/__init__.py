@@ -1,1 +1,1 @@
-"""The sources of images, one file each. `noctule.data.registry` imports all of them."""
+"""Data sources, one module each; `noctule.data.registry` imports them all."""

@@ -37,7 +37,7 @@ _PAIRS: Final = (
     ("arr_0", "arr_1"),
 )
 _CLASS_NAME_KEYS: Final = ("class_names", "label_names", "classes")
-# Resizing and conversion leave values a few float32 roundings beyond black or white.
+# Resizing and conversion can exceed [0, 1] by a few float32 rounding errors.
 ROUNDING_EXCESS = 1e-6
 _CHUNK = 1024
 _MOST_SHOWN = 80
@@ -46,21 +46,20 @@ _MOST_TEXT: Final = f"An array holds at most {MOST_IMAGES:,} images or labels."
 
 
 class ArrayDataset(Dataset):
-    """Images that lie in one array.
+    """Images in one array.
 
     Args:
-        name: what the user called it.
-        images: (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3, where only one of
-            these is possible: whole numbers 0 to 255, or floats in [0, 1], which are rounded
-            to 8 bits.
-        labels: (N,) or (N, 1) class indices.
-        class_names: one per class; their numbers if None.
-        ids: one per image; "000000", "000001", … if None.
-        reopen: a function and its arguments that make this dataset anew; then pickling
-            stores them instead of the values.
+        name: Name of the dataset.
+        images: (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3, if unambiguous. Values
+            are integers in [0, 255], or floats in [0, 1], which are rounded to 8 bits.
+        labels: Class indices, (N,) or (N, 1).
+        class_names: Names of the classes; by default their indices.
+        ids: Ids of the images; by default "000000", "000001", ….
+        reopen: Function and arguments that open this dataset again; pickling then stores them
+            instead of the values.
 
     Raises:
-        InputError: for any other shape or type of the arrays, and for floats outside [0, 1].
+        InputError: An array has another shape or type, or floats are outside [0, 1].
     """
 
     in_memory = True
@@ -88,14 +87,14 @@ class ArrayDataset(Dataset):
         return super().__reduce__() if self._reopen is None else self._reopen
 
     def read(self, index: int) -> Image.Image:
-        """Image `index` as "RGB", or "L" if the array has one channel."""
+        """Image `index` as "RGB", or as "L" if the array has one channel."""
         from PIL import Image
 
         pixels = np.array(self._images[index])
         return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
     def content(self) -> Iterator[bytes]:
-        """The shape and every value."""
+        """The shape and all values."""
         yield str(self._images.shape).encode()
         for start in range(0, len(self._images), _CHUNK):
             yield np.ascontiguousarray(self._images[start : start + _CHUNK]).tobytes()
@@ -119,7 +118,7 @@ def open_arrays(request: DataRequest) -> ArrayDataset:
 
 
 def open_array_pair(images: Any, labels: Any) -> ArrayDataset:
-    """Images and labels in memory: numpy arrays, tensors, or what numpy makes arrays of.
+    """Images and labels in memory: NumPy arrays, tensors, or values NumPy can convert.
 
     >>> open_array_pair(np.zeros((4, 8, 8, 3), np.uint8), [0, 1, 2, 0])
     <ArrayDataset 'arrays': 4 images, 3 classes>
@@ -128,16 +127,16 @@ def open_array_pair(images: Any, labels: Any) -> ArrayDataset:
 
 
 def open_array_file(file: Path, labels_file: Path | None = None) -> ArrayDataset:
-    """The images of a .npz file, or of a .npy file whose labels lie in a file beside it.
+    """Open the images in a .npz file, or in a .npy file with labels beside it.
 
-    A .npz file holds images and labels under a usual pair of names (x_test and y_test,
-    images and labels, data and labels, x and y, arr_0 and arr_1, …; the test set where there
-    are several) and may hold class_names. The labels of a .npy file lie in labels.npy in its
-    folder. A labels file, .npy or text with one class index per line, goes before both.
+    A .npz file contains images and labels under common names (x_test and y_test, images and
+    labels, data and labels, x and y, arr_0 and arr_1, …; a test set takes precedence) and
+    optionally class_names. The labels of a .npy file are in labels.npy in its folder. A labels
+    file, .npy or text with one class index per line, takes precedence over both.
 
     Raises:
-        InputError: for a file that is missing, damaged, needs pickle, or has no such arrays,
-            and as `ArrayDataset` does.
+        InputError: The file is missing, damaged, pickled, or lacks these arrays; also as for
+            `ArrayDataset`.
     """
     if file.suffix.lower() == ".npz":
         images, labels, class_names = _open_npz(file, labels_file)
@@ -156,19 +155,19 @@ def _open_npz(
     reject_zip_bombs(file)
     with _explained(file):
         stream = file.open("rb")
-    with stream:  # opened here: of a damaged archive numpy would leave it open
+    with stream:  # opened here, because NumPy leaves damaged archives open
         with _explained(file):
-            held = np.load(stream, allow_pickle=False)
-        if isinstance(held, np.ndarray):
+            archive = np.load(stream, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
             raise _wrong_kind(file, ".npy")
-        key_of = {key.lower(): key for key in held.files}
+        key_of = {key.lower(): key for key in archive.files}
         image_key, label_key = _pair(key_of, file, needs_labels=labels_file is None)
-        images = _entry(held, image_key, file)
-        labels = _load_labels(labels_file) if labels_file else _entry(held, label_key, file)
+        images = _entry(archive, image_key, file)
+        labels = _load_labels(labels_file) if labels_file else _entry(archive, label_key, file)
         name_key = next((key for key in _CLASS_NAME_KEYS if key in key_of), None)
         names = None
         if name_key:
-            names = [str(one) for one in _entry(held, key_of[name_key], file).reshape(-1)]
+            names = [str(name) for name in _entry(archive, key_of[name_key], file).reshape(-1)]
     return images, labels, names
 
 
@@ -180,15 +179,15 @@ def _pair(key_of: Mapping[str, str], file: Path, *, needs_labels: bool) -> tuple
     raise InputError(
         f"no pair of arrays for images and labels among: {', '.join(key_of.values()) or '-'}",
         where=file,
-        remedy=f"Name them one of these ways: {known}.",
+        remedy=f"Use one of these pairs of names: {known}.",
     )
 
 
 def load_npy(file: Path, *, mmap: bool = False) -> NDArray[Any]:
-    """The array in a .npy file; nothing pickled is opened.
+    """Load the array in a .npy file; pickles are refused.
 
     Raises:
-        InputError: it cannot be read, or is not an array.
+        InputError: The file cannot be read, or is not an array.
     """
     reject_special_files(file)
     with _explained(file):
@@ -204,13 +203,13 @@ def load_npy(file: Path, *, mmap: bool = False) -> NDArray[Any]:
 def _check_header(
     stream: IO[bytes], size_bytes: int, where: object, *, in_memory: bool
 ) -> None:
-    """Refuse an array whose header asks for more than the file holds or memory has.
+    """Refuse an array that, by its header, exceeds the file or the available memory.
 
     Args:
-        stream: At the beginning of a .npy file; anything else passes, for numpy to refuse.
-        size_bytes: Of that file, header included.
+        stream: Start of a .npy file; other formats pass, because NumPy refuses them.
+        size_bytes: Size of the file, including the header.
         where: The file, for the message.
-        in_memory: Whether it is going to be read as a whole.
+        in_memory: Whether the whole array will be read into memory.
     """
     if stream.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
         return
@@ -221,14 +220,14 @@ def _check_header(
     )  # fmt: skip
     shape, _, dtype = read(stream)
     if dtype.hasobject:
-        return  # numpy refuses what is pickled
+        return  # NumPy refuses pickles
     needed = math.prod(shape) * dtype.itemsize
     if needed > size_bytes:
         raise InputError(
-            f"its header says {dtype} of shape {shape}, {needed:,} bytes, and it has "
+            f"its header declares {dtype} of shape {shape}, {needed:,} bytes, but it has "
             f"{size_bytes:,}",
             where=where,
-            remedy="It is cut short or damaged: fetch or save it again.",
+            remedy="It is truncated or damaged: download or save it again.",
         )
     if len(shape) and shape[0] > MOST_IMAGES:
         raise InputError(f"has {shape[0]:,} entries", where=where, remedy=_MOST_TEXT)
@@ -236,38 +235,38 @@ def _check_header(
         reject_beyond_memory(needed, where)
 
 
-def _entry(held: Any, key: str, file: Path) -> NDArray[Any]:
+def _entry(archive: Any, key: str, file: Path) -> NDArray[Any]:
     where = f"{file}, '{key}'"
     with _explained(where):
-        name = key if key in held.zip.namelist() else f"{key}.npy"
-        with held.zip.open(name) as stream:
-            _check_header(stream, held.zip.getinfo(name).file_size, where, in_memory=True)
-        array: NDArray[Any] = held[key]
+        name = key if key in archive.zip.namelist() else f"{key}.npy"
+        with archive.zip.open(name) as stream:
+            _check_header(stream, archive.zip.getinfo(name).file_size, where, in_memory=True)
+        array: NDArray[Any] = archive[key]
     return array
 
 
 @contextmanager
 def _explained(where: object) -> Iterator[None]:
-    """Any failure to load what lies in a file becomes an InputError."""
+    """Convert any exception while loading a file to an InputError."""
     try:
         yield
     except InputError:
         raise
     except FileNotFoundError as error:
         raise missing_path(Path(str(where)), "array file") from error
-    except Exception as error:  # numpy's and zipfile's readers raise nearly anything
+    except Exception as error:  # numpy and zipfile can raise any exception for damaged files
         if any(word in str(error) for word in ("allow_pickle", "pickled", "Python objects")):
             raise InputError(
-                "this is, or holds, a pickled object, which could run any code when loaded",
+                "this is, or contains, a pickled object, which could run any code when loaded",
                 where=where,
-                remedy="Save plain arrays of numbers, with numpy.save or numpy.savez.",
+                remedy="Save plain arrays of numbers with numpy.save or numpy.savez.",
             ) from error
         raise InputError(f"cannot load this array: {error}", where=where) from error
 
 
 def _wrong_kind(file: Path, suffix: str) -> InputError:
     return InputError(
-        f"this is a {suffix} file by its content",
+        f"the content is that of a {suffix} file",
         where=file,
         remedy=f"Rename it to end in {suffix}.",
     )
@@ -289,7 +288,7 @@ def _load_labels(file: Path) -> NDArray[Any]:
             raise InputError(
                 f"'{line.strip()[:_MOST_SHOWN]}' is not a class index",
                 where=f"{file}, line {number}",
-                remedy="Beside an array, write one whole number per line, in its order.",
+                remedy="Write one integer per line, in the order of the images.",
             )
         labels.append(index)
     return np.array(labels)
@@ -298,30 +297,32 @@ def _load_labels(file: Path) -> NDArray[Any]:
 def _as_array(values: Any) -> NDArray[Any]:
     if hasattr(values, "detach"):  # a tensor, perhaps on another device
         values = values.detach().cpu()
-        if str(values.dtype) == "torch.bfloat16":  # which NumPy does not know
+        if str(values.dtype) == "torch.bfloat16":  # NumPy has no bfloat16
             values = values.float()
     try:
         return np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(
-            f"these values form no array: {error}",
+            f"these values do not form an array: {error}",
             where="arrays",
-            remedy="All images of an array have one size; for others use a folder.",
+            remedy="All images in an array must have the same size; use a folder otherwise.",
         ) from error
 
 
 def _channels_last(images: NDArray[Any], name: str) -> NDArray[Any]:
-    """(N, H, W, C), whichever way the images lie."""
+    """The images as (N, H, W, C)."""
     if images.ndim == 3:
         return images[..., np.newaxis]
     first = images.ndim == 4 and images.shape[1] in (1, 3)
     last = images.ndim == 4 and images.shape[3] in (1, 3)
     if first == last:
-        reason = "could be (N, C, H, W) or (N, H, W, C)" if first else "is no batch of images"
+        reason = (
+            "could be (N, C, H, W) or (N, H, W, C)" if first else "is not a batch of images"
+        )
         raise InputError(
             f"the images' shape {images.shape} {reason}",
             where=name,
-            remedy="Give (N, H, W, C) with 1 or 3 channels C and sides over 3 px.",
+            remedy="Use (N, H, W, C) with 1 or 3 channels C and sides over 3 px.",
         )
     return images if last else np.moveaxis(images, 1, 3)
 
@@ -333,9 +334,9 @@ def _eight_bit(images: NDArray[Any], name: str) -> NDArray[np.uint8]:
         return images
     if images.dtype.kind not in "iuf":
         raise InputError(
-            f"the images' values are of type {images.dtype}",
+            f"the images have dtype {images.dtype}",
             where=name,
-            remedy="Give uint8, 0 to 255, or floats in [0, 1].",
+            remedy="Use uint8, 0 to 255, or floats in [0, 1].",
         )
     floating = images.dtype.kind == "f"
     _check_range(images, name, highest=1 if floating else 255)
@@ -353,17 +354,17 @@ def _check_range(images: NDArray[Any], name: str, *, highest: int) -> None:
     excess = ROUNDING_EXCESS if images.dtype.kind == "f" else 0
     if low >= -excess and high <= highest + excess:
         return
-    remedy = "Give uint8 images, 0 to 255, or floats in [0, 1]."
+    remedy = "Use uint8 images, 0 to 255, or floats in [0, 1]."
     if images.dtype.kind != "f":
-        what = f"the images' whole numbers run from {low} to {high}, beyond 8 bits"
+        what = f"the images are integers from {low} to {high}, not in 0 to 255"
     elif not np.isfinite(low) or not np.isfinite(high):
-        what = "the images hold values that are not finite"
+        what = "the images contain values that are not finite"
     elif low < 0:
-        what = f"the images' values run from {low:.3g} to {high:.3g}: already normalised?"
-        remedy += " Corruptions come before normalisation, which is the classifier's part."
+        what = f"the images are floats from {low:.3g} to {high:.3g}: already normalised?"
+        remedy += " Corruptions apply before normalisation, which the classifier does."
     else:
         what = f"the images are floats from {low:.3g} to {high:.3g}, not in [0, 1]"
-        remedy += " If these are 0 to 255, convert them to uint8."
+        remedy += " If the range is 0 to 255, convert them to uint8."
     raise InputError(what, where=name, remedy=remedy)
 
 
@@ -374,6 +375,6 @@ def _indices(labels: NDArray[Any], name: str) -> NDArray[np.int64]:
         raise InputError(
             f"the labels are {labels.dtype} of shape {labels.shape}",
             where=name,
-            remedy="Give one whole number per image: its class index, from 0.",
+            remedy="Use one integer per image: its class index, from 0.",
         )
     return labels.astype(np.int64)

@@ -43,20 +43,18 @@ def open_class_folders(request: DataRequest) -> FileDataset:
 
 
 def open_folder(folder: Path) -> FileDataset:
-    """The images below the class subfolders of a folder, in torchvision's ImageFolder order.
+    """Open the images in class subfolders, in the order of torchvision's ImageFolder.
 
-    Classes are the subfolders sorted by name; a class's images are all files below it, at any
-    depth, that end like an image. Departures from ImageFolder: whatever can be decoded here is
-    an image (`image_suffixes`); hidden files and folders are no images and no classes, nor are
-    those that systems leave behind, such as @eaDir; a link that leads back to a folder it lies
-    in is not followed, and a subfolder that cannot be read is an error rather than left out.
-    The dataset says in `left_out` what else lies in the folder.
+    Classes are the subfolders sorted by name; the images of a class are all files below it, at
+    any depth, with an image suffix (`image_suffixes`). Unlike in ImageFolder, hidden files and
+    folders and those of systems, such as @eaDir, are ignored; circular links are not followed;
+    and unreadable subfolders are an error. The dataset lists ignored files in `left_out`.
 
-    The domain is "imagenet-1k-val" where names of classes and files say so.
+    The domain is "imagenet-1k-val" if the names of classes and files match.
 
     Raises:
-        InputError: for a folder that is empty, unreadable, or holds no class folders, and for
-            class folders without images.
+        InputError: The folder is empty, unreadable, or has no class folders, or a class folder
+            has no images.
     """
     left_out = LeftOut()
     classes = _class_folders(folder, left_out)
@@ -66,34 +64,35 @@ def open_folder(folder: Path) -> FileDataset:
         raise InputError(
             f"its subfolders are named like splits, not classes: {', '.join(classes)}",
             where=folder,
-            remedy=f"Give one of them, such as {folder / classes[-1]}.",
+            remedy=f"Use one of them, such as {folder / classes[-1]}.",
         )
     annotations = folder / _TINY_IMAGENET_LABELS
     if classes == ["images"] and annotations.is_file():
         raise InputError(
-            "this is a flat folder of images with a file of labels, as Tiny-ImageNet has it",
+            "this is a flat folder of images with a labels file, as in Tiny-ImageNet",
             where=folder,
-            remedy=f"Give {folder / 'images'} and --labels {annotations}.",
+            remedy=f"Use {folder / 'images'} and --labels {annotations}.",
         )
-    names_of = {one: list(_image_names(folder, one, left_out)) for one in classes}
-    without = [printable(one) for one, names in names_of.items() if not names]
-    if without:
-        raise _no_images(folder, without, left_out)
-    names = [name for one in classes for name in names_of[one]]
-    shown = [printable(one) for one in classes]
+    names_of = [list(_image_names(folder, name, left_out)) for name in classes]
+    class_names = [printable(name) for name in classes]
+    empty = [name for name, names in zip(class_names, names_of, strict=True) if not names]
+    if empty:
+        raise _no_images(folder, empty, left_out)
+    names = [name for names in names_of for name in names]
+    is_imagenet = imagenet.is_validation_folder(class_names, names)
     return FileDataset(
         base_name(folder),
-        shown,
+        class_names,
         folder,
         names,
-        [index for index, one in enumerate(classes) for _ in names_of[one]],
-        domain=imagenet.DOMAIN if imagenet.is_validation_folder(shown, names) else None,
+        [index for index, names in enumerate(names_of) for _ in names],
+        domain=imagenet.DOMAIN if is_imagenet else None,
         left_out=str(left_out),
     )
 
 
 def _class_folders(folder: Path, left_out: LeftOut) -> list[str]:
-    """Names of the subfolders that are classes, sorted; what else is there is noted."""
+    """Sorted names of the class folders; other entries are added to `left_out`."""
     classes = []
     for entry in listing(folder):
         if is_hidden(entry.name):
@@ -107,8 +106,8 @@ def _class_folders(folder: Path, left_out: LeftOut) -> list[str]:
 
 
 def _image_names(root: Path, class_folder: str, left_out: LeftOut) -> Iterator[str]:
-    """Images below a class folder, relative to root: folder by folder, each sorted by name."""
-    # Sorted as whole strings, as torchvision does: "c/a-b" comes before "c/a/b".
+    """Paths of the images below a class folder, relative to root, in torchvision's order."""
+    # Folders are sorted as strings: "c/a-b" precedes "c/a/b".
     for folder, names in sorted(_walk(root, class_folder, left_out)):
         inside = Path(folder).relative_to(root).as_posix()
         for name in sorted(names):
@@ -121,19 +120,19 @@ def _image_names(root: Path, class_folder: str, left_out: LeftOut) -> Iterator[s
 
 
 def _walk(root: Path, class_folder: str, left_out: LeftOut) -> Iterator[tuple[str, list[str]]]:
-    """Every folder of a class, links followed but never in a circle, with its file names."""
+    """The folders of a class with their file names; circular links are not followed."""
     top = str(root / class_folder)
     above = {top: frozenset([os.path.realpath(top)])}
     for folder, subfolders, names in os.walk(top, followlinks=True, onerror=_raise):
         chain = above.pop(folder)
         inside = Path(folder).relative_to(root).as_posix()
-        for one in sorted(filter(is_hidden, subfolders)):
-            left_out.add_hidden(f"{inside}/{one}")
-        subfolders[:] = [one for one in subfolders if not is_hidden(one)]
-        paths = {one: f"{folder}{os.sep}{one}" for one in subfolders}
-        real = {one: os.path.realpath(path) for one, path in paths.items()}
-        subfolders[:] = [one for one in subfolders if real[one] not in chain]
-        above |= {paths[one]: chain | {real[one]} for one in subfolders}
+        for name in sorted(filter(is_hidden, subfolders)):
+            left_out.add_hidden(f"{inside}/{name}")
+        subfolders[:] = [name for name in subfolders if not is_hidden(name)]
+        paths = {name: f"{folder}{os.sep}{name}" for name in subfolders}
+        real = {name: os.path.realpath(path) for name, path in paths.items()}
+        subfolders[:] = [name for name in subfolders if real[name] not in chain]
+        above |= {paths[name]: chain | {real[name]} for name in subfolders}
         yield folder, names
 
 
@@ -153,23 +152,23 @@ def _no_classes(folder: Path) -> InputError:
             f"this folder has no class subfolders, but {len(loose)} images, such as "
             f"{printable(loose[0])}",
             where=folder,
-            remedy="Sort them into one subfolder per class, or give a file that says the "
-            "label of each: --labels FILE.",
+            remedy="Sort them into one subfolder per class, or pass a file with their labels: "
+            "--labels FILE.",
         )
     return InputError(
-        "this folder holds neither class subfolders nor images"
+        "this folder contains neither class subfolders nor images"
         if entries
         else "this folder is empty",
         where=folder,
-        remedy="Give a folder with one subfolder of images per class.",
+        remedy="Use a folder with one subfolder of images per class.",
     )
 
 
-def _no_images(folder: Path, without: list[str], left_out: LeftOut) -> InputError:
-    held = f"; left out: {left_out}" if str(left_out) else ""
+def _no_images(folder: Path, empty: list[str], left_out: LeftOut) -> InputError:
+    ignored = f"; left out: {left_out}" if str(left_out) else ""
     return InputError(
-        f"{len(without)} class folders hold no image: {some(without)}{held}",
+        f"{len(empty)} class folders contain no image: {some(empty)}{ignored}",
         where=folder,
-        remedy="Fill or remove them: every subfolder counts as a class. An image ends in "
+        remedy="Fill or remove them: every subfolder counts as a class. Images end in "
         f"{', '.join(image_suffixes())}.",
     )

@@ -1,10 +1,9 @@
-"""photo-patches: the dataset that needs no download.
+"""photo-patches: a dataset that needs no download.
 
-Crops of sixteen photographs that lie inside the installed scikit-image and scikit-learn
-packages; the class of a crop is the photograph it was cut from. Every photograph is divided
-like a chessboard into tiles of about 144 px. Crops from the black tiles train, crops from
-the white ones test, and no crop leaves its tile, so a test image shows no pixel that was
-seen in training.
+Its images are crops of sixteen photographs in the scikit-image and scikit-learn packages; the
+class of a crop is its photograph. Each photograph is divided like a chessboard into tiles of
+about 144 px. Black tiles are for training and white tiles for testing. No crop leaves its tile,
+so the splits share no pixels.
 """
 
 from __future__ import annotations
@@ -28,17 +27,16 @@ Split = Literal["train", "test"]
 
 IMAGE_SIDE_PX: Final = 64
 CROP_SIDES_PX: Final = (72, 84, 96, 112)
-"""Sides of the squares cut from a photograph; each is then scaled to 64 px."""
+"""Sides of the crops before they are scaled to 64 px."""
 
 CROPS_PER_CLASS: Final[dict[Split, int]] = {"train": 320, "test": 64}
 
 _TILE_SIDE_PX = 144
-# Two guards make 8 px, one JPEG block: a block's ringing never reaches across tiles either.
+# Two guards make 8 px, one JPEG block, so that no block spans two crops of different tiles.
 _GUARD_PX = 4
-# A crop that varies less is bare sky or black border, and says nothing about its photograph.
+# Crops with less contrast are plain sky or black border and do not identify a photograph.
 _LEAST_CONTRAST = 8.0
-# The R2 sequence, a two-dimensional golden ratio (M. Roberts 2018), times 2^32: its points
-# fill the square evenly however many are taken, in whole-number arithmetic.
+# The R2 low-discrepancy sequence (M. Roberts 2018) times 2^32, for integer arithmetic.
 _R2 = (3242174889, 2447445414)
 
 
@@ -50,7 +48,7 @@ class _Photo(NamedTuple):
 
 
 class Rectangle(NamedTuple):
-    """A region of a photograph in pixels; right and bottom lie just outside it."""
+    """A region of a photograph in pixels; right and bottom are exclusive."""
 
     left: int
     top: int
@@ -146,16 +144,16 @@ CLASS_NAMES: Final = tuple(_PHOTOS)
 
 
 class PhotoPatches(Dataset):
-    """One split of photo-patches: 64 × 64 RGB crops, 16 classes of equal size.
+    """One split of photo-patches: 64 × 64 RGB crops in 16 balanced classes.
 
-    The classes take turns, so any 16 consecutive images hold each class once.
+    The classes alternate, so any 16 consecutive images contain each class once.
 
     Args:
-        split: "train" (5,120 crops) or "test" (1,024 crops).
+        split: Split: "train" (5,120 crops) or "test" (1,024 crops).
 
     Raises:
-        InputError: if a photograph is missing from the installed packages or is another one
-            than the published reference errors were measured on.
+        InputError: A photograph is missing, or differs from the one on which the reference
+            errors were measured.
     """
 
     in_memory = True
@@ -174,23 +172,23 @@ class PhotoPatches(Dataset):
         )
 
     def __reduce__(self) -> tuple[type[PhotoPatches], tuple[Split]]:
-        # A worker process cuts its own crops: the photographs are in its installation too.
+        # Worker processes cut their own crops from the installed photographs.
         return (PhotoPatches, (self.split,))
 
     def rectangle(self, index: int) -> Rectangle:
-        """The region of its photograph that image `index` shows, in pixels of `photograph`."""
+        """The region of `photograph` that image `index` shows."""
         number, class_index = divmod(index, len(CLASS_NAMES))
         return self._rectangles[CLASS_NAMES[class_index]][number]
 
     def read(self, index: int) -> Image.Image:
-        """Image `index`, 64 × 64 RGB: cut first, then scaled, so no pixel outside leaks in."""
+        """Image `index`, 64 × 64 RGB: cropped first, so that pixels outside have no effect."""
         if not 0 <= index < len(self):
             raise IndexError(f"image {index} of {len(self)}")
         crop = photograph(CLASS_NAMES[self.labels[index]]).crop(self.rectangle(index))
         return crop.resize((IMAGE_SIDE_PX, IMAGE_SIDE_PX), Image.Resampling.BICUBIC)
 
     def content(self) -> Iterator[bytes]:
-        """The pixel values of every crop."""
+        """The pixel values of all crops."""
         return (self.read(index).tobytes() for index in range(len(self)))
 
 
@@ -206,31 +204,31 @@ def _is_embedded(request: DataRequest) -> bool:
     claims=_is_embedded,
 )
 def open_photo_patches(request: DataRequest) -> PhotoPatches:
-    """The embedded dataset of this name."""
+    """Open the embedded dataset with this name."""
     return PhotoPatches("train" if request.text == "photo-patches/train" else "test")
 
 
 @lru_cache(maxsize=len(_PHOTOS))
 def photograph(class_name: str) -> Image.Image:
-    """The RGB photograph behind a class, as the crops see it (retina: at half size).
+    """The RGB photograph of a class at the scale of the crops (retina: half size).
 
-    The result is shared: copy it before writing to it.
+    The result is cached: copy it before modifying it.
 
     Raises:
-        InputError: if the installed package does not hold the expected file.
+        InputError: The installed package does not contain the expected file.
     """
     photo = _PHOTOS[class_name]
     file = _package_folder(photo.package) / photo.path
     if not file.is_file():
         raise _wrong_photo(photo, "is missing")
     if hashlib.sha256(file.read_bytes()).hexdigest() != photo.sha256:
-        raise _wrong_photo(photo, "is not the photograph this dataset is defined by")
+        raise _wrong_photo(photo, "is not the photograph that defines this dataset")
     with Image.open(file) as opened:
         return opened.convert("RGB").reduce(photo.shrink)
 
 
 def tiles(width_px: int, height_px: int, split: Split) -> list[Rectangle]:
-    """The tiles of one colour of the chessboard laid over a photograph, without their guards.
+    """The tiles of one split, without their guards.
 
     >>> [tuple(tile) for tile in tiles(288, 288, "train")]
     [(4, 4, 140, 140), (148, 148, 284, 284)]
@@ -251,7 +249,7 @@ def tiles(width_px: int, height_px: int, split: Split) -> list[Rectangle]:
 
 
 def _choose_crops(class_name: str, split: Split, count: int) -> list[Rectangle]:
-    """The first `count` candidate squares that show something, the tiles taking turns."""
+    """The first `count` candidates with enough contrast, alternating between tiles."""
     photo = photograph(class_name)
     grey = np.asarray(photo.convert("L"))
     chosen: list[Rectangle] = []
@@ -265,7 +263,7 @@ def _choose_crops(class_name: str, split: Split, count: int) -> list[Rectangle]:
 
 
 def _candidates(regions: list[Rectangle], limit: int) -> Iterator[Rectangle]:
-    """Squares of all sides in turn, evenly spread over each region."""
+    """Squares of alternating sides, evenly spread over the regions."""
     for i in range(limit):
         k, turn = divmod(i, len(regions))
         region, side = regions[turn], CROP_SIDES_PX[k % len(CROP_SIDES_PX)]
@@ -274,16 +272,16 @@ def _candidates(regions: list[Rectangle], limit: int) -> Iterator[Rectangle]:
         yield Rectangle(left, top, left + side, top + side)
 
 
-def _spread(k: int, step: int, places: int) -> int:
-    return ((k + 1) * step % 2**32) * places >> 32
+def _spread(k: int, step: int, count: int) -> int:
+    return ((k + 1) * step % 2**32) * count >> 32
 
 
 def _package_folder(package: str) -> Path:
     require("photos")
-    # Found, not imported: scikit-image and scikit-learn take seconds to import.
+    # Not imported: scikit-image and scikit-learn take seconds to import.
     spec = importlib.util.find_spec(package)
     assert spec is not None
-    assert spec.origin is not None  # of a package with an __init__.py
+    assert spec.origin is not None  # both packages have an __init__.py
     return Path(spec.origin).parent
 
 
@@ -291,6 +289,6 @@ def _wrong_photo(photo: _Photo, what: str) -> InputError:
     return InputError(
         f"the photograph {photo.package}/{photo.path} {what}",
         where="photo-patches",
-        remedy="Install versions known to hold it: pip install scikit-image==0.26 "
+        remedy="Install versions that contain it: pip install scikit-image==0.26 "
         "scikit-learn==1.9.",
     )

@@ -1,4 +1,4 @@
-"""Datasets that torchvision knows and that lie on disk already: "torchvision:CIFAR10"."""
+"""torchvision datasets that are already on disk: "torchvision:CIFAR10"."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ DEFAULT_ROOT: Final = "data"
 
 class _Set(NamedTuple):
     splits: tuple[str, ...]  # the first is the default
-    flag: bool = False  # whether torchvision asks for train=True instead of split="train"
+    flag: bool = False  # whether torchvision takes train=True instead of split="train"
     labels: str = "_labels"
-    files: str | None = "_image_files"  # None: the images are the array `data`
+    files: str | None = "_image_files"  # None: images are in the array `data`
 
 
 _CIFAR_LIKE: Final = _Set(("test", "train"), flag=True, labels="targets", files=None)
@@ -56,40 +56,40 @@ _SETS: Final = {
     ),
 )
 def open_named(request: DataRequest) -> Dataset:
-    """The dataset of torchvision; see `open_torchvision`."""
+    """Open a torchvision dataset; see `open_torchvision`."""
     return open_torchvision(request.text)
 
 
 def open_torchvision(spec: str) -> Dataset:
-    """The dataset behind "torchvision:NAME?root=FOLDER&split=SPLIT"; nothing is downloaded.
+    """Open "torchvision:NAME?root=FOLDER&split=SPLIT"; nothing is downloaded.
 
-    The root is "data" by default and the split the test split, or "val" where none has
-    labels. Ids are "test/000000" and so on, in torchvision's order.
+    The default root is "data". The default split is the test split, or "val" if the test split
+    has no labels. Ids are "test/000000" and so on, in torchvision's order.
 
     Raises:
-        InputError: for an unknown name, option or split, and if the files are not there.
+        InputError: The name, an option or the split is unknown, or the files are missing.
     """
     name, root, split = _parse(spec)
-    held = _construct(name, root, split, spec)
-    labels = getattr(held, _SETS[name].labels)
+    original = _construct(name, root, split, spec)
+    labels = getattr(original, _SETS[name].labels)
     files_attribute = _SETS[name].files
     if _SETS[name].labels == files_attribute:  # pairs of file and label
         labels = [label for _, label in labels]
     ids = [f"{split}/{index:06d}" for index in range(len(labels))]
-    class_names = _class_names(held, labels)
+    class_names = _class_names(original, labels)
     shown = f"torchvision:{name}/{split}"
     if files_attribute is None:
         reopen = (
             open_torchvision,
             (f"{PREFIX}{name}?root={quote(str(root.absolute()))}&split={split}",),
         )
-        images, indices = np.asarray(held.data), np.asarray(labels)
+        images, indices = np.asarray(original.data), np.asarray(labels)
         return ArrayDataset(
             shown, images, indices, class_names=class_names, ids=ids, reopen=reopen
         )
-    entries = getattr(held, files_attribute)
-    files = [Path(one[0] if isinstance(one, tuple) else one).absolute() for one in entries]
-    names = [one.relative_to(root.absolute()).as_posix() for one in files]
+    entries = getattr(original, files_attribute)
+    files = [Path(entry[0] if isinstance(entry, tuple) else entry) for entry in entries]
+    names = [file.absolute().relative_to(root.absolute()).as_posix() for file in files]
     return FileDataset(shown, class_names, root, names, labels, ids=ids)
 
 
@@ -122,28 +122,28 @@ def _construct(name: str, root: Path, split: str, spec: str) -> Any:
         options = {}
     try:
         with warnings.catch_warnings():
-            # Old archives make numpy and scipy warn of their age; torchvision means them so.
+            # numpy and scipy warn about old archives.
             warnings.simplefilter("ignore")
             return getattr(datasets, name)(str(root), download=False, **options)
-    except Exception as error:  # torchvision's readers raise nearly anything on damaged files
+    except Exception as error:  # torchvision can raise any exception for damaged files
         call = ", ".join([f"{str(root)!r}", *(f"{k}={v!r}" for k, v in options.items())])
         raise InputError(
             f"torchvision cannot open {name} ({split}) in '{root}': {_first_line(error)}",
             where=spec,
-            remedy=f"Give the folder that holds it, as '{PREFIX}{name}?root=FOLDER', or fetch "
-            "it once in Python: import torchvision; "
+            remedy=f"Use the folder that contains it: '{PREFIX}{name}?root=FOLDER', or "
+            "download it once in Python: import torchvision; "
             f"torchvision.datasets.{name}({call}, download=True).",
         ) from error
 
 
 def _first_line(error: Exception) -> str:
-    # The remedy that torchvision adds is Python; ours follows.
+    # Without torchvision's own remedy.
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return text.split(" You can use download=True")[0].rstrip(".")
 
 
-def _class_names(held: Any, labels: Sequence[int]) -> list[str]:
-    classes = getattr(held, "classes", None)
+def _class_names(original: Any, labels: Sequence[int]) -> list[str]:
+    classes = getattr(original, "classes", None)
     if classes is None:
         return numbered_classes(labels, PREFIX)
-    return [one if isinstance(one, str) else ", ".join(one) for one in classes]
+    return [name if isinstance(name, str) else ", ".join(name) for name in classes]
