@@ -110,7 +110,7 @@ def test_the_design_of_the_worked_study_is_that_of_its_matrix() -> None:
     choice = choose_exact(matrix, 8, 0.3)
     text = " ".join(PAGE.split())
     listed = ", ".join(f"`{name}`" for name in choice.names[:-1])
-    assert f"takes {listed} and `{choice.names[-1]}`" in text
+    assert f"selects {listed} and `{choice.names[-1]}`" in text
     assert len(choice.best_sets) == 4
     assert "It is one of 4 best sets" in text
     twins = {"backlight": "brightness", "color_distortion": "hue"}

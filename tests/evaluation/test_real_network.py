@@ -93,7 +93,7 @@ def test_errors_of_an_imagenet_network(tmp_path: Path, monkeypatch: pytest.Monke
         raise Stopped
 
     message = (
-        r"network's timm configuration says: resized to 256 px \(bicubic\), cropped to "
+        r"network's timm configuration: resized to 256 px \(bicubic\), cropped to "
         r"224 × 224 px, mean 0.5, 0.5, 0.5, std 0.5, 0.5, 0.5\.$"
     )
     with pytest.warns(NoctuleWarning, match=message), pytest.raises(Stopped):

@@ -238,6 +238,6 @@ def test_the_page_lists_the_tracks() -> None:
     for name, track in load_tracks().items():
         line = next(one for one in page.splitlines() if one.startswith(f"| `{name}` |"))
         assert (track.architecture is None) == line.endswith("| any |")
-        assert ("as published" in line) == (track.mode == "released")
+        assert ("released mode" in line) == (track.mode == "released")
     with pytest.raises(InputError, match="Did you mean 'imagenet-c-open'"):
         load_track("imagenet-c-opn")

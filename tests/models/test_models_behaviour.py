@@ -221,7 +221,7 @@ def test_the_preprocessing_in_use_is_named_where_nobody_chose_it(
 
     import carried_factories
 
-    with pytest.warns(NoctuleWarning, match=r"timm configuration says: resized to 201 px"):
+    with pytest.warns(NoctuleWarning, match=r"timm configuration: resized to 201 px"):
         evaluated(carried_factories.of_timm())
     with pytest.warns(NoctuleWarning, match="carries no preprocessing.*mean 0, 0, 0"):
         evaluated(carried_factories.bare())
@@ -248,7 +248,9 @@ def test_the_command_line_names_the_preprocessing_in_use(
         assert status == 0, err
         return " ".join(err.split())
 
-    own = "carried_factories:of_timm: Images are prepared as the network's timm configuration"
+    own = (
+        "carried_factories:of_timm: The preprocessing follows the network's timm configuration"
+    )
     assert said().count(own) == 1
     changed = said("--resize", 40, "--crop", 32, "--mean", "0.5,0.5,0.5")
     assert "follows the options, and otherwise the model's own settings" in changed

@@ -70,8 +70,8 @@ def choose(
         resamples: Bootstrap resamples on which the choice is repeated, to measure its
             stability; 0 skips this.
         seed: Random seed of the bootstrap of a study folder.
-        time_limit: Time limit for the exact search, and for the resamples. When it is reached,
-            the best set found so far is used.
+        time_limit: Time limit for the exact search, and again for the resamples. When it is
+            reached, the best set found so far is used, and further resamples are skipped.
     """
     require("study")
     from noctule.report.table import text_table

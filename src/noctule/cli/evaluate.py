@@ -59,8 +59,8 @@ def evaluate(
     background: BackgroundOption = None,
     seed: Annotated[int | None, opt("N", default="0")] = None,
     device: Annotated[str | None, opt("DEVICE", default="a GPU if there is one")] = None,
-    batch_size: Annotated[int | None, opt("N")] = None,
-    workers: Annotated[int | None, opt("N")] = None,
+    batch_size: Annotated[int | None, opt("N", default="32 on a CPU, 256 on a GPU")] = None,
+    workers: Annotated[int | None, opt("N", default="one per CPU core, at most 8")] = None,
     precision: Annotated[
         Literal["float32", "bfloat16"] | None,
         opt(default="float32 on a CPU, bfloat16 on a GPU"),
@@ -84,17 +84,18 @@ def evaluate(
             `noctule list datasets`.
         benchmark: Name from `noctule list benchmarks`, or path of a TOML file.
         stored: Evaluate corrupted images on disk: ImageNet-C, CIFAR-10-C, or a folder written
-            by `noctule export`. DATA then names the clean images, if the folder has none.
+            by `noctule export`. Pass DATA only if the folder has no clean images; DATA then
+            supplies them.
         out: Run folder.
         weights: Local weights: a .safetensors file, or a .pt file without pickled code.
         weights_key: Entry of the weights file to load, such as state_dict_ema. By default, the
-            plain weights.
+            plain weights, not a moving average of them.
         name: Name of the model in tables and the run folder.
         seed: Random seed for the corruptions. Not allowed with --stored, whose images are
             fixed.
         device: Device such as cpu, cuda or cuda:1.
         batch_size: Images per forward pass.
-        workers: Processes that decode images.
+        workers: Processes that decode image files. Arrays need none.
         precision: Precision of the forward pass.
         on_unreadable: What to do with images that cannot be decoded.
         self_check: Run sanity checks on a sample of the data first.

@@ -51,7 +51,7 @@ def export(
     Args:
         data: Image folder, .npz or .npy file, torchvision:NAME, or an embedded dataset. See
             `noctule list datasets`.
-        out: Folder to write, new or from an earlier run.
+        out: Folder to write: a new one, or one from an earlier export.
         format: File format. Images stored as png or npy equal those of live evaluation bit for
             bit.
         quality: JPEG quality, 1 to 100. With webdataset, stores JPEG files in the shards.

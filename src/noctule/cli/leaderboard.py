@@ -39,7 +39,7 @@ def prepare(
     """Copy a run and write its submission.toml, with scores recomputed from the rows.
 
     Args:
-        out: Folder of the submission, must be new.
+        out: Folder of the submission, which must not exist yet.
         track: Leaderboard track, such as photo-patches-open.
         title: Name of the model.
         architecture: Such as torchvision:resnet50.

@@ -116,6 +116,11 @@ def _benchmark(name: str) -> list[Part]:
 
     benchmark = load_benchmark(name)
     severities = benchmark.severities
+    references = (
+        f"{one.model} on {one.domain}"
+        for one in benchmark.known_references()
+        if not one.lacks(benchmark.conditions)
+    )
     facts = [
         ("title", benchmark.title),
         ("source", benchmark.source),
@@ -123,7 +128,7 @@ def _benchmark(name: str) -> list[Part]:
         ("mode", benchmark.mode),
         ("severities", ", ".join(map(str, severities)) if severities else "full range"),
         ("corruptions", ", ".join(benchmark.corruptions)),
-        ("references", ", ".join(one.model for one in benchmark.references) or "none"),
+        ("references", ", ".join(references) or "none"),
     ]
     return [benchmark.name, _facts(facts)]
 

@@ -101,7 +101,7 @@ def run(
 
     Args:
         study: Name from `noctule list studies`, or path of a TOML file.
-        quick: Run a small built-in study that takes a few minutes.
+        quick: Run the study photo-patches-quick, about 10 minutes on two CPU cores.
         out: Study folder.
         train: Images to train on.
         test: Images to evaluate on.

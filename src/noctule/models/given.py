@@ -15,10 +15,10 @@ from noctule.models.preprocessing import Preprocessing
 from noctule.models.registry import ModelRequest
 from noctule.models.weights_file import load_into
 
-_NONE = "The network carries no preprocessing, so that it gets RGB in [0, 1]"
+_NONE = "The network carries no preprocessing and receives RGB images in [0, 1]"
 _REMEDY = (
-    "If it was trained with another, return it from the function beside the network, use "
-    "--resize, --crop, --mean and --std, or load_classifier(…, preprocessing=…)"
+    "If it was trained with other preprocessing, return that from the function beside the "
+    "network, use --resize, --crop, --mean and --std, or load_classifier(…, preprocessing=…)"
 )
 
 
@@ -112,4 +112,4 @@ def carried_preprocessing(module: nn.Module) -> tuple[Preprocessing | None, str]
     except InputError as error:
         reason = f"its timm configuration cannot be used: {error.what}"
         return None, f"{_NONE} ({reason}). {_REMEDY}"
-    return preprocessing, "Images are prepared as the network's timm configuration says"
+    return preprocessing, "The preprocessing follows the network's timm configuration"

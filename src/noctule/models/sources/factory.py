@@ -94,12 +94,12 @@ def classifier_with(module: nn.Module, source: object, *, name: str) -> Classifi
     """
     class_names = None
     if isinstance(source, Preprocessing):
-        preprocessing, note = source, "Images are prepared as the function says"
+        preprocessing, note = source, "The preprocessing is the one that the function returned"
     elif hasattr(source, "transforms") and hasattr(source, "meta"):
         from noctule.models.sources.torchvision import preprocessing_of
 
         preprocessing = preprocessing_of(source)
-        note = f"Images are prepared as torchvision's {source} says"
+        note = f"The preprocessing follows torchvision's {source}"
         class_names = tuple(source.meta["categories"])
     else:
         raise InputError(

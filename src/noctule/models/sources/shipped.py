@@ -40,7 +40,7 @@ def build_untrained(name: str, num_classes: int, side_px: int) -> nn.Module:
 @model_source(
     "shipped",
     ("photo-patches", "shipped: a small ResNet for photo-patches"),
-    ("photo-patches-reference", "shipped: the weaker one it is compared with"),
+    ("photo-patches-reference", "shipped: the reference model for photo-patches"),
     claims=SHIPPED.__contains__,
     untrained=build_untrained,
 )
