@@ -64,11 +64,11 @@ def test_another_session_behind_the_same_wrapper_is_refused(
     scores = noctule.evaluate(first, data(), benchmark, out=out, settings=UNCHECKED).scores
     again = noctule.evaluate(first, data(), benchmark, out=out, settings=UNCHECKED).scores
     assert again.of("error", "clean") == scores.of("error", "clean")
-    with pytest.raises(InputError, match="answers otherwise"):
+    with pytest.raises(InputError, match="differs from the model at the start"):
         noctule.evaluate(other, data(), benchmark, out=out, settings=UNCHECKED)
     for rows in (out / "rows").glob("*.parquet"):
         rows.unlink()
-    with pytest.raises(InputError, match="answers otherwise"):
+    with pytest.raises(InputError, match="differs from the model at the start"):
         noctule.evaluate(other, data(), benchmark, out=out, settings=UNCHECKED)
 
 
@@ -122,7 +122,7 @@ def test_tolerances() -> None:
         (0.11, "bfloat16"),
         (float("nan"), "float32"),
     ):
-        with pytest.raises(InputError, match="answers otherwise"):
+        with pytest.raises(InputError, match="differs from the model at the start"):
             compared(change, precision)
     fewer = [row[:9] for row in found]
     with pytest.raises(InputError, match="differ in number"):
@@ -199,7 +199,7 @@ def test_a_function_may_return_the_preprocessing_too(factories: None) -> None:
     assert found.class_names is not None
     assert found.class_names[0] == "tench"
     assert load_classifier("carried_factories:with_preprocessing").preprocessing.resize_px == 40
-    with pytest.raises(InputError, match="a int beside the network"):
+    with pytest.raises(InputError, match="a int with the network"):
         load_classifier("carried_factories:with_nonsense")
 
 

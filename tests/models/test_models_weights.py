@@ -163,7 +163,7 @@ def test_missing_and_unexpected_names_are_listed_with_the_nearest() -> None:
         load_into(network(), state, "w.pt")
     text = str(caught.value)
     assert "1 missing (0.weight, like 0.wieght)" in text
-    assert "1 not expected (0.wieght, like 0.weight)" in text
+    assert "1 unexpected (0.wieght, like 0.weight)" in text
     with pytest.raises(InputError, match=r"8 missing .*; …"):
         load_into(network(), {}, "w.pt")
 
@@ -340,7 +340,7 @@ def test_the_key_is_recorded(tmp_path: Path) -> None:
     assert found.weights == "file both.pth, 'ema' (it also holds model)"
     assert found.module.state_dict()["0.bias"].equal(state["0.bias"] + 1)
     assert module.state_dict()["0.bias"].equal(state["0.bias"])
-    with pytest.raises(InputError, match="no file of weights"):
+    with pytest.raises(InputError, match="no weights file"):
         load_classifier(module, weights_key="ema")
 
 
@@ -373,7 +373,7 @@ def test_what_else_a_pickle_holds_is_named(tmp_path: Path) -> None:
     torch.save({"state_dict": dict(network().state_dict()), "where": Path("x")}, path)
     with pytest.raises(InputError, match=r"more than tensors \(a pathlib\.\w*Path\)") as caught:
         read_state_dict(path)
-    assert "if you trust it" in str(caught.value)
+    assert "If you trust the file" in str(caught.value)
 
 
 def test_a_prefix_that_is_part_of_the_names_stays(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where classifiers come from; preprocessing is data."""
+"""Classifiers, their sources and their preprocessing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Special cases of architectures: what a zoo needs to be told, or names differently."""
+"""Special cases of architectures: build options, renamed weights and wrappers."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from torch import Tensor, nn
 
 from noctule.errors import InputError
 
-_SHELLS = ("_orig_mod", "module")  # of torch.compile, and of DataParallel and AveragedModel
-_SHELL_PACKAGES = ("torch.nn.parallel", "torch._dynamo", "torch.optim.swa_utils")
+_WRAPPED = ("_orig_mod", "module")  # torch.compile; DataParallel and AveragedModel
+_WRAPPER_PACKAGES = ("torch.nn.parallel", "torch._dynamo", "torch.optim.swa_utils")
 _OLD_DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")
 
 
 def torchvision_options(
     name: str, side_px: int, *, auxiliary: bool = False, for_weights: bool = False
 ) -> dict[str, Any]:
-    """What torchvision has to be told to build an architecture, beside the number of classes.
+    """The options, besides the number of classes, for building an architecture in torchvision.
 
     Args:
-        name: The architecture's name in torchvision.
-        side_px: Side of the images, for architectures that fix it.
-        auxiliary: Whether to build the heads that only training uses. Published files contain
-            them; files saved from loaded models may not.
-        for_weights: Whether published weights are loaded into it: those of GoogLeNet and
-            Inception come from TensorFlow and expect its normalisation.
+        name: Name of the architecture in torchvision.
+        side_px: Side of the images, for architectures with a fixed size.
+        auxiliary: Whether to build the auxiliary heads for training. Published weights contain
+            them; weights saved from loaded models may not.
+        for_weights: Whether published weights will be loaded: those of GoogLeNet and Inception
+            come from TensorFlow and expect its normalisation.
 
     >>> torchvision_options("vit_b_16", 384), torchvision_options("resnet50", 224)
     ({'image_size': 384}, {})
@@ -43,20 +43,20 @@ def torchvision_options(
 
 
 def modern_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict in today's names: old DenseNet files say "norm.1" instead of "norm1"."""
+    """A state dict with current names: old DenseNet files have "norm.1" instead of "norm1"."""
     return {_OLD_DENSENET.sub(r"\1\2", name): tensor for name, tensor in state.items()}
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """The network inside PyTorch's wrappers for compilation, parallelism and averages.
+    """The network inside PyTorch's wrappers for compilation, parallelism and averaging.
 
     >>> inner = nn.Linear(2, 2)
     >>> unwrapped(nn.DataParallel(inner)) is inner, unwrapped(nn.Sequential(inner)) is inner
     (True, False)
     """
-    while type(module).__module__.startswith(_SHELL_PACKAGES):
+    while type(module).__module__.startswith(_WRAPPER_PACKAGES):
         inner = next(
-            (getattr(module, name, None) for name in _SHELLS if hasattr(module, name)), None
+            (getattr(module, name, None) for name in _WRAPPED if hasattr(module, name)), None
         )
         if not isinstance(inner, nn.Module):
             break
@@ -65,7 +65,7 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 
 def unknown_architecture(kind: str, name: str, known: Sequence[str]) -> InputError:
-    """The error for a name that a zoo does not have, with only the nearest few of its names.
+    """The error for an unknown architecture, with the nearest names.
 
     >>> print(unknown_architecture("zoo model", "resnet5O", ["resnet50", "resnet18", "vgg11"]))
     unknown zoo model 'resnet5O'. Nearest: resnet50, resnet18 (of 3).

@@ -86,7 +86,7 @@ def refuse_other_behaviour(
         comparable = before.shape == now.shape
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
-            "its record of the model's answers cannot be read", where=where
+            "its record of the model's outputs cannot be read", where=where
         ) from error
     spread = float(before.std()) if before.numel() > 1 else 0.0
     spread = max(spread, 1e-6 * float(before.abs().max())) if before.numel() else 0.0
@@ -97,9 +97,9 @@ def refuse_other_behaviour(
         f"by up to {float((before - now).abs().max()):.3g}" if comparable else "in number"
     )
     raise InputError(
-        f"{name} answers otherwise than the model that this run was begun with: its logits for "
-        f"fixed images differ {difference}, and {allowed:.1g} is allowed for rounding",
+        f"{name} differs from the model at the start of this run: its logits for fixed images "
+        f"differ {difference}; {allowed:.1g} is allowed for rounding",
         where=where,
-        remedy="It is another model under the same name, or one that answers at random. "
-        "Choose another --out.",
+        remedy="It is another model with the same name, or its outputs are random. Choose "
+        "another --out.",
     )

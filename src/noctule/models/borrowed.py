@@ -1,4 +1,4 @@
-"""Evaluate a network and leave it as it was."""
+"""Evaluate a network and restore its state afterwards."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def borrowed(classifier: Classifier, device: torch.device) -> Iterator[torch.dev
             f"its weights are on several devices ({', '.join(map(str, homes))}), none of "
             f"them {device.type}",
             where=classifier.name,
-            remedy="Move the network to one device, or name one of these.",
+            remedy="Move the network to one device, or select one of these.",
         )
     parts = [_Part(part) for part in module.modules()]
     swaps = moves or classifier.channels_last

@@ -1,4 +1,4 @@
-"""A classifier: a module, its preprocessing, and what identifies it."""
+"""A classifier: a network with its preprocessing and identity."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ MAX_NAME = 200
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """An image classifier ready for evaluation; made by `load_classifier`.
+    """An image classifier ready for evaluation; created by `load_classifier`.
 
     Args:
-        name: what tables and run folders call it, such as "torchvision:resnet50@IMAGENET1K_V2".
-        module: (B, C, H, W) normalised float → (B, num_classes) logits. One of the user's is as
-            it was given, in whatever mode: evaluation borrows it, and puts it back.
-        preprocessing: from a PIL image to the module's input.
-        class_names: in the order of the logits; None if unknown.
-        num_classes: None if unknown.
-        architecture: such as "resnet50".
-        weights: where the weights are from, for people.
-        weights_sha256: see `weights_sha256`.
-        channels_last: Whether the network is evaluated in this memory layout, in which
-            convolutions are a quarter faster, on CPUs as well. Those of the package and of the
-            zoos work in it; a user's may not, such as one that flattens with `view`.
-        preprocessing_note: Where the preprocessing of a user's network is from, for people;
-            empty where the user has chosen it, or a zoo.
+        name: Name in tables and run folders, such as "torchvision:resnet50@IMAGENET1K_V2".
+        module: Network from normalised floats (B, C, H, W) to logits (B, num_classes). A user's
+            network may be in any mode; an evaluation restores its state.
+        preprocessing: Preprocessing from a PIL image to the module's input.
+        class_names: Names of the classes in the order of the logits; None if unknown.
+        num_classes: Number of classes; None if unknown.
+        architecture: Name of the architecture, such as "resnet50".
+        weights: Description of the origin of the weights.
+        weights_sha256: Hash of the weights, see `weights_sha256`.
+        channels_last: Whether to evaluate the network in this memory format, in which
+            convolutions are about a quarter faster, also on CPUs. Networks of noctule,
+            torchvision and timm support it; a user's may not, such as one that flattens with
+            `view`.
+        preprocessing_note: Description of the origin of the preprocessing of a user's network;
+            empty if the user has chosen it.
     """
 
     name: str
@@ -52,10 +53,10 @@ class Classifier:
     preprocessing_note: str = ""
 
     def named(self, name: str | None) -> Classifier:
-        """The classifier under another name; None keeps its own.
+        """The classifier with another name; None keeps its own.
 
         Raises:
-            InputError: the name is empty, longer than 200 characters, or no text.
+            InputError: The name is empty, longer than 200 characters, or not a string.
         """
         if name is None:
             return self
@@ -66,10 +67,10 @@ class Classifier:
         return replace(self, name=name)
 
     def warn_of_preprocessing(self) -> None:
-        """Name the preprocessing of a user's network, if the user has not chosen it.
+        """Warn about the preprocessing of a user's network if the user has not chosen it.
 
         Warns:
-            NoctuleWarning: It was read off the network, or the network carries none.
+            NoctuleWarning: The preprocessing was read from the network, or is the default.
         """
         if self.preprocessing_note:
             used = self.preprocessing.describe()
@@ -78,7 +79,7 @@ class Classifier:
             )
 
     def to_dict(self) -> dict[str, object]:
-        """Everything but the module, the class names and the notes, as JSON values."""
+        """All fields except the module, the class names and the notes, as JSON values."""
         return {
             "name": self.name,
             "architecture": self.architecture,
@@ -100,22 +101,17 @@ def make_classifier(
     num_classes: int | None = None,
     built_here: bool = True,
 ) -> Classifier:
-    """A `Classifier` around `module`.
+    """Create a classifier.
 
     Args:
         module: The network.
-        preprocessing: As the attribute of `Classifier`, and so the next five.
-        name: See there.
-        architecture: See there.
-        weights: See there.
-        class_names: See there.
-        num_classes: See there.
-        built_here: Whether this package or a zoo has built the network: it is then set to
-            evaluation mode, without gradients, and evaluated in `channels_last`. One that a
-            user has built is not touched.
+        preprocessing, name, architecture, weights, class_names, num_classes: See `Classifier`.
+        built_here: Whether noctule, torchvision or timm built the network. If so, it is set to
+            evaluation mode without gradients and evaluated in `channels_last`; a user's network
+            is not changed.
 
     Raises:
-        InputError: the weights have no values yet, or the network was exported for training.
+        InputError: The weights have no values yet, or the network was exported for training.
     """
     refuse_unready(module, name)
     if built_here:
@@ -134,7 +130,7 @@ def make_classifier(
 
 
 def set_channels_last(module: nn.Module) -> None:
-    """Bring four-dimensional weights and buffers into this memory layout; leave others."""
+    """Convert four-dimensional weights and buffers to this memory format."""
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.dim() == 4:
             tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
@@ -144,53 +140,52 @@ _LAZY = (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)
 
 
 def refuse_unready(module: nn.Module, where: str) -> None:
-    """Raise InputError for a network that cannot be evaluated as it is.
+    """Raise InputError for a network that cannot be evaluated yet.
 
-    Its layers are lazy and have no weights yet, its weights are on the meta device, or it is a
-    program that was exported in training mode.
+    Its layers are lazy without weights, its weights are on the meta device, or it was exported
+    in training mode.
     """
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         if isinstance(tensor, _LAZY):
             raise InputError(
                 f"its weight '{name}' does not exist yet: the layer is lazy",
                 where=where,
-                remedy="Give the layer its size, or show the network one image first.",
+                remedy="Set the size of the layer, or run the network on one image first.",
             )
         if tensor.is_meta:
             raise InputError(
                 f"its weight '{name}' is on the meta device and has no value",
                 where=where,
-                remedy="Build the network on a device that has memory, and load its weights.",
+                remedy="Build the network on another device, and load its weights.",
             )
     if _exported_for_training(module):
         raise InputError(
-            "was exported in training mode, so that it drops units by chance or normalises by "
-            "the batch",
+            "was exported in training mode, with dropout or batch statistics",
             where=where,
             remedy="Call eval() on the network before torch.export.export.",
         )
 
 
 def _exported_for_training(module: nn.Module) -> bool:
-    """Whether a graph of ATen operations has one in training mode."""
+    """Whether the graph of an exported program has an operation in training mode."""
     if not isinstance(module, torch.fx.GraphModule):
         return False
     aten = torch.ops.aten
-    place = {aten.dropout.default: 2, aten.batch_norm.default: 5}
+    training_index = {aten.dropout.default: 2, aten.batch_norm.default: 5}
     return any(
-        node.target in place and node.args[place[node.target]] is True
+        node.target in training_index and node.args[training_index[node.target]] is True
         for node in module.graph.nodes
         if node.op == "call_function"
     )
 
 
 def weights_sha256(state: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) over a state dict: sorted names, and dtype, shape and bytes of each.
+    """SHA-256 (hex) of a state dict: sorted names with dtype, shape and bytes.
 
     It does not depend on the file format, the order in the file or the device.
 
     Raises:
-        InputError: an entry that is not a tensor, a number, a text, or a container of these.
+        InputError: An entry is not a tensor, number, string, or a container of these.
 
     >>> weights_sha256({"a": torch.zeros(2)}) == weights_sha256({"a": torch.zeros(1, 2)})
     False
@@ -202,7 +197,7 @@ def weights_sha256(state: Mapping[str, Any]) -> str:
 
 
 def _add_to(digest: hashlib._Hash, name: str, value: Any) -> None:
-    """Add one entry of a state dict; quantised layers and extra state have no tensors only."""
+    """Hash one entry; quantised layers and extra state may not be tensors."""
     if isinstance(value, torch.Tensor):
         scale: tuple[object, ...] = ()
         if value.is_quantized:
@@ -229,9 +224,10 @@ def _add_to(digest: hashlib._Hash, name: str, value: Any) -> None:
         digest.update(repr((name, value)).encode())
     else:
         raise InputError(
-            f"the entry '{name}' of the state dict is a {type(value).__name__}, by which the "
-            "weights cannot be identified",
-            remedy="Let get_extra_state return tensors, numbers, texts, or containers of them.",
+            f"the entry '{name}' of the state dict is a {type(value).__name__}, which "
+            "cannot be hashed to identify the weights",
+            remedy="Let get_extra_state return tensors, numbers, strings, or containers of "
+            "these.",
         )
 
 
@@ -239,7 +235,7 @@ _PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.
 
 
 def _scale_of(tensor: torch.Tensor) -> tuple[object, ...]:
-    """How the integers of a quantised tensor become numbers."""
+    """Scales and zero points of a quantised tensor."""
     if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
         return (tensor.q_scale(), tensor.q_zero_point())
     scales, zeros = tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()

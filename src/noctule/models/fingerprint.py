@@ -1,4 +1,4 @@
-"""What a network is made of, in two numbers: enough to tell architectures apart."""
+"""Fingerprints that distinguish architectures by the shapes of their parameters."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch import nn
 
 
 def architecture_fingerprint(module: nn.Module) -> dict[str, int | str]:
-    """How many parameters a network has, and a hash of their shapes.
+    """The number of parameters of a network, and a hash of their shapes.
 
-    The shapes count and the names do not, so that a wrapper that only normalises its input, or
-    that renames layers, leaves the fingerprint as it is. Two architectures of the same shapes
-    (such as with other strides) have the same fingerprint.
+    Names are not included, so wrappers that normalise the input or rename layers do not change
+    the fingerprint. Architectures that differ only in other settings, such as strides, have the
+    same fingerprint.
 
     Returns:
-        `parameters`: numbers in all parameters. `shapes_sha256`: SHA-256 (hex) of the JSON of
-        the sorted list of their shapes, equal ones as often as they occur.
+        `parameters`: Number of scalar parameters. `shapes_sha256`: SHA-256 (hex) of the JSON of
+        the sorted list of all shapes.
 
     >>> architecture_fingerprint(nn.Linear(3, 2))["parameters"]
     8

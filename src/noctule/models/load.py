@@ -1,4 +1,4 @@
-"""`load_classifier` and `build_untrained`: every registered source, by the name of a model."""
+"""`load_classifier` and `build_untrained`: load or build a model by name."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import nn
 from noctule.arguments import path_like, whole_number
 from noctule.errors import InputError
 from noctule.models.classifier import Classifier
-from noctule.models.given import adapt, copied, wrap
 from noctule.models.preprocessing import Preprocessing
 from noctule.models.registry import MODELS, ModelRequest, model_forms, source_of
+from noctule.models.user_networks import adapt, copied, wrap
 from noctule.models.weights_file import WeightsFile
 from noctule.sampling import random_state_kept
 
@@ -31,16 +31,16 @@ def load_classifier(
     """Load an image classifier with its own preprocessing.
 
     Args:
-        spec: One of `model_forms()`, a module, or a classifier. A module is not changed:
-            neither its mode, nor its weights, nor its memory format.
-        weights: A local .safetensors or .pt file used instead of the source's own weights;
-            nothing is downloaded and no pickled code is executed. For torchvision and timm the
-            number of classes is inferred from it.
+        spec: One of `model_forms()`, a module, or a classifier. The mode, weights and memory
+            format of a module are not changed.
+        weights: Local .safetensors or .pt file used instead of the source's own weights;
+            nothing is downloaded and no pickled code is executed. For torchvision and timm,
+            the number of classes is inferred from it.
         weights_key: Key of the weights in the file, such as "state_dict_ema"; by default the
-            plain ones, not a moving average beside them.
-        preprocessing: Used instead of the source's own. A module without any gets the default
-            `Preprocessing()`: RGB in [0, 1], neither resized nor normalised.
-        num_classes: Number of classes of `weights`, where it cannot be inferred; otherwise
+            plain weights rather than a moving average.
+        preprocessing: Preprocessing used instead of the source's own. A module without any
+            gets the default `Preprocessing()`: RGB in [0, 1], neither resized nor normalised.
+        num_classes: Number of classes of `weights` if it cannot be inferred; otherwise
             checked.
 
     Raises:
@@ -56,7 +56,7 @@ def load_classifier(
     if weights is not None:
         file = WeightsFile(path_like(weights, "weights"), weights_key)
     elif weights_key is not None:
-        raise InputError("there is no file of weights", where="weights_key")
+        raise InputError("there is no weights file", where="weights_key")
     _check_types(spec, preprocessing)
     if num_classes is not None:
         num_classes = whole_number(num_classes, "num_classes", low=1, high=MAX_CLASSES)
@@ -64,20 +64,20 @@ def load_classifier(
         if isinstance(spec, str):
             source, name = source_of(spec)
             return source.load(ModelRequest(spec, name, file, preprocessing, num_classes))
-        given = wrap(spec, None) if isinstance(spec, nn.Module) else spec
+        classifier = wrap(spec, None) if isinstance(spec, nn.Module) else spec
         request = ModelRequest("", "", file, preprocessing, num_classes)
-        return adapt(given if file is None else copied(given), request)
+        return adapt(classifier if file is None else copied(classifier), request)
 
 
 def build_untrained(spec: str, num_classes: int, side_px: int) -> nn.Module:
-    """Build an architecture with initial weights from PyTorch's generator.
+    """Build an architecture with random initial weights from PyTorch's generator.
 
     Args:
         spec: "photo-patches" (or "photo-patches-reference"), "torchvision:NAME", "timm:NAME",
             or "package.module:function"; the function may take `num_classes`.
         num_classes: Number of logits. A function that does not take it must return a network
-            with as many.
-        side_px: Side of the images to train on, for architectures that fix it.
+            with this number.
+        side_px: Side of the training images, for architectures with a fixed size.
 
     Raises:
         InputError: The name is unknown, an import fails, or the architecture cannot be built
@@ -92,16 +92,16 @@ def build_untrained(spec: str, num_classes: int, side_px: int) -> nn.Module:
         what = error.what.replace("unknown model", "unknown architecture")
         raise InputError(what, remedy=error.remedy) from error
     if source.untrained is None:
-        forms = (one.forms for one in MODELS.loaded().values() if one.untrained)
-        patterns = ", ".join(form.pattern for several in forms for form in several)
+        sources = (source for source in MODELS.loaded().values() if source.untrained)
+        patterns = ", ".join(form.pattern for source in sources for form in source.forms)
         raise InputError(f"'{spec}' is not an architecture", remedy=f"Use one of: {patterns}.")
     return source.untrained(name, num_classes, side_px)
 
 
 def runs_code(spec: str) -> bool:
-    """Whether building what `spec` names runs code that is neither noctule's nor a zoo's.
+    """Whether building the model runs code from outside noctule, torchvision and timm.
 
-    An installed package's source counts as such code until it has been imported.
+    True for sources of installed packages that are not imported yet.
     """
     if spec.partition(":")[0] in MODELS.keys() - MODELS.loaded().keys():
         return True
@@ -112,7 +112,7 @@ def runs_code(spec: str) -> bool:
 
 
 def _check_types(spec: object, preprocessing: object) -> None:
-    """Refuse what is not a model, with what to pass in its place."""
+    """Raise InputError for objects of the wrong type, with a remedy."""
     if not (preprocessing is None or isinstance(preprocessing, Preprocessing)):
         raise InputError(
             f"is a {type(preprocessing).__name__}",
@@ -123,26 +123,26 @@ def _check_types(spec: object, preprocessing: object) -> None:
         raise InputError(_what_it_is(spec), where="model", remedy=_remedy_for(spec))
 
 
-def _what_it_is(given: object) -> str:
-    if isinstance(given, type):
-        return f"{given.__name__} is a class, not a network"
-    if given is None:
+def _what_it_is(value: object) -> str:
+    if isinstance(value, type):
+        return f"{value.__name__} is a class, not a network"
+    if value is None:
         return "is None, not a network"
-    kind = type(given).__name__
+    kind = type(value).__name__
     return f"is {'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}, not a network"
 
 
-def _remedy_for(given: object) -> str:
-    """What to pass in place of something that is not a network."""
-    if isinstance(given, type) and issubclass(given, nn.Module):
-        return f"Make one: {given.__name__}(...)."
-    if isinstance(given, Mapping):
+def _remedy_for(value: object) -> str:
+    """What to pass instead of a value that is not a network."""
+    if isinstance(value, type) and issubclass(value, nn.Module):
+        return f"Create an instance: {value.__name__}(...)."
+    if isinstance(value, Mapping):
         return "Build the network, call its load_state_dict with these weights, and pass it."
-    if isinstance(given, torch.export.ExportedProgram):
+    if isinstance(value, torch.export.ExportedProgram):
         return "Pass its module()."
-    if isinstance(given, tuple | list):
+    if isinstance(value, tuple | list):
         return "Pass one network; evaluate several in turn."
-    if callable(given):
-        return "Pass what it returns, or wrap it in a torch.nn.Module."
+    if callable(value):
+        return "Pass its return value, or wrap it in a torch.nn.Module."
     patterns = ", ".join(form.pattern for form in model_forms())
     return f"Use a torch.nn.Module, a noctule.Classifier, or one of: {patterns}."

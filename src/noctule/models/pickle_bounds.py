@@ -1,7 +1,7 @@
-"""What a pickle of weights may not ask for: memory far beyond its size.
+"""Refuse pickles that allocate far more memory than their size.
 
-PyTorch's restricted unpickler runs no code, but it does call `bytearray`, which makes gigabytes
-of a number.
+PyTorch's restricted unpickler runs no code, but it calls `bytearray`, which can allocate
+gigabytes for a single number.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _PICKLES_IN_OLD_FILES: Final = 5  # magic number, version, system, weights, name
 
 
 def reject_inflating_pickle(path: Path) -> None:
-    """Refuse a weights file that becomes far larger in memory than it is on the disk.
+    """Refuse a weights file that is far larger in memory than on disk.
 
-    A damaged file passes: reading it says what is wrong.
+    A damaged file passes, because reading it raises a better error.
 
     Raises:
-        InputError: Its archive is a decompression bomb, its pickle makes memory of a number, or
-            it is larger than the memory.
+        InputError: The archive is a decompression bomb, the pickle calls `bytearray`, or the
+            file is larger than the available memory.
     """
     reject_zip_bombs(path)
     reject_beyond_memory(path.stat().st_size, path)
@@ -35,8 +35,8 @@ def reject_inflating_pickle(path: Path) -> None:
         for word in _words(stream):
             if _INFLATING in word.split():
                 raise InputError(
-                    f"its pickle calls '{_INFLATING}', which no weights need and which can "
-                    "fill the memory",
+                    f"its pickle calls '{_INFLATING}', which weights do not need and which can "
+                    "exhaust the memory",
                     where=path,
                     remedy="Save the weights alone: torch.save(model.state_dict(), path), or "
                     "with safetensors.",
@@ -60,11 +60,11 @@ def _pickle_stream(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _words(stream: IO[bytes]) -> Iterator[str]:
-    """Every text in the pickles of a stream, names of what they call among them."""
+    """All strings in the pickles of a stream, including the names of called objects."""
     try:
         for _ in range(_PICKLES_IN_OLD_FILES):
             for _, argument, _ in pickletools.genops(stream):
                 if isinstance(argument, str):
                     yield argument
-    except Exception:  # damaged bytes make pickletools raise nearly anything
+    except Exception:  # pickletools can raise any exception for damaged files
         return

@@ -1,9 +1,8 @@
-"""How an image becomes a model's input, as data.
+"""Preprocessing from an image to a model's input.
 
-A corruption belongs between the two halves: `image` resizes and crops to the 8-bit image
-that a corruption sees, `normalise` turns the (corrupted) image into what the network was
-trained on. Both together equal torchvision's `weights.transforms()` and timm's evaluation
-transform, value for value.
+Corruptions are applied between the two steps: `prepare` resizes and crops to an 8-bit image,
+and `normalise` converts the (corrupted) image to the network's input. Together they exactly
+equal torchvision's `weights.transforms()` and timm's evaluation transform.
 """
 
 from __future__ import annotations
@@ -28,32 +27,30 @@ INTERPOLATIONS: Mapping[str, Image.Resampling] = {
 _CHANNELS = {"RGB": 3, "L": 1}
 _Number = TypeVar("_Number", int, float)
 
-# A strip of 1 × 5000 resized to a short side of 256 would fill a gigabyte before it is cropped.
-# Beyond this many pixels only the part that survives the crop is computed.
+# Above this size only the crop is computed: a strip of 1 × 5000 px, resized to a short side of
+# 256 px, would take a gigabyte.
 _MAX_RESIZED_PIXELS = 1 << 25
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize, centre crop and normalise; the default leaves an image as it is, in [0, 1].
+    """Resize, centre crop and normalise; by default only scale to [0, 1].
 
     Args:
-        resize_px: the length of the short side after resizing, or (height, width), or None to
-            keep the size.
-        crop_px: (height, width) of the centre crop, or None to keep everything. Where the
-            resized image is smaller, it is padded with `fill`.
+        resize_px: Short side after resizing, or (height, width), or None to keep the size.
+        crop_px: Size of the centre crop as (height, width), or None. Smaller images are padded
+            with `fill`.
         interpolation: "nearest", "bilinear", "bicubic", "lanczos", "box" or "hamming", as in
-            Pillow (antialiased when shrinking, "nearest" excepted).
-        mean: per channel, in units where white is 1.
-        std: per channel, in units where white is 1; positive.
-        mode: "RGB" or "L", the channels the network takes.
-        fit: how a (height, width) in `resize_px` is met: "stretch" exactly; "cover" by the
-            smallest image of the old proportions that covers it; "contain" by the largest
-            that fits into it.
-        fill: the padding, per channel, 0 to 255; None is black.
+            Pillow (antialiased when shrinking, except "nearest").
+        mean: Mean of each channel, where white is 1.
+        std: Standard deviation of each channel, where white is 1; positive.
+        mode: Colour mode of the network's input, "RGB" or "L".
+        fit: Method for resizing to (height, width): "stretch" matches it exactly; "cover" keeps
+            the aspect ratio and covers it; "contain" keeps the aspect ratio and fits into it.
+        fill: Padding value of each channel, 0 to 255; None is black.
 
     Raises:
-        InputError: a value is outside its range; lengths are at most `MAX_SIDE_PX`.
+        InputError: A value is out of range; lengths are at most `MAX_SIDE_PX`.
 
     >>> preprocessing = Preprocessing(resize_px=256, crop_px=(224, 224))
     >>> preprocessing.prepare(Image.new("RGB", (640, 480))).shape
@@ -78,7 +75,7 @@ class Preprocessing:
         return _CHANNELS[self.mode]
 
     def prepare(self, source: Image.Image) -> torch.Tensor:
-        """The image a corruption sees: uint8 (C, H, W), resized, cropped, not normalised."""
+        """The input of corruptions: uint8 (C, H, W), resized and cropped, not normalised."""
         if source.mode != self.mode:
             source = source.convert(self.mode)
         source = self._crop(self._resize(source))
@@ -86,10 +83,10 @@ class Preprocessing:
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
-        """(image − mean) / std as float32, the shape kept; the input is not written to.
+        """(image − mean) / std as float32, in the same shape; the input is not modified.
 
         Args:
-            images: (B, C, H, W) or (C, H, W); uint8, or floating point in [0, 1].
+            images: Images (B, C, H, W) or (C, H, W); uint8, or floats in [0, 1].
         """
         if images.dtype == torch.uint8:
             scaled = images.to(torch.float32).div_(255)
@@ -100,7 +97,7 @@ class Preprocessing:
         return scaled.sub(mean[:, None, None]).div_(std[:, None, None])
 
     def describe(self) -> str:
-        """The preprocessing in words.
+        """A description for people.
 
         >>> Preprocessing(resize_px=256, crop_px=(224, 224)).describe()
         'resized to 256 px (bilinear), cropped to 224 × 224 px, mean 0, 0, 0, std 1, 1, 1'
@@ -125,7 +122,7 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, object], *, where: object) -> Preprocessing:
-        """The inverse of `to_dict`; InputError naming `where` if it is not one."""
+        """The inverse of `to_dict`; an InputError names `where`."""
         try:
             return cls(**{
                 key: tuple(value) if isinstance(value, list) else value
@@ -149,7 +146,7 @@ class Preprocessing:
             return to_width, to_height
         pick = min if self.fit == "cover" else max
         shrink = pick(height / to_height, width / to_width)
-        # At least one pixel: timm's own rounding fails on a strip narrower than half a pixel.
+        # At least one pixel, where timm's rounding fails for very narrow images.
         return max(1, round(width / shrink)), max(1, round(height / shrink))
 
     def _resize(self, image: Image.Image) -> Image.Image:
@@ -183,7 +180,7 @@ class Preprocessing:
 
 
 def _offset(length_px: int, crop_px: int) -> int:
-    """Where a centre crop starts; negative where padding is needed. torchvision's rounding."""
+    """Start of a centre crop, rounded as in torchvision; negative if padding is needed."""
     if crop_px > length_px:
         return -((crop_px - length_px) // 2)
     return round((length_px - crop_px) / 2)
@@ -195,7 +192,7 @@ def _resize_centre(
     crop_px: tuple[int, int],
     resample: Image.Resampling,
 ) -> Image.Image:
-    """The centre of `image.resize(size)`, at least as large as the crop, without the rest."""
+    """The crop from the centre of `image.resize(size)`, without computing the rest."""
     keep = tuple(min(full, crop) for full, crop in zip(size, crop_px[::-1], strict=True))
     start = tuple(_offset(full, part) for full, part in zip(size, keep, strict=True))
     scale = tuple(before / after for before, after in zip(image.size, size, strict=True))
@@ -235,7 +232,7 @@ def _check(spec: Preprocessing) -> None:
 
 
 def _size(size: object, where: str, *, may_be_short_side: bool) -> int | tuple[int, ...] | None:
-    """None, (height, width), or the length of the short side where that is allowed."""
+    """None, (height, width), or, if allowed, the length of the short side."""
     remedy = f"Use (height, width), each from 1 to {MAX_SIDE_PX:,}"
     remedy += ", or the length of the short side." if may_be_short_side else "."
 
@@ -259,11 +256,8 @@ def _per_channel(
     """A plain number for each channel."""
     values, where = getattr(spec, name), f"preprocessing: {name}"
     is_flat = hasattr(values, "__len__") and getattr(values, "ndim", 1) == 1
-    if isinstance(values, str | bytes | Mapping) or not is_flat:
-        is_right = False
-    else:
-        is_right = len(values) == spec.channels
-    if not is_right:
+    is_invalid = isinstance(values, str | bytes | Mapping) or not is_flat
+    if is_invalid or len(values) != spec.channels:
         raise InputError(
             f"{values!r} is not a number for each channel",
             where=where,

@@ -1,6 +1,6 @@
 """The registry of model sources: `@model_source` registers a way to name a classifier.
 
-A source has a prefix, its name, as in "timm:resnet50"; or it says which names are its own.
+A source has a prefix, its name, as in "timm:resnet50", or claims the names that it loads.
 """
 
 from __future__ import annotations
@@ -26,15 +26,14 @@ class ModelForm(NamedTuple):
 
 
 class ModelRequest(NamedTuple):
-    """What a source is asked for.
+    """The argument of `ModelSource.load`.
 
     Attributes:
-        spec: The whole name, such as "timm:resnet50".
-        name: The name without the source's prefix.
-        weights: A local file to use instead of the source's own weights.
-        preprocessing: Used instead of the source's own.
-        num_classes: Number of classes of `weights`, where it cannot be inferred; otherwise
-            checked.
+        spec: Full name, such as "timm:resnet50".
+        name: Name without the prefix.
+        weights: Local file to use instead of the source's own weights.
+        preprocessing: Preprocessing to use instead of the source's own.
+        num_classes: Number of classes of `weights` if it cannot be inferred; otherwise checked.
     """
 
     spec: str
@@ -53,12 +52,13 @@ class ModelSource:
     """A source of classifiers.
 
     Attributes:
-        forms: How its classifiers are named.
-        load: Returns a classifier.
-        claims: Whether a name is this source's; None for a source with a prefix.
-        untrained: Builds an architecture with random weights, from its name without the prefix,
-            the number of classes and the side of the images in pixels; None if it cannot.
-        runs_code: Whether a name makes it run code of the user's.
+        forms: Forms of classifier names.
+        load: Function that loads a classifier.
+        claims: Predicate for the names of this source; None for a source with a prefix.
+        untrained: Function that builds an architecture with random weights from its name
+            without prefix, the number of classes and the side of the images in pixels; None if
+            not supported.
+        runs_code: Whether a name can make the source run the user's code.
     """
 
     forms: tuple[ModelForm, ...]
@@ -83,8 +83,8 @@ def model_source(
     """Register the decorated function as the `load` of a source.
 
     Args:
-        name: The source's name; its prefix, unless it claims names.
-        *forms: Pairs (pattern, description), as `noctule list models` shows them.
+        name: Name of the source, and its prefix unless it claims names.
+        *forms: Pairs (pattern, description) for `noctule list models`.
         claims, untrained, runs_code: See `ModelSource`.
     """
 
@@ -98,10 +98,10 @@ def model_source(
 
 
 def source_of(spec: str) -> tuple[ModelSource, str]:
-    """The source that a name belongs to, and the name without its prefix.
+    """The source of a model, and the name without its prefix.
 
     Raises:
-        InputError: It is no source's; the nearest known name is suggested.
+        InputError: The name is unknown; the nearest known name is suggested.
     """
     prefix, colon, name = spec.partition(":")
     if colon and prefix in MODELS and MODELS[prefix].claims is None:
@@ -110,18 +110,18 @@ def source_of(spec: str) -> tuple[ModelSource, str]:
         if source.claims is not None and source.claims(spec):
             return source, spec
     forms = [form.pattern for form in _sorted(MODELS.loaded())]
-    forms += [f"{one}:NAME" for one in MODELS if one not in MODELS.loaded()]
+    forms += [f"{source}:NAME" for source in MODELS if source not in MODELS.loaded()]
     guess = nearest(spec, [form for form in forms if form.islower()])
     hint = f"Did you mean '{guess}'? " if guess else ""
     raise InputError(f"unknown model '{spec}'", remedy=f"{hint}Use one of: {', '.join(forms)}.")
 
 
 def model_forms() -> tuple[ModelForm, ...]:
-    """The ways to name a classifier, for `noctule list` and error messages."""
+    """The forms of classifier names, for `noctule list` and error messages."""
     return _sorted(MODELS)
 
 
 def _sorted(sources: Registry[ModelSource] | dict[str, ModelSource]) -> tuple[ModelForm, ...]:
-    """Complete names first, then those with a prefix, then names of files and functions."""
+    """Names of shipped models and prefixes first, then files and functions."""
     forms = [form for source in sources.values() for form in source.forms]
     return tuple(sorted(forms, key=lambda form: (form.pattern[0].isupper(), form.pattern)))

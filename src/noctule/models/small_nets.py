@@ -1,4 +1,4 @@
-"""The two small networks that noctule ships trained on photo-patches (64 × 64 RGB)."""
+"""Architectures of the two shipped networks for photo-patches (64 × 64 RGB)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch.nn import functional as F
 class PatchResNet(nn.Module):
     """A residual network of three blocks: about 310,000 parameters, 50 million multiplications.
 
-    The layers are those of He et al. 2016, "Deep Residual Learning for Image Recognition".
+    Its layers follow He et al. 2016, "Deep Residual Learning for Image Recognition".
 
     Args:
-        num_classes: the number of logits.
+        num_classes: Number of logits.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -33,7 +33,7 @@ class PatchResNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two 3 × 3 convolutions beside a shortcut, which is projected where the shape changes."""
+    """Two 3 × 3 convolutions and a shortcut, with a projection if the shape changes."""
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -54,12 +54,12 @@ class _Block(nn.Module):
 
 
 class PatchAlexNet(nn.Module):
-    """Plain convolutions, pooling and two linear layers, no normalisation, no shortcuts.
+    """Plain convolutions, pooling and two linear layers, without normalisation or shortcuts.
 
-    What AlexNet (Krizhevsky et al. 2012) is to ImageNet, in size for photo-patches.
+    A small counterpart of AlexNet (Krizhevsky et al. 2012) for photo-patches.
 
     Args:
-        num_classes: the number of logits.
+        num_classes: Number of logits.
     """
 
     def __init__(self, num_classes: int) -> None:

@@ -1,8 +1,8 @@
-"""Weights from a local file, without ever executing what is in it.
+"""Read weights from a local file without executing code in it.
 
-`.safetensors` holds nothing but tensors. `.pt`, `.pth`, `.bin` and `.ckpt` are pickles, read
-with PyTorch's restricted unpickler only: it builds tensors and plain containers and refuses
-everything else, such as a pickled whole model.
+`.safetensors` files contain only tensors. `.pt`, `.pth`, `.bin` and `.ckpt` files are pickles,
+read with PyTorch's restricted unpickler. It builds tensors and plain containers and refuses
+everything else, such as a whole pickled model.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from noctule.models.pickle_bounds import reject_inflating_pickle
 _numpy_scalar = np.float64(0).__reduce__()[0]
 
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pt.tar")
-# Where training programs keep a network's weights, those most often used first.
+# Keys under which training programs save weights, most common first.
 _PLAIN = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "module")
-_AVERAGED = ("ema", "swa", "average", "avg", "shadow")  # parts of the names of averages
+_AVERAGED = ("ema", "swa", "average", "avg", "shadow")  # parts of keys of averaged weights
 _PREFIXES = ("module.", "_orig_mod.")  # DataParallel and AveragedModel, torch.compile
 _SHOWN = 3
-_DEPTH = 1  # of a state dict in dictionaries, counted in dots
+_DEPTH = 1  # nesting of a state dict in dictionaries, as the number of dots
 
-# What training programs keep beside weights, and what only builds values: numbers of NumPy, and
-# the options of a command line.
+# Harmless objects that training programs save beside weights: NumPy numbers and command-line
+# options.
 _HARMLESS: tuple[Any, ...] = (
     argparse.Namespace,
     np.dtype,
@@ -56,19 +56,19 @@ State = dict[str, torch.Tensor]
 
 
 class _VersionedState(State):
-    """A state dict that can carry the version records PyTorch looks for in this attribute."""
+    """A state dict with the attribute in which PyTorch keeps version records."""
 
     _metadata: object = None
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A local file, and which of the networks in it is meant.
+    """A local file, and the key of one state dict in it.
 
     Attributes:
         path: The file.
-        key: Where the state dict is in it, such as "state_dict_ema" or "ema.module"; None takes
-            the plain weights.
+        key: Key of the state dict, such as "state_dict_ema" or "ema.module"; None for the plain
+            weights.
     """
 
     path: Path
@@ -79,20 +79,20 @@ class WeightsFile:
         """The tensors by name, on the CPU; see `read_state_dict`.
 
         Warns:
-            NoctuleWarning: The file holds several networks, and none was chosen by `key`.
+            NoctuleWarning: The file contains several networks, and `key` is None.
         """
-        return self._found[0]
+        return self._content[0]
 
     @property
     def description(self) -> str:
-        """The file's name; and which weights of it were taken, if it holds several."""
-        key, others = self._found[1:]
+        """The name of the file and, if it contains several networks, the key."""
+        key, others = self._content[1:]
         if not others:
             return f"file {self.path.name}"
         return f"file {self.path.name}, '{key}' (it also holds {', '.join(others)})"
 
     @cached_property
-    def _found(self) -> tuple[State, str, list[str]]:
+    def _content(self) -> tuple[State, str, list[str]]:
         state, key, others = _read(self.path, self.key)
         if others and self.key is None:
             warnings.warn(
@@ -107,20 +107,19 @@ class WeightsFile:
 def read_state_dict(path: Path, key: str | None = None) -> State:
     """The tensors of a weights file by name, on the CPU.
 
-    A state dict wrapped as `{"state_dict": ...}`, `{"model_state_dict": ...}`,
-    `{"model": ...}` and the like is unwrapped: of several the plain weights, and averages only
-    if `key` names them. The prefixes "module." and "_orig_mod." are stripped when all names
-    have them.
+    State dicts under keys such as "state_dict", "model_state_dict" or "model" are supported. Of
+    several, plain weights are preferred; averaged weights require `key`. The prefixes "module."
+    and "_orig_mod." are stripped if all names have them.
 
     Raises:
-        InputError: no such file, another format, a damaged file, a pickle that holds more than
-            tensors and plain values, no state dict, or several of which none is the plain one.
+        InputError: The file does not exist, is damaged or of another format, contains more than
+            tensors and plain values, has no state dict, or has several and none is plain.
     """
     return _read(Path(path), key)[0]
 
 
 def _read(path: Path, key: str | None) -> tuple[State, str, list[str]]:
-    """The state dict, where it was, and where others are."""
+    """The state dict, its key, and the keys of others."""
     reject_special_files(path)
     if not path.exists():
         raise InputError("there is no such weights file", where=path)
@@ -142,28 +141,28 @@ def _read(path: Path, key: str | None) -> tuple[State, str, list[str]]:
 
 
 def load_into(module: nn.Module, state: Mapping[str, torch.Tensor], where: object) -> None:
-    """Copies `state` into `module`; every tensor must have its place and its shape.
+    """Load `state` into `module`; all names and shapes must match.
 
-    BatchNorm's step counters may be missing: older files lack them, evaluation ignores them. So
-    may the other names of tied weights, which safetensors keeps once. A prefix that all of the
-    network's names have in the file, such as Lightning's "model.", is stripped.
+    BatchNorm's step counters may be missing, because older files lack them and evaluation
+    ignores them. So may further names of tied weights, which safetensors stores once. A common
+    prefix, such as Lightning's "model.", is stripped.
 
     Raises:
-        InputError: names that are missing or not expected, or shapes that differ.
+        InputError: Names are missing or unexpected, or shapes differ.
     """
     module = unwrapped(module)
     own = module.state_dict()
-    given = _VersionedState(aligned(own, state))
-    _fill_tied(module, given)
-    for name in own.keys() - given.keys():
+    complete = _VersionedState(aligned(own, state))
+    _fill_tied(module, complete)
+    for name in own.keys() - complete.keys():
         if name.endswith("num_batches_tracked"):
-            given[name] = own[name]
-    _check_names(own, given, where)
-    _check_shapes(own, given, where)
-    # Without version records PyTorch takes a state dict for one of its oldest and converts it.
-    given._metadata = getattr(state, "_metadata", None) or getattr(own, "_metadata", None)
+            complete[name] = own[name]
+    _check_names(own, complete, where)
+    _check_shapes(own, complete, where)
+    # PyTorch assumes that a state dict without version records is very old, and converts it.
+    complete._metadata = getattr(state, "_metadata", None) or getattr(own, "_metadata", None)
     try:
-        module.load_state_dict(given)
+        module.load_state_dict(complete)
     except (RuntimeError, ValueError) as error:
         raise InputError(f"the weights do not load: {error}", where=where) from error
 
@@ -171,16 +170,16 @@ def load_into(module: nn.Module, state: Mapping[str, torch.Tensor], where: objec
 def infer_num_classes(
     own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor], num_classes: int
 ) -> int:
-    """The number of classes of a state dict, from the head's shape.
+    """The number of classes of a state dict, from the shape of the head.
 
     Args:
-        own: state dict of the architecture built with `num_classes`.
-        state: the state dict whose number of classes is asked.
-        num_classes: the first length of the head's tensors in `own`.
+        own: State dict of the architecture built with `num_classes`.
+        state: State dict with an unknown number of classes.
+        num_classes: First dimension of the head's tensors in `own`.
 
     Returns:
-        The other first length, if all tensors that differ in shape have `num_classes` as first
-        length in `own`, agree in the rest, and share that other length; else `num_classes`.
+        The first dimension in `state` of the tensors that differ in shape, provided that they
+        agree on it and differ in this dimension only; otherwise `num_classes`.
     """
     state = aligned(own, state)
     pairs = [
@@ -189,8 +188,8 @@ def infer_num_classes(
         if own[name].shape != state[name].shape
     ]
     heads = all(a and b and a[0] == num_classes and a[1:] == b[1:] for a, b in pairs)
-    found = {b[0] for _, b in pairs if b}
-    return found.pop() if heads and len(found) == 1 else num_classes
+    counts = {b[0] for _, b in pairs if b}
+    return counts.pop() if heads and len(counts) == 1 else num_classes
 
 
 def _read_safetensors(path: Path) -> object:
@@ -214,39 +213,39 @@ def _read_pickle(path: Path) -> object:
         kind = re.search(r"GLOBAL ([\w.]+)", str(error))
         what = f"a {kind[1]}" if kind else "a pickled model, or code"
         raise InputError(
-            f"this file holds more than tensors ({what}), or is damaged; nothing in it was "
+            f"this file contains more than tensors ({what}), or is damaged; nothing in it was "
             "executed",
             where=path,
             remedy="Save the weights alone: torch.save(model.state_dict(), path), or with "
-            "safetensors; if you trust it, read it once with torch.load(path, "
-            "weights_only=False) and save what you need of it.",
+            "safetensors. If you trust the file, load it with torch.load(path, "
+            "weights_only=False) and save the weights.",
         ) from error
-    except Exception as error:  # a damaged archive surfaces as any of a dozen exceptions
+    except Exception as error:  # PyTorch can raise any exception for damaged files
         raise InputError(f"cannot be read as weights: {error}", where=path) from error
 
 
 def _states_in(content: object) -> dict[str, State]:
-    """All state dicts of a file by where they are: "", "state_dict", "ema.module"."""
-    found: dict[str, State] = {}
+    """All state dicts in a file by key, such as "", "state_dict" or "ema.module"."""
+    states: dict[str, State] = {}
     if not isinstance(content, Mapping):
-        return found
+        return states
     levels: list[tuple[str, Mapping[Any, Any]]] = [("", content)]
-    for where, mapping in levels:
+    for path, mapping in levels:
         if (state := _as_state(mapping)) is not None:
-            found[where] = state
-        elif where.count(".") < _DEPTH:
+            states[path] = state
+        elif path.count(".") < _DEPTH:
             levels += [
-                (f"{where}.{key}".lstrip("."), value)
+                (f"{path}.{key}".lstrip("."), value)
                 for key, value in mapping.items()
                 if isinstance(key, str) and isinstance(value, Mapping)
             ]
-    return found
+    return states
 
 
 def _as_state(mapping: Mapping[Any, Any]) -> State | None:
-    """The mapping, if it is a state dict: tensors by name and nothing else.
+    """The mapping if it is a state dict, with tensors by name only; otherwise None.
 
-    An average of PyTorch's also counts what it is the average of, which is left out.
+    The counter of PyTorch's AveragedModel is left out.
     """
     state = {name: value for name, value in mapping.items() if name != "n_averaged"}
     named = all(
@@ -259,14 +258,14 @@ def _as_state(mapping: Mapping[Any, Any]) -> State | None:
 
 
 def _chosen(states: Mapping[str, State], key: str | None, path: Path) -> str:
-    """Where the wanted state dict is."""
+    """The key of the requested state dict."""
     if key is not None:
         if key in states:
             return key
-        keys = [one for one in states if one]
+        keys = [known for known in states if known]
         if states and not keys:
             raise InputError(
-                f"holds the weights of one network, without a key, not '{key}'",
+                f"contains the weights of one network, without a key, not '{key}'",
                 where=path,
                 remedy="Leave out --weights-key (weights_key in Python).",
             )
@@ -277,78 +276,78 @@ def _chosen(states: Mapping[str, State], key: str | None, path: Path) -> str:
             where=path,
             remedy=f"It may be at the top, or under a key such as {', '.join(_PLAIN)}.",
         )
-    plain = [one for one in states if not any(part in one.casefold() for part in _AVERAGED)]
-    known = [one for one in _PLAIN if one in plain]
+    plain = [key for key in states if not any(part in key.casefold() for part in _AVERAGED)]
+    known = [key for key in _PLAIN if key in plain]
     if known or len(plain) == 1 or len(states) == 1:
         return (known or plain or list(states))[0]
     raise InputError(
-        f"holds the weights of several networks: {', '.join(states)}",
+        f"contains the weights of several networks: {', '.join(states)}",
         where=path,
-        remedy="Name one with --weights-key (weights_key in Python).",
+        remedy="Select one with --weights-key (weights_key in Python).",
     )
 
 
 def aligned(own: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> State:
-    """The weights under a network's own names, if a common prefix is all that differs.
+    """Rename weights to a network's own names, if only a common prefix differs.
 
     Args:
         own: State dict of the network.
-        state: Weights; where several prefixes fit, or none, they are returned as they are.
+        state: Weights; returned unchanged unless exactly one prefix matches.
     """
     needed = [name for name in own if not name.endswith("num_batches_tracked")]
     if not needed or any(name in state for name in needed):
         return state  # type: ignore[return-value]  # a state dict, with its version records
     last = needed[-1]
     prefixes = [name.removesuffix(last) for name in state if name.endswith(f".{last}")]
-    fitting = [prefix for prefix in prefixes if sum(prefix + name in state for name in needed)
+    matching = [prefix for prefix in prefixes if sum(prefix + name in state for name in needed)
                >= len(needed) / 2]  # fmt: skip
-    if len(fitting) != 1:
+    if len(matching) != 1:
         return state  # type: ignore[return-value]
-    (prefix,) = fitting
+    (prefix,) = matching
     return {name.removeprefix(prefix): value for name, value in state.items()}
 
 
-def _fill_tied(module: nn.Module, given: State) -> None:
-    """Give tied weights that a file keeps once all of their names."""
+def _fill_tied(module: nn.Module, state: State) -> None:
+    """Add the missing names of tied weights that a file stores once."""
     same: dict[object, list[str]] = {}
     for name, tensor in module.state_dict(keep_vars=True).items():
         if isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided:
             same.setdefault(id(tensor), []).append(name)
     for names in same.values():
-        kept = [name for name in names if name in given]
+        stored = [name for name in names if name in state]
         for name in names:
-            if kept and name not in given:
-                given[name] = given[kept[0]]
+            if stored and name not in state:
+                state[name] = state[stored[0]]
 
 
 def _strip_prefixes(state: State) -> State:
-    """Without the names of PyTorch's shells, in whatever order they were put around."""
+    """Strip the prefixes of PyTorch's wrappers, in any order."""
     while prefix := next(
-        (one for one in _PREFIXES if all(name.startswith(one) for name in state)), None
+        (each for each in _PREFIXES if all(name.startswith(each) for name in state)), None
     ):
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
 
 
-def _check_names(own: Mapping[str, Any], given: Mapping[str, Any], where: object) -> None:
-    missing = [name for name in own if name not in given]
-    unexpected = [name for name in given if name not in own]
+def _check_names(own: Mapping[str, Any], state: Mapping[str, Any], where: object) -> None:
+    missing = [name for name in own if name not in state]
+    unexpected = [name for name in state if name not in own]
     if not missing and not unexpected:
         return
     parts = []
     if missing:
         parts.append(f"{len(missing)} missing ({_few(missing, unexpected)})")
     if unexpected:
-        parts.append(f"{len(unexpected)} not expected ({_few(unexpected, missing)})")
+        parts.append(f"{len(unexpected)} unexpected ({_few(unexpected, missing)})")
     raise InputError(
-        f"the weights are not of this architecture: of its {len(own)} tensors "
+        f"the weights do not match this architecture: of its {len(own)} tensors "
         + ", ".join(parts),
         where=where,
     )
 
 
 def _few(names: Sequence[str], others: Sequence[str]) -> str:
-    """The first few of `names`, each with the name it was perhaps meant to be."""
+    """The first few of `names`, each with a similar name from `others`."""
     shown = []
     for name in names[:_SHOWN]:
         near = difflib.get_close_matches(name, others, n=1, cutoff=0.7)
@@ -357,12 +356,12 @@ def _few(names: Sequence[str], others: Sequence[str]) -> str:
 
 
 def _check_shapes(
-    own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor], where: object
+    own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor], where: object
 ) -> None:
     wrong = [
-        f"{name} is {tuple(given[name].shape)} instead of {tuple(own[name].shape)}"
+        f"{name} is {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
         for name in own
-        if own[name].shape != given[name].shape
+        if own[name].shape != state[name].shape
     ]
     if wrong:
         dots = "; …" if len(wrong) > _SHOWN else ""

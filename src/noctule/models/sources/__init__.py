@@ -1,1 +1,1 @@
-"""The sources of classifiers, one file each. `noctule.models.registry` imports all of them."""
+"""Model sources, one module each; `noctule.models.registry` imports them all."""

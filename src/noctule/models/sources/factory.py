@@ -1,7 +1,7 @@
-"""Classifiers of the user's own code: "package.module:function".
+"""Classifiers from the user's code: "package.module:function".
 
 The function takes no arguments. It returns a `torch.nn.Module`, a `Classifier`, or a module and
-its preprocessing. The working directory is importable, as with `python -m`.
+its preprocessing. The working directory is on the import path, as with `python -m`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from torch import nn
 
 from noctule.errors import InputError, nearest
 from noctule.models.classifier import Classifier, make_classifier
-from noctule.models.given import adapt, wrap
 from noctule.models.preprocessing import Preprocessing
 from noctule.models.registry import ModelRequest, model_source
+from noctule.models.user_networks import adapt, wrap
 from noctule.plugins import import_module
 
 
 def is_function_name(spec: str) -> bool:
-    """Whether a name may be that of a function in a module.
+    """Whether a name has the form of a function in a module.
 
     >>> is_function_name("my_package.models:resnet"), is_function_name("resnet")
     (True, False)
@@ -31,10 +31,10 @@ def is_function_name(spec: str) -> bool:
 
 
 def build_untrained(spec: str, num_classes: int, side_px: int) -> nn.Module:
-    """The network that the function returns, which may take `num_classes`."""
-    del side_px  # the function knows its images
-    made = call_factory(spec, num_classes=num_classes)
-    return made.module.requires_grad_(True) if isinstance(made, Classifier) else made
+    """The network that the function returns; the function may take `num_classes`."""
+    del side_px  # not passed to the function
+    result = call_factory(spec, num_classes=num_classes)
+    return result.module.requires_grad_(True) if isinstance(result, Classifier) else result
 
 
 @model_source(
@@ -46,16 +46,16 @@ def build_untrained(spec: str, num_classes: int, side_px: int) -> nn.Module:
 )
 def load(request: ModelRequest) -> Classifier:
     """The classifier that a function returns; see `load_classifier`."""
-    made = call_factory(request.spec)
-    given = wrap(made, request.spec) if isinstance(made, nn.Module) else made
-    return adapt(given, request)
+    result = call_factory(request.spec)
+    classifier = wrap(result, request.spec) if isinstance(result, nn.Module) else result
+    return adapt(classifier, request)
 
 
 def call_factory(spec: str, *, num_classes: int | None = None) -> nn.Module | Classifier:
-    """What the function named by `spec` returns.
+    """The return value of the function named by `spec`.
 
-    It is called with `num_classes`, if that is given and the function takes it, and otherwise
-    without arguments.
+    The function is called with `num_classes` if this is not None and the function takes it, and
+    otherwise without arguments.
 
     Raises:
         InputError: The module cannot be imported or has no such function, or the function
@@ -75,19 +75,19 @@ def call_factory(spec: str, *, num_classes: int | None = None) -> nn.Module | Cl
     raise InputError(
         f"the function returned a {type(result).__name__}",
         where=spec,
-        remedy="It has to return a torch.nn.Module, a noctule Classifier, or a module and its "
-        "noctule Preprocessing or torchvision weights.",
+        remedy="Return a torch.nn.Module, a noctule Classifier, or a module and its noctule "
+        "Preprocessing or torchvision weights.",
     )
 
 
 def classifier_with(module: nn.Module, source: object, *, name: str) -> Classifier:
-    """A classifier of a module and the source of its preprocessing.
+    """A classifier from a module and the source of its preprocessing.
 
     Args:
         module: The user's network.
-        source: A noctule `Preprocessing`, or an entry of torchvision's weights, such as
+        source: A noctule `Preprocessing`, or a torchvision weights entry, such as
             `ResNet50_Weights.IMAGENET1K_V2`.
-        name: The classifier's name.
+        name: Name of the classifier.
 
     Raises:
         InputError: `source` is neither.
@@ -103,9 +103,9 @@ def classifier_with(module: nn.Module, source: object, *, name: str) -> Classifi
         class_names = tuple(source.meta["categories"])
     else:
         raise InputError(
-            f"the function returned a {type(source).__name__} beside the network",
+            f"the function returned a {type(source).__name__} with the network",
             where=name,
-            remedy="Return a noctule Preprocessing, or an entry of torchvision's weights.",
+            remedy="Return a noctule Preprocessing, or a torchvision weights entry.",
         )
     classifier = make_classifier(
         module,

@@ -1,7 +1,7 @@
-"""The classifiers inside the package: "photo-patches" and, weaker, "photo-patches-reference".
+"""The classifiers in the package: "photo-patches" and the weaker "photo-patches-reference".
 
-Both are trained on photo-patches/train by `python -m noctule.studies.training.photo_patches`,
-which writes the files read here. The reference is to photo-patches what AlexNet is to ImageNet.
+`python -m noctule.studies.training.photo_patches` trains both on photo-patches/train and writes
+their files. The reference plays the role of AlexNet for ImageNet.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SHIPPED: Final[dict[str, type[PatchResNet | PatchAlexNet]]] = {
     "photo-patches": PatchResNet,
     "photo-patches-reference": PatchAlexNet,
 }
-"""Architecture by name."""
+"""Architectures by name."""
 
 PREPROCESSING: Final = Preprocessing(
     resize_px=(64, 64), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)
@@ -32,8 +32,8 @@ PREPROCESSING: Final = Preprocessing(
 
 
 def build_untrained(name: str, num_classes: int, side_px: int) -> nn.Module:
-    """The architecture with random weights, which takes images of any size."""
-    del side_px
+    """The architecture with random weights."""
+    del side_px  # the architectures are fixed
     return SHIPPED[name](num_classes)
 
 
@@ -45,7 +45,7 @@ def build_untrained(name: str, num_classes: int, side_px: int) -> nn.Module:
     untrained=build_untrained,
 )
 def load(request: ModelRequest) -> Classifier:
-    """The shipped classifier of that name, or its architecture with a local file's weights."""
+    """The shipped classifier, or its architecture with weights from a local file."""
     file, name = request.weights, request.spec
     build = functools.partial(
         load_trained,
@@ -60,5 +60,5 @@ def load(request: ModelRequest) -> Classifier:
 
 
 def shipped_file(name: str) -> AbstractContextManager[Path]:
-    """The path of a shipped weights file while the context lasts."""
+    """A context manager for the path of a shipped weights file."""
     return as_file(files("noctule.models") / "assets" / f"{name}.safetensors")

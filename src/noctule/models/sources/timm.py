@@ -1,7 +1,7 @@
 """Classifiers of timm: "timm:resnet50", "timm:vit_small_patch16_224.augreg_in1k".
 
-Preprocessing comes from timm's configuration of the weights. With a local weights file it still
-comes from the named (or default) entry, and nothing is downloaded.
+The preprocessing comes from timm's configuration of the named (or default) weights, also with a
+local weights file; nothing is downloaded then.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def build_untrained(name: str, num_classes: int, side_px: int) -> nn.Module:
     """An architecture with random weights.
 
     Raises:
-        InputError: The name is unknown, or it cannot be built for images of this size.
+        InputError: The architecture is unknown, or cannot be built for images of this size.
     """
     timm, architecture = package(), name.partition(".")[0]
     if architecture not in (known := timm.list_models()):
@@ -37,7 +37,7 @@ def build_untrained(name: str, num_classes: int, side_px: int) -> nn.Module:
             module = timm.create_model(architecture, img_size=side_px, **options)
         except TypeError:  # most convolutional networks take no image size
             module = timm.create_model(architecture, **options)
-    except Exception as error:  # timm asserts, and raises what its layers raise
+    except Exception as error:  # timm's layers can raise any exception
         raise InputError(
             f"this architecture cannot be built for these images: {error}", where=f"timm:{name}"
         ) from error
@@ -86,20 +86,19 @@ def preprocessing_of(pretrained_cfg: Mapping[str, Any], *, where: str) -> Prepro
 
     Args:
         pretrained_cfg: The `pretrained_cfg` of a timm model.
-        where: The model's name in error messages.
+        where: Name of the model, for the message.
 
     Raises:
-        InputError: The input is not RGB, or the interpolation or crop mode has no equal here.
+        InputError: The input is not RGB, or the interpolation or crop mode is not supported.
     """
     data = package().data.resolve_data_config(pretrained_cfg=dict(pretrained_cfg))
     channels, height, width = data["input_size"]
     if channels != 3:
         raise InputError(
-            f"this model takes {channels} channels; of timm's models only those for RGB images "
-            "are supported",
+            f"this model takes {channels} channels; only models for RGB images are supported",
             where=where,
-            remedy="Wrap it in a function, load it as package.module:function, and give its "
-            "preprocessing.",
+            remedy="Return it with its preprocessing from a function of your own, and use "
+            "package.module:function.",
         )
     scaled = (math.floor(height / data["crop_pct"]), math.floor(width / data["crop_pct"]))
     resize: dict[str, Any] = {"resize_px": scaled}
@@ -144,24 +143,24 @@ def _check_name(timm: Any, name: str) -> None:
 def _download(timm: Any, name: str) -> Any:
     try:
         return timm.create_model(name, pretrained=True)
-    # The hub client raises what its HTTP library does: no common base but Exception.
+    # The hub client and its HTTP library have no common base class but Exception.
     except Exception as error:
         raise InputError(
             f"the pretrained weights cannot be downloaded: {error}",
             where=f"timm:{name}",
-            remedy="Fetch the file on another machine and pass it with --weights FILE.",
+            remedy="Download the file on another machine and pass it with --weights FILE.",
         ) from error
 
 
 def _from_file(timm: Any, name: str, file: WeightsFile, num_classes: int | None) -> Any:
-    """The architecture with a file's weights, and as many classes as they have."""
+    """The architecture with the weights in a file and their number of classes."""
     state = file.state
     options = {} if num_classes is None else {"num_classes": num_classes}
     module = timm.create_model(name, pretrained=False, **options)
     if num_classes is None:
         default = int(module.num_classes)
-        found = infer_num_classes(module.state_dict(), state, default)
-        if found != default:
-            module = timm.create_model(name, pretrained=False, num_classes=found)
+        inferred = infer_num_classes(module.state_dict(), state, default)
+        if inferred != default:
+            module = timm.create_model(name, pretrained=False, num_classes=inferred)
     load_into(module, state, file.path)
     return module

@@ -1,7 +1,7 @@
 """Classifiers of torchvision: "torchvision:resnet50", "torchvision:resnet50@IMAGENET1K_V1".
 
-Preprocessing and class names come from the metadata of the weights. With a local weights file
-they still come from the named (or default) entry, and nothing is downloaded.
+Preprocessing and class names come from the named (or default) weights entry, also with a local
+weights file; nothing is downloaded then.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def build_untrained(name: str, num_classes: int, side_px: int) -> nn.Module:
     """An architecture with random weights.
 
     Raises:
-        InputError: The name is unknown, or it cannot be built for images of this size.
+        InputError: The architecture is unknown, or cannot be built for images of this size.
     """
     _check_name(name)
     try:
         return _build(name, num_classes, torchvision_options(name, side_px))
-    except Exception as error:  # torchvision asserts, and raises what its layers raise
+    except Exception as error:  # torchvision's layers can raise any exception
         raise InputError(
             f"this architecture cannot be built for these images: {error}",
             where=f"{PREFIX}{name}",
@@ -61,7 +61,7 @@ def load(request: ModelRequest) -> Classifier:
             f"{name} with these weights has {classes} classes, not {request.num_classes}",
             where=weights.path if weights else request.spec,
         )
-    # Other weights with 1000 classes are taken to be ImageNet's too, as their preprocessing is.
+    # Local weights with 1000 classes are assumed to be for ImageNet.
     return make_classifier(
         module,
         request.preprocessing or preprocessing_of(entry),
@@ -82,19 +82,19 @@ def architecture_names() -> list[str]:
 
 
 def structures(name: str, num_classes: int, side_px: int) -> list[nn.Module]:
-    """An architecture without and with the heads that only training uses, if it has any.
+    """The variants of an architecture with and without auxiliary heads for training.
 
-    A variant that cannot be built for images of this size is left out.
+    Variants that cannot be built for images of this size are left out.
     """
     built: list[nn.Module] = []
-    several = {
+    variants = {
         str(options): options
         for auxiliary in (False, True)
         for options in [
             torchvision_options(name, side_px, auxiliary=auxiliary, for_weights=True)
         ]
     }
-    for options in several.values():
+    for options in variants.values():
         try:
             built.append(_build(name, num_classes, options))
         except (ValueError, RuntimeError, TypeError, AssertionError):
@@ -129,7 +129,7 @@ def _check_name(name: str) -> None:
 
 
 def _find_entry(name: str, entry_name: str) -> Any:
-    """The weights entry of that name, or the default one, as a torchvision `WeightsEnum`."""
+    """The named or default weights entry, a torchvision `WeightsEnum`."""
     from torchvision import models
 
     _check_name(name)
@@ -146,12 +146,12 @@ def _download(name: str, entry: Any) -> nn.Module:
 
     try:
         module: nn.Module = models.get_model(name, weights=entry, progress=False)
-    # URLError is an OSError; a damaged download is a RuntimeError about its hash.
+    # A URLError is an OSError; a wrong hash is a RuntimeError.
     except (OSError, RuntimeError) as error:
         raise InputError(
             f"the weights {entry} cannot be downloaded: {error}",
             where=entry.url,
-            remedy="Fetch this file on another machine and pass it with --weights FILE.",
+            remedy="Download this file on another machine and pass it with --weights FILE.",
         ) from error
     return module
 
@@ -159,7 +159,7 @@ def _download(name: str, entry: Any) -> nn.Module:
 def _from_file(
     name: str, entry: Any, file: WeightsFile, num_classes: int | None
 ) -> tuple[nn.Module, int]:
-    """The architecture with a file's weights, and its number of classes."""
+    """The architecture with the weights in a file, and its number of classes."""
     state = modern_names(file.state)
     auxiliary = any(key.lower().startswith("aux") for key in state)
     module = _build_for(entry, name, num_classes or _IMAGENET_CLASSES, auxiliary=auxiliary)
@@ -172,7 +172,7 @@ def _from_file(
 
 
 def _build_for(entry: Any, name: str, num_classes: int, *, auxiliary: bool) -> nn.Module:
-    """The architecture as torchvision builds it for an entry of its weights."""
+    """The architecture as torchvision builds it for this weights entry."""
     side_px = entry.meta["min_size"][0]
     options = torchvision_options(name, side_px, auxiliary=auxiliary, for_weights=True)
     return _build(name, num_classes, options)

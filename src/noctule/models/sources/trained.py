@@ -1,4 +1,4 @@
-"""Networks that noctule has trained: a .safetensors file with weights and a training record."""
+"""Networks trained by noctule: .safetensors files with weights and a training record."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from noctule.models.preprocessing import Preprocessing
 from noctule.models.registry import ModelRequest, model_source
 from noctule.models.weights_file import load_into, read_state_dict
 
-# One key only: safetensors writes several in an order that differs from run to run.
+# A single key, because the order in which safetensors writes several is not deterministic.
 _RECORD_KEY = "noctule"
 
 
 def trained_bytes(module: nn.Module, record: Mapping[str, Any]) -> bytes:
-    """A .safetensors file with weights and their training record; equal input, equal bytes.
+    """The content of a .safetensors file with weights and their training record; deterministic.
 
     The hash of the weights is added to the record as "weights_sha256".
 
     Args:
         module: The network.
-        record: JSON values; at least "architecture" (as `build_untrained` takes it),
+        record: JSON values, including "architecture" (a `spec` of `build_untrained`),
             "class_names" in the order of the logits, and "preprocessing".
     """
     from safetensors.torch import save
@@ -42,10 +42,10 @@ def trained_bytes(module: nn.Module, record: Mapping[str, Any]) -> bytes:
 
 
 def training_record(path: Path) -> dict[str, Any]:
-    """The record in a file of `trained_bytes`.
+    """The training record in a file from `trained_bytes`.
 
     Raises:
-        InputError: It is not such a file.
+        InputError: The file was not written by noctule.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -59,14 +59,14 @@ def training_record(path: Path) -> dict[str, Any]:
         raise InputError(
             "not a weights file written by noctule",
             where=path,
-            remedy="For weights from elsewhere name the architecture: torchvision:NAME, "
-            "timm:NAME or package.module:function.",
+            remedy="For other weights, use --weights with the name of the architecture: "
+            "torchvision:NAME, timm:NAME or package.module:function.",
         ) from error
     return record
 
 
 def _check_record(record: Any) -> None:
-    """Raise ValueError, KeyError or TypeError unless it is a record."""
+    """Raise ValueError, KeyError or TypeError for an invalid record."""
     kinds = {
         "architecture": str, "class_names": list, "preprocessing": dict, "weights_sha256": str,
     }  # fmt: skip
@@ -85,12 +85,12 @@ def _is_weights_file(spec: str) -> bool:
     claims=_is_weights_file,
 )
 def load(request: ModelRequest) -> Classifier:
-    """The classifier in a file that noctule has written; see `load_classifier`."""
+    """The classifier in a file written by noctule; see `load_classifier`."""
     if request.weights is not None:
         raise InputError(
-            "is a weights file itself, so that others cannot be loaded into it",
+            "is a weights file itself, so other weights cannot be loaded into it",
             where=request.spec,
-            remedy="Leave --weights out, or name an architecture in its place.",
+            remedy="Leave out --weights, or use an architecture's name instead of this file.",
         )
     return load_trained(
         Path(request.spec),
@@ -109,21 +109,21 @@ def load_trained(
     preprocessing: Preprocessing | None = None,
     num_classes: int | None = None,
 ) -> Classifier:
-    """The classifier in a file of `trained_bytes`, with its own preprocessing and class names.
+    """The classifier in a file from `trained_bytes`, with its preprocessing and class names.
 
     Args:
         path: The file.
         name: Name of the classifier; by default the path.
-        architecture: The architecture to build; by default the file's own, unless that would
-            run the user's code: a file may not name code to run.
-        weights: Source of the weights, for people.
-        weights_key: Must be None: such a file contains one network.
-        preprocessing: Used instead of the file's own.
-        num_classes: Checked, if given.
+        architecture: Architecture to build; by default the recorded one, unless that would run
+            the user's code.
+        weights: Description of the origin of the weights.
+        weights_key: Must be None, because the file contains one network.
+        preprocessing: Preprocessing used instead of the recorded one.
+        num_classes: Expected number of classes, or None.
 
     Raises:
-        InputError: It is not such a file, has another number of classes or no such key, or
-            names code to run.
+        InputError: The file was not written by noctule, has another number of classes, or
+            records an architecture that would run the user's code; or `weights_key` is set.
     """
     record = training_record(path)
     _refuse_changed(path, record)
@@ -148,7 +148,7 @@ def load_trained(
 
 
 def _refuse_changed(path: Path, record: Mapping[str, Any]) -> None:
-    """Raise InputError unless the weights in a file are those of its record."""
+    """Raise InputError if the weights do not match the hash in the record."""
     from safetensors.torch import load_file
 
     if weights_sha256(load_file(path)) != record["weights_sha256"]:
@@ -160,12 +160,11 @@ def _refuse_changed(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def _harmless(architecture: str, path: Path) -> str:
-    """An architecture of noctule or of a zoo; InputError for one that runs the user's code."""
+    """Return an architecture; raise InputError if it runs the user's code."""
     if not runs_code(architecture):
         return architecture
     raise InputError(
-        f"its architecture is the function '{architecture}', which is not called because a "
-        "file says so",
+        f"its architecture is the function '{architecture}', and a file may not call functions",
         where=path,
         remedy=f"If you trust it: noctule evaluate {architecture} --weights {path}",
     )

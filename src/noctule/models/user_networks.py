@@ -1,4 +1,4 @@
-"""Networks of the user's own code: a classifier around each, with its own preprocessing."""
+"""Classifiers around the user's own networks, with the preprocessing they carry."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ _REMEDY = (
 
 
 def wrap(module: nn.Module, name: str | None) -> Classifier:
-    """A classifier around a network.
+    """Create a classifier from a network.
 
     Args:
         module: The network.
-        name: The classifier's name; None for one given in memory, which is named after its
-            class and its weights.
+        name: Name of the classifier; None to name it after its class and the hash of its
+            weights.
     """
     inner = unwrapped(module)
-    # TorchScript keeps the class name of the module that a program was compiled from.
+    # TorchScript keeps the class name of the original module.
     architecture = str(getattr(inner, "original_name", type(inner).__name__))
     preprocessing, note = carried_preprocessing(module)
-    # torchvision's weights expect normalised images; of others, RGB in [0, 1] is documented.
+    # No warning about the documented default, except for torchvision's networks, whose weights
+    # expect normalised images.
     from_torchvision = type(inner).__module__.startswith("torchvision.models")
     if name is None and preprocessing is None and not from_torchvision:
         note = ""
@@ -52,54 +53,54 @@ def wrap(module: nn.Module, name: str | None) -> Classifier:
     return replace(classifier, preprocessing_note=note)
 
 
-def adapt(given: Classifier, request: ModelRequest) -> Classifier:
-    """A classifier with the weights, preprocessing and number of classes asked for.
+def adapt(classifier: Classifier, request: ModelRequest) -> Classifier:
+    """Apply the weights, preprocessing and number of classes of a request to a classifier.
 
     Raises:
-        InputError: It has another number of classes, or the weights do not fit.
+        InputError: The classifier has another number of classes, or the weights do not match.
     """
     weights, num_classes = request.weights, request.num_classes
-    if num_classes is not None and given.num_classes not in (None, num_classes):
+    if num_classes is not None and classifier.num_classes not in (None, num_classes):
         raise InputError(
-            f"'{given.name}' has {given.num_classes} classes, not {num_classes}",
+            f"'{classifier.name}' has {classifier.num_classes} classes, not {num_classes}",
             where="num_classes",
         )
     if weights is not None:
-        load_into(given.module, weights.state, weights.path)
+        load_into(classifier.module, weights.state, weights.path)
     adapted = make_classifier(
-        given.module,
-        request.preprocessing or given.preprocessing,
-        name=given.name,
-        architecture=given.architecture,
-        weights=given.weights if weights is None else weights.description,
-        class_names=given.class_names,
-        num_classes=given.num_classes if num_classes is None else num_classes,
+        classifier.module,
+        request.preprocessing or classifier.preprocessing,
+        name=classifier.name,
+        architecture=classifier.architecture,
+        weights=classifier.weights if weights is None else weights.description,
+        class_names=classifier.class_names,
+        num_classes=classifier.num_classes if num_classes is None else num_classes,
         built_here=False,
     )
-    note = "" if request.preprocessing else given.preprocessing_note
-    return replace(adapted, channels_last=given.channels_last, preprocessing_note=note)
+    note = "" if request.preprocessing else classifier.preprocessing_note
+    return replace(adapted, channels_last=classifier.channels_last, preprocessing_note=note)
 
 
-def copied(given: Classifier) -> Classifier:
-    """A classifier whose network can receive other weights without changing the user's.
+def copied(classifier: Classifier) -> Classifier:
+    """A copy of a classifier, for loading other weights without changing the user's network.
 
     Raises:
         InputError: The network cannot be copied.
     """
     try:
-        return replace(given, module=copy.deepcopy(given.module))
+        return replace(classifier, module=copy.deepcopy(classifier.module))
     except Exception as error:  # the user's network may contain anything
         raise InputError(
             f"cannot be copied to receive other weights: {type(error).__name__}: {error}",
-            where=given.name,
+            where=classifier.name,
             remedy="Load the weights into it, and leave `weights` out.",
         ) from error
 
 
 def carried_preprocessing(module: nn.Module) -> tuple[Preprocessing | None, str]:
-    """The preprocessing that a network carries, and a sentence about it for people.
+    """The preprocessing that a network carries, and a note about it.
 
-    timm's networks carry the configuration of their weights; torchvision's carry none.
+    timm networks carry the configuration of their weights; torchvision networks carry none.
     """
     inner = unwrapped(module)
     config = getattr(inner, "pretrained_cfg", None)
