@@ -166,25 +166,36 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_evaluation import *
 source = LiveImages(load_classifier(ChannelMeans()), Stripes(1200), QUICK, LENIENT)
+print("ready", flush=True)
 run_images(source, out=Path(sys.argv[1]))
 """
 
 
-def test_a_run_killed_ten_times_equals_an_undisturbed_one(tmp_path: Path) -> None:
+def started_run(folder: Path) -> subprocess.Popen[str]:
+    """A process that is about to evaluate; what it imports takes longer than that."""
     command = [sys.executable, "-c", KILLED.format(tests=str(Path(__file__).parent))]
-    started = time.perf_counter()
-    subprocess.run([*command, str(tmp_path / "whole")], check=True)
-    duration = time.perf_counter() - started
+    process = subprocess.Popen([*command, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process.stdout as stdout:
+        assert stdout.readline() == "ready\n"
+    return process
+
+
+def test_a_run_killed_ten_times_equals_an_undisturbed_one(tmp_path: Path) -> None:
+    process = started_run(tmp_path / "whole")
+    start = time.perf_counter()
+    assert process.wait() == 0
+    duration = time.perf_counter() - start
     chance = random.Random(0)
     kills = 0
     # Early kills first: a run that got to its end is not killed any more.
-    for share in sorted(chance.uniform(0.3, 1.0) for _ in range(10)):
-        process = subprocess.Popen([*command, str(tmp_path / "killed")])
+    for share in sorted(chance.uniform(0.05, 1.0) for _ in range(10)):
+        process = started_run(tmp_path / "killed")
         time.sleep(duration * share)
         process.send_signal(signal.SIGKILL)
         kills += process.wait() == -signal.SIGKILL
     assert kills > 0
-    subprocess.run([*command, str(tmp_path / "killed")], check=True)
+    assert started_run(tmp_path / "killed").wait() == 0
     assert slice_bytes(tmp_path / "killed") == slice_bytes(tmp_path / "whole")
 
 
