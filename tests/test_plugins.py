@@ -99,6 +99,19 @@ def test_a_file_of_ones_own_is_evaluated_and_identified(
     status, again, _ = noctule("metrics", folder / "run", "--plugin", plugin)
     assert status == 0
     assert again.splitlines()[1] == table.splitlines()[1]
+    status, _, complaint = noctule("metrics", folder / "run")
+    assert status == 2
+    assert "its corruption 'vignette' was defined by a plugin that is not loaded" in complaint
+    assert "--plugin FILE.py" in complaint
+
+
+def test_a_folder_is_no_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "holds_plugins").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PluginError, match=r"is a folder without __init__\.py"):
+        plugins.load_plugin("holds_plugins")
+    sys.modules.pop("holds_plugins")
 
 
 def answer(connection: Connection, name: str) -> None:

@@ -61,7 +61,14 @@ def load_plugin(name_or_file: str) -> None:
     if name_or_file.endswith(".py"):
         _load_file(Path(name_or_file))
     else:
-        note(import_module(name_or_file, "--plugin").__name__)
+        module = import_module(name_or_file, "--plugin")
+        if hasattr(module, "__path__") and getattr(module, "__file__", None) is None:
+            raise PluginError(
+                f"'{name_or_file}' is a folder without __init__.py, not a module",
+                where="--plugin",
+                remedy="Name a module or a .py file in it.",
+            )
+        note(module.__name__)
 
 
 def import_module(name: str, where: object) -> ModuleType:

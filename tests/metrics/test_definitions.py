@@ -22,6 +22,7 @@ from noctule.metrics.means import ImageValues, mean_estimates
 from noctule.metrics.outcome_matrix import OutcomeMatrix
 from noctule.metrics.scores import image_values
 from noctule.metrics.selective import risk_coverage_values
+from noctule.plugins import PluginError
 from noctule.report.scores import render
 from outcome_rows import outcome_rows
 
@@ -288,17 +289,41 @@ def test_a_metric_of_ones_own_is_a_row_like_any_other(margin: Metric) -> None:
             """Nothing."""
 
 
-@pytest.mark.parametrize("flaw", ["shape", "nan"])
-def test_a_metric_that_returns_something_else_is_named(margin: Metric, flaw: str) -> None:
-    def compute(outcomes: OutcomeMatrix) -> NDArray[Any]:
-        values = outcomes.confidence
-        return values[:, :1] if flaw == "shape" else np.where(values > 0.5, np.nan, values)
-
-    METRICS._entries["doubt"] = replace(margin, compute=compute)
-    with pytest.raises(
-        InputError, match=r"metric 'doubt' returned float32 .* \(60, 3\) finite"
-    ):
+@pytest.mark.parametrize(
+    ("compute", "message"),
+    [
+        (lambda values: values[:, :1], r"an array of shape \(60, 1\) .* expected \(60, 3\)"),
+        (lambda values: values.astype(str), "type <U"),
+        (lambda values: np.where(values > 0.5, np.nan, values), "of 180 numbers as NaN"),
+        (lambda values: 5 * np.ones_like(values), "from 5 to 5, outside of its range, 0 to 1"),
+        (lambda values: values.nosuch, "raises AttributeError"),
+    ],
+)
+def test_a_metric_that_returns_something_else_is_named(
+    margin: Metric, compute: Callable[[NDArray[Any]], Any], message: str
+) -> None:
+    METRICS._entries["doubt"] = replace(margin, compute=lambda of: compute(of.confidence))
+    with pytest.raises(PluginError, match=f"test_definitions.* metric 'doubt' .*{message}"):
         score(rows_of(60), BENCHMARK, metrics=["doubt"])
+
+
+def test_a_metric_of_another_kind_that_returns_something_else_is_named(margin: Metric) -> None:
+    METRICS._entries["doubt"] = replace(margin, kind="direct", compute=lambda *_: [0.5] * 3)
+    with pytest.raises(PluginError, match="'doubt' must return a list of 3 Estimates"):
+        score(rows_of(60), BENCHMARK, metrics=["doubt"])
+    METRICS._entries["doubt"] = replace(
+        margin, kind="ratio", columns=("label_rank",), compute=lambda _: 3
+    )
+    with pytest.raises(PluginError, match="'doubt' returned int, expected CorruptionMeans"):
+        score(rows_of(60), BENCHMARK, metrics=["doubt"], reference=rows_of(60, 1))
+
+
+def test_the_description_of_a_metric_is_checked(margin: Metric) -> None:
+    unknown: Any = "sum"
+    with pytest.raises(ValueError, match="kind must be"):
+        replace(margin, kind=unknown)
+    with pytest.raises(ValueError, match="digits must be"):
+        replace(margin, digits=-1)
 
 
 def test_an_unknown_metric_suggests_the_nearest() -> None:

@@ -212,6 +212,14 @@ class Benchmark(Spec):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, where: object = "benchmark") -> Benchmark:
         """The inverse of `to_dict`; an InputError names `where` and the key."""
+        plugins = data.get("plugins")
+        for name in plugins if isinstance(plugins, Mapping) else ():
+            if name not in CORRUPTIONS:
+                raise InputError(
+                    f"its corruption '{name}' was defined by a plugin that is not loaded",
+                    where=where,
+                    remedy="Name the plugin: --plugin FILE.py, or in Python, import it first.",
+                )
         return build_spec(data, cls, where=where)
 
 

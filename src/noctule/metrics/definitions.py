@@ -77,6 +77,7 @@ def nll(outcomes: OutcomeMatrix) -> NDArray[Any]:
     title="AURC",
     mean_name="mean_aurc",
     columns=("label_rank", "confidence"),
+    range_of_mean=True,
     formula="AURC = mean over k = 1…n of the error among the k most confident images; tied "
     "images in random order",
 )

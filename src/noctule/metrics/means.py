@@ -130,9 +130,12 @@ def ratio_estimates(
     ours = corruption_means(errors, benchmark)
     if reference is None:
         return _undefined(benchmark, no_reference_reason)
-    tops, bases = (
-        metric.compute(one) for one in (ours, corruption_means(reference, benchmark))
-    )
+    tops, bases = (metric(one) for one in (ours, corruption_means(reference, benchmark)))
+    for one in (tops, bases):
+        if not isinstance(one, CorruptionMeans | None):
+            raise metric.error(
+                f"returned {type(one).__name__}, expected CorruptionMeans or None"
+            )
     if tops is None or bases is None:
         return _undefined(benchmark, NO_CLEAN)
     each, mean = _Ratios(metric.title, tops, bases, confidence).estimates()

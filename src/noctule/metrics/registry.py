@@ -20,6 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from noctule.errors import NoctuleError
+from noctule.plugins import PluginError
 from noctule.registry import Registry
 
 Scope = Literal["condition", "corruption", "benchmark"]
@@ -44,6 +46,8 @@ class Metric:
         better: Which values are better.
         columns: Columns of outcome rows that the metric needs.
         low, high: Range of the stored numbers of one image.
+        range_of_mean: Whether it is the range of their means only: the number of an image may
+            lie outside.
         needs_clean: Whether it compares with the clean images, which then have no value.
     """
 
@@ -61,7 +65,36 @@ class Metric:
     columns: tuple[str, ...] = ("label_rank",)
     low: float = 0.0
     high: float = 1.0
+    range_of_mean: bool = False
     needs_clean: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("mean", "ratio", "direct"):
+            raise ValueError(f"kind must be 'mean', 'ratio' or 'direct', not {self.kind!r}")
+        if type(self.digits) is not int or self.digits < 0:
+            raise ValueError(f"digits must be a whole number from 0, not {self.digits!r}")
+
+    def __call__(self, *arguments: Any) -> Any:
+        """What its function returns.
+
+        Raises:
+            PluginError: The function belongs to a plugin, and raises an error.
+        """
+        try:
+            return self.compute(*arguments)
+        except Exception as error:
+            if isinstance(error, NoctuleError) or METRICS.plugin_of(self.name) is None:
+                raise
+            raise self.error(f"raises {type(error).__name__}: {error}") from error
+
+    def error(self, what: str) -> PluginError:
+        """An error of the plugin that defines this metric."""
+        plugin = METRICS.plugin_of(self.name)
+        return PluginError(
+            f"the metric '{self.name}' {what}",
+            where=plugin and (plugin.file or plugin.module),
+            remedy="Correct the plugin.",
+        )
 
     @property
     def scopes(self) -> tuple[Scope, ...]:

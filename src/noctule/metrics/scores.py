@@ -251,24 +251,45 @@ def metric_estimates(
                 confidence=settings.confidence,
             )
         case "direct":
-            found = metric.compute(outcomes, settings)
-            names = zip(outcomes.conditions, found, strict=True)
-            return {("condition", name): one for name, one in names}
+            return _direct_estimates(metric, outcomes, settings)
+
+
+def _direct_estimates(
+    metric: Metric, outcomes: OutcomeMatrix, settings: IntervalSettings
+) -> Estimates:
+    """The estimates by condition that a metric computes itself."""
+    found = metric(outcomes, settings)
+    count = len(outcomes.conditions)
+    is_list = isinstance(found, list | tuple) and len(found) == count
+    if not is_list or not all(isinstance(one, Estimate) for one in found):
+        raise metric.error(f"must return a list of {count} Estimates, one for each condition")
+    names = zip(outcomes.conditions, found, strict=True)
+    return {("condition", name): one for name, one in names}
 
 
 def image_values(metric: Metric, outcomes: OutcomeMatrix) -> ImageValues:
     """The numbers by image whose means are a metric.
 
     Raises:
-        InputError: A user's metric returns something else.
+        PluginError: A user's metric returns something else.
     """
-    values = np.asarray(metric.compute(outcomes))
+    values = np.asarray(metric(outcomes))
     wanted = len(outcomes.image_ids), len(outcomes.conditions)
-    if values.shape != wanted or not np.isfinite(values).all():
-        raise InputError(
-            f"the metric '{metric.name}' returned {values.dtype} {values.shape}, expected "
-            f"{wanted} finite numbers",
-            remedy="It must return one number for each image and condition.",
+    if values.shape != wanted or values.dtype.kind not in "biuf":
+        raise metric.error(
+            f"returned an array of shape {values.shape} and type {values.dtype}, expected "
+            f"{wanted}: one number for each image and condition"
+        )
+    if unknown := np.count_nonzero(~np.isfinite(values)):
+        raise metric.error(
+            f"returned {unknown:,} of {values.size:,} numbers as NaN or infinite"
+        )
+    smallest, largest = values.min().item(), values.max().item()
+    if not metric.range_of_mean and (smallest < metric.low or largest > metric.high):
+        raise metric.error(
+            f"returned numbers from {smallest:g} to {largest:g}, outside of its range, "
+            f"{metric.low:g} to {metric.high:g}, which bounds its intervals: declare low=… and "
+            "high=…"
         )
     return ImageValues(outcomes.conditions, values, metric.low, metric.high)
 
