@@ -565,7 +565,7 @@ def spoil_arrays(folder: Path, how: str) -> None:
         ("labels", r"holds 29 labels, and shear.npy 30 images"),
         ("float labels", r"labels\.npy: are float64 of shape \(30,\), not labels"),
         ("labels differ", r"the labels differ from severity to severity"),
-        ("pickle", r"labels\.npy: this is, or holds, a pickled object"),
+        ("pickle", r"labels\.npy: this is, or contains, a pickled object"),
         ("clean", r"clean\.npy: holds 5 images, where 1 × 6 are due"),
     ],
 )
