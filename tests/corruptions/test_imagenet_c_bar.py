@@ -125,7 +125,7 @@ def test_the_released_mode(name: str, size: str) -> None:
     assert (distance > 0).mean() < 0.0005, distance.max()
     as_float = corruption.apply(images / 255, **drawn).to(torch.float64).numpy() * 255
     assert (np.abs(as_float - expected) > 0.02).mean() < 0.0005  # which is not truncated
-    # The modes can be told apart.
+    # The modes differ visibly.
     paper = CORRUPTIONS[name].apply(images, **drawn).to(torch.float64).numpy()
     change = paper - result
     if name == "checkerboard_cutout":

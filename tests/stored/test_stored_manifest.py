@@ -97,7 +97,7 @@ def test_a_value_of_the_wrong_kind_is_named(
         ("s/0003,0", "s/0003,-1", "'s/0003' has label -1"),
         ("s/0003,0", f"s/0003,{10**40}", "'s/0003' has label 10000"),
         ("s/0003,0", "s/0003,x", "invalid literal"),
-        ("s/0003,0,0-r,0003\n", "", "5 entries where 6 are due"),
+        ("s/0003,0,0-r,0003\n", "", "5 entries where 6 are expected"),
         ("s/0003,0", "s/0003,0,0", "list of images"),
     ],
 )

@@ -566,7 +566,7 @@ def spoil_arrays(folder: Path, how: str) -> None:
         ("float labels", r"labels\.npy: are float64 of shape \(30,\), not labels"),
         ("labels differ", r"the labels differ from severity to severity"),
         ("pickle", r"labels\.npy: this is, or contains, a pickled object"),
-        ("clean", r"clean\.npy: holds 5 images, where 1 × 6 are due"),
+        ("clean", r"clean\.npy: holds 5 images, where 1 × 6 are expected"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, how: str, what: str) -> None:
@@ -580,7 +580,9 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, how: str, what: str)
 def test_the_second_array_must_have_the_size_of_the_first(tmp_path: Path) -> None:
     folder = write_arrays(tmp_path / "set")
     np.save(folder / "gaussian.npy", np.load(folder / "gaussian.npy")[:-6])
-    with pytest.raises(noctule.InputError, match=r"gaussian\.npy: holds 24 .* 5 × 6 are due"):
+    with pytest.raises(
+        noctule.InputError, match=r"gaussian\.npy: holds 24 .* 5 × 6 are expected"
+    ):
         evaluated(folder, tmp_path)
 
 

@@ -93,7 +93,8 @@ class ArrayImages:
         images = open_images(path)
         if len(images) < start + count:
             raise InputError(
-                f"holds {len(images):,} images, where {start + count:,} are due", where=path
+                f"holds {len(images):,} images, where {start + count:,} are expected",
+                where=path,
             )
         self._images = images[start : start + count]
 

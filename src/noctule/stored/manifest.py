@@ -236,7 +236,7 @@ def read_images(folder: Path, manifest: Manifest) -> list[ImageEntry]:
         with path.open(encoding="utf-8", newline="") as file:
             heading, *rows = csv.reader(file)
         if tuple(heading) != ImageEntry._fields or len(rows) != manifest.dataset["num_images"]:
-            expected = f"{manifest.dataset['num_images']} are due"
+            expected = f"{manifest.dataset['num_images']} are expected"
             raise ValueError(f"{len(rows)} entries where {expected}")
         entries = [
             ImageEntry(unguard_formula(key), int(label), *map(unguard_formula, names))

@@ -153,7 +153,7 @@ def array_images(location: Location, num_images: int, contents: Contents) -> Arr
     images = open_images(path)
     if len(images) != num_images * blocks:
         raise InputError(
-            f"holds {len(images):,} images, where {blocks} × {num_images:,} are due",
+            f"holds {len(images):,} images, where {blocks} × {num_images:,} are expected",
             where=path,
             remedy="It is cut short, or of other data: download or export it again.",
         )

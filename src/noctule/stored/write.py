@@ -181,7 +181,7 @@ class Target:
         return odd
 
     def create_arrays(self) -> None:
-        """Make missing and odd arrays anew, empty."""
+        """Create missing arrays, and replace unsuitable ones, as empty files."""
         for name, condition in self.odd_arrays().items():
             header, size = self._header(condition)
             temporary = self.folder / f".{name}.tmp"
