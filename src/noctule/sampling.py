@@ -16,7 +16,6 @@ per image, or the key of the image, with which element indices are encrypted in 
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import random
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 Key = tuple[int, int]
@@ -69,9 +69,7 @@ def image_words(keys: Sequence[Key], ids: Sequence[str | int]) -> list[Words]:
 
     An id is an int or a string; 4711 and "4711" are the same id.
     """
-    hashes = (hashlib.blake2b(str(i).encode(), digest_size=8).digest() for i in ids)
-    counters = torch.frombuffer(bytearray(b"".join(hashes)) or bytearray(8), dtype=torch.int32)
-    counters = counters[: 2 * len(ids)].view(-1, 2)
+    counters = torch.from_numpy(id_words(ids).view(np.int32))
     x0, x1 = threefry2x32(
         torch.tensor([[as_int32(word) for word in key] for key in keys], dtype=torch.int32),
         counters[:, 0].expand(len(keys), -1),
@@ -80,78 +78,16 @@ def image_words(keys: Sequence[Key], ids: Sequence[str | int]) -> list[Words]:
     return list(zip(x0, x1, strict=True))
 
 
+def id_words(ids: Sequence[str | int]) -> NDArray[np.uint32]:
+    """The 64-bit hash of each id, from BLAKE2b: uint32 (len(ids), 2)."""
+    hashes = b"".join([hashlib.blake2b(str(i).encode(), digest_size=8).digest() for i in ids])
+    return np.frombuffer(bytearray(hashes), dtype=np.uint32).reshape(-1, 2)
+
+
 def image_keys(key: Key, ids: Sequence[str | int]) -> Tensor:
     """The key of each image, for a `Stream`: int32 (len(ids), 2)."""
     ((x0, x1),) = image_words([key], ids)
     return torch.stack([x0, x1], dim=1)
-
-
-def content_ids(images: Tensor) -> list[str]:
-    """An id for each image that depends on its content: its shape and a 64-bit hash.
-
-    Equal images have equal ids in any batch and memory layout and on any device. So do an 8-bit
-    image and its float32 copy in [0, 1], because float32 values are rounded to 8 bits.
-
-    The 32-bit words w_i of the pixels are hashed twice, to the upper halves of Σ k_i · w_i
-    modulo 2**64 with random 64-bit factors k_i. Two different blocks of words have equal hashes
-    with a probability of at most 2**-62 (Dietzfelbinger, "Universal hashing and k-wise
-    independent random variables via integer arithmetic without primes", STACS 1996). The hashes
-    of the blocks of a large image are hashed in turn.
-
-    Args:
-        images: uint8, or float32 in [0, 1]; (batch, ...).
-
-    Returns:
-        One id for each image, "SHAPE:HASH".
-
-    >>> content_ids(torch.zeros(1, 3, 32, 32))
-    ['3x32x32:0000000000000000']
-    """
-    shape = "x".join(map(str, images.shape[1:]))
-    at_once = max(1, _HASHED_AT_ONCE // max(1, images[:1].numel()))
-    with torch.inference_mode():
-        hashes = (
-            [_content_hash(chunk) for chunk in torch.split(images, at_once)]
-            if len(images)
-            else []
-        )
-    return [f"{shape}:{high:08x}{low:08x}" for chunk in hashes for high, low in chunk.tolist()]
-
-
-_HASHED_AT_ONCE = 1 << 22
-_HASH_BLOCK = 1 << 16
-
-
-def _content_hash(images: Tensor) -> Tensor:
-    """Two 32-bit words for each image: int64 (batch, 2)."""
-    values = images.flatten(1)
-    if values.dtype != torch.uint8:
-        values = (values * 255).round_()
-    # A zero-padded copy that consists of whole words.
-    shape = (len(values), -(-values.shape[1] // 4) * 4)
-    data = torch.zeros(shape, dtype=torch.uint8, device=values.device)
-    data[:, : values.shape[1]] = values
-    words = data.view(torch.int32)
-    factors = _hash_factors(values.device)
-    while True:
-        blocks = [_multilinear(block, factors) for block in torch.split(words, _HASH_BLOCK, 1)]
-        if len(blocks) == 1:
-            return blocks[0]
-        words = torch.cat(blocks, dim=1)
-
-
-def _multilinear(words: Tensor, factors: Tensor) -> Tensor:
-    """The upper halves of two weighted sums of a block of 32-bit words: int64 (batch, 2)."""
-    values = words.to(torch.int64).bitwise_and_(0xFFFFFFFF)
-    sums = [(values * factor[: words.shape[1]]).sum(dim=1) for factor in factors]
-    return (torch.stack(sums, dim=1) >> 32) & 0xFFFFFFFF
-
-
-@functools.lru_cache(maxsize=8)
-def _hash_factors(device: torch.device) -> Tensor:
-    """Random 64-bit factors: int64 (2, _HASH_BLOCK)."""
-    stream = Stream(image_keys(key_of("content"), range(2)))
-    return torch.stack(stream.words(_HASH_BLOCK), dim=2).view(torch.int64)[..., 0].to(device)
 
 
 def threefry2x32(

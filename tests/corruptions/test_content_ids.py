@@ -7,7 +7,7 @@ import torch
 
 from corruption_cases import coffee, sample_images
 from noctule.corruptions import corrupt
-from noctule.sampling import content_ids
+from noctule.corruptions.content import content_ids
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -32,7 +32,8 @@ def test_one_image_at_a_time_gets_noise_of_its_own() -> None:
 
 def test_a_hash_by_hand() -> None:
     """16 × 16 px are 64 words; the factors are the words of two streams of 64-bit numbers."""
-    from noctule.sampling import _HASH_BLOCK, Stream, image_keys, key_of
+    from noctule.corruptions.content import _HASH_BLOCK
+    from noctule.sampling import Stream, image_keys, key_of
 
     image = sample_images(1, 16, 16)[:, :1]
     words = image.numpy().tobytes()

@@ -11,8 +11,9 @@ import torch
 
 from corruption_cases import both_dtypes, coffee, each, sample_images
 from noctule.corruptions import CORRUPTIONS, MODES, SEVERITIES, Corruption, Mode, corrupt, spec
+from noctule.corruptions.content import content_ids
 from noctule.corruptions.draws import PerSeverity
-from noctule.sampling import Stream, content_ids
+from noctule.sampling import Stream
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

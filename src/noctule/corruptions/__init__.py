@@ -40,8 +40,8 @@ def corrupt(
             as left by rounding, are clamped.
         name: A name in `noctule.CORRUPTIONS`.
         ids: An integer or string for each image; 5 and "5" are the same id. By default, a
-            64-bit hash of each image, see `noctule.sampling.content_ids`; float32 images are
-            rounded to 8 bits for the hash.
+            64-bit hash of each image, see `noctule.corruptions.content.content_ids`; float32
+            images are rounded to 8 bits for the hash.
         seed: Seed of all random numbers.
         severity: 1 (mild) to 5 (severe), or None for the full published range.
         mode: "paper" for what the publication describes, "released" for what the authors'

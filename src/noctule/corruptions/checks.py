@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from noctule.arguments import image_ids, is_bool, real_number
+from noctule.corruptions.content import content_ids
 from noctule.corruptions.draws import SEVERITIES, Choice, Integer, PerSeverity, Uniform
 from noctule.errors import InputError
-from noctule.sampling import content_ids
 
 MIN_SIDE_PX = 16
 MAX_SIDE_PX = 8192  # of resizing, cropping and tables: 200 MB as RGB
@@ -117,7 +117,7 @@ def checked_values(
             remedy="Pass one number, or one for each image.",
         )
     low, high = draw.limits
-    whole = draw.whole if isinstance(draw, PerSeverity) else not isinstance(draw, Uniform)
+    whole = draw.whole
     good = torch.isfinite(numbers) & (numbers >= low) & (numbers <= high)
     if whole:
         good &= numbers == numbers.round()

@@ -12,23 +12,36 @@ an image share their noise and can be compared pairwise.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
-from torch import Tensor
-
-from noctule.sampling import Stream, Words, bits_of, high24
+from typing import ClassVar, Literal
 
 SEVERITIES = (1, 2, 3, 4, 5)
 _BITS = 24
 _MOST = 1 << 16  # so that a typing error cannot exhaust the memory
 
+CONSTANT, UNIFORM, INTEGER, TABLE, STREAM = range(5)
+"""Kinds of draws, the first number of their rows; see `noctule.corruptions.loops.drawing`."""
+Row = tuple[float, ...]
+"""A draw at a severity as seven numbers. Its kind, then
 
-def _severity(words: Tensor, severity: int | None) -> tuple[Tensor, int]:
-    """The position in the range, from mild (0) to severe (1), as numerator and denominator."""
-    if severity is None:
-        return high24(words), 1 << _BITS
-    return ((severity - 1) << _BITS) + high24(words), len(SEVERITIES) << _BITS
+- for a constant, its value;
+- for a table, its five values;
+- for the uniform distributions, the lowest value; the width of the range, or the number of
+  integers; the position of the severity, and the whole, of which a random number of 24 bits is
+  a part; whether the sign is random; and whether the lowest number is the most severe.
+"""
+
+
+def _row(
+    kind: int,
+    low: float,
+    span: float,
+    severity: int | None,
+    *,
+    signed: bool = False,
+    descending: bool = False,
+) -> Row:
+    before, whole = ((severity - 1) << _BITS, 5 << _BITS) if severity else (0, 1 << _BITS)
+    return (kind, low, span, before, whole, signed, descending)
 
 
 @dataclass(frozen=True)
@@ -48,12 +61,12 @@ class Uniform:
     high: float
     graded: bool = True
     signed: bool = False
+    whole: ClassVar[bool] = False
 
-    def sample(self, words: Words, severity: int | None) -> Tensor:
-        """One value for each image: float64 (batch,)."""
-        part, whole = _severity(words[0], severity if self.graded else None)
-        value = self.low + (self.high - self.low) * (part.to(torch.float64) / whole)
-        return value * (1 - 2 * bits_of(words[1])) if self.signed else value
+    def row(self, severity: int | None) -> Row:
+        """The distribution at a severity, or over the full range."""
+        graded = severity if self.graded else None
+        return _row(UNIFORM, self.low, self.high - self.low, graded, signed=self.signed)
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -89,14 +102,18 @@ class Integer:
     graded: bool = True
     signed: bool = False
     hardest: Literal["low", "high"] = "high"
+    whole: ClassVar[bool] = True
 
-    def sample(self, words: Words, severity: int | None) -> Tensor:
-        """One value for each image: int64 (batch,)."""
-        part, whole = _severity(words[0], severity if self.graded else None)
-        if self.hardest == "low":
-            part = whole - 1 - part
-        value = self.low + part * (self.high - self.low + 1) // whole
-        return value * (1 - 2 * bits_of(words[1])) if self.signed else value
+    def row(self, severity: int | None) -> Row:
+        """The distribution at a severity, or over the full range."""
+        return _row(
+            INTEGER,
+            self.low,
+            self.high - self.low + 1,
+            severity if self.graded else None,
+            signed=self.signed,
+            descending=self.hardest == "low",
+        )
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -118,14 +135,15 @@ class Choice:
     """
 
     options: tuple[str, ...]
+    whole: ClassVar[bool] = True
 
     def __init__(self, *options: str) -> None:
         object.__setattr__(self, "options", options)
 
-    def sample(self, words: Words, severity: int | None) -> Tensor:
-        """The index of the option for each image: int64 (batch,)."""
+    def row(self, severity: int | None) -> Row:
+        """The distribution, whatever the severity."""
         del severity
-        return high24(words[0]) * len(self.options) >> _BITS
+        return _row(INTEGER, 0, len(self.options), None)
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -172,24 +190,14 @@ class PerSeverity:
 
     @property
     def whole(self) -> bool:
-        """Whether every value is an int."""
+        """Whether every value is an int, as those of `Integer` and `Choice` are."""
         return all(isinstance(value, int) for value in self.values)
 
-    def sample(self, words: Words, severity: int | None) -> Tensor:
-        """The severity's value for each image: int64 or float64 (batch,)."""
-        if severity is not None:
-            return self.at(severity, len(words[0]))
-        index = high24(words[0]) * len(SEVERITIES) >> _BITS
-        return torch.tensor(self.values, dtype=self._dtype)[index]
-
-    def at(self, severity: int, count: int) -> Tensor:
-        """The severity's value for `count` images: int64 or float64 (count,)."""
-        value = self.values[severity - 1]
-        return torch.full((count,), value, dtype=self._dtype)
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        return torch.int64 if self.whole else torch.float64
+    def row(self, severity: int | None) -> Row:
+        """The table, or its value at a severity."""
+        if severity is None:
+            return (TABLE, *self.values, 0)
+        return _row(CONSTANT, self.values[severity - 1], 0, None)
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -205,10 +213,12 @@ class PerSeverity:
 class NoiseField:
     """Random words for many elements of each image; the kernel chooses how many."""
 
-    def sample(self, words: Words, severity: int | None) -> Stream:
-        """The stream of each image, with the two words as its key."""
+    whole: ClassVar[bool] = False
+
+    def row(self, severity: int | None) -> Row:
+        """The distribution, whatever the severity."""
         del severity
-        return Stream(torch.stack(words, dim=1))
+        return _row(STREAM, 0, 0, None)
 
     def describe(self) -> str:
         """The description, for tables."""

@@ -6,26 +6,32 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from noctule.arguments import seed_number, whole_number
 from noctule.corruptions.checks import as_ids, checked_images, checked_values, with_values
-from noctule.corruptions.draws import SEVERITIES, Choice, Draw, NoiseField, PerSeverity
+from noctule.corruptions.draws import (
+    CONSTANT,
+    SEVERITIES,
+    Choice,
+    Draw,
+    NoiseField,
+    PerSeverity,
+)
 from noctule.corruptions.grouping import even_parts
 from noctule.errors import InputError, unknown_name
-from noctule.sampling import Stream, image_words, key_of
+from noctule.sampling import Stream, id_words
 
 # Batches are split into chunks whose temporaries take about this much memory: on a CPU, little
 # enough to stay in the cache and to be reused without page faults. Results do not depend on it,
 # and memory does not grow with the batch.
 CPU_WORKING_BYTES = 1 << 24
 CUDA_WORKING_BYTES = 1 << 31
-# glibc returns freed memory to the system immediately, so that every large temporary costs page
-# faults (measured: up to half the time), until a block of about this size has been freed once.
-PRIMING_BYTES = (1 << 25) - (1 << 16)
 
 Parameters = dict[str, Tensor | Stream]
 Kernel = Callable[..., Tensor]
@@ -83,7 +89,11 @@ class Corruption:
         """
         if mode not in MODES:
             raise unknown_name("mode", mode, MODES, where=self.name)
-        return replace(self, mode=mode)
+        return self._modes[mode]
+
+    @functools.cached_property
+    def _modes(self) -> dict[Mode, Corruption]:
+        return {mode: self if mode == self.mode else replace(self, mode=mode) for mode in MODES}
 
     def with_tables(self, tables: Mapping[str, Sequence[float]]) -> Corruption:
         """Return the corruption with other values for the five severities, by parameter name.
@@ -119,11 +129,15 @@ class Corruption:
     ) -> Tensor:
         """Corrupt a batch; the arguments are those of `noctule.corrupt`."""
         images = checked_images(images, where=self.name, channels=self.channels)
-        names = as_ids(ids, images)
-        with torch.inference_mode():
-            parameters = self.sample(names, seed=seed, severity=severity, device=images.device)
-        parameters.update(self._fixed(fixed, images))
-        return self.apply(images, **parameters)
+        given = self._given(fixed, len(images))
+        if ids is not None or not self._is_constant(severity, given):
+            names: Sequence[str | int] = as_ids(ids, images)
+        else:
+            names = [""] * len(images)
+        drawn = self.draw(names, seed, severity)
+        for name, value in given.items():
+            drawn.values[:, list(self.draws).index(name)] = value
+        return self._run(images, drawn)
 
     def sample(
         self,
@@ -150,41 +164,36 @@ class Corruption:
         Raises:
             InputError: The seed or the severity is not an integer, or is out of range.
         """
-        seed = seed_number(seed)
-        if severity is not None:
-            remedy = "Use 1 (mild) to 5 (severe), or None for the full range."
-            severity = whole_number(
-                severity, "severity", low=SEVERITIES[0], high=SEVERITIES[-1], remedy=remedy
-            )
-        values: Parameters = {}
-        keys = {}
-        for name, draw in self.draws.items():
-            if not isinstance(draw, PerSeverity):
-                keys[name] = key_of(seed, self.name, name)
-            elif severity is None:
-                # One draw chooses the severity for all tables of a corruption. Its name is
-                # part of the random key, as are the names of all draws: renaming any of them
-                # changes pixels. Hence "level", the former word for severity.
-                keys[name] = key_of(seed, self.name, "level")
-            else:
-                values[name] = draw.at(severity, len(ids))
-        words = image_words(list(keys.values()), ids) if keys else []
-        for name, word in zip(keys, words, strict=True):
-            values[name] = self.draws[name].sample(word, severity)
-        return {name: values[name].to(device) for name in self.draws}
+        return self._parameters(self.draw(ids, seed, severity), device)
 
     def apply(self, images: Tensor, **parameters: Tensor | Stream) -> Tensor:
-        """Apply the kernel with these parameters: one value, or one stream, for each image."""
+        """Corrupt images with these parameters: one value, or one stream, for each image.
+
+        Raises:
+            InputError: The images are unsuitable, or a parameter is outside its limits.
+        """
         images = checked_images(images, where=self.name, channels=self.channels)
+        drawn = Drawn.empty(len(images), len(self.draws))
+        for column, (name, draw) in enumerate(self.draws.items()):
+            parameter = parameters[name]
+            if isinstance(parameter, Stream):
+                drawn.keys[:, column] = parameter.keys.cpu().numpy().view(np.uint32)
+            else:
+                drawn.values[:, column] = self._checked(name, draw, parameter, len(images))
+        return self._run(images, drawn)
+
+    def apply_kernel(self, images: Tensor, drawn: Drawn) -> Tensor:
+        """Apply the torch kernel, in chunks that do not need too much memory.
+
+        On a CPU this is the second opinion on the compiled loop.
+        """
         images = images.detach().contiguous()
-        kernel = self.kernel
+        kernel, parameters = self.kernel, self._parameters(drawn, images.device)
         if self.has_modes:
             kernel = functools.partial(kernel, released=self.mode == "released")
-        size = max(
-            1,
-            _working_bytes(images.device) // max(1, images[:1].numel() * self.bytes_per_value),
-        )
-        if len(images) <= size:  # without a copy, whose threads would compete with a codec's
+        per_image = max(1, images[:1].numel() * self.bytes_per_value)
+        size = max(1, _working_bytes(images.device) // per_image)
+        if len(images) <= size:
             return kernel(images, **parameters) if len(images) else images.clone()
         # Allocated outside inference mode, so that networks can be trained on it. Inside,
         # operations have less overhead.
@@ -195,28 +204,109 @@ class Corruption:
                 result[chunk] = kernel(images[chunk], **values)
         return result
 
-    def _fixed(self, fixed: Mapping[str, Any], images: Tensor) -> dict[str, Tensor]:
-        values: dict[str, Tensor] = {}
+    def _run(self, images: Tensor, drawn: Drawn) -> Tensor:
+        if images.device.type == "cpu":
+            from noctule.corruptions.loops import driver  # imports Numba
+
+            loop = driver.loop_of(self.name, self.kernel.__module__, images.dtype)
+            if loop is not None:
+                result = torch.empty(images.shape, dtype=images.dtype)
+                arrays = (images.detach().numpy(), result.numpy())
+                driver.run(loop, self, *arrays, drawn.values, drawn.keys)
+                return result
+        return self.apply_kernel(images, drawn)
+
+    def draw(self, ids: Sequence[str | int], seed: int, severity: int | None) -> Drawn:
+        """`sample` as arrays of numbers, with which `apply_kernel` is called."""
+        from noctule.corruptions.loops.drawing import draw, keys_of  # imports Numba
+
+        drawn = Drawn.empty(len(ids), len(self.draws))
+        # One draw chooses the severity for all tables of a corruption. Its name is part of the
+        # random key, as are the names of all draws: renaming any of them changes pixels. Hence
+        # "level", the former word for severity.
+        keys = keys_of(seed_number(seed), self.name, self._key_names)
+        draw(self._rows(severity), keys, id_words(ids), drawn.values, drawn.keys)
+        return drawn
+
+    @functools.cached_property
+    def _key_names(self) -> tuple[str, ...]:
+        return tuple(
+            "level" if isinstance(draw, PerSeverity) else name
+            for name, draw in self.draws.items()
+        )
+
+    @functools.cached_property
+    def _known_rows(self) -> dict[int | None, NDArray[np.float64]]:
+        return {}
+
+    def _rows(self, severity: int | None) -> NDArray[np.float64]:
+        """The draws at a severity as numbers: float64 (draws, 7)."""
+        if severity is not None:
+            remedy = "Use 1 (mild) to 5 (severe), or None for the full range."
+            severity = whole_number(
+                severity, "severity", low=SEVERITIES[0], high=SEVERITIES[-1], remedy=remedy
+            )
+        rows = self._known_rows.get(severity)
+        if rows is None:
+            rows = np.array([draw.row(severity) for draw in self.draws.values()], np.float64)
+            self._known_rows[severity] = rows
+        return rows
+
+    def _is_constant(self, severity: int | None, given: Mapping[str, object]) -> bool:
+        """Whether all images have the same parameters, and none has a stream."""
+        drawn = [name not in given for name in self.draws]
+        return bool(np.all(self._rows(severity)[drawn, 0] == CONSTANT))
+
+    def _parameters(self, drawn: Drawn, device: torch.device | str) -> Parameters:
+        values = torch.from_numpy(drawn.values).to(device)
+        keys = torch.from_numpy(drawn.keys.view(np.int32)).to(device)
+        parameters: Parameters = {}
+        for column, (name, draw) in enumerate(self.draws.items()):
+            if isinstance(draw, NoiseField):
+                parameters[name] = Stream(keys[:, column])
+            else:
+                value = values[:, column]
+                parameters[name] = value.to(torch.int64) if draw.whole else value.clone()
+        return parameters
+
+    def _given(self, fixed: Mapping[str, Any], count: int) -> dict[str, NDArray[Any]]:
+        """The parameters that the user sets, checked: one number, or one for each image."""
+        found = {}
         for name, value in fixed.items():
             draw = self.draws.get(name)
             if draw is None or isinstance(draw, NoiseField):
                 known = [key for key, d in self.draws.items() if not isinstance(d, NoiseField)]
                 raise unknown_name("parameter", name, known, where=self.name)
-            if isinstance(draw, Choice) and isinstance(value, str):
-                if value not in draw.options:
-                    raise unknown_name(
-                        "option", value, draw.options, where=f"{self.name}.{name}"
-                    )
-                value = draw.options.index(value)
-            tensor = checked_values(f"{self.name}.{name}", draw, value, len(images))
-            tensor = tensor.to(images.device)
-            values[name] = tensor.expand(len(images)).contiguous()
-        return values
+            found[name] = self._checked(name, draw, value, count)
+        return found
+
+    def _checked(self, name: str, draw: Draw, value: Any, count: int) -> NDArray[Any]:
+        where = f"{self.name}.{name}"
+        if isinstance(draw, NoiseField):
+            raise InputError("is not a stream of random words", where=where)
+        if isinstance(draw, Choice) and isinstance(value, str):
+            if value not in draw.options:
+                raise unknown_name("option", value, draw.options, where=where)
+            value = draw.options.index(value)
+        return checked_values(where, draw, value, count).numpy()
 
 
-@functools.cache
+class Drawn(NamedTuple):
+    """The parameters of a batch of images, as numbers.
+
+    Attributes:
+        values: One number for each draw, float64 (batch, draws).
+        keys: The keys of streams, uint32 (batch, draws, 2).
+    """
+
+    values: NDArray[np.float64]
+    keys: NDArray[np.uint32]
+
+    @classmethod
+    def empty(cls, images: int, draws: int) -> Drawn:
+        """Undefined values."""
+        return cls(np.empty((images, draws)), np.empty((images, draws, 2), np.uint32))
+
+
 def _working_bytes(device: torch.device) -> int:
-    if device.type != "cpu":
-        return CUDA_WORKING_BYTES
-    torch.empty(PRIMING_BYTES, dtype=torch.uint8)  # never written, so it takes no memory
-    return CPU_WORKING_BYTES
+    return CPU_WORKING_BYTES if device.type == "cpu" else CUDA_WORKING_BYTES

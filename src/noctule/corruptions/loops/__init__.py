@@ -1,0 +1,5 @@
+"""Compiled loops: what corruptions do on a CPU, one image at a time.
+
+Every loop gives the bytes of its corruption's torch kernel, which is what GPUs run. The files
+mirror those of the kernels, and are imported when a corruption is first used on a CPU.
+"""

@@ -1,0 +1,288 @@
+"""Compiling the loops of corruptions with Numba, and keeping the compiled code on disk.
+
+A loop is a function of one image:
+
+    @loop("uint8")
+    def brightness(image, out, change):
+        ...
+
+`image` and `out` are C-contiguous arrays (channels, height, width) of the same dtype; `image`
+is read-only and `out` has undefined values. Then come the parameters of the torch kernel, in
+its order: a float64 for a `Uniform` and a `PerSeverity` of reals, an int64 for an `Integer`, a
+`Choice` and a `PerSeverity` of integers, and for a `NoiseField` its key, two uint32. Then
+`released`, if the kernel has it, and then the loop's tables.
+
+Compiled functions do floating-point arithmetic in the order in which it is written, without
+fused operations, so that they give the same bytes on every machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import inspect
+import os
+import pickle
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import llvmlite
+import numba
+import numpy as np
+from numba.core import compiler, serialize
+from numba.core.registry import cpu_target
+from numpy.typing import NDArray
+
+from noctule.corruptions.draws import NoiseField
+from noctule.corruptions.registry import CORRUPTIONS
+from noctule.errors import NoctuleWarning
+
+F = TypeVar("F", bound=Callable[..., Any])
+Table = Callable[..., NDArray[Any]]
+
+DIRECTORY_VARIABLE = "NOCTULE_CACHE_DIR"
+NOTICE_AFTER_S = 1.0
+# "numpy" divides by zero without an exception, whose test would stop vectorisation.
+_OPTIONS: Any = {"nogil": True, "error_model": "numpy"}
+
+_compiler: Any = compiler  # Numba's internals have no types
+_serialize: Any = serialize
+
+LOOPS: dict[tuple[str, str], Loop] = {}
+"""The loops by corruption and dtype."""
+
+
+def compiled(function: F) -> F:
+    """Compile a function that loops call; its code is kept as a part of theirs."""
+    return cast(F, numba.njit(**_OPTIONS)(function))
+
+
+def loop(
+    *dtypes: str, name: str | None = None, tables: Mapping[str, Table] | None = None
+) -> Callable[[F], F]:
+    """Register the decorated function as the compiled loop of a corruption.
+
+    Args:
+        *dtypes: "uint8", "float32" or both.
+        name: Name of the corruption; by default, that of the function.
+        tables: A function for each of the loop's last parameters, which makes an array, always
+            with the same dtype and number of axes. Its own parameters are any of `channels`,
+            `height` and `width` of the image, `released` and the corruption's parameters. It
+            should keep its results, because it is called for every batch.
+    """
+
+    def register(function: F) -> F:
+        corruption = name or function.__name__
+        for dtype in dtypes:
+            LOOPS[corruption, dtype] = Loop(corruption, dtype, function, dict(tables or {}))
+        return function
+
+    return register
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The compiled loop of a corruption for images of one dtype.
+
+    Attributes:
+        corruption: Name of the corruption.
+        dtype: "uint8" or "float32".
+        function: The loop, before it is compiled.
+        tables: Functions that make its last parameters.
+    """
+
+    corruption: str
+    dtype: str
+    function: Callable[..., Any] = field(repr=False)
+    tables: Mapping[str, Table] = field(repr=False)
+
+    @functools.cached_property
+    def table_parameters(self) -> dict[str, list[str]]:
+        """The names of the parameters of each table's function."""
+        return {
+            name: list(inspect.signature(table).parameters)
+            for name, table in self.tables.items()
+        }
+
+    @functools.cached_property
+    def drawn_by_tables(self) -> set[str]:
+        """The parameters of the corruption, and other names, on which the tables depend."""
+        return {name for names in self.table_parameters.values() for name in names}
+
+    @functools.cached_property
+    def run(self) -> Callable[..., None]:
+        """The compiled loop over the images of a batch.
+
+        Its arguments are: images and out, (batch, channels, height, width); values, float64
+        (batch, draws); keys, uint32 (batch, draws, 2); which, the indices of the images to
+        change, int64 (images,); released; and the tables.
+        """
+        body, has_modes = self._arguments()
+        tables = "".join(f", {name}" for name in self.tables)
+        arguments = [*body, *(["released"] if has_modes else []), *self.tables]
+        source = (
+            f"def run(images, out, values, keys, which, released{tables}):\n"
+            f"    for k in range(len(which)):\n"
+            f"        i = which[k]\n"
+            f"        loop(images[i], out[i], {', '.join(arguments)})\n"
+        )
+        space = {"loop": compiled(self.function), "int64": np.int64}
+        exec(compile(source, f"<loop of {self.corruption}>", "exec"), space)
+        name, file = f"{self.corruption}-{self.dtype}", inspect.getfile(self.function)
+        return cached(space["run"], name, source, file)
+
+    def _arguments(self) -> tuple[list[str], bool]:
+        """The draws as expressions of the batch's arrays, and whether there are modes."""
+        corruption = CORRUPTIONS[self.corruption]
+        expressions = []
+        for column, draw in enumerate(corruption.draws.values()):
+            value = f"values[i, {column}]"
+            if isinstance(draw, NoiseField):
+                value = f"(keys[i, {column}, 0], keys[i, {column}, 1])"
+            elif draw.whole:
+                value = f"int64({value})"
+            expressions.append(value)
+        expected = [*corruption.draws, *(["released"] if corruption.has_modes else [])]
+        found = [*inspect.signature(self.function).parameters][2:]
+        if found != [*expected, *self.tables]:
+            raise ValueError(
+                f"the loop of {self.corruption} takes {found}, not {[*expected, *self.tables]}"
+            )
+        return expressions, corruption.has_modes
+
+
+def cached(function: F, name: str, *parts: str) -> F:
+    """Compile a function when it is first called, and keep its code on disk.
+
+    Args:
+        function: The function.
+        name: Name of its file, unique among the functions of noctule.
+        *parts: What else the code depends on: text, and paths of source files.
+    """
+    dispatcher: Any = numba.njit(**_OPTIONS)(function)
+    # Numba's own cache does not notice changes of functions that are called, cannot keep code
+    # without a source file, and fails on a full disk.
+    dispatcher._cache = CodeCache(name, parts)
+    return cast(F, dispatcher)
+
+
+class CodeCache:
+    """Compiled code of one function, in the form in which Numba asks for it and hands it over.
+
+    A file that is missing, damaged, or made for another version or processor is compiled again.
+    A directory that cannot be written to is mentioned once, and the code is used all the same.
+    """
+
+    def __init__(self, name: str, parts: tuple[str, ...]) -> None:
+        self.name = name
+        self.parts = parts
+        self._notice: threading.Timer | None = None
+
+    @property
+    def cache_path(self) -> str:
+        """The directory of the code."""
+        return str(code_directory())
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        """The compiled function, or None if it must be compiled."""
+        target_context.refresh()
+        with contextlib.suppress(OSError):
+            data = self._file(signature).read_bytes()
+            digest, body = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+            if _digest(body) == digest:
+                return _compiler.CompileResult._rebuild(target_context, *pickle.loads(body))
+        self._notice = threading.Timer(NOTICE_AFTER_S, _say_once)
+        self._notice.daemon = True
+        self._notice.start()
+        return None
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Keep a compiled function."""
+        if self._notice:
+            self._notice.cancel()
+        body: bytes = _serialize.dumps(result._reduce())
+        path = self._file(signature)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(path, _digest(body) + body)
+        except OSError as error:
+            _warn_once(str(path.parent), str(error.strerror))
+
+    def _file(self, signature: Any) -> Path:
+        key = _digest(repr((signature, self.parts, [*map(_contents, self.parts)])).encode())
+        return code_directory() / f"{self.name}-{key.hex()}.code"
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file as a whole, so that other processes never read a part of it."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        try:
+            file.write(data)
+            file.flush()
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+@functools.cache
+def _say_once() -> None:
+    if sys.stderr.isatty():
+        print(  # noqa: T201
+            f"Compiling corruptions for this processor, once; the code is kept in "
+            f"{code_directory()}.",
+            file=sys.stderr,
+        )
+
+
+@functools.cache
+def _warn_once(directory: str, reason: str) -> None:
+    warnings.warn(
+        f"Compiled code of corruptions cannot be kept in {directory}: {reason}. Every process "
+        f"compiles it again. Set {DIRECTORY_VARIABLE} to a directory that can be written to.",
+        NoctuleWarning,
+        stacklevel=2,
+    )
+
+
+_DIGEST_BYTES = 8
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
+
+
+@functools.cache
+def _contents(part: str) -> bytes:
+    """The contents of a part that is the path of a source file."""
+    with contextlib.suppress(OSError, ValueError):
+        return _digest(Path(part).read_bytes())
+    return b""
+
+
+@functools.cache
+def code_directory() -> Path:
+    """The directory of compiled code for this version of noctule and this machine.
+
+    It lies in the directory that the environment variable NOCTULE_CACHE_DIR names, or in the
+    user's cache directory.
+    """
+    root = os.environ.get(DIRECTORY_VARIABLE)
+    if root is None:
+        home = Path.home()
+        if sys.platform == "darwin":
+            root = str(home / "Library" / "Caches" / "noctule")
+        else:
+            root = str(Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "noctule")
+    sources = [path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py"))]
+    codegen = cpu_target.target_context.codegen()
+    versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version)
+    key = repr((codegen.magic_tuple(), versions, [*map(_digest, sources)]))
+    return Path(root) / f"loops-{_digest(key.encode()).hex()}"

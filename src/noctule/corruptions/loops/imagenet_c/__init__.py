@@ -1,0 +1,1 @@
+"""Compiled loops; see `noctule.corruptions.loops.compiling`."""
