@@ -312,8 +312,8 @@ def test_values_beyond_the_published_range_may_be_set(
 
 
 @pytest.mark.parametrize("name", [n for n, c in CORRUPTIONS.items() if "count" in c.draws])
-def test_no_stamps_are_refused_by_the_kernel_too(name: str) -> None:
+def test_no_stamps_are_refused_by_apply_too(name: str) -> None:
     c = CORRUPTIONS[name]
     drawn = c.sample(range(2)) | {"count": torch.tensor([3, 0])}
-    with pytest.raises(InputError, match="count is 0"):
+    with pytest.raises(InputError, match="count: is 0"):
         c.apply(sample_images(2, 32, 32), **drawn)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from noctule.cli import compare as _compare
+from noctule.cli import compile as _compile
 from noctule.cli import design as _design
 from noctule.cli import evaluate as _evaluate
 from noctule.cli import export as _export
@@ -14,6 +15,7 @@ from noctule.cli import study as _study
 from noctule.cli.app import app, main
 
 # The imports register the commands.
-del _compare, _design, _evaluate, _export, _leaderboard, _listing, _report, _show, _study
+del _compare, _compile, _design, _evaluate, _export, _leaderboard, _listing, _report, _show
+del _study
 
 __all__ = ["app", "main"]

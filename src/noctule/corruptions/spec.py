@@ -208,7 +208,7 @@ class Corruption:
         if images.device.type == "cpu":
             from noctule.corruptions.loops import driver  # imports Numba
 
-            loop = driver.loop_of(self.name, self.kernel.__module__, images.dtype)
+            loop = driver.loop_of(self, images.dtype)
             if loop is not None:
                 result = torch.empty(images.shape, dtype=images.dtype)
                 arrays = (images.detach().numpy(), result.numpy())

@@ -55,7 +55,7 @@ _OPTIONS: Any = {"nogil": True, "error_model": "numpy"}
 _compiler: Any = compiler  # Numba's internals have no types
 _serialize: Any = serialize
 
-LOOPS: dict[tuple[str, str], Loop] = {}
+LOOPS: dict[tuple[str, str], CompiledLoop] = {}
 """The loops by corruption and dtype."""
 
 
@@ -81,14 +81,16 @@ def loop(
     def register(function: F) -> F:
         corruption = name or function.__name__
         for dtype in dtypes:
-            LOOPS[corruption, dtype] = Loop(corruption, dtype, function, dict(tables or {}))
+            LOOPS[corruption, dtype] = CompiledLoop(
+                corruption, dtype, function, dict(tables or {})
+            )
         return function
 
     return register
 
 
 @dataclass(frozen=True)
-class Loop:
+class CompiledLoop:
     """The compiled loop of a corruption for images of one dtype.
 
     Attributes:
@@ -133,10 +135,12 @@ class Loop:
             f"        i = which[k]\n"
             f"        loop(images[i], out[i], {', '.join(arguments)})\n"
         )
-        space = {"loop": compiled(self.function), "int64": np.int64}
+        space: dict[str, Any] = {"loop": compiled(self.function), "int64": np.int64}
+        space["__name__"] = self.function.__module__  # Numba imports it when it loads the code
         exec(compile(source, f"<loop of {self.corruption}>", "exec"), space)
+        run: Callable[..., None] = space["run"]
         name, file = f"{self.corruption}-{self.dtype}", inspect.getfile(self.function)
-        return cached(space["run"], name, source, file)
+        return cached(run, name, source, file)
 
     def _arguments(self) -> tuple[list[str], bool]:
         """The draws as expressions of the batch's arrays, and whether there are modes."""

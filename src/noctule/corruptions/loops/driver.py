@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noctule.corruptions.loops.compiling import LOOPS, Loop, cached
+from noctule.corruptions.loops.compiling import LOOPS, CompiledLoop, cached
+from noctule.corruptions.registry import CORRUPTIONS
 from noctule.corruptions.threads import in_threads
 
 if TYPE_CHECKING:
@@ -26,26 +27,40 @@ VALUES_PER_THREAD = 1 << 16
 PRIMING_BYTES = (1 << 25) - (1 << 16)
 
 
-@functools.cache
-def loop_of(corruption_name: str, kernel_module: str, dtype: torch.dtype) -> Loop | None:
-    """The compiled loop of a corruption, or None if it has none.
+def loop_of(corruption: Corruption, dtype: torch.dtype) -> CompiledLoop | None:
+    """The compiled loop of a corruption, or None if it has none."""
+    if not _may_have_loop(corruption.name, corruption.kernel):
+        return None
+    return LOOPS.get((corruption.name, str(dtype).removeprefix("torch.")))
 
-    noctule's own lie in the module that mirrors the kernel's; a plugin's in its own module.
+
+@functools.lru_cache(maxsize=1024)
+def _may_have_loop(name: str, kernel: Callable[..., Any]) -> bool:
+    """Import the module of a kernel's loop, unless the kernel is not the registered one.
+
+    noctule's own mirrors the kernel's module; a plugin's is the kernel's module.
     """
-    package, _, rest = kernel_module.partition("corruptions.")
+    if name not in CORRUPTIONS or CORRUPTIONS[name].kernel is not kernel:
+        return False
+    package, _, rest = kernel.__module__.partition("corruptions.")
     if package == "noctule.":
-        name = f"{package}corruptions.loops.{rest}"
+        mirror = f"{package}corruptions.loops.{rest}"
         try:
-            importlib.import_module(name)
+            importlib.import_module(mirror)
         except ModuleNotFoundError as error:
-            if error.name != name:
+            if error.name != mirror:
                 raise
     torch.empty(PRIMING_BYTES, dtype=torch.uint8)  # never written, so it takes no memory
-    return LOOPS.get((corruption_name, str(dtype).removeprefix("torch.")))
+    return True
 
 
 def run(
-    loop: Loop, corruption: Corruption, images: Array, out: Array, values: Array, keys: Array
+    loop: CompiledLoop,
+    corruption: Corruption,
+    images: Array,
+    out: Array,
+    values: Array,
+    keys: Array,
 ) -> None:
     """Corrupt a batch of images.
 
@@ -70,7 +85,7 @@ def run(
 
 
 def _run_part(
-    loop: Loop,
+    loop: CompiledLoop,
     images: Array,
     out: Array,
     values: Array,
@@ -92,7 +107,7 @@ def _run_part(
 
 
 def _groups(
-    loop: Loop, corruption: Corruption, images: Array, values: Array
+    loop: CompiledLoop, corruption: Corruption, images: Array, values: Array
 ) -> list[tuple[Array, list[Array]]]:
     """The indices of images with equal tables, and the tables."""
     if not loop.tables:
@@ -115,7 +130,7 @@ def _groups(
     ]
 
 
-def _tables(loop: Loop, known: Mapping[str, Any]) -> list[Array]:
+def _tables(loop: CompiledLoop, known: Mapping[str, Any]) -> list[Array]:
     return [
         table(**{name: known[name] for name in loop.table_parameters[key]})
         for key, table in loop.tables.items()

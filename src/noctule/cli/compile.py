@@ -1,0 +1,21 @@
+"""`noctule compile`: compile the corruptions before they are needed."""
+
+from __future__ import annotations
+
+from noctule.cli.app import app
+from noctule.cli.echo import echo
+from noctule.cli.help import Command
+
+
+@app.command(name="compile", cls=Command)
+def compile_() -> None:
+    """Compile all corruptions for this machine's processor, ahead of their first use.
+
+    Without this command, a corruption is compiled when it is first used on a CPU, which takes
+    about a second. The code is kept in the user's cache directory, or in the one that the
+    environment variable NOCTULE_CACHE_DIR names.
+    """
+    from noctule.corruptions.loops.ahead import compile_all
+    from noctule.corruptions.loops.compiling import code_directory
+
+    echo(f"{compile_all()} loops are compiled, in {code_directory()}")
