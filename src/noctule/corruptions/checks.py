@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from noctule.arguments import image_ids, is_bool, real_number
+from noctule.arguments import image_ids, real_number
 from noctule.corruptions.content import content_ids
 from noctule.corruptions.draws import SEVERITIES, Choice, Integer, PerSeverity, Uniform
 from noctule.errors import InputError
@@ -95,39 +98,40 @@ def as_ids(ids: Sequence[str | int] | Tensor | None, images: Tensor) -> Sequence
 
 def checked_values(
     where: str, draw: Uniform | Integer | PerSeverity | Choice, value: Any, count: int
-) -> Tensor:
+) -> NDArray[np.float64]:
     """Check values that a user sets: one number, or one for each of `count` images.
 
     Returns:
-        float64, or int64 for integers; () or (count,).
+        float64; () or (count,).
 
     Raises:
         InputError: A value is not a number, or is outside the draw's limits.
     """
-    if is_bool(value):
-        raise InputError(f"{value!r} is not a number", where=where)
+    if isinstance(value, Tensor):
+        kept = value.dtype if value.dtype == torch.bool else torch.float64
+        value = value.detach().to("cpu", kept).numpy()
     try:
-        numbers = torch.as_tensor(value, dtype=torch.float64).cpu()
-    except (TypeError, ValueError, RuntimeError) as error:
+        array = np.asarray(value)
+    except ValueError as error:  # lists of different lengths
         raise InputError(f"{value!r} is not a number", where=where) from error
-    if numbers.dim() > 1 or numbers.numel() not in (1, count):
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"{value!r} is not a number", where=where)
+    numbers = array.astype(np.float64)
+    if numbers.ndim > 1 or numbers.size not in (1, count):
         raise InputError(
-            f"has shape {tuple(numbers.shape)} for {count} images",
+            f"has shape {numbers.shape} for {count} images",
             where=where,
             remedy="Pass one number, or one for each image.",
         )
     low, high = draw.limits
-    whole = draw.whole
-    good = torch.isfinite(numbers) & (numbers >= low) & (numbers <= high)
-    if whole:
-        good &= numbers == numbers.round()
-    if not bool(good.all()):
-        wrong = numbers.flatten()[~good.flatten()][0].item()
-        kind = "a whole number" if whole else "a number"
-        raise InputError(
-            f"is {wrong:g}", where=where, remedy=f"Use {kind} from {low:g} to {high:g}."
-        )
-    return numbers.to(torch.int64) if whole else numbers
+    for number in numbers.flat:
+        finite = low <= number <= high and math.isfinite(number)
+        if not finite or (draw.whole and number != round(number)):
+            kind = "a whole number" if draw.whole else "a number"
+            raise InputError(
+                f"is {number:g}", where=where, remedy=f"Use {kind} from {low:g} to {high:g}."
+            )
+    return numbers
 
 
 def with_values(draw: PerSeverity, values: Sequence[float], where: str) -> PerSeverity:

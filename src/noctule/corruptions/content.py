@@ -54,16 +54,19 @@ def _compiled_hash(images: Tensor) -> list[list[int]]:
     """`_content_hash` on a CPU."""
     from noctule.corruptions.loops.hashing import hash_images, to_bytes  # imports Numba
 
-    values = images.detach().contiguous().flatten(1).numpy()
+    values = images.detach().contiguous().numpy().reshape(len(images), -1)
     count, size = values.shape
-    words = np.zeros((count, -(-size // 4) * 4), dtype=np.uint8)
-    for source, target in zip(values, words, strict=True):
-        if source.dtype == np.uint8:
-            target[:size] = source
-        else:
-            to_bytes(source, target[:size])
+    if values.dtype == np.uint8 and size % 4 == 0 and values.ctypes.data % 4 == 0:
+        data = values
+    else:
+        data = np.zeros((count, -(-size // 4) * 4), dtype=np.uint8)
+        for source, target in zip(values, data, strict=True):
+            if source.dtype == np.uint8:
+                target[:size] = source
+            else:
+                to_bytes(source, target[:size])
     hashes = np.empty((count, 2), dtype=np.uint32)
-    hash_images(words.view(np.uint32), _factors_array(), hashes)
+    hash_images(data.view(np.uint32), _factors_array(), hashes)
     return hashes.tolist()
 
 

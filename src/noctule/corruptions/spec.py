@@ -254,8 +254,11 @@ class Corruption:
 
     def _is_constant(self, severity: int | None, given: Mapping[str, object]) -> bool:
         """Whether all images have the same parameters, and none has a stream."""
-        drawn = [name not in given for name in self.draws]
-        return bool(np.all(self._rows(severity)[drawn, 0] == CONSTANT))
+        kinds = self._rows(severity)[:, 0].tolist()
+        return all(
+            kind == CONSTANT or name in given
+            for kind, name in zip(kinds, self.draws, strict=True)
+        )
 
     def _parameters(self, drawn: Drawn, device: torch.device | str) -> Parameters:
         values = torch.from_numpy(drawn.values).to(device)
@@ -288,7 +291,7 @@ class Corruption:
             if value not in draw.options:
                 raise unknown_name("option", value, draw.options, where=where)
             value = draw.options.index(value)
-        return checked_values(where, draw, value, count).numpy()
+        return checked_values(where, draw, value, count)
 
 
 class Drawn(NamedTuple):
