@@ -76,6 +76,20 @@ def test_every_entry_is_used_by_an_evaluation(site: Path) -> None:
     assert "condition,clean,error,0.0," in scores
 
 
+def test_the_compiled_loop_of_the_package_gives_the_bytes_of_its_kernel(site: Path) -> None:
+    program = (
+        "from noctule.corruptions import CORRUPTIONS; import torch\n"
+        "from noctule.corruptions.loops import differences\n"
+        "from noctule.corruptions.loops.driver import loop_of\n"
+        "assert loop_of(CORRUPTIONS['vignette'], torch.uint8)\n"
+        "assert differences('vignette') == []\n"
+    )
+    path = os.pathsep.join([str(site), *sys.path])
+    subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": path}, check=True
+    )
+
+
 def test_a_study_trains_against_a_corruption_of_the_package(site: Path) -> None:
     noctule(
         site,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from corruption_cases import sample_images
 from noctule.corruptions import CORRUPTIONS, MODES, SEVERITIES, Mode
+from noctule.corruptions.loops import compiling
+from noctule.corruptions.loops.agreement import SIZES_PX, differences
 from noctule.corruptions.loops.driver import loop_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -16,8 +20,6 @@ CASES = [
     for name, corruption in CORRUPTIONS.items()
     for mode in (MODES if corruption.has_modes else MODES[:1])
 ]
-# Odd, oblong both ways, and the size of the benchmarks.
-SIZES = [(16, 16), (47, 33), (32, 75), (224, 224)]
 # Where one value in this many may be off by one level, and why.
 NEARLY: dict[str, tuple[float, str]] = {}
 
@@ -27,11 +29,12 @@ NEARLY: dict[str, tuple[float, str]] = {}
 def test_a_loop_gives_the_bytes_of_the_kernel(
     name: str, mode: Mode, dtype: torch.dtype
 ) -> None:
+    """On photographs and a pattern of all values; `differences` takes random images."""
     corruption = CORRUPTIONS[name].in_mode(mode)
     if loop_of(corruption, dtype) is None:
         pytest.skip("it has no loop")
     for channels in (corruption.channels,) if corruption.channels else (1, 3):
-        for height, width in SIZES:
+        for height, width in SIZES_PX:
             images = sample_images(2, height, width, channels=channels, dtype=dtype)
             for severity in (*SEVERITIES, None):
                 drawn = corruption.draw(range(2), 7, severity)
@@ -47,3 +50,26 @@ def _compare(found: torch.Tensor, wanted: torch.Tensor, name: str, where: str) -
     level = 1 if found.dtype == torch.uint8 else 1 / 255
     assert off.max() <= level * (share > 0), where
     assert (off > 0).to(torch.float64).mean() <= share, where
+
+
+def test_differences_tells_a_wrong_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(image: Any, out: Any, change: float) -> None:
+        out[...] = image
+        out[0, 3, 5] = 255 - image[0, 3, 5]
+
+    loop = compiling.CompiledLoop("brightness", "uint8", wrong, {})
+    monkeypatch.setitem(compiling.LOOPS, ("brightness", "uint8"), loop)
+    lines = differences("brightness", [(16, 16)], images=1)
+    assert len(lines) == 12  # grey and colour, six severities
+    assert "brightness, paper mode, severity 1, torch.uint8, 1 × 16 × 16" in lines[0]
+
+
+def test_a_corruption_with_another_kernel_does_not_get_the_loop() -> None:
+    from dataclasses import replace
+
+    def darker(images: torch.Tensor, *, change: torch.Tensor) -> torch.Tensor:
+        return images // 2
+
+    images = sample_images(1, 16, 16)
+    mine = replace(CORRUPTIONS["brightness"], kernel=darker)
+    assert mine(images, change=0.2).equal(images // 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 import torch
@@ -54,8 +55,8 @@ def _compiled_hash(images: Tensor) -> list[list[int]]:
     """`_content_hash` on a CPU."""
     from noctule.corruptions.loops.hashing import hash_images, to_bytes  # imports Numba
 
-    values = images.detach().contiguous().numpy().reshape(len(images), -1)
-    count, size = values.shape
+    count, size = len(images), math.prod(images.shape[1:])
+    values = images.detach().contiguous().numpy().reshape(count, size)
     if values.dtype == np.uint8 and size % 4 == 0 and values.ctypes.data % 4 == 0:
         data = values
     else:
