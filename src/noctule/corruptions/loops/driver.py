@@ -146,7 +146,7 @@ def _pack(image: Array, planes: Array) -> None:
     """Copy an image (channels, height, width) of any strides to a contiguous array."""
     pixels = image.transpose(1, 2, 0)
     if pixels.flags.c_contiguous and len(image) == 3:
-        split(pixels.reshape(-1, 3), planes.reshape(3, -1))
+        split(pixels.reshape(-1), planes.reshape(3, -1))
     else:
         planes[...] = image
 
@@ -155,25 +155,27 @@ def _unpack(planes: Array, image: Array) -> None:
     """Copy a contiguous array to an image (channels, height, width) of any strides."""
     pixels = image.transpose(1, 2, 0)
     if pixels.flags.c_contiguous and len(image) == 3:
-        interleave(planes.reshape(3, -1), pixels.reshape(-1, 3))
+        interleave(planes.reshape(3, -1), pixels.reshape(-1))
     else:
         image[...] = planes
 
 
 def _split(pixels: Any, planes: Any) -> None:
     red, green, blue = planes[0], planes[1], planes[2]
-    for i in range(len(pixels)):
-        red[i] = pixels[i, 0]
-        green[i] = pixels[i, 1]
-        blue[i] = pixels[i, 2]
+    for i in range(len(red)):
+        k = np.uint64(3) * np.uint64(i)  # unsigned, or the loop does not vectorise
+        red[i] = pixels[k]
+        green[i] = pixels[k + np.uint64(1)]
+        blue[i] = pixels[k + np.uint64(2)]
 
 
 def _interleave(planes: Any, pixels: Any) -> None:
     red, green, blue = planes[0], planes[1], planes[2]
-    for i in range(len(pixels)):
-        pixels[i, 0] = red[i]
-        pixels[i, 1] = green[i]
-        pixels[i, 2] = blue[i]
+    for i in range(len(red)):
+        k = np.uint64(3) * np.uint64(i)
+        pixels[k] = red[i]
+        pixels[k + np.uint64(1)] = green[i]
+        pixels[k + np.uint64(2)] = blue[i]
 
 
 # NumPy takes ten times as long for these two.
