@@ -12,16 +12,9 @@ import torch
 from torch import Tensor
 
 from noctule.corruptions.draws import SEVERITIES, NoiseField, PerSeverity
-from noctule.corruptions.fields import (
-    TABLE_SIZE,
-    field_bits,
-    look_up,
-    normal_field,
-    normal_table,
-)
+from noctule.corruptions.fields import TABLE_SIZE, field_index, normal_field
 from noctule.corruptions.grouping import group_by_params
-from noctule.corruptions.imagenet_c.sparse import nonzero_positions
-from noctule.corruptions.pixels import from_float, to_float
+from noctule.corruptions.pixels import from_float, full_scale, per_image
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import Stream
@@ -30,8 +23,6 @@ SOURCE = "Hendrycks & Dietterich 2019, ImageNet-C"
 
 # The mean number of photons of float32 values is rounded to 1 / 64 of one of 255 grey levels.
 RATE_BITS = 6
-# The lowest of the 16 bits, which are within a bin of the guide to a Poisson distribution.
-BIN_BITS = 4
 # Added before truncation, so that integers that float32 misses by its last bit keep their
 # level.
 NUDGE = 1e-4
@@ -59,23 +50,11 @@ def gaussian_noise(
         sigma: Standard deviation, in [0, 1] units.
         noise: 16 random bits per element.
     """
-
-    def change(part: Tensor, sigma: float, noise: Stream) -> Tensor:
-        if part.dtype == torch.float32:
-            added = normal_field(noise, part[0].numel()).mul_(sigma).view_as(part)
-            return added.add_(part).clamp_(0, 1)
-        table = _steps(sigma, part.device, truncate=released)
-        steps = look_up(table, field_bits(noise, part[0].numel())).view_as(part)
-        return steps.add_(part).clamp_(0, 255).to(torch.uint8)
-
-    return group_by_params(images, [sigma], change, noise)
-
-
-@functools.lru_cache(maxsize=2 * len(SEVERITIES))
-def _steps(sigma: float, device: torch.device, *, truncate: bool) -> Tensor:
-    """The grey levels that are added for each 16-bit number: int16 (65536,)."""
-    change = normal_table(device) * (255 * sigma)
-    return (change.floor_() if truncate else change.round_()).to(torch.int16)
+    added = normal_field(noise, images[0].numel()).view_as(images)
+    added.mul_(per_image(full_scale(images) * sigma))
+    if images.dtype == torch.uint8:
+        added = added.floor_() if released else added.round_()
+    return from_float(added.add_(images), images.dtype)
 
 
 @corruption(
@@ -100,19 +79,8 @@ def speckle_noise(
         sigma: Standard deviation as a share of the value.
         noise: 16 random bits per element.
     """
-
-    def change(part: Tensor, sigma: float, noise: Stream) -> Tensor:
-        gain = look_up(_gains(sigma, part.device), field_bits(noise, part[0].numel()))
-        values = gain.view_as(part).mul_(to_float(part))
-        return from_float(values, part.dtype, truncate=released)
-
-    return group_by_params(images, [sigma], change, noise)
-
-
-@functools.lru_cache(maxsize=len(SEVERITIES))
-def _gains(sigma: float, device: torch.device) -> Tensor:
-    """The factor of the value for each 16-bit number: float32 (65536,)."""
-    return (normal_table(device) * sigma).add_(1)
+    gain = normal_field(noise, images[0].numel()).view_as(images).mul_(per_image(sigma)).add_(1)
+    return from_float(gain.mul_(images), images.dtype, truncate=released)
 
 
 @corruption(
@@ -133,15 +101,11 @@ def impulse_noise(images: Images, *, amount: PerImage, noise: Stream) -> Images:
         amount: Probability that an element is replaced, in steps of 1 / 32,768 and below 1.
         noise: 16 random bits per element.
     """
-    words = noise.bits16(images[0].numel())
-    # The lowest and highest of 65,536 words are specks. Arithmetic takes a tenth of the time of
-    # comparisons on the CPU.
-    specks = (amount * 32768).round().clamp(max=32767).to(torch.int16)[:, None]
-    inner = torch.minimum(torch.maximum(words, specks - 32768), 32767 - specks)
-    sign = (words - inner).clamp_(-1, 1).view_as(images)
-    if images.dtype == torch.float32:
-        return sign.to(torch.float32).add_(images).clamp_(0, 1)
-    return sign.mul_(255).add_(images).clamp_(0, 255).to(torch.uint8)
+    # The lowest and highest of 65,536 words are specks.
+    words = noise.bits16(images[0].numel()).view_as(images)
+    specks = per_image((amount * 32768).round().clamp(max=32767), torch.int16)
+    result = torch.where(words > 32767 - specks, int(full_scale(images)), images)
+    return torch.where(words < specks - 32768, 0, result)
 
 
 @corruption(
@@ -196,45 +160,24 @@ def _levels(images: Tensor, noise: Stream) -> Tensor:
 
 
 def _poisson(levels: Tensor, noise: Stream, photons: int) -> Tensor:
-    """A Poisson number for each element; `photons` is the mean at level 255: int16."""
-    guide, ends = _poisson_tables(photons, levels.device)
-    words = noise.bits16(levels.shape[1])
-    bins = (words >> BIN_BITS & TABLE_SIZE - 1 >> BIN_BITS).to(torch.int32)
-    bins.add_(levels, alpha=TABLE_SIZE >> BIN_BITS)
-    count = guide.expand(len(bins), -1).gather(1, bins.to(torch.int64))
-    count.add_(words & (1 << BIN_BITS) - 1).bitwise_right_shift_(BIN_BITS)
-    # In the tails, where a bin contains several counts (one element in a thousand), by search.
-    rare = nonzero_positions(count.clamp(max=0))
-    level = levels.flatten()[rare].to(torch.int64)
-    interval = level * TABLE_SIZE + (words.flatten()[rare].to(torch.int64) & TABLE_SIZE - 1)
-    rare_count = torch.searchsorted(ends, interval, right=True) - level * (photons + 1)
-    count.view(-1)[rare] = rare_count.to(torch.int16)
-    return count
+    """A Poisson number for each element; `photons` is the mean at level 255: int64."""
+    interval = field_index(noise, levels.shape[1], torch.int64) + TABLE_SIZE * levels
+    ends = poisson_ends(photons, levels.device)
+    return torch.searchsorted(ends, interval, right=True) - levels * (photons + 1)
 
 
 @functools.lru_cache(maxsize=2 * len(SEVERITIES))
-def _poisson_tables(photons: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The inverse distribution at the midpoints of 65,536 intervals u, for each of 256 levels.
+def poisson_ends(photons: int, device: torch.device) -> Tensor:
+    """The Poisson distributions of 256 levels, in 65,536 intervals each.
 
     Returns:
-        The guide, int16 (256 · 4,096,): for each level and each bin of 16 intervals, a number g
-        such that (g + u mod 16) // 16 is the count; negative if the bin contains more than two
-        counts. The ends, int64 (256 · (photons + 1),), ascending: 65,536 · level + the number
-        of intervals whose count is at most 0, 1, 2, …
+        int64 (256 · (photons + 1),), ascending: 65,536 · level + the number of intervals whose
+        count is at most 0, 1, 2, … photons.
     """
     level = torch.arange(256, dtype=torch.float64)[:, None]
     at_most = torch.special.gammaincc(
         torch.arange(1, photons + 2, dtype=torch.float64), level * (photons / 255)
     )
     at_most[:, -1] = 1  # clamped to white
-    ends = (at_most * TABLE_SIZE + 0.5).floor().to(torch.int64)
-    size = 1 << BIN_BITS
-    start = torch.arange(0, TABLE_SIZE, size).repeat(256, 1)
-    lowest = torch.searchsorted(ends, start, right=True)
-    highest = torch.searchsorted(ends, start + (size - 1), right=True)
-    # The first count has the intervals of the bin before `ends`, all if that is beyond the bin.
-    first = (ends.gather(1, lowest) - start).clamp(max=size)
-    guide = size * lowest + (size - first)
-    guide[highest > lowest + 1] = torch.iinfo(torch.int16).min
-    ends = ends + level.to(torch.int64) * TABLE_SIZE
-    return guide.to(torch.int16).flatten().to(device), ends.flatten().to(device)
+    ends: Tensor = (at_most * TABLE_SIZE + 0.5).floor() + level * TABLE_SIZE
+    return ends.to(torch.int64).flatten().to(device)

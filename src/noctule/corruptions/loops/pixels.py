@@ -38,3 +38,26 @@ def add_clamped_float32(row: Any, change: float, out: Any) -> None:
     step = np.float32(change)
     for i in range(len(row)):
         out[i] = min(max(row[i] + step, np.float32(0)), np.float32(1))
+
+
+@compiled
+def to_level(value: Any) -> Any:
+    """The grey level of a float32 value that is rounded already: clamped."""
+    return np.uint8(np.int32(min(max(value, np.float32(0)), np.float32(255))))
+
+
+@compiled
+def store_levels(values: Any, out: Any, truncate: bool) -> None:
+    """Clamp float32 values to a uint8 row, and round or truncate: `from_float`."""
+    if truncate:
+        for i in range(len(values)):
+            out[i] = to_level(values[i])
+    else:
+        for i in range(len(values)):
+            out[i] = to_level(np.rint(values[i]))
+
+
+@compiled
+def clamped(value: Any) -> Any:
+    """A float32 value, clamped to [0, 1]."""
+    return min(max(value, np.float32(0)), np.float32(1))
