@@ -27,6 +27,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 check: $(READY) browser
+	$(BIN)/noctule compile
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --durations 10
 
 test-faults: $(READY)
