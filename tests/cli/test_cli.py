@@ -223,6 +223,17 @@ def test_list_shows_a_benchmark_and_a_study_in_full(noctule_cli) -> None:
     assert (status, "cannot be shown in full" in err) == (2, True)
 
 
+def test_compile_needs_a_directory_that_can_be_written_to(
+    noctule_cli, tmp_path, monkeypatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NOCTULE_CACHE_DIR", str(tmp_path / "file"))
+    status, _, err = noctule_cli("compile")
+    assert status == 2
+    assert "Set NOCTULE_CACHE_DIR to a directory that can be written to." in err
+    assert "Traceback" not in err
+
+
 def test_an_options_help_is_below_it_with_choices_and_default(noctule_cli) -> None:
     status, out, _ = noctule_cli("evaluate", "-h")
     assert status == 0

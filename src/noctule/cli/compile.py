@@ -14,8 +14,11 @@ def compile_() -> None:
     Without this command, a corruption is compiled when it is first used on a CPU, which takes
     about a second. The code is kept in the user's cache directory, or in the one that the
     environment variable NOCTULE_CACHE_DIR names.
+
+    Exits with status 2 if this directory cannot be written to.
     """
     from noctule.corruptions.loops.ahead import compile_all
-    from noctule.corruptions.loops.compiling import code_directory
+    from noctule.corruptions.loops.compiling import check_directory, code_directory
 
+    check_directory()
     echo(f"{compile_all()} loops are compiled, in {code_directory()}")

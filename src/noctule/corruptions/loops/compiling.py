@@ -42,13 +42,14 @@ from numpy.typing import NDArray
 
 from noctule.corruptions.draws import NoiseField
 from noctule.corruptions.registry import CORRUPTIONS
-from noctule.errors import NoctuleWarning
+from noctule.errors import NoctuleWarning, OutputError
 
 F = TypeVar("F", bound=Callable[..., Any])
 Table = Callable[..., NDArray[Any]]
 
 DIRECTORY_VARIABLE = "NOCTULE_CACHE_DIR"
 NOTICE_AFTER_S = 1.0
+_REMEDY = f"Set {DIRECTORY_VARIABLE} to a directory that can be written to."
 # "numpy" divides by zero without an exception, whose test would stop vectorisation.
 _OPTIONS: Any = {"nogil": True, "error_model": "numpy"}
 
@@ -236,6 +237,23 @@ def _write(path: Path, data: bytes) -> None:
             raise
 
 
+def check_directory() -> None:
+    """Check that compiled code can be kept.
+
+    Raises:
+        OutputError: The directory cannot be written to.
+    """
+    directory = code_directory()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written to: {error.strerror}", where=str(directory), remedy=_REMEDY
+        ) from error
+
+
 @functools.cache
 def _say_once() -> None:
     if sys.stderr.isatty():
@@ -250,7 +268,7 @@ def _say_once() -> None:
 def _warn_once(directory: str, reason: str) -> None:
     warnings.warn(
         f"Compiled code of corruptions cannot be kept in {directory}: {reason}. Every process "
-        f"compiles it again. Set {DIRECTORY_VARIABLE} to a directory that can be written to.",
+        f"compiles it again. {_REMEDY}",
         NoctuleWarning,
         stacklevel=2,
     )
@@ -271,7 +289,6 @@ def _contents(part: str) -> bytes:
     return b""
 
 
-@functools.cache
 def code_directory() -> Path:
     """The directory of compiled code for this version of noctule and this machine.
 
@@ -285,8 +302,13 @@ def code_directory() -> Path:
             root = str(home / "Library" / "Caches" / "noctule")
         else:
             root = str(Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "noctule")
+    return Path(root) / f"loops-{_version_key()}"
+
+
+@functools.cache
+def _version_key() -> str:
+    """A hash of what compiled code depends on: the loops, the compiler and the processor."""
     sources = [path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py"))]
-    codegen = cpu_target.target_context.codegen()
+    processor = cpu_target.target_context.codegen().magic_tuple()
     versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version)
-    key = repr((codegen.magic_tuple(), versions, [*map(_digest, sources)]))
-    return Path(root) / f"loops-{_digest(key.encode()).hex()}"
+    return _digest(repr((processor, versions, [*map(_digest, sources)])).encode()).hex()
