@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from noctule.corruptions.draws import NoiseField, PerSeverity
-from noctule.corruptions.grouping import map_chunks
 from noctule.corruptions.imagenet_c.ice import SHEETS, SIDE_PX, ice
 from noctule.corruptions.imagenet_c.textures import FROST, load_texture
 from noctule.corruptions.pixels import (
@@ -19,15 +20,12 @@ from noctule.corruptions.pixels import (
     full_scale,
     per_image,
     side_scale,
-    to_int16_levels,
 )
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import Stream, high24
 
 PHOTOGRAPHS_DRAWN = 5  # of six, as in the released code
-# Number of values in a chunk that is mixed with frost, in float64.
-MIXED_AT_ONCE = 3 * 224**2
 
 
 @corruption(
@@ -39,6 +37,7 @@ MIXED_AT_ONCE = 3 * 224**2
         "texture_scale": PerSeverity(1.0, 1.0, 1.0, 1.0, 1.0, lowest=0.05, highest=4.0),
         "place": NoiseField(),
     },
+    bytes_per_value=16,
 )
 def frost(
     images: Images,
@@ -68,35 +67,28 @@ def frost(
     Raises:
         InputError: In released mode, a photograph is missing or is a different file.
     """
-    height, width = images.shape[2:]
     scale = texture_scale * side_scale(images)
-    # Python numbers, which are faster than tensors of one element.
     first, second = (high24(word).tolist() for word in place.words(2))
     window = _photograph if released else _sheet
     windows = [
-        window(which, (row, column), factor, (height, width), images.device)
+        window(which, (row, column), factor, images.shape[2:], images.device)
         for (which, row), (_, column), factor in zip(first, second, scale.tolist(), strict=True)
     ]
     # To be truncated like the released code's results, values must be computed in its
     # precision.
     kind = torch.float64 if released and images.dtype == torch.uint8 else torch.float32
-    shares = (image_share, frost_share * (full_scale(images) / 255))
-    mixture = [per_image(share, kind) for share in shares]
-
-    def change(chunk: Tensor, layer: Tensor, image_weight: Tensor, weight: Tensor) -> Tensor:
-        layer = layer.to(kind)
-        if images.shape[1] == 1:
-            red, green, blue = (layer[:, number : number + 1] for number in range(3))
-            layer = (red * LUMA[0]).add_(green * LUMA[1]).add_(blue * LUMA[2])
-        values = chunk.to(kind, copy=True).mul_(image_weight).add_(layer.mul_(weight))
-        return to_int16_levels(values, images.dtype, truncate=released)
-
-    return map_chunks(change, images, torch.stack(windows), *mixture, at_once=MIXED_AT_ONCE)
+    layer = torch.stack(windows).to(kind)
+    if images.shape[1] == 1:
+        red, green, blue = (layer[:, number : number + 1] for number in range(3))
+        layer = red * LUMA[0] + green * LUMA[1] + blue * LUMA[2]
+    layer *= per_image(frost_share * (full_scale(images) / 255), kind)
+    values = images.to(kind) * per_image(image_share, kind) + layer
+    return from_float(values, images.dtype, truncate=released)
 
 
 RandomPosition = tuple[int, int]
 """24 random bits for a row, and 24 for a column."""
-Size = tuple[int, int]
+Size = Sequence[int]
 
 
 def _integer(bits: int, count: int) -> int:
@@ -108,25 +100,21 @@ def _sheet(
     which: int, position: RandomPosition, scale: float, size: Size, device: torch.device
 ) -> Tensor:
     """A window of an ice texture, at any position: uint8 (3, height, width)."""
-    number = _integer(which, len(SHEETS))
     side = max(1, round(SIDE_PX * scale))
-    row, column = (_integer(bits, side) for bits in position)
-    if scale > 1:
-        sheet = _tiled(number, SIDE_PX, (0, 0), device)
-        return _resampled(sheet, (row, column), scale, size, wraps=True)
-    sheet = _tiled(number, side, size, device)
-    return sheet[:, row : row + size[0], column : column + size[1]]
+    sheet = _shrunk(_integer(which, len(SHEETS)), min(side, SIDE_PX), device)
+    corner = [_integer(bits, side) for bits in position]
+    return _resampled(sheet, corner, max(1.0, scale), size, wraps=True)
 
 
 @functools.lru_cache(maxsize=64)
-def _tiled(number: int, side: int, margin: Size, device: torch.device) -> Tensor:
-    """A texture shrunk to a side, and repeated to add a margin: uint8 (3, rows, columns)."""
-    sheet = ice(number)
-    if side < SIDE_PX:
-        image = Image.fromarray(sheet)
-        sheet = np.asarray(image.resize((side, side), Image.Resampling.BOX))
-    repeated = np.pad(sheet, ((0, margin[0]), (0, margin[1]), (0, 0)), mode="wrap")
-    return torch.from_numpy(repeated.transpose(2, 0, 1).copy()).to(device)
+def _shrunk(number: int, side: int, device: torch.device) -> Tensor:
+    return torch.from_numpy(shrunk_sheet(number, side).transpose(2, 0, 1).copy()).to(device)
+
+
+def shrunk_sheet(number: int, side: int) -> NDArray[np.uint8]:
+    """A texture shrunk to a side: (side, side, 3)."""
+    image = Image.fromarray(ice(number))
+    return np.asarray(image.resize((side, side), Image.Resampling.BOX))
 
 
 def _photograph(
@@ -137,17 +125,15 @@ def _photograph(
     lengths = texture.shape[1:]
     scale = max(scale, *((n + 1) / length for n, length in zip(size, lengths, strict=True)))
     # The released code never shows the last row and column.
-    row, column = (
+    corner = [
         _integer(bits, round(length * scale) - n)
         for bits, length, n in zip(position, lengths, size, strict=True)
-    )
-    if scale == 1:
-        return texture[:, row : row + size[0], column : column + size[1]]
-    return _resampled(texture, (row, column), scale, size, wraps=False)
+    ]
+    return _resampled(texture, corner, scale, size, wraps=False)
 
 
 def _resampled(
-    texture: Tensor, corner: tuple[int, int], scale: float, size: Size, *, wraps: bool
+    texture: Tensor, corner: Sequence[int], scale: float, size: Size, *, wraps: bool
 ) -> Tensor:
     """A window of a texture that is resized bilinearly without antialiasing: uint8."""
     (above, row_weight), (before, column_weight) = (
