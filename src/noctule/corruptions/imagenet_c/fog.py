@@ -77,7 +77,7 @@ def _height_map(plasma: Stream, decay: Tensor, side: int) -> Tensor:
     reach = torch.ones_like(decay)
     while (n := grid.shape[1]) < side:
         numbers, whole = (halfwords, 1 << 15) if 2 * n <= COARSE_SIDE else (bytes_, 1 << 7)
-        steps = numbers[:, n * n : 4 * n * n].unflatten(1, (3, n, n)).to(torch.float32)
+        steps = numbers[:, n * n : 4 * n * n].view(-1, 3, n, n).to(torch.float32)
         steps = (steps + 0.5) * per_image(reach / whole)
         centre, along_row, along_column = steps.unbind(dim=1)
         pairs = grid + grid.roll(-1, dims=2)
