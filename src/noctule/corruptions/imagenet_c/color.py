@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from noctule.corruptions.draws import PerSeverity
-from noctule.corruptions.grouping import group_by_params, map_chunks
-from noctule.corruptions.pixels import exact_mean, full_scale, to_float, to_int16_levels
+from noctule.corruptions.pixels import exact_mean, from_float, full_scale, per_image, to_float
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 
@@ -21,8 +20,6 @@ SOURCE = "Hendrycks & Dietterich 2019, ImageNet-C"
 NUDGE = 1e-4
 # Smaller values count as 0, because dividing by them would overflow float32.
 TINY = 1e-30
-# Number of values in a chunk that is converted to HSV, in float64, on a CPU and elsewhere.
-HSV_CPU_VALUES_AT_ONCE, HSV_VALUES_AT_ONCE = 6 * 224**2, 1 << 24
 
 
 @corruption(
@@ -30,6 +27,7 @@ HSV_CPU_VALUES_AT_ONCE, HSV_VALUES_AT_ONCE = 6 * 224**2, 1 << 24
     source=f"{SOURCE}: brightness",
     draws={"change": PerSeverity(0.1, 0.2, 0.3, 0.4, 0.5, highest=1.0)},
     published_name="brightness",
+    bytes_per_value=60,
 )
 def brightness_c(images: Images, *, released: bool = False, change: PerImage) -> Images:
     """Add a constant to the value (largest channel), keeping hue and saturation.
@@ -44,22 +42,17 @@ def brightness_c(images: Images, *, released: bool = False, change: PerImage) ->
     """
     if _is_released(images, released):
 
-        def brightened(hsv: Hsv, added: float) -> Hsv:
-            return hsv._replace(value=(hsv.value + added).clamp_(max=1))
+        def brightened(hsv: Hsv) -> Hsv:
+            return hsv._replace(value=(hsv.value + _per_pixel(change)).clamp_(max=1))
 
-        return _through_hsv(images, [change], brightened)
+        return _through_hsv(images, brightened)
     white = full_scale(images)
-
-    def brighten(chunk: Tensor, added: float) -> Tensor:
-        value = _largest(chunk)
-        black = _is_zero(value)
-        # Black is replaced by 1, so that the ratio is the new value.
-        ratio = to_float(value).add_(white * added).clamp_(max=white)
-        ratio.div_((value + black).to(torch.float32))
-        values = (chunk + black).to(torch.float32).mul_(ratio)
-        return to_int16_levels(values, chunk.dtype, in_range=True)
-
-    return _map_groups(images, [change], brighten)
+    value = _largest(images)
+    black = _is_zero(value)
+    # Black is replaced by 1, so that the ratio is the new value.
+    ratio = to_float(value).add_(per_image(white * change)).clamp_(max=white)
+    ratio.div_((value + black).to(torch.float32))
+    return from_float((images + black).to(torch.float32).mul_(ratio), images.dtype)
 
 
 @corruption(
@@ -67,6 +60,7 @@ def brightness_c(images: Images, *, released: bool = False, change: PerImage) ->
     source=f"{SOURCE}: contrast",
     draws={"factor": PerSeverity(0.4, 0.3, 0.2, 0.1, 0.05, highest=1.0)},
     published_name="contrast",
+    bytes_per_value=13,
 )
 def contrast_c(images: Images, *, released: bool = False, factor: PerImage) -> Images:
     """Scale the distance of all pixels from the mean of their channel.
@@ -75,16 +69,12 @@ def contrast_c(images: Images, *, released: bool = False, factor: PerImage) -> I
         released: Truncate uint8 results instead of rounding them.
         factor: Factor of the distance, in [0, 1].
     """
-    nudge = NUDGE if _is_released(images, released) else 0.0
-
-    def flatten(chunk: Tensor, share: float) -> Tensor:
-        values = to_float(chunk)
-        offset = exact_mean(values, (2,), integers=chunk.dtype == torch.uint8)
-        offset.mul_(1 - share).add_(nudge)
-        values.mul_(share).add_(offset)
-        return to_int16_levels(values, chunk.dtype, in_range=True, truncate=released)
-
-    return _map_groups(images, [factor], flatten)
+    truncate = _is_released(images, released)
+    values = to_float(images)
+    offset = exact_mean(values, (2,), integers=images.dtype == torch.uint8)
+    offset.mul_(per_image(1 - factor)).add_(NUDGE if truncate else 0)
+    values.mul_(per_image(factor)).add_(offset)
+    return from_float(values, images.dtype, truncate=truncate)
 
 
 @corruption(
@@ -95,6 +85,7 @@ def contrast_c(images: Images, *, released: bool = False, factor: PerImage) -> I
         "added": PerSeverity(0.0, 0.0, 0.0, 0.1, 0.2, highest=1.0),
     },
     channels=3,
+    bytes_per_value=60,
 )
 def saturate(
     images: Images, *, released: bool = False, factor: PerImage, added: PerImage
@@ -112,43 +103,23 @@ def saturate(
     """
     if _is_released(images, released):
 
-        def scaled(hsv: Hsv, factor: float, added: float) -> Hsv:
-            return hsv._replace(saturation=(hsv.saturation * factor + added).clamp_(0, 1))
+        def scaled(hsv: Hsv) -> Hsv:
+            saturation = hsv.saturation * _per_pixel(factor) + _per_pixel(added)
+            return hsv._replace(saturation=saturation.clamp_(0, 1))
 
-        return _through_hsv(images, [factor, added], scaled)
-
-    def change(chunk: Tensor, factor: float, added: float) -> Tensor:
-        value = _largest(chunk)
-        below = value - chunk  # distance of each channel below the value
-        ratio = _stretch(value, below, factor, added)
-        values = below.to(torch.float32).mul_(ratio)
-        torch.sub(to_float(value), values, out=values)
-        return to_int16_levels(values, chunk.dtype, in_range=True)
-
-    return _map_groups(images, (factor, added), change)
-
-
-def _stretch(value: Tensor, below: Tensor, factor: float, added: float) -> Tensor:
-    """The factor of the distances below the value: float32 (batch, 1, height, width).
-
-    S′ / S = S′ · V / spread, where S = spread / V, and at most V / spread.
-
-    Args:
-        value: Largest channel, (batch, 1, height, width).
-        below: Distance of each channel below the value, (batch, 3, height, width). Where it is
-            grey and saturation is added, green and blue are overwritten by 1.
-        factor: Factor of the saturation.
-        added: Constant to add to the saturation.
-    """
+        return _through_hsv(images, scaled)
+    value = _largest(images)
+    below = value - images  # distance of each channel below the value
+    # The factor of the distances is S′ / S = S′ · V / spread, since S = spread / V, and at most
+    # V / spread.
     spread = _largest(below)
     gray = _is_zero(spread)
-    spread.add_(gray)
-    most = to_float(value).div_(spread)
-    if added == 0:
-        return most.clamp_(max=factor)
-    below[:, 1:].add_(gray)
-    ratio = (1 - gray).to(torch.float32).mul_(factor)
-    return ratio.add_(most * added).clamp_(max=most)
+    most = to_float(value).div_(spread + gray)
+    gray = gray * per_image(added != 0, images.dtype)
+    below[:, 1:] += gray  # if saturation is added, green and blue become 0 in greys
+    ratio = (1 - gray).to(torch.float32).mul_(per_image(factor)) + most * per_image(added)
+    values = below.to(torch.float32).mul_(torch.minimum(ratio, most))
+    return from_float(to_float(value).sub(values), images.dtype)
 
 
 def _largest(images: Tensor) -> Tensor:
@@ -158,20 +129,7 @@ def _largest(images: Tensor) -> Tensor:
 
 def _is_zero(values: Tensor) -> Tensor:
     """1 where values are 0 or negligible, otherwise 0; in their dtype."""
-    if values.dtype == torch.uint8:
-        return values.clamp(max=1).bitwise_xor_(1)  # a tenth of the time of a comparison
     return (values < TINY).to(values.dtype)
-
-
-def _map_groups(
-    images: Tensor, parameters: Sequence[Tensor], change: Callable[..., Tensor]
-) -> Tensor:
-    """Apply `change(chunk, *values)` to chunks of images with equal parameters."""
-
-    def map_group(part: Tensor, *values: float) -> Tensor:
-        return map_chunks(lambda chunk: change(chunk, *values), part)
-
-    return group_by_params(images, parameters, map_group)
 
 
 class Hsv(NamedTuple):
@@ -187,31 +145,24 @@ def _is_released(images: Tensor, released: bool) -> bool:
     return released and images.dtype == torch.uint8
 
 
-def _through_hsv(
-    images: Tensor, parameters: Sequence[Tensor], change: Callable[..., Hsv]
-) -> Tensor:
-    """Apply `change(hsv, *values)` to uint8 images, in the released code's steps and precision.
+def _per_pixel(values: Tensor) -> Tensor:
+    """Reshape (batch,) to (batch, 1, 1)."""
+    return values[:, None, None]
+
+
+def _through_hsv(images: Tensor, change: Callable[[Hsv], Hsv]) -> Tensor:
+    """Apply a change to uint8 images in the released code's steps and precision.
 
     Each operation is performed by the authors' code through scikit-image, in float64, so that
     the same values end slightly below a grey level and are truncated to the one below.
     """
-
-    def convert(chunk: Tensor, *values: float) -> Tensor:
-        pixels = chunk.to(torch.float64).div_(255)
-        if chunk.shape[1] == 1:
-            gray = torch.zeros_like(pixels[:, 0])
-            result = change(Hsv(gray, gray, pixels[:, 0]), *values).value[:, None]
-        else:
-            result = _to_rgb(change(_to_hsv(pixels), *values))
-        return result.mul_(255).to(torch.uint8)
-
-    def convert_group(part: Tensor, *values: float) -> Tensor:
-        on_cpu = part.device.type == "cpu"
-        most = HSV_CPU_VALUES_AT_ONCE if on_cpu else HSV_VALUES_AT_ONCE
-        at_once = max(1, most // part[:1].numel())
-        return torch.cat([convert(chunk, *values) for chunk in torch.split(part, at_once)])
-
-    return group_by_params(images, parameters, convert_group)
+    pixels = images.to(torch.float64).div_(255)
+    if images.shape[1] == 1:
+        gray = torch.zeros_like(pixels[:, 0])
+        result = change(Hsv(gray, gray, pixels[:, 0])).value[:, None]
+    else:
+        result = _to_rgb(change(_to_hsv(pixels)))
+    return result.mul_(255).to(torch.uint8)
 
 
 def _to_hsv(rgb: Tensor) -> Hsv:

@@ -42,22 +42,52 @@ def add_clamped_float32(row: Any, change: float, out: Any) -> None:
 
 @compiled
 def to_level(value: Any) -> Any:
-    """The grey level of a float32 value that is rounded already: clamped."""
+    """The grey level of a float32 value that is rounded already, or is truncated: clamped."""
     return np.uint8(np.int32(min(max(value, np.float32(0)), np.float32(255))))
-
-
-@compiled
-def store_levels(values: Any, out: Any, truncate: bool) -> None:
-    """Clamp float32 values to a uint8 row, and round or truncate: `from_float`."""
-    if truncate:
-        for i in range(len(values)):
-            out[i] = to_level(values[i])
-    else:
-        for i in range(len(values)):
-            out[i] = to_level(np.rint(values[i]))
 
 
 @compiled
 def clamped(value: Any) -> Any:
     """A float32 value, clamped to [0, 1]."""
     return min(max(value, np.float32(0)), np.float32(1))
+
+
+@compiled
+def full_scale(image: Any) -> Any:
+    """The value of white: 255 for uint8, 1 for float32."""
+    return 255.0 if image.itemsize == 1 else 1.0
+
+
+@compiled
+def store(values: Any, out: Any, truncate: bool) -> None:
+    """Clamp float32 values, and round or truncate them if `out` is uint8: `from_float`."""
+    if out.itemsize == 4:
+        for i in range(len(out)):
+            out[i] = clamped(values[i])
+    elif truncate:
+        for i in range(len(out)):
+            out[i] = to_level(values[i])
+    else:
+        for i in range(len(out)):
+            out[i] = to_level(np.rint(values[i]))
+
+
+@compiled
+def mean(values: Any) -> Any:
+    """The exact mean of uint8 values (values,), rounded to float32: `exact_mean`."""
+    total: Any = 0
+    for start in range(0, len(values), 1 << 16):  # whose sum fits 32 bits, which is faster
+        part, block = np.uint32(0), values[start : start + (1 << 16)]
+        for i in range(len(block)):
+            part = np.uint32(part + np.uint32(block[i]))
+        total += part
+    return np.float32(total / len(values))
+
+
+@compiled
+def mean_float32(values: Any) -> Any:
+    """The mean of float32 values in [0, 1], each rounded to 24 bits: `exact_mean`."""
+    total: Any = 0
+    for i in range(len(values)):
+        total += np.int32(np.rint(values[i] * np.float32(2**24)))
+    return np.float32(total / (len(values) * 2.0**24))

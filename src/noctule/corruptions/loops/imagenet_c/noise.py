@@ -13,7 +13,7 @@ from noctule.corruptions.draws import SEVERITIES
 from noctule.corruptions.fields import TABLE_SIZE, normal_table
 from noctule.corruptions.imagenet_c.noise import NUDGE, RATE_BITS, poisson_ends
 from noctule.corruptions.loops.compiling import compiled, loop
-from noctule.corruptions.loops.pixels import clamped, store_levels, to_level
+from noctule.corruptions.loops.pixels import full_scale, store
 from noctule.corruptions.loops.random import fill_bits16
 
 CHUNK = 1024  # elements, whose random numbers stay in the cache
@@ -35,42 +35,31 @@ def _fill_normal(noise: Any, first: Any, words: Any, normal: Any, out: Any) -> N
         out[i] = normal[words[i]]
 
 
-@loop("uint8", tables={"normal": _normal})
+@loop("uint8", "float32", tables={"normal": _normal})
 def gaussian_noise(
     image: Any, out: Any, sigma: float, noise: Any, released: bool, normal: Any
 ) -> None:
     """See `noctule.corruptions.imagenet_c.noise.gaussian_noise`."""
-    amplitude = np.float32(255 * sigma)
+    amplitude = np.float32(full_scale(image) * sigma)
     pixels, result = image.ravel(), out.ravel()
     words, field = np.empty(CHUNK, np.uint16), np.empty(CHUNK, np.float32)
     for start in range(0, len(pixels), CHUNK):
-        part, changed = pixels[start : start + CHUNK], result[start : start + CHUNK]
-        added = field[: len(part)]
-        _fill_normal(noise, start, words[: len(part)], normal, added)
-        if released:
+        part = pixels[start : start + CHUNK]
+        values = field[: len(part)]
+        _fill_normal(noise, start, words[: len(part)], normal, values)
+        if image.itemsize == 4:
             for i in range(len(part)):
-                changed[i] = to_level(np.floor(added[i] * amplitude) + np.float32(part[i]))
+                values[i] = values[i] * amplitude + np.float32(part[i])
+        elif released:
+            for i in range(len(part)):
+                values[i] = np.floor(values[i] * amplitude) + np.float32(part[i])
         else:
             for i in range(len(part)):
-                changed[i] = to_level(np.rint(added[i] * amplitude) + np.float32(part[i]))
+                values[i] = np.rint(values[i] * amplitude) + np.float32(part[i])
+        store(values, result[start : start + CHUNK], released)
 
 
-@loop("float32", name="gaussian_noise", tables={"normal": _normal})
-def gaussian_noise_float32(
-    image: Any, out: Any, sigma: float, noise: Any, released: bool, normal: Any
-) -> None:
-    """See `noctule.corruptions.imagenet_c.noise.gaussian_noise`."""
-    amplitude = np.float32(sigma)
-    pixels, result = image.ravel(), out.ravel()
-    words = np.empty(CHUNK, np.uint16)
-    for start in range(0, len(pixels), CHUNK):
-        part, changed = pixels[start : start + CHUNK], result[start : start + CHUNK]
-        _fill_normal(noise, start, words[: len(part)], normal, changed)
-        for i in range(len(part)):
-            changed[i] = clamped(changed[i] * amplitude + part[i])
-
-
-@loop("uint8", tables={"normal": _normal})
+@loop("uint8", "float32", tables={"normal": _normal})
 def speckle_noise(
     image: Any, out: Any, sigma: float, noise: Any, released: bool, normal: Any
 ) -> None:
@@ -79,27 +68,12 @@ def speckle_noise(
     pixels, result = image.ravel(), out.ravel()
     words, field = np.empty(CHUNK, np.uint16), np.empty(CHUNK, np.float32)
     for start in range(0, len(pixels), CHUNK):
-        part, changed = pixels[start : start + CHUNK], result[start : start + CHUNK]
+        part = pixels[start : start + CHUNK]
         values = field[: len(part)]
         _fill_normal(noise, start, words[: len(part)], normal, values)
         for i in range(len(part)):
             values[i] = (values[i] * amplitude + np.float32(1)) * np.float32(part[i])
-        store_levels(values, changed, released)
-
-
-@loop("float32", name="speckle_noise", tables={"normal": _normal})
-def speckle_noise_float32(
-    image: Any, out: Any, sigma: float, noise: Any, released: bool, normal: Any
-) -> None:
-    """See `noctule.corruptions.imagenet_c.noise.speckle_noise`."""
-    amplitude = np.float32(sigma)
-    pixels, result = image.ravel(), out.ravel()
-    words = np.empty(CHUNK, np.uint16)
-    for start in range(0, len(pixels), CHUNK):
-        part, changed = pixels[start : start + CHUNK], result[start : start + CHUNK]
-        _fill_normal(noise, start, words[: len(part)], normal, changed)
-        for i in range(len(part)):
-            changed[i] = clamped((changed[i] * amplitude + np.float32(1)) * part[i])
+        store(values, result[start : start + CHUNK], released)
 
 
 @loop("uint8", "float32")
@@ -108,17 +82,16 @@ def impulse_noise(image: Any, out: Any, amount: float, noise: Any) -> None:
     specks = min(int(np.rint(amount * 32768)), 32767)
     black, white = np.int16(specks - 32768), np.int16(32767 - specks)
     pixels, result = image.ravel(), out.ravel()
-    bright = np.ones(1, out.dtype)
-    if out.itemsize == 1:
-        bright[0] = 255
-    shade, dark = bright[0], np.zeros(1, out.dtype)[0]
+    shades = np.zeros(2, out.dtype)  # of the type of the image
+    shades[1] = full_scale(image)
+    dark, bright = shades
     words = np.empty(CHUNK, np.uint16)
     for start in range(0, len(pixels), CHUNK):
         part, changed = pixels[start : start + CHUNK], result[start : start + CHUNK]
         fill_bits16(noise, start, words[: len(part)])
         numbers = words[: len(part)].view(np.int16)
         for i in range(len(part)):
-            value = shade if numbers[i] > white else part[i]
+            value = bright if numbers[i] > white else part[i]
             changed[i] = dark if numbers[i] < black else value
 
 
@@ -162,44 +135,42 @@ def _count(level: Any, word: Any, guide: Any, ends: Any) -> Any:
     return count
 
 
-@loop("uint8", tables={"guide": _guide, "ends": _ends})
+@compiled
+def _levels(part: Any, start: Any, size: Any, noise: Any, words: Any, levels: Any) -> None:
+    """Each element as one of 256 grey levels; `words` has room for those of part and 3 more."""
+    if part.itemsize == 1:
+        for i in range(len(part)):
+            levels[i] = part[i]
+        return
+    skipped = size % 4  # dither has the numbers after those of the counts
+    fill_bits16(noise, size - skipped + start, words[: len(part) + skipped])
+    scale, mask = np.float32(255 << RATE_BITS), np.int32((1 << RATE_BITS) - 1)
+    dither = words[skipped:]
+    for i in range(len(part)):
+        step = np.int32(np.rint(part[i] * scale)) + np.int32(np.int32(dither[i]) & mask)
+        levels[i] = np.int32(step) >> np.int32(RATE_BITS)
+
+
+@loop("uint8", "float32", tables={"guide": _guide, "ends": _ends})
 def shot_noise(
     image: Any, out: Any, photons: int, noise: Any, released: bool, guide: Any, ends: Any
 ) -> None:
     """See `noctule.corruptions.imagenet_c.noise.shot_noise`."""
     unit, nudge = np.float32(255 / photons), np.float32(NUDGE if released else 0)
     pixels, result = image.ravel(), out.ravel()
-    words, field = np.empty(CHUNK, np.uint16), np.empty(CHUNK, np.float32)
+    words, field = np.empty(CHUNK + 3, np.uint16), np.empty(CHUNK, np.float32)
+    levels = np.empty(CHUNK, np.uint8)
     for start in range(0, len(pixels), CHUNK):
-        part, changed = pixels[start : start + CHUNK], result[start : start + CHUNK]
+        part = pixels[start : start + CHUNK]
+        _levels(part, start, len(pixels), noise, words, levels)
         values = field[: len(part)]
         fill_bits16(noise, start, words[: len(part)])
         for i in range(len(part)):
-            values[i] = np.float32(_count(part[i], words[i], guide, ends))
-        for i in range(len(part)):
-            values[i] = values[i] * unit + nudge
-        store_levels(values, changed, released)
-
-
-@loop("float32", name="shot_noise", tables={"guide": _guide, "ends": _ends})
-def shot_noise_float32(
-    image: Any, out: Any, photons: int, noise: Any, released: bool, guide: Any, ends: Any
-) -> None:
-    """See `noctule.corruptions.imagenet_c.noise.shot_noise`."""
-    pixels, result = image.ravel(), out.ravel()
-    scale, mask = np.float32(255 << RATE_BITS), np.int32((1 << RATE_BITS) - 1)
-    skipped = len(pixels) % 4  # dither has the numbers after those of the counts
-    words, dither = np.empty(CHUNK, np.uint16), np.empty(CHUNK + 4, np.uint16)
-    levels = np.empty(CHUNK, np.int32)
-    for start in range(0, len(pixels), CHUNK):
-        part, changed = pixels[start : start + CHUNK], result[start : start + CHUNK]
-        fill_bits16(noise, start, words[: len(part)])
-        fill_bits16(noise, len(pixels) - skipped + start, dither[: len(part) + skipped])
-        more = dither[skipped:]
-        for i in range(len(part)):
-            step = np.int32(np.rint(part[i] * scale)) + np.int32(np.int32(more[i]) & mask)
-            levels[i] = np.int32(step) >> np.int32(RATE_BITS)
-        for i in range(len(part)):
-            changed[i] = np.float32(_count(levels[i], words[i], guide, ends))
-        for i in range(len(part)):
-            changed[i] = changed[i] / np.float32(photons)
+            values[i] = np.float32(_count(levels[i], words[i], guide, ends))
+        if image.itemsize == 4:
+            for i in range(len(part)):
+                values[i] = values[i] / np.float32(photons)
+        else:
+            for i in range(len(part)):
+                values[i] = values[i] * unit + nudge
+        store(values, result[start : start + CHUNK], released)
