@@ -13,6 +13,14 @@ from noctule.corruptions.loops.compiling import compiled
 
 
 @compiled
+def copy(image: Any, out: Any) -> None:
+    """Copy a contiguous image; Numba's `out[...] = image` takes fifteen times as long."""
+    flat, result = image.ravel(), out.ravel()
+    for i in range(len(flat)):
+        result[i] = flat[i]
+
+
+@compiled
 def level_of(value: float) -> Any:
     """The grey level, 0 to 255, of a value in [0, 1]: `shade`."""
     return int(np.rint(value * 255))
@@ -73,6 +81,18 @@ def store(values: Any, out: Any, truncate: bool) -> None:
 
 
 @compiled
+def scale_px(length_px: int, image: Any) -> int:
+    """A positive length for 224 px, scaled with the shorter side; at least 1."""
+    return max(int(np.rint(np.float32(length_px) * np.float32(side_scale(image)))), 1)
+
+
+@compiled
+def fraction_to_index(fraction: float, count: int) -> int:
+    """Map a fraction in [0, 1] to one of the `count` integers from 0."""
+    return min(int(fraction * count), count - 1)
+
+
+@compiled
 def mean(values: Any) -> Any:
     """The exact mean of uint8 values (values,), rounded to float32: `exact_mean`."""
     total: Any = 0
@@ -91,3 +111,9 @@ def mean_float32(values: Any) -> Any:
     for i in range(len(values)):
         total += np.int32(np.rint(values[i] * np.float32(2**24)))
     return np.float32(total / (len(values) * 2.0**24))
+
+
+@compiled
+def rounded(value: Any) -> Any:
+    """The grey level, uint8, of a float32 value in [0, 255]: rounded half to even."""
+    return np.uint8(np.int32(np.rint(value)))

@@ -129,8 +129,8 @@ def gray_scale(images: Images, *, weight: PerImage) -> Images:
 def _luma(images: Tensor) -> Tensor:
     """The luma: float32 (batch, 1, height, width), in the units of the images."""
     wide = images.to(torch.int32) if images.dtype == torch.uint8 else images
-    luma = wide[:, :1] * 19595
-    luma.add_(wide[:, 1:2], alpha=38470).add_(wide[:, 2:], alpha=7471)
+    red, green, blue = wide.unbind(1)
+    luma = (red * 19595 + green * 38470 + blue * 7471).unsqueeze(1)
     if images.dtype == torch.uint8:
         return luma.add_(1 << 15).bitwise_right_shift_(16).to(torch.float32)
     return luma.mul_(2.0**-16)

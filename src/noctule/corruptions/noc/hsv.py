@@ -1,65 +1,13 @@
 """RGB to HSV and back, bit-identical to Pillow's 8-bit conversion.
 
-Pillow mixes float32 and float64, and truncates. Every step depends on two bytes and on a sector
-of the colour circle, so it is looked up in a table that is built with the same precisions. This
-is exact, and leaves one floating-point product per pixel.
+Pillow mixes float32 and float64, and truncates. For every colour, the float32 operations here
+give the same bytes.
 """
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from torch import Tensor
-
-_SIDE = 256
-
-
-@functools.cache
-def _hue_table(device: torch.device) -> Tensor:
-    """Pillow's hue of every colour: uint8 (6 · 256 · 256,), indexed as in `rgb_to_hsv`."""
-    levels = torch.arange(_SIDE, dtype=torch.float32)
-    spread = levels.expand(_SIDE, _SIDE)
-    middle = (levels[:, None] / spread.clamp(min=1)).to(torch.float64)
-    farthest = torch.ones_like(middle)
-    # Distances of the other two channels from the largest, in units of the spread; the order of
-    # the channels is red, green, blue, red.
-    angles = [
-        (sixth + previous) - following
-        for sixth in (0, 2, 4)
-        for previous, following in ((farthest, middle), (middle, farthest))
-    ]
-    turn = torch.stack(angles).to(torch.float32).to(torch.float64).div_(6).add_(1).remainder_(1)
-    # Distances beyond the spread do not occur; their entries are clamped to fit.
-    hue = turn.to(torch.float32).to(torch.float64).mul_(255).clamp_(0, 255).to(torch.uint8)
-    return hue.masked_fill_(spread == 0, 0).flatten().to(device)
-
-
-@functools.cache
-def _saturation_table(device: torch.device) -> Tensor:
-    """Saturation by value and spread (largest minus smallest channel): uint8 (256 · 256,)."""
-    levels = torch.arange(_SIDE, dtype=torch.float32)
-    share = levels / levels.clamp(min=1)[:, None]
-    return share.to(torch.float64).mul_(255).clamp_(0, 255).to(torch.uint8).flatten().to(device)
-
-
-@functools.cache
-def _share_table(device: torch.device) -> Tensor:
-    """Each channel as a share of the value, by saturation and hue: float32 (3, 256 · 256)."""
-    angle = torch.arange(_SIDE, dtype=torch.float32) * (6 / 255)
-    sector, strength = angle.floor(), torch.arange(_SIDE, dtype=torch.float32)[:, None] / 255
-    fraction = angle - sector
-    full = torch.ones(_SIDE, _SIDE, dtype=torch.float32)
-    shares = {
-        "v": full,
-        "p": (1 - strength).expand(_SIDE, _SIDE),
-        "q": 1 - strength * fraction,
-        "t": 1 - strength * (1 - fraction),
-    }
-    order = (sector.to(torch.int64) % 6).expand(1, _SIDE, _SIDE)
-    rules = ("vqpptv", "tvvqpp", "pptvvq")  # red, green and blue in the six sectors
-    channels = [torch.stack([shares[c] for c in rule]).gather(0, order)[0] for rule in rules]
-    return torch.stack(channels).flatten(1).to(device)
 
 
 def rgb_to_hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -69,26 +17,22 @@ def rgb_to_hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         images: uint8 (batch, 3, height, width).
 
     Returns:
-        Hue, saturation and value: uint8 (batch, height, width).
+        Hue, saturation and value: uint8 (batch, height, width). The hue of greys is undefined.
     """
-    red, green, blue = images.unbind(1)
+    red, green, blue = images.to(torch.float32).unbind(1)
     high = torch.maximum(torch.maximum(red, green), blue)
     low = torch.minimum(torch.minimum(red, green), blue)
-    not_red, not_green = (red != high).view(torch.uint8), (green != high).view(torch.uint8)
-    green_low, blue_low, red_low = ((p == low).view(torch.uint8) for p in (green, blue, red))
-    # Index of the largest channel (ties go to red, then green); whether the next is smallest.
-    largest = not_green.add(1).mul_(not_red)
-    next_low = green_low ^ (
-        not_red & (green_low ^ blue_low ^ (not_green & (blue_low ^ red_low)))
-    )
-    # high − middle, modulo 256 like all arithmetic here.
-    to_middle = high.add(high).add_(low).sub_(red).sub_(green).sub_(blue)
     spread = high - low
-    index = largest.mul_(2).add_(next_low).to(torch.int64)
-    index.mul_(_SIDE).add_(to_middle).mul_(_SIDE).add_(spread)
-    hue = _look_up(_hue_table(images.device), index)
-    index.copy_(high).mul_(_SIDE).add_(spread)
-    return hue, _look_up(_saturation_table(images.device), index), high
+    # Distance of the middle channel from the largest, in units of the spread.
+    share = (high + high + low - red - green - blue) / spread.clamp(min=1)
+    is_red, is_green = red == high, green == high
+    following = torch.where(is_red, green, torch.where(is_green, blue, red))
+    even = torch.where(is_red, 0.0, torch.where(is_green, 2.0, 4.0))
+    angle = torch.where(following == low, even - 1 + share, even + 1 - share)
+    hue = angle / _constant(6, images) * 255
+    hue = torch.where(hue < 0, hue + 255, hue)
+    saturation = spread / high.clamp(min=1) * 255
+    return hue.to(torch.uint8), saturation.to(torch.uint8), high.to(torch.uint8)
 
 
 def hsv_to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
@@ -100,16 +44,21 @@ def hsv_to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
     Returns:
         uint8 (batch, 3, height, width).
     """
-    index = saturation.to(torch.int64).mul_(_SIDE).add_(hue)
-    bright = value.to(torch.float32)
-    channels = [
-        _look_up(table, index).mul_(bright).add_(0.5).to(torch.int16).to(torch.uint8)
-        for table in _share_table(hue.device)
-    ]
+    angle = hue.to(torch.float32) * (6 / 255)
+    sector = angle.floor()
+    fraction = angle - sector
+    zero, one = torch.zeros_like(angle), torch.ones_like(angle)
+    # How much of the saturation reduces a channel, in the six sectors that begin with its own.
+    weights = torch.stack([fraction, one, one, 1 - fraction, zero, zero])
+    strength = saturation.to(torch.float32) / _constant(255, hue)
+    channels = []
+    for shift in (5, 3, 1):  # red, green, blue
+        position = (sector.to(torch.int64) + shift) % 6
+        share = 1 - strength * weights.gather(0, position[None])[0]
+        channels.append((share * value + 0.5).to(torch.uint8))
     return torch.stack(channels, dim=1)
 
 
-def _look_up(table: Tensor, index: Tensor) -> Tensor:
-    # One row per image, because gather works on rows in parallel.
-    batch = len(index)
-    return table.expand(batch, -1).gather(1, index.view(batch, -1)).view_as(index)
+def _constant(value: float, images: Tensor) -> Tensor:
+    """A divisor; GPUs would multiply by the rounded inverse of a Python number."""
+    return torch.full((), value, dtype=torch.float32, device=images.device)
