@@ -34,18 +34,14 @@ def side_scale(image: Any) -> Any:
 
 @compiled
 def add_clamped(row: Any, change: float, out: Any) -> None:
-    """Add a change in [−1, 1] to a uint8 row, and clamp."""
-    step = np.int16(np.rint(change * 255))
-    for i in range(len(row)):
-        out[i] = min(max(np.int16(row[i] + step), np.int16(0)), np.int16(255))
-
-
-@compiled
-def add_clamped_float32(row: Any, change: float, out: Any) -> None:
-    """Add a change in [−1, 1] to a float32 row, and clamp."""
-    step = np.float32(change)
-    for i in range(len(row)):
-        out[i] = min(max(row[i] + step, np.float32(0)), np.float32(1))
+    """Add a change in [−1, 1] to a row, and clamp."""
+    if row.itemsize == 1:
+        step = np.int16(np.rint(change * 255))
+        for i in range(len(row)):
+            out[i] = min(max(np.int16(row[i] + step), np.int16(0)), np.int16(255))
+    else:
+        for i in range(len(row)):
+            out[i] = clamped(row[i] + np.float32(change))
 
 
 @compiled
@@ -94,8 +90,12 @@ def fraction_to_index(fraction: float, count: int) -> int:
 
 @compiled
 def mean(values: Any) -> Any:
-    """The exact mean of uint8 values (values,), rounded to float32: `exact_mean`."""
+    """The mean of values (values,), float32: `exact_mean`."""
     total: Any = 0
+    if values.itemsize == 4:
+        for i in range(len(values)):
+            total += np.int32(np.rint(values[i] * np.float32(2**24)))
+        return np.float32(total / (len(values) * 2.0**24))
     for start in range(0, len(values), 1 << 16):  # whose sum fits 32 bits, which is faster
         part, block = np.uint32(0), values[start : start + (1 << 16)]
         for i in range(len(block)):
@@ -105,12 +105,12 @@ def mean(values: Any) -> Any:
 
 
 @compiled
-def mean_float32(values: Any) -> Any:
-    """The mean of float32 values in [0, 1], each rounded to 24 bits: `exact_mean`."""
-    total: Any = 0
-    for i in range(len(values)):
-        total += np.int32(np.rint(values[i] * np.float32(2**24)))
-    return np.float32(total / (len(values) * 2.0**24))
+def put(out: Any, i: Any, value: Any) -> None:
+    """Store a float32 that is below 0 or above white by roundings only: `from_float`."""
+    if out.itemsize == 1:
+        out[i] = rounded(value)
+    else:
+        out[i] = clamped(value)
 
 
 @compiled

@@ -8,7 +8,7 @@ import numpy as np
 
 from noctule.corruptions.imagenet_c.color import NUDGE, TINY
 from noctule.corruptions.loops.compiling import compiled, loop
-from noctule.corruptions.loops.pixels import full_scale, mean, mean_float32, store
+from noctule.corruptions.loops.pixels import full_scale, mean, store
 
 ZERO, ONE, NEGLIGIBLE = np.float32(0), np.float32(1), np.float32(TINY)
 CHUNK = 2048  # pixels, whose temporaries stay in the cache
@@ -54,8 +54,7 @@ def contrast_c(image: Any, out: Any, factor: float, released: bool) -> None:
     room = np.empty(CHUNK, np.float32)
     for c in range(len(image)):
         pixels, result = image[c].ravel(), out[c].ravel()
-        level = mean(pixels) if image.itemsize == 1 else mean_float32(pixels)
-        offset = level * rest + nudge
+        offset = mean(pixels) * rest + nudge
         for start in range(0, len(pixels), CHUNK):
             part = pixels[start : start + CHUNK]
             values = room[: len(part)]

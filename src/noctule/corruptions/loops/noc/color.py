@@ -10,136 +10,83 @@ from noctule.corruptions.loops.compiling import compiled, loop
 from noctule.corruptions.loops.noc.hsv import turn_hue
 from noctule.corruptions.loops.pixels import (
     add_clamped,
-    add_clamped_float32,
     copy,
     mean,
-    mean_float32,
+    put,
     rounded,
     side_scale,
 )
 
 
-@compiled
-def _split(image: Any, split_px: int) -> int:
-    """The distance of the line from the middle, in pixels."""
-    return int(np.rint(np.float32(split_px) * np.float32(side_scale(image))))
-
-
-@compiled
-def _clamped(value: int, highest: int) -> int:
-    return min(max(value, 0), highest)
-
-
-@loop("uint8")
+@loop("uint8", "float32")
 def backlight(image: Any, out: Any, change: float, split_px: int, axis: int) -> None:
     """See `noctule.corruptions.noc.color.backlight`."""
     channels, height, width = image.shape
-    offset = _split(image, split_px)
-    if axis == 0:
-        row = _clamped(height // 2 + offset, height)
-        for c in range(channels):
-            add_clamped(image[c, :row].ravel(), change, out[c, :row].ravel())
-            add_clamped(image[c, row:].ravel(), -change, out[c, row:].ravel())
-    else:
-        column = _clamped(width // 2 + offset, width)
-        for c in range(channels):
-            for y in range(height):
-                add_clamped(image[c, y, :column], change, out[c, y, :column])
-                add_clamped(image[c, y, column:], -change, out[c, y, column:])
-
-
-@loop("float32", name="backlight")
-def backlight_float32(image: Any, out: Any, change: float, split_px: int, axis: int) -> None:
-    """See `noctule.corruptions.noc.color.backlight`."""
-    channels, height, width = image.shape
-    offset = _split(image, split_px)
-    row = _clamped(height // 2 + offset, height) if axis == 0 else height
-    column = _clamped(width // 2 + offset, width) if axis == 1 else width
+    offset = int(np.rint(np.float32(split_px) * np.float32(side_scale(image))))
     for c in range(channels):
-        for y in range(height):
-            before = column if y < row else 0
-            a, o = image[c, y], out[c, y]
-            add_clamped_float32(a[:before], change, o[:before])
-            add_clamped_float32(a[before:], -change, o[before:])
+        if axis == 0:
+            _add_both(image[c].ravel(), change, (height // 2 + offset) * width, out[c].ravel())
+        else:
+            for y in range(height):
+                _add_both(image[c, y], change, width // 2 + offset, out[c, y])
 
 
-@loop("uint8")
+@compiled
+def _add_both(row: Any, change: float, split: int, out: Any) -> None:
+    """Brighten a row before the split, which may be outside of it, and darken it after that."""
+    split = min(max(split, 0), len(row))
+    add_clamped(row[:split], change, out[:split])
+    add_clamped(row[split:], -change, out[split:])
+
+
+@loop("uint8", "float32")
 def brightness(image: Any, out: Any, change: float) -> None:
     """See `noctule.corruptions.noc.color.brightness`."""
     add_clamped(image.ravel(), change, out.ravel())
 
 
-@loop("float32", name="brightness")
-def brightness_float32(image: Any, out: Any, change: float) -> None:
-    """See `noctule.corruptions.noc.color.brightness`."""
-    add_clamped_float32(image.ravel(), change, out.ravel())
-
-
-@loop("uint8")
+@loop("uint8", "float32")
 def contrast(image: Any, out: Any, weight: float) -> None:
     """See `noctule.corruptions.noc.color.contrast`."""
     flat, result = image.ravel(), out.ravel()
     share = np.float32(weight)
     kept, added = np.float32(1) - share, share * mean(flat)
     for i in range(len(flat)):
-        result[i] = rounded(np.float32(np.int32(flat[i])) * kept + added)
+        put(result, i, np.float32(flat[i]) * kept + added)
 
 
-@loop("float32", name="contrast")
-def contrast_float32(image: Any, out: Any, weight: float) -> None:
-    """See `noctule.corruptions.noc.color.contrast`."""
-    flat, result = image.ravel(), out.ravel()
-    share = np.float32(weight)
-    kept, added = np.float32(1) - share, share * mean_float32(flat)
-    for i in range(len(flat)):
-        result[i] = min(max(flat[i] * kept + added, np.float32(0)), np.float32(1))
-
-
-@loop("uint8")
+@loop("uint8", "float32")
 def color_distortion(image: Any, out: Any, change: float, channel: int) -> None:
     """See `noctule.corruptions.noc.color.color_distortion`."""
     copy(image, out)
     add_clamped(image[channel].ravel(), change, out[channel].ravel())
 
 
-@loop("float32", name="color_distortion")
-def color_distortion_float32(image: Any, out: Any, change: float, channel: int) -> None:
-    """See `noctule.corruptions.noc.color.color_distortion`."""
-    copy(image, out)
-    add_clamped_float32(image[channel].ravel(), change, out[channel].ravel())
-
-
-@loop("uint8")
+@loop("uint8", "float32")
 def gray_scale(image: Any, out: Any, weight: float) -> None:
     """See `noctule.corruptions.noc.color.gray_scale`."""
     share = np.float32(weight)
-    kept, white = np.float32(1) - share, np.float32(255)
+    kept = np.float32(1) - share
     pixels, result = image.reshape(3, -1), out.reshape(3, -1)
     red, green, blue = pixels[0], pixels[1], pixels[2]
     new_red, new_green, new_blue = result[0], result[1], result[2]
     for i in range(len(red)):
+        added = _luma(red, green, blue, i) * share
+        r, g, b = np.float32(red[i]), np.float32(green[i]), np.float32(blue[i])
+        put(new_red, i, r * kept + added)
+        put(new_green, i, g * kept + added)
+        put(new_blue, i, b * kept + added)
+
+
+@compiled
+def _luma(red: Any, green: Any, blue: Any, i: Any) -> Any:
+    """The luma of a pixel, float32, in the units of the image."""
+    if red.itemsize == 1:
         r, g, b = np.int32(red[i]), np.int32(green[i]), np.int32(blue[i])
-        luma = r * np.int32(19595) + g * np.int32(38470) + b * np.int32(7471)
-        added = np.float32(np.int32((luma + np.int32(1 << 15)) >> np.int32(16))) * share
-        new_red[i] = rounded(min(np.float32(r) * kept + added, white))
-        new_green[i] = rounded(min(np.float32(g) * kept + added, white))
-        new_blue[i] = rounded(min(np.float32(b) * kept + added, white))
-
-
-@loop("float32", name="gray_scale")
-def gray_scale_float32(image: Any, out: Any, weight: float) -> None:
-    """See `noctule.corruptions.noc.color.gray_scale`."""
-    share = np.float32(weight)
-    kept, white = np.float32(1) - share, np.float32(1)
-    pixels, result = image.reshape(3, -1), out.reshape(3, -1)
-    red, green, blue = pixels[0], pixels[1], pixels[2]
-    new_red, new_green, new_blue = result[0], result[1], result[2]
-    for i in range(len(red)):
-        luma = red[i] * np.float32(19595) + green[i] * np.float32(38470)
-        added = (luma + blue[i] * np.float32(7471)) * np.float32(2.0**-16) * share
-        new_red[i] = min(red[i] * kept + added, white)
-        new_green[i] = min(green[i] * kept + added, white)
-        new_blue[i] = min(blue[i] * kept + added, white)
+        whole = r * np.int32(19595) + g * np.int32(38470) + b * np.int32(7471)
+        return np.float32(np.int32((whole + np.int32(1 << 15)) >> np.int32(16)))
+    luma = np.float32(red[i]) * np.float32(19595) + np.float32(green[i]) * np.float32(38470)
+    return (luma + np.float32(blue[i]) * np.float32(7471)) * np.float32(2.0**-16)
 
 
 @loop("uint8")
