@@ -15,6 +15,10 @@ from noctule.sampling import FIELD_ROUNDS, Stream, bits_of, high24
 
 SOURCE = "Laugros et al. 2020"
 
+MIN_DENSITY = 0.032  # of the candidates of salt_pepper: the highest severity
+# Longer gaps have a probability below the 2**-24 of random numbers: log(2**-25) / log(1 − .032).
+MOST_GAPS = 533
+
 
 @corruption(
     family="noise",
@@ -84,14 +88,16 @@ def salt_pepper(images: Images, *, amount: PerImage, noise: Stream) -> Images:
         noise: Two random words per candidate.
     """
     elements = images[0].numel()
-    density = amount.clamp(min=0.032)[:, None]
+    density = amount.clamp(min=MIN_DENSITY)[:, None]
     mean = elements * float(density.max())
     # Eight standard deviations above the mean: too few with a probability of 1e-15.
     candidates = min(elements, math.ceil(mean + 8 * math.sqrt(mean) + 16))
     gap_words, keep_words = noise.words(candidates, rounds=FIELD_ROUNDS)
-    # float64: rounding must not move a gap, which would move all later specks, on any device.
-    uniform_gap = (high24(gap_words).to(torch.float64) + 0.5) / (1 << 24)
-    gaps = (uniform_gap.log() / torch.log1p(-density)).floor().to(torch.int64) + 1
+    # A gap is longer than n with the probability (1 − density)^n, a product in a fixed order,
+    # because rounding must not move a gap, which would move all later specks, on any device.
+    longer = (1 - density.cpu()).expand(-1, MOST_GAPS - 1).cumprod(dim=1)
+    least = -(longer * (1 << 24) - 0.5).floor().to(torch.int64).to(images.device)
+    gaps = torch.searchsorted(least, -high24(gap_words), right=True) + 1
     position = gaps.cumsum(dim=1) - 1
     is_speck = high24(keep_words) * density < amount[:, None] * (1 << 24)
     image, candidate = (is_speck & (position < elements)).nonzero(as_tuple=True)
