@@ -16,7 +16,7 @@ from noctule.sampling import FIELD_ROUNDS, Stream, bits_of, high24
 SOURCE = "Laugros et al. 2020"
 
 MIN_DENSITY = 0.032  # of the candidates of salt_pepper: the highest severity
-# Longer gaps have a probability below the 2**-24 of random numbers: log(2**-25) / log(1 − .032).
+# No 24-bit number has a longer gap: log(2**-25) / log(1 − .032) < 533.
 MOST_GAPS = 533
 
 
