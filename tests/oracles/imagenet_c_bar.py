@@ -294,7 +294,7 @@ ORACLES: dict[str, Oracle] = {
     "brownish_noise": Oracle(brownish_noise),
     "perlin_noise": Oracle(perlin_noise),
     "sparkles": Oracle(sparkles, uint8=0.52, float32=0.02),
-    "inverse_sparkles": Oracle(inverse_sparkles, uint8=0.51, float32=0.01),
+    "inverse_sparkles": Oracle(inverse_sparkles, uint8=0.51, float32=0.02),
     "checkerboard_cutout": Oracle(checkerboard_cutout),
     "caustic_refraction": Oracle(caustic_refraction, uint8=0.52, float32=0.02),
 }

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from noctule.corruptions.draws import PerSeverity, Uniform
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE
-from noctule.corruptions.imagenet_c_bar.positions import per_plane, pixel_positions
-from noctule.corruptions.pixels import from_float, full_scale, side_scale, to_float
+from noctule.corruptions.imagenet_c_bar.positions import (
+    exact_sqrt,
+    per_plane,
+    pixel_positions,
+)
+from noctule.corruptions.loops.elementary import cosine, cosine32, power_1_4
+from noctule.corruptions.pixels import REFERENCE_SIDE_PX, from_float, full_scale, side_scale
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 
 Waves = tuple[Tensor, Tensor, Tensor, Tensor]
 """Sine and cosine of the bent y, then of the bent x."""
 BENDS = 5
-OFFSET = 250.0
-"""Offset of the waves' coordinates in radians, as published; the pattern depends on it."""
+TURN = 2 * math.pi
+OFFSET = 250 / TURN
+"""Offset of the waves' coordinates in turns, as published; the pattern depends on it."""
+WHOLE_OFFSET = math.ceil(OFFSET)
 REFRACTIVE_INDEX = 4.0
 SOFTENING_PX = 1.0
 STEEP_COSINE = 1 - 1e-3
+BRIGHTEST = 1.8
+"""Sum of waves above which the height of the water exceeds 1."""
 
 
 @corruption(
@@ -65,7 +77,8 @@ def caustic_refraction(
     """
     scale = side_scale(images)
     slope_scale = 1.0 if released else scale
-    surface = _soft(_water(images, time, wave_px * scale), SOFTENING_PX * slope_scale)
+    weights = soft_weights(*images.shape[2:], released)
+    surface = _soft(_water(images, time, wave_px * scale), weights)
     by_row, by_column = _slopes(surface, beyond_is_zero=released)
     # Heights do not depend on the size; slopes are in units of those at 224 px.
     by_row.mul_(slope_scale), by_column.mul_(slope_scale)
@@ -85,61 +98,70 @@ def _water(images: Tensor, time: Tensor, wave_px: Tensor) -> Tensor:
     two waves are both steep.
     """
     rows, columns = (
-        (axis / per_plane(wave_px)).frac_().mul_(2 * math.pi) - OFFSET
-        for axis in pixel_positions(images)
+        (axis / per_plane(wave_px)).frac_().sub_(OFFSET) for axis in pixel_positions(images)
     )
-    y, x = rows.to(torch.float32), columns.to(torch.float32)
-    # Sines are computed of smaller numbers than y and x, which are more precise in float32.
-    turns = 2 * math.pi * math.ceil(OFFSET / (2 * math.pi))
-    low_y, low_x = (rows + turns).to(torch.float32), (columns + turns).to(torch.float32)
-    waves = (low_y.sin(), low_y.cos(), low_x.sin(), low_x.cos())
-    total = torch.ones(1, dtype=torch.float32, device=images.device)
+    y, x = ((axis * TURN).to(torch.float32) for axis in (rows, columns))
+    # Cosines are computed of smaller numbers, which are more precise in float32.
+    rows, columns = ((axis + WHOLE_OFFSET).to(torch.float32) for axis in (rows, columns))
+    waves = _sin_and_cos(rows, columns)
+    total = torch.zeros(1, dtype=torch.float32, device=images.device)
     for step in range(BENDS):
-        phase = per_plane(time) * (1 - 3.5 / (step + 1))
-        sin, cos = phase.sin().to(torch.float32), phase.cos().to(torch.float32)
-        waves = _bent(waves, low_y, low_x, sin, cos)
+        phase = per_plane(time) * ((1 - 3.5 / (step + 1)) / TURN)
+        sin, cos = (cosine(phase - lag).to(torch.float32) for lag in (0.25, 0))
+        waves = _bent(waves, rows, columns, sin, cos)
         sin_y, cos_y, sin_x, cos_x = waves
         steep_y = (sin_y * cos).add_(cos_y * sin)  # sin(bent y + phase)
         steep_x = (cos_x * cos).sub_(sin_x * sin)  # cos(bent x + phase)
         both = (steep_y * steep_x).abs_()
         # 1 / hypot(y / steep_y, x / steep_x), without divisions by 0.
-        across = steep_x.mul_(y).square_().add_(steep_y.mul_(x).square_()).sqrt_()
-        total = total + both.div_(across.add_(1e-9)).div_(0.005)
-    # |1.17 − (total / 5)^1.4|^8 without torch.pow; see angle_from_down.
-    power = total.div_(5).log_().mul_(1.4).exp_().neg_().add_(1.17)
+        across = exact_sqrt(steep_x.mul_(y).square_().add_(steep_y.mul_(x).square_()))
+        total = total + both.div_(across.add_(1e-9))
+    brightness = total.mul_(1 / (5 * 0.005)).add_(1 / 5).clamp_(max=BRIGHTEST)
+    fourth_root = exact_sqrt(exact_sqrt(brightness))
+    power: Tensor = power_1_4(fourth_root).neg_().add_(1.17)
     return power.square_().square_().square_().clamp_(max=1)
 
 
-def _bent(waves: Waves, low_y: Tensor, low_x: Tensor, sin: Tensor, cos: Tensor) -> Waves:
+def _sin_and_cos(y: Tensor, x: Tensor) -> Waves:
+    return cosine32(y - 0.25), cosine32(y), cosine32(x - 0.25), cosine32(x)
+
+
+def _bent(waves: Waves, y: Tensor, x: Tensor, sin: Tensor, cos: Tensor) -> Waves:
     """Sine and cosine of the next bent coordinates, from those of the previous ones.
 
-    The next are y + cos(phase − bent y) + sin(phase + bent x), and
+    In radians, the next are y + cos(phase − bent y) + sin(phase + bent x), and
     x + sin(phase − bent x) + cos(phase + bent y).
     """
     sin_y, cos_y, sin_x, cos_x = waves
     sum_y = (cos_y * cos).add_(sin_y * sin) + (sin_x * cos).add_(cos_x * sin)
     sum_x = (cos_x * sin).sub_(sin_x * cos) + (cos_y * cos).sub_(sin_y * sin)
-    bent_y, bent_x = sum_y.add_(low_y), sum_x.add_(low_x)
-    return bent_y.sin(), bent_y.cos(), bent_x.sin(), bent_x.cos()
+    return _sin_and_cos(sum_y.mul_(1 / TURN).add_(y), sum_x.mul_(1 / TURN).add_(x))
 
 
-def _soft(values: Tensor, sigma_px: float) -> Tensor:
-    """A Gaussian filter like SciPy's, with reflected borders and truncated at 4 sigma.
+@functools.lru_cache(maxsize=64)
+def soft_weights(height: int, width: int, released: bool) -> NDArray[np.float32]:
+    """Weights of the filter that smooths the water: a Gaussian, truncated at 4 sigma."""
+    sigma_px = SOFTENING_PX * (1.0 if released else min(height, width) / REFERENCE_SIDE_PX)
+    radius = int(4 * sigma_px + 0.5)
+    offset = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    weight = torch.exp(-0.5 * (offset / sigma_px) ** 2)
+    return (weight / weight.sum()).to(torch.float32).numpy()
+
+
+def _soft(values: Tensor, weights: NDArray[np.float32]) -> Tensor:
+    """A Gaussian filter like SciPy's, with reflected borders.
 
     Computed by sums of shifted copies, because the algorithm of a convolution may depend on the
     batch.
     """
-    radius = int(4 * sigma_px + 0.5)
-    offset = torch.arange(-radius, radius + 1, dtype=torch.float64)
-    weight = torch.exp(-0.5 * (offset / sigma_px) ** 2)
-    weights = (weight / weight.sum()).tolist()
-    for dim in (1, 2):
+    radius = len(weights) // 2
+    for dim in (2, 1):
         size = values.shape[dim]
         position = torch.arange(-radius, size + radius, device=values.device) % (2 * size)
         padded = values.index_select(dim, torch.minimum(position, 2 * size - 1 - position))
-        values = padded.narrow(dim, 0, size) * weights[0]
-        for start, factor in enumerate(weights[1:], 1):
-            values.add_(padded.narrow(dim, start, size), alpha=factor)
+        values = torch.zeros_like(values)
+        for start, factor in enumerate(weights.tolist()):
+            values.add_(padded.narrow(dim, start, size) * factor)
     return values
 
 
@@ -159,11 +181,11 @@ def _refraction(by_row: Tensor, by_column: Tensor, *, dead_zone: bool) -> Tensor
     By Snell's law, sin(outer) = sin(inner) / index; the light continues at inner − outer.
     """
     square = by_row.square().add_(by_column.square())
-    cosine = (square + 1).rsqrt_()
+    cosine = exact_sqrt(square + 1).reciprocal_()
     sine_square = square.mul_(cosine).mul_(cosine)
-    outer_cosine = sine_square.div_(REFRACTIVE_INDEX**2).neg_().add_(1).sqrt_()
+    outer_cosine = exact_sqrt(sine_square.mul_(-1 / REFRACTIVE_INDEX**2).add_(1))
     # sin(inner − outer), divided by the slope, which is sin(inner) / cos(inner).
-    factor = outer_cosine.sub_(cosine / REFRACTIVE_INDEX).mul_(cosine)
+    factor = outer_cosine.sub_(cosine * (1 / REFRACTIVE_INDEX)).mul_(cosine)
     return factor.mul_(cosine < STEEP_COSINE) if dead_zone else factor
 
 
@@ -171,8 +193,18 @@ def _sampled(images: Tensor, down_px: Tensor, right_px: Tensor) -> Tensor:
     """Read the images at displaced positions, bilinearly; black outside: float32."""
     height, width = images.shape[2:]
     rows, columns = (axis.to(torch.float32) for axis in pixel_positions(images))
-    # In the coordinates of grid_sample, −1 and 1 are the centres of the outermost pixels.
-    x = right_px.add_(columns).mul_(2 / (width - 1)).sub_(1)
-    y = down_px.add_(rows).mul_(2 / (height - 1)).sub_(1)
-    grid = torch.stack([x, y], dim=3)
-    return F.grid_sample(to_float(images), grid, "bilinear", "zeros", align_corners=True)
+    # In an image with a black frame, which is wider behind, for the next pixel.
+    framed = F.pad(images, (1, 2, 1, 2)).flatten(2)
+    y = down_px.add_(rows).clamp_(-1, height).add_(1)
+    x = right_px.add_(columns).clamp_(-1, width).add_(1)
+    first = (y.to(torch.int64) * (width + 3) + x.to(torch.int64))[:, None]
+    y, x = y.frac_()[:, None], x.frac_()[:, None]
+
+    def corner(offset: int) -> Tensor:
+        index = (first + offset).flatten(2).expand(-1, images.shape[1], -1)
+        return framed.gather(2, index).view_as(images).to(torch.float32)
+
+    upper, lower = corner(0), corner(width + 3)
+    upper.add_((corner(1) - upper).mul_(x))
+    lower.add_((corner(width + 4) - lower).mul_(x))
+    return upper.add_((lower - upper).mul_(y))

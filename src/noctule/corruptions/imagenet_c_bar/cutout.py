@@ -7,14 +7,17 @@ import torch
 from noctule.corruptions.draws import NoiseField, PerSeverity, Uniform
 from noctule.corruptions.fields import uniform_field
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE
-from noctule.corruptions.imagenet_c_bar.positions import per_plane, pixel_positions
-from noctule.corruptions.pixels import paste, side_scale
+from noctule.corruptions.imagenet_c_bar.positions import per_plane
+from noctule.corruptions.loops.elementary import cosine
+from noctule.corruptions.pixels import coordinates, paste, side_scale
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import Stream
 
 # More squares than fit between two corners of an image with an aspect ratio of up to 1 : 3.
 BOARD = 64
+SQUARE = 1 << 58
+"""Fixed-point length of a square, so that positions overflow where the board repeats."""
 GRAY = 128 / 255
 
 
@@ -50,16 +53,19 @@ def checkerboard_cutout(
         angle_deg: Rotation of the board.
         squares: 16 random bits for each square.
     """
-    rows, columns = pixel_positions(images)
-    angle = torch.deg2rad(per_plane(angle_deg))
-    cos, sin = angle.cos(), angle.sin()
+    rows, columns = (axis[0] for axis in coordinates(images))
+    turns = per_plane(angle_deg) * (1 / 360)
     side = (per_plane(square_px) * side_scale(images)).clamp(min=1)
-    down = rows * (cos / side) + columns * (sin / side)
-    across = columns * (cos / side) - rows * (sin / side)
-    row, column = (axis.floor() for axis in (down, across))
+    cos, sin = (
+        (cosine(turns - lag) / side * SQUARE).round().to(torch.int64) for lag in (0, 0.25)
+    )
+    row, column = (
+        (position // SQUARE) % BOARD
+        for position in (rows * cos + columns * sin, columns * cos - rows * sin)
+    )
     same_color = (row + column) % 2 == 0
     covered = uniform_field(squares, BOARD**2) < share.to(torch.float32)[:, None]
-    number = (row % BOARD).mul_(BOARD).add_(column % BOARD).to(torch.int64)
+    number = row * BOARD + column
     cut = covered.gather(1, number.flatten(1)).view_as(same_color).logical_and_(same_color)
     return paste(
         images, cut[:, None], torch.tensor(GRAY, dtype=torch.float32, device=images.device)

@@ -49,8 +49,8 @@ def perlin_noise(
     total = torch.zeros((len(images), width, height), dtype=torch.float32, device=images.device)
     for frequency in OCTAVES:
         noise = _noise(order, gradients, height, width, cell_px / frequency)
-        total.add_(noise.abs_(), alpha=NOISE_SCALE / frequency)
-    pattern = total.mul_(0.5).add_(0.5).clamp_(max=1).transpose(1, 2).contiguous()
+        total.add_(noise.abs_().mul_(1 / frequency))
+    pattern = total.mul_(0.5 * NOISE_SCALE).add_(0.5).clamp_(max=1).transpose(1, 2).contiguous()
     return blend_pattern(images, pattern[:, None], alpha, released=released)
 
 

@@ -11,6 +11,7 @@ from noctule.corruptions.draws import Integer, PerSeverity, Uniform
 from noctule.corruptions.grouping import group_equal
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE, blend_pattern
 from noctule.corruptions.imagenet_c_bar.positions import per_plane, pixel_positions
+from noctule.corruptions.loops.elementary import cosine
 from noctule.corruptions.pixels import side_scale
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
@@ -18,6 +19,7 @@ from noctule.corruptions.shapes import Images, PerImage
 # Each bend is at least 1.25 times smaller than the previous one, so that later ones are
 # invisible.
 MOST_BENDS = 32
+TURN = 2 * math.pi
 
 
 @corruption(
@@ -59,14 +61,16 @@ def plasma_noise(
     plasma = torch.empty(
         (len(images), 3, height, width), dtype=torch.float32, device=images.device
     )
-    rows, columns = (axis / side_scale(images) for axis in pixel_positions(images))
+    rows, columns = pixel_positions(images)
     for index, (count,) in group_equal(bends.clamp(max=MOST_BENDS)):
-        unit_px, sharp, phase = (per_plane(v[index]) for v in (scale_px, sharpness, time))
-        x, y = _bent(columns / unit_px, rows / unit_px, int(count), sharp, phase)
-        middle = (x + y).add_(phase.sin()).mul_(0.5)
-        colors = (x.sub_(phase), middle, y.add_(phase))
-        for channel, color in enumerate(colors):
-            plasma[index, channel] = color.sin_().to(torch.float32)
+        turn_px, sharp, phase = (
+            per_plane(v[index])
+            for v in (scale_px * (TURN * side_scale(images)), sharpness, time * (1 / TURN))
+        )
+        x, y = _bent(columns / turn_px, rows / turn_px, int(count), sharp, phase)
+        middle = (x + y).add_(cosine(phase - 0.25) * (1 / TURN)).mul_(0.5)
+        for channel, turns in enumerate((x - phase, middle, y + phase)):
+            plasma[index, channel] = cosine(turns - 0.25).to(torch.float32)
     channels = images.shape[1]
     return blend_pattern(images, plasma[:, :channels], alpha, released=released)
 
@@ -74,17 +78,16 @@ def plasma_noise(
 def _bent(
     x: Tensor, y: Tensor, count: int, sharpness: Tensor, phase: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Coordinates after `count` bends, each smaller and of a higher frequency than the last.
+    """Coordinates, in turns, after `count` bends, each smaller and finer than the last.
 
     In float64, because every bend magnifies the rounding errors of the previous ones.
     """
-    frequency, size = 1.0, torch.ones_like(sharpness)
-    for step in range(count):
-        shift = phase / 1.15**step
-        along_x = (y * frequency).add_(shift).cos_().div_(size)
-        along_y = (x * frequency).add_(shift).sin_().div_(size)
-        x = x + (along_x - 0.3 * along_y)
-        y = y + (along_y + 0.3 * along_x)
+    frequency, size = 1.0, torch.full_like(sharpness, 1 / TURN)
+    for _ in range(count):
+        along_x = cosine((y * frequency).add_(phase)).mul_(size)
+        along_y = cosine((x * frequency).add_(phase).sub_(0.25)).mul_(size)
+        x = x + (along_x - along_y * 0.3)
+        y = y + (along_y + along_x * 0.3)
         frequency *= 1.93
-        size = size * (2.25 - sharpness)
+        phase, size = phase * (1 / 1.15), size / (-sharpness + 2.25)
     return x, y

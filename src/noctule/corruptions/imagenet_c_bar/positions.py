@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
+
+from noctule.corruptions.loops.elementary import angle_in_quadrant, angle_in_quadrant32
 
 
 def pixel_positions(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -21,18 +21,19 @@ def per_plane(values: Tensor) -> Tensor:
     return values.to(torch.float64).view(-1, 1, 1)
 
 
-def angle_from_down(down: Tensor, right: Tensor, distance: Tensor) -> Tensor:
-    """The angle of an offset, atan2(right, down): 0 downwards and ½π to the right.
+def exact_sqrt(values: Tensor) -> Tensor:
+    """The square root, correctly rounded, which torch's is not on every CPU: float32."""
+    return values.to(torch.float64).sqrt_().to(torch.float32)
 
-    The last bit of torch.atan2 and torch.pow may depend on the position of a value in a tensor,
-    and so on the batch; that of torch.atan does not.
+
+def angle_from_down(down: Tensor, right: Tensor, distance: Tensor) -> Tensor:
+    """The angle of an offset in turns, from −½ to ½: 0 downwards and ¼ to the right.
 
     Args:
-        down, right: Offsets, of the same shape and dtype.
+        down, right: Offsets, of the same dtype, float64 or float32.
         distance: Root of the sum of their squares.
     """
-    # By the half-angle formula, for the first quadrant: in [0, ½π].
-    tangent = right.abs().div_(down.abs().add_(distance).add_(1e-30))
-    acute = tangent.atan_().mul_(2)
-    half_turn = math.pi / 2
-    return acute.neg_().add_(half_turn).copysign_(down).neg_().add_(half_turn).copysign_(right)
+    in_quadrant = angle_in_quadrant if distance.dtype == torch.float64 else angle_in_quadrant32
+    angle: Tensor = in_quadrant(down.abs(), right.abs(), distance)
+    angle = torch.where(down < 0, -angle + 0.5, angle)
+    return torch.where(right < 0, -angle, angle)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from noctule.corruptions.draws import Integer, NoiseField, PerSeverity, Uniform
 from noctule.corruptions.fields import normal_field
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE, move_to_white
-from noctule.corruptions.imagenet_c_bar.positions import angle_from_down, pixel_positions
+from noctule.corruptions.imagenet_c_bar.positions import (
+    angle_from_down,
+    exact_sqrt,
+    pixel_positions,
+)
+from noctule.corruptions.loops.elementary import exp2_near_0, log2_near_1
 from noctule.corruptions.pixels import side_scale
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
@@ -22,7 +25,8 @@ SPREAD = 0.25
 """Standard deviation of the lengths of rays, as a share of their mean."""
 SHORTEST_RAY_PX = 1.0
 SHADE_RADIUS_PX = 56.0
-TINY = 1e-30
+ROOT_HALF_BITS = 0x3F3504F3
+"""√½ in float32; sign, exponent and fraction of a number as an integer."""
 
 
 @corruption(
@@ -131,22 +135,34 @@ def _light(
         lengths: Lengths of at least that number of rays, float32 (batch, rays).
         power: Exponent, (batch, 1, 1), or None for 1.
     """
-    height, width = images.shape[2:]
-    shape = (len(images), height, width)
     rows, columns = (axis.to(torch.float32) for axis in pixel_positions(images))
-    dy = (rows - center[0].view(-1, 1, 1)).expand(shape).contiguous()
-    dx = (columns - center[1].view(-1, 1, 1)).expand(shape).contiguous()
-    distance = dx.square().add_(dy.square()).sqrt_()
-    turn = angle_from_down(dy, dx, distance).div_(2 * math.pi).add_(0.5)
-    ray = turn.mul_(ray_count.to(torch.float32).view(-1, 1, 1))
+    dy = rows - center[0].view(-1, 1, 1)
+    dx = columns - center[1].view(-1, 1, 1)
+    square = dy.square() + dx.square()
+    count = ray_count.to(torch.float32).view(-1, 1, 1)
+    ray = (
+        angle_from_down(dy, dx, exact_sqrt(square)).mul_(count).add_(count * 0.5).clamp_(min=0)
+    )
     number = ray.floor()
     within = ray.sub_(number)
     start, step = _ray_ends(lengths, ray_count, number.to(torch.int64).flatten(1))
-    length = step.view(shape).mul_(within).add_(start.view(shape))
-    light = length.square_().div_(distance.square_().add_(1e-4))
+    length = step.view_as(within).mul_(within).add_(start.view_as(within))
+    light = length.square_().div_(square.add_(1e-4))
     if power is not None:
-        light = light.clamp_(min=TINY).log_().mul_(power).exp_()  # see angle_from_down
+        light = _power(light, power)
     return light.mul_(within.sub_(0.5).square_().neg_().add_(1))
+
+
+def _power(base: Tensor, exponent: Tensor) -> Tensor:
+    """Base ** exponent, from 2**-126 to 2: float32."""
+    bits = base.view(torch.int32)
+    scale = (bits - ROOT_HALF_BITS) >> 23
+    fraction = (bits - (scale << 23)).view(torch.float32)  # in [√½, √2)
+    logarithm = log2_near_1(fraction).add_(scale).mul_(exponent).clamp_(-126, 1)
+    whole = logarithm.round()
+    factor = ((whole.to(torch.int32) + 127) << 23).view(torch.float32)
+    power: Tensor = exp2_near_0(logarithm.sub_(whole))
+    return power.mul_(factor)
 
 
 def _ray_ends(lengths: Tensor, ray_count: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from noctule.corruptions.draws import Choice, PerSeverity, Uniform, unit
@@ -13,6 +11,7 @@ from noctule.corruptions.imagenet_c_bar.positions import (
     per_plane,
     pixel_positions,
 )
+from noctule.corruptions.loops.elementary import cosine
 from noctule.corruptions.pixels import side_scale
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
@@ -68,13 +67,15 @@ def single_frequency_greyscale(
         phase_deg: Phase at the top left pixel, in degrees.
     """
     rows, columns = pixel_positions(images)
-    turn, other = 2 * math.pi * frequency, 2 * math.pi * frequency * slope
-    down = rows * per_plane(torch.where(axis == 0, turn, other))
-    down = down + per_plane(torch.deg2rad(phase_deg.to(torch.float64)))
-    across = columns * per_plane(torch.where(axis == 0, other, turn))
+    other = frequency * slope
+    down = rows * per_plane(torch.where(axis == 0, frequency, other))
+    down = down + per_plane(phase_deg) * (1 / 360)
+    across = columns * per_plane(torch.where(axis == 0, other, frequency))
     # sin(a + b), from functions of only the rows and only the columns.
-    wave = down.sin().to(torch.float32) * across.cos().to(torch.float32)
-    wave.add_(down.cos().to(torch.float32) * across.sin().to(torch.float32))
+    sin_down, cos_down, sin_across, cos_across = (
+        cosine(turns - lag).to(torch.float32) for turns in (down, across) for lag in (0.25, 0)
+    )
+    wave = (sin_down * cos_across).add_(cos_down * sin_across)
     return add_pattern(images, wave[:, None], amplitude, released=released)
 
 
@@ -120,14 +121,12 @@ def cocentric_sine_waves(
     rows, columns = pixel_positions(images)
     height, width = images.shape[2:]
     scale = side_scale(images)
-    shape = (len(images), height, width)
-    dy = (rows - per_plane(center_row) * height).expand(shape).contiguous()
-    dx = (columns - per_plane(center_column) * width).expand(shape).contiguous()
+    dy = rows - per_plane(center_row) * height
+    dx = columns - per_plane(center_column) * width
     # float64, because with narrow rings the index of a ring can be in the thousands.
-    distance = dx.square().add_(dy.square()).sqrt_()
-    angle = angle_from_down(dy, dx, distance)
-    outline = angle.mul_(per_plane(lobes)).sin_().mul_(per_plane(lobe_px) * scale)
-    ring = distance.add_(outline)
+    distance = (dy.square() + dx.square()).sqrt_()
+    outline = cosine(angle_from_down(dy, dx, distance) * per_plane(lobes) - 0.25)
+    ring = distance.add_(outline.mul_(per_plane(lobe_px) * scale))
     ring.div_((per_plane(ring_px) * scale).clamp(min=NARROWEST_RING_PX))
     tooth = ring.sub_(ring.floor()).sub_(0.5).to(torch.float32)
     return add_pattern(images, tooth[:, None], 2 * amplitude, released=released)
