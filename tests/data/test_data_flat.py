@@ -240,7 +240,7 @@ def test_missing_or_odd_labels_file(tmp_path):
     write(tmp_path / "labels.txt", b"a 1")
     with pytest.raises(InputError, match=r"no such labels file.*'labels\.txt'"):
         open_dataset(tmp_path / "images", labels_file=tmp_path / "label.txt")
-    with pytest.raises(InputError, match="is a folder, not a regular file"):
+    with pytest.raises(InputError, match="is a folder without ILSVRC2012_validation"):
         open_dataset(tmp_path / "images", labels_file=tmp_path)
 
 

@@ -13,19 +13,26 @@ NUM_CLASSES: Final = 1000
 
 # SHA-256 of the 1000 WordNet ids of ILSVRC 2012, sorted, joined by newlines.
 _WNIDS_SHA256 = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"
-_VAL_NAME = re.compile(r"ILSVRC2012_val_(\d{8})")
+_VAL_NAME = re.compile(r"ILSVRC2012_val_(\d{8})(_n\d{8})?")
 
 # Labels of the first images as indices into the sorted WordNet ids, which classifiers use.
 # ImageNet's own ground-truth file has another order, from 1: it labels the first image 490.
 _FIRST_LABELS: Final = (65, 970, 230, 809, 516, 57, 334, 415, 674, 332)
 
 
-def is_validation_folder(class_names: Sequence[str], names: Sequence[str]) -> bool:
-    """Whether the classes are exactly the 1000 WordNet ids and all files are validation images.
+def domain_of(
+    names: Sequence[str], class_names: Sequence[str], labels: Sequence[int]
+) -> str | None:
+    """`DOMAIN` if names, classes and labels are those of validation images, otherwise None.
 
-    The files may be a subset of the 50,000.
+    The images may be a subset of the 50,000; the classes are the 1000 WordNet ids, or 1000
+    others that the labels fit.
     """
-    return has_all_wnids(class_names) and all_validation_names(names)
+    is_validation = all_validation_names(names) and (
+        has_all_wnids(class_names)
+        or (len(class_names) == NUM_CLASSES and labels_fit(names, labels))
+    )
+    return DOMAIN if is_validation else None
 
 
 def has_all_wnids(class_names: Iterable[str]) -> bool:
@@ -42,6 +49,15 @@ def validation_number(name: str) -> int | None:
     """
     match = _VAL_NAME.fullmatch(PurePosixPath(name).stem)
     return int(match[1]) if match else None
+
+
+def validation_name(number: int) -> str:
+    """The file name of a validation image.
+
+    >>> validation_name(1)
+    'ILSVRC2012_val_00000001.JPEG'
+    """
+    return f"ILSVRC2012_val_{number:08d}.JPEG"
 
 
 def all_validation_names(names: Iterable[str]) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from noctule.arguments import path_like
 from noctule.data.dataset import Dataset
@@ -14,7 +16,9 @@ from noctule.data.registry import (
     DATA,
     DataRequest,
     DataSource,
+    check_options,
     dataset_forms,
+    parse_options,
     source_of,
 )
 from noctule.errors import InputError, NoctuleWarning, nearest
@@ -48,8 +52,7 @@ def open_dataset(
     if spec == "":
         raise InputError("the dataset's name is empty", remedy=_forms_text())
     if isinstance(spec, str | Path):
-        text = spec if isinstance(spec, str) else ""
-        dataset = _open(DataRequest(text, Path(spec).expanduser(), labels_file))
+        dataset = _open(_request(spec, labels_file))
     elif labels_file is not None:
         raise _has_labels("this dataset", labels_file)
     else:
@@ -57,13 +60,30 @@ def open_dataset(
     return dataset if background is None else _on_background(dataset, background)
 
 
+def _request(spec: str | Path, labels_file: Path | None) -> DataRequest:
+    """The request for a name or path, with the options after its last question mark."""
+    if isinstance(spec, Path):
+        return DataRequest("", spec.expanduser(), labels_file)
+    name, mark, query = spec.rpartition("?")
+    with suppress(OSError):  # such as a name that is too long
+        if not mark or "=" not in query or Path(spec).expanduser().exists():
+            return DataRequest(spec, Path(spec).expanduser(), labels_file)
+    options = parse_options(query, spec)
+    if "root" in options:  # so that the dataset can be reopened from another folder
+        options["root"] = str(Path(options["root"]).expanduser().absolute())
+    return DataRequest(spec, Path(name).expanduser(), labels_file, options)
+
+
 def _open(request: DataRequest) -> Dataset:
     source = _source(request)
-    if request.labels_file is not None and not source.opens_paths:
-        raise _has_labels(request.text, request.labels_file)
+    if request.labels_file is not None and not source.takes_labels:
+        raise _has_labels(request.text or str(request.path), request.labels_file)
+    if source.opens_paths:
+        check_options(request.options, source.options, request.path)
     dataset = source.open(request)
     if source.opens_paths:
-        dataset.source = {"spec": str(request.path.absolute())}
+        options = f"?{urlencode(request.options, quote_via=quote)}" if request.options else ""
+        dataset.source = {"spec": f"{request.path.absolute()}{options}"}
     else:
         dataset.source = {"spec": request.text}
     if request.labels_file is not None:

@@ -6,12 +6,14 @@ opens.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import parse_qsl
 
 from noctule.data.dataset import Dataset
+from noctule.errors import InputError, unknown_name
 from noctule.registry import Registry
 
 
@@ -27,13 +29,15 @@ class DataRequest(NamedTuple):
 
     Attributes:
         text: Name as the user wrote it; empty if the user passed a `Path`.
-        path: Name as a path.
+        path: Name as a path, without options.
         labels_file: Labels for a flat folder or an array file.
+        options: Options after a question mark, as in "list.csv?label=species".
     """
 
     text: str
     path: Path
     labels_file: Path | None = None
+    options: Mapping[str, str] = {}
 
 
 Open = Callable[[DataRequest], Dataset]
@@ -48,12 +52,18 @@ class DataSource:
         open: Function that opens a dataset.
         claims: Predicate for the requests of this source; None for a source with a prefix.
         opens_paths: Whether the source opens files or folders by path.
+        options: Names of the options that a path may have after a question mark.
+        takes_labels: Whether the source uses a labels file.
+        is_fallback: Whether the source opens the paths that no other source claims.
     """
 
     forms: tuple[DatasetForm, ...]
     open: Open
     claims: Callable[[DataRequest], bool] | None = None
     opens_paths: bool = False
+    options: tuple[str, ...] = ()
+    takes_labels: bool = False
+    is_fallback: bool = False
 
 
 DATA: Registry[DataSource] = Registry("data source", "noctule.data", "noctule.data.sources")
@@ -64,18 +74,23 @@ def data_source(
     *forms: tuple[str, str],
     claims: Callable[[DataRequest], bool] | None = None,
     opens_paths: bool = False,
+    options: tuple[str, ...] = (),
+    takes_labels: bool = False,
+    is_fallback: bool = False,
 ) -> Callable[[Open], Open]:
     """Register the decorated function as the `open` of a source.
 
     Args:
         name: Name of the source, and its prefix unless it claims requests.
         *forms: Pairs (spec, description) for `noctule list datasets`.
-        claims, opens_paths: See `DataSource`.
+        claims, opens_paths, options, takes_labels, is_fallback: See `DataSource`.
     """
 
     def register(open_: Open) -> Open:
         described = tuple(DatasetForm(*form) for form in forms)
-        source = DataSource(described, open_, claims, opens_paths)
+        source = DataSource(
+            described, open_, claims, opens_paths, options, takes_labels, is_fallback
+        )
         DATA.add(name, source, origin=open_.__module__)
         return open_
 
@@ -88,9 +103,39 @@ def source_of(request: DataRequest) -> DataSource | None:
     if colon and prefix in DATA and DATA[prefix].claims is None:
         return DATA[prefix]
     # Names take precedence over files and folders.
-    by_name_first = sorted(DATA.loaded().values(), key=lambda source: source.opens_paths)
+    by_name_first = sorted(
+        DATA.loaded().values(), key=lambda source: (source.opens_paths, source.is_fallback)
+    )
     matches = (source for source in by_name_first if source.claims and source.claims(request))
     return next(matches, None)
+
+
+def parse_options(query: str, where: object) -> dict[str, str]:
+    """The options after the question mark of a name; values may be percent-encoded.
+
+    >>> parse_options("split=test&root=my%20data", "CIFAR10")
+    {'split': 'test', 'root': 'my data'}
+
+    Raises:
+        InputError: An option has no value.
+    """
+    options = dict(parse_qsl(query.replace("+", "%2B"), keep_blank_values=True))
+    if empty := [name for name, value in options.items() if not value]:
+        raise InputError(
+            f"the option '{empty[0]}' has no value",
+            where=where,
+            remedy="Options have the form NAME?option=value&option=value.",
+        )
+    return options
+
+
+def check_options(options: Mapping[str, str], known: tuple[str, ...], where: object) -> None:
+    """Raise InputError for an option that is not known."""
+    for name in options:
+        if not known:
+            raise InputError(f"takes no options, but has '{name}'", where=where)
+        if name not in known:
+            raise unknown_name("option", name, known, where=where)
 
 
 def dataset_forms() -> tuple[DatasetForm, ...]:

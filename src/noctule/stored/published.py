@@ -84,13 +84,9 @@ def published_folders(
 def _folder_images(classes: Sequence[str], names: Sequence[str]) -> SetImages:
     label_of = {name: label for label, name in enumerate(classes)}
     shown = [printable(name) for name in classes]
-    real = imagenet.is_validation_folder(shown, names)
-    return SetImages(
-        [printable(name) for name in names],
-        [label_of[name.partition("/")[0]] for name in names],
-        shown,
-        imagenet.DOMAIN if real else None,
-    )
+    labels = [label_of[name.partition("/")[0]] for name in names]
+    domain = imagenet.domain_of(names, shown, labels)
+    return SetImages([printable(name) for name in names], labels, shown, domain)
 
 
 def images_of_data(data: Dataset, indices: Sequence[int]) -> SetImages:

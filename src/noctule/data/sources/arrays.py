@@ -111,6 +111,7 @@ def _is_array_file(request: DataRequest) -> bool:
     ("FILE.npy", "an array of images, with labels.npy beside it or --labels FILE"),
     claims=_is_array_file,
     opens_paths=True,
+    takes_labels=True,
 )
 def open_arrays(request: DataRequest) -> ArrayDataset:
     """The images of an array file; see `open_array_file`."""

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from noctule.data import imagenet
-from noctule.data.dataset import class_index, numbered_classes
+from noctule.data import devkit, imagenet
+from noctule.data.dataset import class_index
 from noctule.data.files import (
     FileDataset,
     LeftOut,
@@ -24,6 +24,7 @@ from noctule.data.files import (
     printable,
     some,
 )
+from noctule.data.labels import numbered_labels
 from noctule.data.registry import DataRequest, data_source
 from noctule.errors import InputError
 from noctule.input_files import MAX_LIST_BYTES, reject_large_files, reject_special_files
@@ -57,6 +58,7 @@ def _is_flat_folder(request: DataRequest) -> bool:
     ("FOLDER --labels FILE", "a flat folder; the file has a line 'name label' for each image"),
     claims=_is_flat_folder,
     opens_paths=True,
+    takes_labels=True,
 )
 def open_with_labels(request: DataRequest) -> FileDataset:
     """The images of a flat folder with a labels file; see `open_flat`."""
@@ -76,7 +78,8 @@ def open_flat(folder: Path, labels_file: Path) -> FileDataset:
     are ignored; images without a line are an error.
 
     Lines with only a label are supported for ImageNet validation images only, in the order of
-    the numbers in their names, and only with equal numbers of lines and images.
+    the numbers in their names, and only with equal numbers of lines and images. The labels of
+    these images may also be the folder of ImageNet's development kit (`noctule.data.devkit`).
 
     The domain is "imagenet-1k-val" if the names and the range of the labels match. There are
     then 1000 classes; otherwise the highest index determines their number.
@@ -101,17 +104,13 @@ def open_flat(folder: Path, labels_file: Path) -> FileDataset:
     else:
         label_of = _join_by_name(names, keys, lines, labels_file)
     class_names, labels = _classes(names, label_of, lines, labels_file)
-    is_imagenet = imagenet.all_validation_names(names) and (
-        imagenet.has_all_wnids(class_names)
-        or (class_index(label_of[names[0]]) is not None and imagenet.labels_fit(names, labels))
-    )
     return FileDataset(
         base_name(folder),
         class_names,
         folder,
         names,
         labels,
-        domain=imagenet.DOMAIN if is_imagenet else None,
+        domain=imagenet.domain_of(names, class_names, labels),
         left_out=str(left_out),
     )
 
@@ -132,6 +131,11 @@ def _image_names(folder: Path, labels_file: Path, left_out: LeftOut) -> list[str
 
 
 def _read_lines(labels_file: Path, keys: Mapping[str, str]) -> list[_Line]:
+    if wnids := devkit.ground_truth(labels_file):
+        return [
+            _Line(number, imagenet.validation_name(number), wnid)
+            for number, wnid in enumerate(wnids, start=1)
+        ]
     reject_special_files(labels_file)
     try:
         reject_large_files(labels_file, MAX_LIST_BYTES)
@@ -276,7 +280,8 @@ def _classes(
         raise _line_error(line.number, message, labels_file)
     if integers:
         labels = [integers[label_of[name]] for name in names]
-        return _numbered_classes(names, labels, lines, labels_file), labels
+        by_position = lines[0].name is None
+        return numbered_labels(names, labels, labels_file, by_position=by_position), labels
     data_lines = lines[1:] if _is_header(lines, used) else lines
     class_names = sorted({line.label for line in data_lines})
     index_of = {name: index for index, name in enumerate(class_names)}
@@ -288,29 +293,6 @@ def _is_header(lines: Sequence[_Line], used: set[str]) -> bool:
     first, known = lines[0], used | {line.label for line in lines[1:]}
     return not (
         first.label in known or _WNID.fullmatch(first.label) or is_image_name(first.name or "")
-    )
-
-
-def _numbered_classes(
-    names: Sequence[str], labels: Sequence[int], lines: Sequence[_Line], labels_file: Path
-) -> list[str]:
-    wrong = imagenet.contradiction(names, labels)
-    in_own_order = max(labels) == imagenet.NUM_CLASSES and min(labels) > 0
-    if in_own_order or (wrong and lines[0].name is None):
-        raise _wrong_class_order(wrong, labels_file)
-    is_imagenet = imagenet.labels_fit(names, labels)
-    return numbered_classes([imagenet.NUM_CLASSES - 1] if is_imagenet else labels, labels_file)
-
-
-def _wrong_class_order(wrong: tuple[str, int, int] | None, labels_file: Path) -> InputError:
-    what = "the class indices run from 1 to 1000"
-    if wrong:
-        what = f"'{wrong[0]}' is labelled {wrong[1]}, but its class is {wrong[2]}"
-    return InputError(
-        f"{what}: the labels are not indices of the sorted WordNet ids, as classifiers expect",
-        where=labels_file,
-        remedy="ILSVRC2012_validation_ground_truth.txt has its own class order. Use a file "
-        "with WordNet ids, or one with lines such as 'ILSVRC2012_val_00000001.JPEG 65'.",
     )
 
 

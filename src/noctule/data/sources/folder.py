@@ -36,6 +36,7 @@ def _is_class_folder(request: DataRequest) -> bool:
     ("FOLDER", "one subfolder of images per class, as torchvision's ImageFolder"),
     claims=_is_class_folder,
     opens_paths=True,
+    is_fallback=True,
 )
 def open_class_folders(request: DataRequest) -> FileDataset:
     """The images of a folder of class folders; see `open_folder`."""
@@ -79,14 +80,14 @@ def open_folder(folder: Path) -> FileDataset:
     if empty:
         raise _no_images(folder, empty, left_out)
     names = [name for names in names_of for name in names]
-    is_imagenet = imagenet.is_validation_folder(class_names, names)
+    labels = [index for index, names in enumerate(names_of) for _ in names]
     return FileDataset(
         base_name(folder),
         class_names,
         folder,
         names,
-        [index for index, names in enumerate(names_of) for _ in names],
-        domain=imagenet.DOMAIN if is_imagenet else None,
+        labels,
+        domain=imagenet.domain_of(names, class_names, labels),
         left_out=str(left_out),
     )
 

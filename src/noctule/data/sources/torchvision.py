@@ -6,13 +6,13 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 import numpy as np
 
 from noctule.data.dataset import Dataset, numbered_classes
 from noctule.data.files import FileDataset
-from noctule.data.registry import DataRequest, data_source
+from noctule.data.registry import DataRequest, check_options, data_source, parse_options
 from noctule.data.sources.arrays import ArrayDataset
 from noctule.errors import InputError, nearest, unknown_name
 
@@ -101,15 +101,13 @@ def _parse(spec: str) -> tuple[str, Path, str]:
         raise InputError(
             f"unknown torchvision dataset '{name}'", remedy=f"{hint}Known: {', '.join(_SETS)}."
         )
-    options = dict(parse_qsl(query.replace("+", "%2B"), keep_blank_values=True))
-    for key in options:
-        if key not in ("root", "split"):
-            raise unknown_name("option", key, ["root", "split"], where=spec)
+    options = parse_options(query, spec)
+    check_options(options, ("root", "split"), spec)
     splits = _SETS[name].splits
     split = options.get("split", splits[0])
     if split not in splits:
         raise unknown_name("split", split, splits, where=spec)
-    return name, Path(options.get("root") or DEFAULT_ROOT).expanduser(), split
+    return name, Path(options.get("root", DEFAULT_ROOT)).expanduser(), split
 
 
 def _construct(name: str, root: Path, split: str, spec: str) -> Any:
