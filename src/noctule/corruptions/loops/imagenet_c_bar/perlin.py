@@ -53,16 +53,14 @@ def _along(size: int, cell_px: float) -> Any:
 
 @compiled
 def _gradients(order: Any, vectors: Any, rows: int, columns: int) -> Any:
-    """The gradients at lattice points, of which at most a period: float32 (rows, 2, columns)."""
+    """Gradients at lattice points, at most a period of them: float32 (rows, 2, columns)."""
     result = np.empty((min(rows, PERIOD), 2, min(columns, PERIOD)), np.float32)
     for row in range(result.shape[0]):
         first = order[row]
         for column in range(result.shape[2]):
             index = order[(first + column) & (PERIOD - 1)]
-            result[row, 0, column], result[row, 1, column] = (
-                vectors[0, index],
-                vectors[1, index],
-            )
+            result[row, 0, column] = vectors[0, index]
+            result[row, 1, column] = vectors[1, index]
     return result
 
 
@@ -91,15 +89,11 @@ def _by_row(gradients: Any, lines: Any, parts: Any, first: int, at: Any) -> None
 
 @compiled
 def _add_octave(at: Any, lines: Any, parts: Any, share: Any, total: Any) -> None:
-    """Interpolate along columns, and add the noise's absolute value to total (columns, rows)."""
+    """Interpolate along columns, and add the noise's magnitude to total (columns, rows)."""
     for x in range(len(total)):
         this, following = lines[x] & (PERIOD - 1), (lines[x] + 1) & (PERIOD - 1)
-        down0, down1, right0, right1 = (
-            at[0, this],
-            at[0, following],
-            at[1, this],
-            at[1, following],
-        )
+        down0, down1 = at[0, this], at[0, following]
+        right0, right1 = at[1, this], at[1, following]
         w0, w1, p0, p1 = parts[0, x], parts[1, x], parts[2, x], parts[3, x]
         sums = total[x]
         for y in range(len(sums)):

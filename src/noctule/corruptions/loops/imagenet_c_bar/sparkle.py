@@ -50,18 +50,16 @@ def _ray_ends(lengths: Any) -> Any:
 
 
 @compiled
-def _light(
-    y: int, row: Any, column: Any, ends: Any, square: Any, within: Any, light: Any
-) -> None:
+def _light(y: int, row: Any, column: Any, ends: Any, within: Any, light: Any) -> None:
     """The brightness of a sparkle in row y: (length / distance)².
 
     Args:
         row, column: Centre in pixels, float32.
         ends: See `_ray_ends`.
-        square, within, light: float32 (width,). `within` receives the position between two
-            rays, and `light` the result, without the rays' profile.
+        within, light: float32 (width,). `within` receives the position between two rays, and
+            `light` the result, without the rays' profile.
     """
-    number = np.empty(len(light), np.uint32)
+    number, square = np.empty(len(light), np.uint32), np.empty(len(light), np.float32)
     count = np.float32(len(ends) - 1)
     start = count * np.float32(0.5)
     down = np.float32(y) - row
@@ -120,16 +118,12 @@ def sparkles(
             length = mean + spread * normal[bits[k * (MOST_RAYS + 1) + i]]
             lengths[i] = max(length, np.float32(SHORTEST_RAY_PX))
         all_ends.append(_ray_ends(lengths))
-    square, within, light = (
-        np.empty(width, np.float32),
-        np.empty(width, np.float32),
-        np.empty(width, np.float32),
-    )
+    within, light = np.empty(width, np.float32), np.empty(width, np.float32)
     left = np.empty(width, np.float32)
     for y in range(height):
         left[:] = np.float32(1)
         for k in range(SPARKLES):
-            _light(y, centers[k, 0], centers[k, 1], all_ends[k], square, within, light)
+            _light(y, centers[k, 0], centers[k, 1], all_ends[k], within, light)
             for x in range(width):
                 brightness = min(light[x] * _profile(within[x]), np.float32(1))
                 left[x] *= np.float32(1) - brightness
@@ -159,13 +153,9 @@ def inverse_sparkles(
         lengths[i] = normal[bits[i]] * np.float32(SPREAD * mean) + np.float32(mean)
     ends, power = _ray_ends(lengths), np.float32(exponent)
     row, column = np.float32(center_row * height), np.float32(center_column * width)
-    square, within, light = (
-        np.empty(width, np.float32),
-        np.empty(width, np.float32),
-        np.empty(width, np.float32),
-    )
+    within, light = np.empty(width, np.float32), np.empty(width, np.float32)
     for y in range(height):
-        _light(y, row, column, ends, square, within, light)
+        _light(y, row, column, ends, within, light)
         for x in range(width):
             stays = _power(light[x], power) * _profile(within[x])
             light[x] = np.float32(1) - min(stays, np.float32(1))
