@@ -11,14 +11,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from corruption_cases import both_dtypes, coffee, sample_images
+from corruption_cases import coffee, sample_images
 from noctule import corrupt
 from noctule.corruptions import CORRUPTIONS
 from noctule.corruptions.imagenet_c.blur import scaled, zoom_factors
 from noctule.corruptions.imagenet_c.glass import _copied, _others, _swapped
 from noctule.corruptions.imagenet_c.motion import (
-    _along,
-    _along_all,
     line_offsets,
     line_weights,
 )
@@ -234,17 +232,6 @@ def test_a_line_by_hand() -> None:
     down, right = line_offsets(len(weights), torch.tensor([30.0, -90.0]))
     assert down.tolist() == [[0, 0, 1, 1, 2], [0, -1, -2, -3, -4]]
     assert right.tolist() == [[0, 1, 2, 3, 3], [0, 0, 0, 0, 0]]
-
-
-@both_dtypes
-def test_lines_all_at_once_as_one_by_one(dtype: torch.dtype) -> None:
-    """As GPUs and CPUs do it: equal to the bit."""
-    images = sample_images(5, 48, 80, dtype=dtype)
-    weights = line_weights(10.0, 8.0)
-    rows, columns = line_offsets(len(weights), torch.tensor([0.0, 33.0, -41.0, -95.0, 170.0]))
-    together = _along_all(images, rows, columns, weights)
-    for number, places in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
-        assert together[number].equal(_along(images[number], *places, weights)), number
 
 
 @pytest.mark.parametrize(("side_px", "pixels"), [(224, 21), (448, 41), (32, 3), (16, 3)])

@@ -43,7 +43,12 @@ def scaled(length_px: float, images: Tensor) -> float:
     Rounded to nine decimals, so that lengths of other datasets, which are stored as multiples,
     are recovered exactly.
     """
-    return round(length_px * min(images.shape[2:]) / REFERENCE_SIDE_PX, 9)
+    return scaled_to(length_px, min(images.shape[2:]))
+
+
+def scaled_to(length_px: float, side_px: int) -> float:
+    """`scaled` for images with this shorter side."""
+    return round(length_px * side_px / REFERENCE_SIDE_PX, 9)
 
 
 def finished(

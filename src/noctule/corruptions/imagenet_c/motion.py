@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from noctule.corruptions.draws import PerSeverity, Uniform
-from noctule.corruptions.filters import (
-    byte_weights,
-    extended,
-    sum_of_bytes,
-    sum_of_floats,
-)
+from noctule.corruptions.filters import extended
 from noctule.corruptions.grouping import group_by_params
 from noctule.corruptions.imagenet_c.blur import SOURCE, scaled
-from noctule.corruptions.pixels import REFERENCE_SIDE_PX, to_int16_levels
+from noctule.corruptions.pixels import REFERENCE_SIDE_PX, from_float
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 
@@ -30,7 +24,7 @@ from noctule.corruptions.shapes import Images, PerImage
         "sigma_px": PerSeverity(3.0, 5.0, 8.0, 12.0, 15.0, highest=float(REFERENCE_SIDE_PX)),
         "angle_deg": Uniform(0.0, 45.0, graded=False, signed=True),
     },
-    bytes_per_value=7,
+    bytes_per_value=24,
 )
 def motion_blur(
     images: Images, *, radius_px: PerImage, sigma_px: PerImage, angle_deg: PerImage
@@ -49,18 +43,13 @@ def motion_blur(
     """
 
     def change(part: Tensor, radius: float, sigma: float, angle_deg: Tensor) -> Tensor:
-        result = torch.empty_like(part)
-        radius, sigma = scaled(radius, part), scaled(sigma, part)
-        for chunk, values in along_lines(part, radius, sigma, angle_deg):
-            result[chunk] = to_int16_levels(values, images.dtype, in_range=True)
-        return result
+        values = along_lines(part, scaled(radius, part), scaled(sigma, part), angle_deg)
+        return from_float(values, part.dtype, in_range=True)
 
     return group_by_params(images, (radius_px, sigma_px), change, angle_deg)
 
 
-def along_lines(
-    images: Tensor, radius_px: float, sigma_px: float, angle_deg: Tensor
-) -> Iterator[tuple[slice, Tensor]]:
+def along_lines(images: Tensor, radius_px: float, sigma_px: float, angle_deg: Tensor) -> Tensor:
     """Average along lines that start at each pixel; see `motion_blur`.
 
     Args:
@@ -68,16 +57,25 @@ def along_lines(
         radius_px, sigma_px: Radius and standard deviation in pixels of the images.
         angle_deg: Angle of the line of each image, (batch,).
 
-    Yields:
-        A slice of the images, and their averages, float32.
+    Returns:
+        float32, in the shape and units of the images.
     """
+    batch, channels, height, width = images.shape
     weights = line_weights(radius_px, sigma_px)
     rows, columns = line_offsets(len(weights), angle_deg.cpu())
-    if images.device.type == "cpu":
-        for number, offsets in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
-            yield slice(number, number + 1), _along(images[number], *offsets, weights)[None]
-    else:
-        yield slice(None), _along_all(images, rows, columns, weights)
+    top, left = (max(0, -int(offsets.min())) for offsets in (rows, columns))
+    bottom, right = (max(0, int(offsets.max())) for offsets in (rows, columns))
+    wide = extended(images.flatten(0, 1), (top, bottom), (left, right), "nearest")
+    pitch = wide.shape[2]
+    flat = wide.view(batch, channels, -1)
+    offsets = ((top + rows) * pitch + left + columns).to(images.device)
+    here = torch.arange(height, device=images.device)[:, None] * pitch
+    here = (here + torch.arange(width, device=images.device)).flatten()
+    total = torch.zeros(images.shape, dtype=torch.float32, device=images.device).flatten(2)
+    for tap, weight in enumerate(weights):
+        index = (here + offsets[:, tap, None])[:, None].expand(total.shape)
+        total.add_(flat.gather(2, index).mul_(weight))
+    return total.view(images.shape)
 
 
 def line_weights(radius_px: float, sigma_px: float) -> tuple[float, ...]:
@@ -103,39 +101,3 @@ def line_offsets(pixels: int, angle_deg: Tensor) -> tuple[Tensor, Tensor]:
         for part in (angle.sin(), angle.cos())
     )
     return down, right
-
-
-def _along(
-    planes: Tensor, rows: list[int], columns: list[int], weights: tuple[float, ...]
-) -> Tensor:
-    """Average (planes, height, width) along one line: float32."""
-    height, width = planes.shape[1:]
-    top, left = -min(0, *rows), -min(0, *columns)
-    wide = extended(planes, (top, max(0, *rows)), (left, max(0, *columns)), "nearest")
-    pitch = wide.shape[2]
-    offsets = [(top + y) * pitch + left + x for y, x in zip(rows, columns, strict=True)]
-    summed = sum_of_bytes if planes.dtype == torch.uint8 else sum_of_floats
-    length = (height - 1) * pitch + width
-    flat = summed(wide.flatten(1), offsets, weights, length)
-    return flat.as_strided(planes.shape, (length, pitch, 1))
-
-
-def _along_all(
-    images: Tensor, rows: Tensor, columns: Tensor, weights: tuple[float, ...]
-) -> Tensor:
-    """`_along` for many images at once, bit-identical, for devices with costly launches."""
-    batch, channels, height, width = images.shape
-    top, left = (max(0, -int(offsets.min())) for offsets in (rows, columns))
-    bottom, right = (max(0, int(offsets.max())) for offsets in (rows, columns))
-    wide = extended(images.flatten(0, 1), (top, bottom), (left, right), "nearest")
-    pitch = wide.shape[2]
-    flat = wide.view(batch, channels, -1)
-    offsets = ((top + rows) * pitch + left + columns).to(images.device)
-    here = torch.arange(height, device=images.device)[:, None] * pitch
-    here = (here + torch.arange(width, device=images.device)).flatten()
-    taps = byte_weights(weights) if images.dtype == torch.uint8 else enumerate(weights)
-    total = torch.zeros(images.shape, dtype=torch.float32, device=images.device).flatten(2)
-    for tap, weight in taps:
-        index = (here + offsets[:, tap, None])[:, None].expand(total.shape)
-        total.add_(flat.gather(2, index).mul_(weight))
-    return total.view(images.shape)

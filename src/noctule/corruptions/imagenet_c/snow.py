@@ -10,15 +10,15 @@ from torch import Tensor
 from noctule.corruptions.draws import NoiseField, PerSeverity, Uniform
 from noctule.corruptions.fields import normal_field
 from noctule.corruptions.filters import clipped_zoom
-from noctule.corruptions.grouping import group_by_params, map_chunks
+from noctule.corruptions.grouping import group_by_params
 from noctule.corruptions.imagenet_c.blur import SOURCE, finished, scaled
 from noctule.corruptions.imagenet_c.motion import along_lines
 from noctule.corruptions.pixels import (
     REFERENCE_SIDE_PX,
+    from_float,
     full_scale,
     per_image,
     to_float,
-    to_int16_levels,
 )
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
@@ -39,6 +39,7 @@ from noctule.sampling import Stream
         "tilt_deg": Uniform(0.0, 45.0, graded=False, signed=True),
         "flakes": NoiseField(),
     },
+    bytes_per_value=24,
 )
 def snow(
     images: Images,
@@ -77,41 +78,31 @@ def snow(
     size = (images.shape[2], images.shape[3])
     spread = [per_image(values, torch.float64) for values in (deviation, mean, threshold)]
 
-    def scatter(layer: Tensor, flake: float, flakes: Stream, *spread: Tensor) -> Tensor:
+    def scatter(
+        layer: Tensor,
+        flake: float,
+        flakes: Stream,
+        deviation: Tensor,
+        mean: Tensor,
+        least: Tensor,
+    ) -> Tensor:
         factor = max(1.0, scaled(flake, images))
+        noise = clipped_zoom(_noise(flakes, factor, size), factor, size) * deviation + mean
+        noise = (noise * (noise >= least)).clamp(0, 1) * 255
+        return from_float(noise, layer.dtype, in_range=True, truncate=released)
 
-        def magnify(
-            chunk: Tensor, noise: Tensor, deviation: Tensor, mean: Tensor, least: Tensor
-        ) -> Tensor:
-            noise = clipped_zoom(noise, factor, size).mul_(deviation).add_(mean)
-            noise.mul_(noise >= least)
-            noise.clamp_(0, 1).mul_(255)
-            return to_int16_levels(noise, chunk.dtype, in_range=True, truncate=released)
-
-        return map_chunks(magnify, layer, _noise(flakes, factor, size), *spread)
+    def fall(layer: Tensor, radius: float, sigma: float, tilt_deg: Tensor) -> Tensor:
+        radius, sigma = scaled(radius, images), scaled(sigma, images)
+        return along_lines(layer, radius, sigma, tilt_deg - 90)
 
     empty = torch.empty_like(images[:, :1], dtype=torch.uint8)
     layer = group_by_params(empty, [flake_px], scatter, flakes, *spread)
-    fallen = group_by_params(layer, (radius_px, sigma_px), _fallen, tilt_deg)
+    fallen = group_by_params(layer, (radius_px, sigma_px), fall, tilt_deg)
     if released:
         fallen.round_()
     fallen.mul_(full_scale(images) / 255)
-    fallen = fallen.add(fallen.flip(2, 3))
-
-    def change(chunk: Tensor, share: Tensor, streaks: Tensor) -> Tensor:
-        values = _bleached(chunk, share).add_(streaks)
-        return finished(values, images.dtype, released=released, in_range=False)
-
-    return map_chunks(change, images, per_image(image_share), fallen)
-
-
-def _fallen(layer: Tensor, radius: float, sigma: float, tilt_deg: Tensor) -> Tensor:
-    """The layer with motion blur: float32 (batch, 1, height, width)."""
-    result = torch.empty_like(layer, dtype=torch.float32)
-    radius, sigma = scaled(radius, layer), scaled(sigma, layer)
-    for chunk, streaks in along_lines(layer, radius, sigma, tilt_deg - 90):
-        result[chunk] = streaks
-    return result
+    values = _bleached(images, per_image(image_share)) + (fallen + fallen.flip(2, 3))
+    return finished(values, images.dtype, released=released, in_range=False).to(images.dtype)
 
 
 def _noise(flakes: Stream, factor: float, size: tuple[int, int]) -> Tensor:
@@ -123,11 +114,8 @@ def _noise(flakes: Stream, factor: float, size: tuple[int, int]) -> Tensor:
 def _bleached(images: Tensor, image_share: Tensor) -> Tensor:
     """The image mixed with the brighter of itself and 1.5 × grey + 0.5: float32."""
     values = to_float(images)
-    if images.shape[1] == 1:
-        grey = values.clone()
-    else:
-        grey = values[:, :1] * 0.299
-        grey.add_(values[:, 1:2] * 0.587).add_(values[:, 2:] * 0.114)
-    grey.mul_(1.5).add_(0.5 * full_scale(images))
-    bright = torch.maximum(values, grey)
-    return values.mul_(image_share).add_(bright.mul_(1 - image_share))
+    grey = values
+    if images.shape[1] == 3:
+        grey = values[:, :1] * 0.299 + values[:, 1:2] * 0.587 + values[:, 2:] * 0.114
+    bright = torch.maximum(values, grey * 1.5 + 0.5 * full_scale(images))
+    return values * image_share + bright * (1 - image_share)
