@@ -27,6 +27,12 @@ def level_of(value: float) -> Any:
 
 
 @compiled
+def shade(value: Any, image: Any) -> Any:
+    """A value in [0, 1] as a number that can be stored in the image."""
+    return np.rint(value * np.float32(255)) if image.itemsize == 1 else value
+
+
+@compiled
 def side_scale(image: Any) -> Any:
     """The shorter side divided by 224 px."""
     return min(image.shape[1], image.shape[2]) / 224
