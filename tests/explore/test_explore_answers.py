@@ -161,7 +161,7 @@ class Spoiled(torch.nn.Module):
         (RuntimeError("sizes differ"), "the model failed on a batch of 2 × 3 × 64 × 64"),
         (torch.full((2, 3), torch.nan), "NaN or infinite logits"),
         (torch.zeros(2), "did not return logits"),
-        ({}, "did not return logits"),
+        ({}, "the model returned a dict"),
     ],
 )
 def test_a_spoiled_model_is_reported(result, message) -> None:

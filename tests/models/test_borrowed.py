@@ -378,7 +378,7 @@ class Foreign(Extra):
         (lambda: OwnTrain(768, 4), "cannot be set to evaluation mode"),
         (lambda: Foreign(nn.Flatten()), "extra_state' of the state dict is a object"),
         (lambda: View, r"View is a class, not a network. Create an instance: View\(...\)"),
-        (lambda: flat, "is a function, not a network. Pass its return value"),
+        (lambda: flat, "the function failed on a float32 NumPy array of shape"),
         (lambda: flat().state_dict(), "is an OrderedDict, not a network. Build the network"),
         (lambda: (flat(), flat()), "is a tuple, not a network. Pass one network"),
         (lambda: None, "is None, not a network. Use a torch.nn.Module"),

@@ -340,7 +340,7 @@ def test_factories_take_weights(here: Path) -> None:
         ("bat_models:size", "not a function"),
         ("bat_models:wrong", "returned a int"),
         ("bat_models:broken", "ValueError: no such checkpoint"),
-        ("bat_models:needs", "missing 1 required positional argument"),
+        ("bat_models:needs", r"takes \(path\), but missing a required argument"),
     ],
 )
 def test_factory_errors_say_what_failed(spec: str, says: str) -> None:

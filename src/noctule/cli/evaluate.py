@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -54,6 +56,7 @@ def evaluate(
     reference: ReferenceOption = None,
     weights: Annotated[Path | None, opt("PATH")] = None,
     weights_key: Annotated[str | None, opt("KEY")] = None,
+    model_args: Annotated[str | None, opt("JSON")] = None,
     name: Annotated[str | None, opt("NAME")] = None,
     labels: LabelsOption = None,
     background: BackgroundOption = None,
@@ -69,8 +72,13 @@ def evaluate(
     self_check: Annotated[bool, opt()] = True,
     resize: ResizeOption = None,
     crop: CropOption = None,
+    interpolation: Annotated[str | None, opt("FILTER")] = None,
+    image_mode: Annotated[Literal["RGB", "L"] | None, opt()] = None,
     mean: Annotated[str | None, opt("R,G,B")] = None,
     std: Annotated[str | None, opt("R,G,B")] = None,
+    outputs: Annotated[
+        Literal["logits", "probabilities"] | None, opt(default="recognised")
+    ] = None,
     format: FormatOption = "table",
 ) -> None:
     """Evaluate a classifier on a benchmark: error, mCE and relative mCE, with 95 % CIs.
@@ -90,6 +98,8 @@ def evaluate(
         weights: Local weights: a .safetensors file, or a .pt file without pickled code.
         weights_key: Entry of the weights file to load, such as state_dict_ema. By default, the
             plain weights, not a moving average of them.
+        model_args: Arguments of the function package.module:function, such as
+            '{"width": 64}'.
         name: Name of the model in tables and the run folder.
         seed: Random seed for the corruptions. Not allowed with --stored, whose images are
             fixed.
@@ -99,8 +109,11 @@ def evaluate(
         precision: Precision of the forward pass.
         on_unreadable: What to do with images that cannot be decoded.
         self_check: Run sanity checks on a sample of the data first.
-        mean: Normalization mean, such as 0.485,0.456,0.406.
+        interpolation: Filter for resizing: nearest, bilinear, bicubic, lanczos, box or hamming.
+        image_mode: Colour or grey (L) images.
+        mean: Normalization mean, such as 0.485,0.456,0.406; one number for grey images.
         std: Normalization standard deviation, such as 0.229,0.224,0.225.
+        outputs: What the model returns.
     """
     from noctule.evaluation.loop import default_folder, run_images
     from noctule.evaluation.settings import Settings
@@ -115,8 +128,14 @@ def evaluate(
     dataset, spec = _images(data, labels, background, benchmark, mode, stored)
     if isinstance(dataset, StoredSet):
         _check_seed(seed, dataset)
-    classifier = load_classifier(model, weights=weights, weights_key=weights_key).named(name)
-    classifier = _with_preprocessing(classifier, resize, crop, mean, std)
+    classifier = load_classifier(
+        model, weights=weights, weights_key=weights_key, model_args=_model_args(model_args)
+    ).named(name)
+    classifier = _with_preprocessing(
+        classifier, resize, crop, interpolation, image_mode, mean, std
+    )
+    if outputs is not None:
+        classifier = replace(classifier, outputs=outputs)
     settings = Settings(
         seed=seed or 0,
         device=device,
@@ -218,17 +237,42 @@ def _check_seed(seed: int | None, stored: StoredSet) -> None:
     )
 
 
+def _model_args(text: str | None) -> dict[str, Any]:
+    """The arguments in a JSON object."""
+    try:
+        value = json.loads("{}" if text is None else text)
+    except ValueError as error:
+        value = f"not JSON: {error}"
+    if not isinstance(value, dict):
+        what = value if isinstance(value, str) else "not a JSON object"
+        raise InputError(
+            f"{text!r:.80} is {what}",
+            where="--model-args",
+            remedy="Use a JSON object, such as '{\"width\": 64}'.",
+        )
+    return value
+
+
 def _with_preprocessing(
     classifier: Classifier,
     resize: int | None,
     crop: int | None,
+    interpolation: str | None,
+    image_mode: str | None,
     mean: str | None,
     std: str | None,
 ) -> Classifier:
     """The classifier with the preprocessing options applied."""
-    from dataclasses import replace
-
+    own = classifier.preprocessing
     changes: dict[str, Any] = {}
+    if image_mode not in (None, own.mode):
+        changes["mode"] = image_mode
+        for field in ("mean", "std"):  # a number for all channels suits any mode
+            if len(set(values := getattr(own, field))) == 1:
+                changes[field] = values[:1] * (1 if image_mode == "L" else 3)
+        changes["fill"] = None
+    if interpolation is not None:
+        changes["interpolation"] = interpolation
     if resize is not None:
         changes["resize_px"] = resize
     if crop is not None:
@@ -242,7 +286,7 @@ def _with_preprocessing(
     note = classifier.preprocessing_note
     return replace(
         classifier,
-        preprocessing=replace(classifier.preprocessing, **changes),
+        preprocessing=replace(own, **changes),
         preprocessing_note=note
         and "Preprocessing follows the options, and otherwise the model's own settings or "
         "noctule's defaults",

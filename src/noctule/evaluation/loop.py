@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from noctule.arguments import path_like
 from noctule.benchmarks import Benchmark, Condition, load_benchmark
 from noctule.data import Dataset, open_dataset
-from noctule.errors import InputError, UnreadableImageError, machine_errors
+from noctule.errors import InputError, NoctuleWarning, UnreadableImageError, machine_errors
 from noctule.evaluation.checks import check_run
 from noctule.evaluation.loading import Batch, split
 from noctule.evaluation.provenance import record_start, refuse_other_images, started_run
@@ -32,6 +33,12 @@ from noctule.metrics import Scores
 from noctule.models import Classifier, Preprocessing, load_classifier
 from noctule.models.behaviour import behaviour_of, probe_images, refuse_other_behaviour
 from noctule.models.borrowed import borrowed, input_dtype
+from noctule.models.outputs import (
+    PROBABILITIES,
+    are_probabilities,
+    log_probabilities,
+    output_tensor,
+)
 from noctule.outcomes import SCHEMA, outcome_tables, reduce_logits
 from noctule.processes import end_if_unguarded
 from noctule.scoring import score_run
@@ -48,7 +55,7 @@ class Evaluation(NamedTuple):
 
 @machine_errors()
 def evaluate(
-    model: str | nn.Module | Classifier,
+    model: str | nn.Module | Classifier | Callable[..., Any],
     data: str | Path | Dataset | tuple[Any, Any],
     benchmark: str | Path | Benchmark = "imagenet-noc",
     *,
@@ -62,7 +69,8 @@ def evaluate(
 
     Args:
         model: A name such as "torchvision:resnet50" (see `noctule list`), a module that takes
-            images in [0, 1], or a `Classifier`, which has its own preprocessing.
+            images in [0, 1], a `Classifier`, which has its own preprocessing, or a function of
+            NumPy batches, float32 (batch, height, width, channels) in [0, 1].
         data: A name, a folder, an array file, a `Dataset`, or a pair (images, labels).
         benchmark: A name, the path of a TOML file, or a `Benchmark`.
         name: What tables and the run folder call the model; by default its own name.
@@ -150,6 +158,7 @@ class Loop:
         self.identity = source.identity
         self.device = device
         self.dtype = input_dtype(source.classifier.module)
+        self.gives_probabilities = source.classifier.outputs == PROBABILITIES
 
     def run(self, store: RunStore, progress: Progress | None) -> None:
         """Compute the missing slices, in order."""
@@ -190,16 +199,24 @@ class Loop:
     def forward(self, images: Tensor, preprocessing: Preprocessing | None = None) -> Tensor:
         """float32 logits (batch, classes) on the device, of uint8 images there.
 
+        Of a model that gives probabilities, their logarithms.
+
         Args:
             images: (batch, channels, height, width).
             preprocessing: How they are normalised; None for the classifier's own.
         """
-        preprocessing = preprocessing or self.classifier.preprocessing
+        outputs = self.outputs(images, preprocessing or self.classifier.preprocessing)
+        return log_probabilities(outputs) if self.gives_probabilities else outputs
+
+    def outputs(self, images: Tensor, preprocessing: Preprocessing) -> Tensor:
+        """What the model returns, float32 (batch, classes); the arguments are `forward`'s."""
         inputs = preprocessing.normalise(images).to(self.dtype).contiguous()
         low = self.identity.precision == "bfloat16" and self.dtype == torch.float32
         try:
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
-                logits = self.classifier.module(inputs)
+                returned = self.classifier.module(inputs)
+        except InputError:
+            raise
         except Exception as error:
             shape = " × ".join(map(str, inputs.shape))
             raise InputError(
@@ -208,13 +225,24 @@ class Loop:
                 remedy="Check what size of image and batch it takes (--crop, --batch-size), "
                 "and whether it runs on this device (--device).",
             ) from error
-        if not isinstance(logits, Tensor):
-            raise InputError(
-                f"the model returned a {type(logits).__name__}",
-                where=self.classifier.name,
-                remedy="It must return a tensor of logits, (batch, classes).",
+        return output_tensor(returned, self.classifier.name)
+
+    @torch.inference_mode(mode=False)
+    @torch.no_grad()
+    def probed(self, images: Tensor) -> Tensor:
+        """What the model returns for probes, from and to the CPU; see `checked_behaviour`."""
+        outputs = self.outputs(
+            to_device(images, self.device), self.classifier.preprocessing
+        ).cpu()
+        if self.classifier.outputs is None and are_probabilities(outputs):
+            self.gives_probabilities = True
+            warnings.warn(
+                f"{self.classifier.name}: its outputs are not negative and sum to 1; they are "
+                "used as probabilities.",
+                NoctuleWarning,
+                stacklevel=4,
             )
-        return logits.float()
+        return outputs
 
     def logits(self, images: Tensor, preprocessing: Preprocessing | None = None) -> Tensor:
         """As `forward`, from and to the CPU."""
@@ -234,11 +262,16 @@ class Loop:
     def checked_behaviour(self, run: RunStore | None) -> list[list[float]]:
         """The network's answers to fixed images, as large as the first that can be read.
 
+        They show whether it gives probabilities, unless the classifier says so.
+
         Args:
             run: The run to be resumed, if there is one.
 
         Raises:
             InputError: The run was started with a network that answers differently.
+
+        Warns:
+            NoctuleWarning: The network gives probabilities.
         """
         dataset, preprocessing = self.source.dataset, self.source.preprocessing
         for index in range(min(TRIAL_IMAGES, len(dataset))):
@@ -247,7 +280,7 @@ class Loop:
                 break
         else:
             return []
-        behaviour = behaviour_of(self.logits, probe_images(self.identity.batch_size, *shape))
+        behaviour = behaviour_of(self.probed, probe_images(self.identity.batch_size, *shape))
         if run is not None:
             refuse_other_behaviour(
                 run.starts(),

@@ -17,6 +17,7 @@ from noctule.evaluation.loading import Batch, Part, load_parts
 from noctule.evaluation.settings import Settings, default_precision, workers_for
 from noctule.models import Classifier, Preprocessing
 from noctule.models.borrowed import input_dtype
+from noctule.models.foreign import ForeignNetwork
 from noctule.store import RunIdentity
 
 MIN_SLICE_SIZE = 256
@@ -172,8 +173,11 @@ def _precision(classifier: Classifier, settings: Settings, device_type: str) -> 
     Raises:
         InputError: The settings ask for another precision than that of the network's weights.
     """
-    own = str(input_dtype(classifier.module)).removeprefix("torch.")
-    if own == "float32":
+    module = classifier.module
+    own = str(input_dtype(module)).removeprefix("torch.")
+    if isinstance(module, ForeignNetwork):
+        own = module.precision
+    elif own == "float32":
         return settings.precision or default_precision(device_type)
     if settings.precision not in (None, own):
         raise InputError(

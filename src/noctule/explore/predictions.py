@@ -11,6 +11,12 @@ from torch import Tensor
 from noctule.errors import InputError
 from noctule.models import Classifier
 from noctule.models.borrowed import borrowed, input_dtype
+from noctule.models.outputs import (
+    PROBABILITIES,
+    are_probabilities,
+    log_probabilities,
+    output_tensor,
+)
 
 NUM_PREDICTIONS = 5
 
@@ -66,18 +72,22 @@ class Predictor:
         inputs = self.classifier.preprocessing.normalise(images.to(self._device))
         try:
             with self._lock, borrowed(self.classifier, self._device):
-                logits = self.classifier.module(inputs.to(self._dtype).contiguous())
+                returned = self.classifier.module(inputs.to(self._dtype).contiguous())
         except InputError:
             raise
         except Exception as error:  # a user's module may raise anything
             shape = " × ".join(map(str, inputs.shape))
             what = f"the model failed on a batch of {shape}: {type(error).__name__}: {error}"
             raise InputError(what, where=where) from error
-        if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(images):
+        outputs = output_tensor(returned, where)
+        if outputs.dim() != 2 or len(outputs) != len(images):
             raise InputError("the model did not return logits (batch, classes)", where=where)
-        if not bool(torch.isfinite(logits).all()):
+        if not bool(torch.isfinite(outputs).all()):
             raise InputError("the model returned NaN or infinite logits", where=where)
-        return torch.softmax(logits.float(), dim=1).cpu()
+        kind = self.classifier.outputs
+        if kind == PROBABILITIES or (kind is None and are_probabilities(outputs)):
+            outputs = log_probabilities(outputs)
+        return torch.softmax(outputs, dim=1).cpu()
 
     def pair(self, clean: Tensor, corrupted: Tensor) -> PredictionPair:
         """The top predictions on two images, uint8 (channels, height, width) each."""

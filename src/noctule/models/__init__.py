@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from noctule.models.classifier import Classifier, weights_sha256
+from noctule.models.foreign import NumpyNetwork
 from noctule.models.load import build_untrained, load_classifier
 from noctule.models.preprocessing import Preprocessing
 from noctule.models.registry import (
@@ -20,6 +21,7 @@ __all__ = [
     "ModelForm",
     "ModelRequest",
     "ModelSource",
+    "NumpyNetwork",
     "Preprocessing",
     "build_untrained",
     "load_classifier",

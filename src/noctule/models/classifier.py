@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from noctule.arguments import choice
 from noctule.errors import InputError, NoctuleWarning
+from noctule.models.outputs import KINDS
 from noctule.models.preprocessing import Preprocessing
 
 MAX_NAME = 200
@@ -25,7 +27,8 @@ class Classifier:
 
     Args:
         name: Name in tables and run folders, such as "torchvision:resnet50@IMAGENET1K_V2".
-        module: Network from normalised floats (B, C, H, W) to logits (B, num_classes). A user's
+        module: Network from normalised floats (B, C, H, W) to logits or probabilities
+            (B, num_classes), in any form that `outputs.output_tensor` understands. A user's
             network may be in any mode; an evaluation restores its state.
         preprocessing: Preprocessing from a PIL image to the module's input.
         class_names: Names of the classes in the order of the logits; None if unknown.
@@ -39,6 +42,11 @@ class Classifier:
             `view`.
         preprocessing_note: Description of the origin of the preprocessing of a user's network;
             empty if the user has chosen it.
+        outputs: Whether the network returns "logits" or "probabilities" (of a softmax); None to
+            recognise it from its outputs.
+
+    Raises:
+        InputError: `outputs` is something else.
     """
 
     name: str
@@ -51,6 +59,11 @@ class Classifier:
     weights_sha256: str
     channels_last: bool = False
     preprocessing_note: str = ""
+    outputs: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.outputs is not None:
+            choice(self.outputs, "outputs", KINDS)
 
     def named(self, name: str | None) -> Classifier:
         """The classifier with another name; None keeps its own.
@@ -80,6 +93,7 @@ class Classifier:
 
     def to_dict(self) -> dict[str, object]:
         """All fields except the module, the class names and the notes, as JSON values."""
+        outputs = {} if self.outputs is None else {"outputs": self.outputs}
         return {
             "name": self.name,
             "architecture": self.architecture,
@@ -87,6 +101,7 @@ class Classifier:
             "weights_sha256": self.weights_sha256,
             "num_classes": self.num_classes,
             "preprocessing": self.preprocessing.to_dict(),
+            **outputs,
         }
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from noctule.errors import InputError
 from noctule.models.classifier import Classifier
 from noctule.models.preprocessing import Preprocessing
 from noctule.models.registry import MODELS, ModelRequest, model_forms, source_of
-from noctule.models.user_networks import adapt, copied, wrap
+from noctule.models.user_networks import adapt, as_module, copied, wrap
 from noctule.models.weights_file import WeightsFile
 from noctule.sampling import random_state_kept
 
@@ -21,18 +22,20 @@ MAX_CLASSES = 2**31 - 1  # predictions are int32
 
 
 def load_classifier(
-    spec: str | Path | nn.Module | Classifier,
+    spec: str | Path | nn.Module | Classifier | Callable[..., Any],
     *,
     weights: Path | str | None = None,
     weights_key: str | None = None,
     preprocessing: Preprocessing | None = None,
     num_classes: int | None = None,
+    model_args: Mapping[str, Any] | None = None,
 ) -> Classifier:
     """Load an image classifier with its own preprocessing.
 
     Args:
-        spec: One of `model_forms()`, a module, or a classifier. The mode, weights and memory
-            format of a module are not changed.
+        spec: One of `model_forms()`, a module, a classifier, or a function of NumPy batches,
+            float32 (B, H, W, C); for other layouts, see `noctule.models.NumpyNetwork`. The
+            mode, weights and memory format of a module are not changed.
         weights: Local .safetensors or .pt file used instead of the source's own weights;
             nothing is downloaded and no pickled code is executed. For torchvision and timm,
             the number of classes is inferred from it.
@@ -42,6 +45,7 @@ def load_classifier(
             gets the default `Preprocessing()`: RGB in [0, 1], neither resized nor normalised.
         num_classes: Number of classes of `weights` if it cannot be inferred; otherwise
             checked.
+        model_args: Arguments of the function "package.module:function", by name.
 
     Raises:
         InputError: The name is unknown, an import or a download fails, or the weights do not
@@ -63,8 +67,14 @@ def load_classifier(
     with random_state_kept():
         if isinstance(spec, str):
             source, name = source_of(spec)
-            return source.load(ModelRequest(spec, name, file, preprocessing, num_classes))
-        classifier = wrap(spec, None) if isinstance(spec, nn.Module) else spec
+            if model_args and not source.takes_args:
+                raise _no_arguments(spec)
+            options = dict(model_args or {})
+            request = ModelRequest(spec, name, file, preprocessing, num_classes, options)
+            return source.load(request)
+        if model_args:
+            raise _no_arguments("a model in memory")
+        classifier = spec if isinstance(spec, Classifier) else wrap(as_module(spec), None)
         request = ModelRequest("", "", file, preprocessing, num_classes)
         return adapt(classifier if file is None else copied(classifier), request)
 
@@ -119,8 +129,17 @@ def _check_types(spec: object, preprocessing: object) -> None:
             where="preprocessing",
             remedy="Use a noctule.Preprocessing.",
         )
-    if not isinstance(spec, str | nn.Module | Classifier):
+    is_function = callable(spec) and not isinstance(spec, type | torch.export.ExportedProgram)
+    if not (isinstance(spec, str | nn.Module | Classifier) or is_function):
         raise InputError(_what_it_is(spec), where="model", remedy=_remedy_for(spec))
+
+
+def _no_arguments(model: str) -> InputError:
+    return InputError(
+        f"{model} takes no arguments",
+        where="--model-args",
+        remedy="They are those of a function, package.module:function.",
+    )
 
 
 def _what_it_is(value: object) -> str:
@@ -142,7 +161,5 @@ def _remedy_for(value: object) -> str:
         return "Pass its module()."
     if isinstance(value, tuple | list):
         return "Pass one network; evaluate several in turn."
-    if callable(value):
-        return "Pass its return value, or wrap it in a torch.nn.Module."
     patterns = ", ".join(form.pattern for form in model_forms())
     return f"Use a torch.nn.Module, a noctule.Classifier, or one of: {patterns}."

@@ -5,9 +5,10 @@ A source has a prefix, its name, as in "timm:resnet50", or claims the names that
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -34,6 +35,7 @@ class ModelRequest(NamedTuple):
         weights: Local file to use instead of the source's own weights.
         preprocessing: Preprocessing to use instead of the source's own.
         num_classes: Number of classes of `weights` if it cannot be inferred; otherwise checked.
+        model_args: Arguments of the user's function, by name.
     """
 
     spec: str
@@ -41,6 +43,7 @@ class ModelRequest(NamedTuple):
     weights: WeightsFile | None = None
     preprocessing: Preprocessing | None = None
     num_classes: int | None = None
+    model_args: Mapping[str, Any] = MappingProxyType({})
 
 
 Load = Callable[[ModelRequest], Classifier]
@@ -59,6 +62,7 @@ class ModelSource:
             without prefix, the number of classes and the side of the images in pixels; None if
             not supported.
         runs_code: Whether a name can make the source run the user's code.
+        takes_args: Whether `load` uses `ModelRequest.model_args`.
     """
 
     forms: tuple[ModelForm, ...]
@@ -66,6 +70,7 @@ class ModelSource:
     claims: Callable[[str], bool] | None = None
     untrained: BuildUntrained | None = None
     runs_code: bool = False
+    takes_args: bool = False
 
 
 MODELS: Registry[ModelSource] = Registry(
@@ -79,18 +84,19 @@ def model_source(
     claims: Callable[[str], bool] | None = None,
     untrained: BuildUntrained | None = None,
     runs_code: bool = False,
+    takes_args: bool = False,
 ) -> Callable[[Load], Load]:
     """Register the decorated function as the `load` of a source.
 
     Args:
         name: Name of the source, and its prefix unless it claims names.
         *forms: Pairs (pattern, description) for `noctule list models`.
-        claims, untrained, runs_code: See `ModelSource`.
+        claims, untrained, runs_code, takes_args: See `ModelSource`.
     """
 
     def register(load: Load) -> Load:
         described = tuple(ModelForm(*form) for form in forms)
-        source = ModelSource(described, load, claims, untrained, runs_code)
+        source = ModelSource(described, load, claims, untrained, runs_code, takes_args)
         MODELS.add(name, source, origin=load.__module__)
         return load
 

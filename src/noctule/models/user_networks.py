@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
 from noctule.errors import InputError
 from noctule.models.architectures import unwrapped
 from noctule.models.classifier import Classifier, make_classifier
+from noctule.models.foreign import NumpyNetwork
 from noctule.models.preprocessing import Preprocessing
 from noctule.models.registry import ModelRequest
 from noctule.models.weights_file import load_into
@@ -22,6 +24,11 @@ _REMEDY = (
 )
 
 
+def as_module(network: nn.Module | Callable[..., Any]) -> nn.Module:
+    """A module as it is; a plain function as one of NumPy batches."""
+    return network if isinstance(network, nn.Module) else NumpyNetwork(network)
+
+
 def wrap(module: nn.Module, name: str | None) -> Classifier:
     """Create a classifier from a network.
 
@@ -31,7 +38,7 @@ def wrap(module: nn.Module, name: str | None) -> Classifier:
             weights.
     """
     inner = unwrapped(module)
-    # TorchScript keeps the class name of the original module.
+    # TorchScript keeps the class name of the original module, and a function has its own.
     architecture = str(getattr(inner, "original_name", type(inner).__name__))
     preprocessing, note = carried_preprocessing(module)
     # No warning about the documented default, except for torchvision's networks, whose weights
@@ -78,7 +85,12 @@ def adapt(classifier: Classifier, request: ModelRequest) -> Classifier:
         built_here=False,
     )
     note = "" if request.preprocessing else classifier.preprocessing_note
-    return replace(adapted, channels_last=classifier.channels_last, preprocessing_note=note)
+    return replace(
+        adapted,
+        channels_last=classifier.channels_last,
+        preprocessing_note=note,
+        outputs=classifier.outputs,
+    )
 
 
 def copied(classifier: Classifier) -> Classifier:

@@ -8,16 +8,14 @@ from torch import Tensor
 from noctule.errors import InputError
 from noctule.evaluation.checks.sample import Answers
 from noctule.evaluation.checks.statistics import at_least_p, percent
-
-TOLERANCE = 0.01
-"""Of a row's sum: bfloat16 holds a probability to 0.4 %."""
+from noctule.models.outputs import are_probabilities
 
 SPAN = 0.8
 ALPHA = 1e-4
 
 
 def check_outputs(answers: Answers, model: str, remedy_off: str) -> None:
-    """Refuse outputs that are probabilities.
+    """Refuse probabilities that are taken for logits.
 
     Rows of a softmax are not negative and sum to 1. Outputs of a sigmoid all lie in [0, 1];
     logits may too, by chance. They are refused only if they fill that range and their softmax
@@ -31,8 +29,8 @@ def check_outputs(answers: Answers, model: str, remedy_off: str) -> None:
     if not inside or logits.shape[1] < 2:
         return
     confidence = float(torch.softmax(logits, dim=1).amax(dim=1).mean())
-    if bool(((logits.sum(dim=1) - 1).abs() <= TOLERANCE).all()):
-        kind, remedy = "a softmax", "Leave out the softmax, or return its logarithm."
+    if are_probabilities(logits):
+        kind, remedy = "a softmax", "For probabilities, pass --outputs probabilities."
     elif _fills_the_range(logits) and _is_unsure(answers, confidence):
         kind, remedy = "a sigmoid", "Leave out the sigmoid, or return torch.logit of it."
     else:
@@ -43,7 +41,7 @@ def check_outputs(answers: Answers, model: str, remedy_off: str) -> None:
         f"{percent(answers.correct.mean())} and the largest output {percent(_largest(logits))} "
         "on average",
         where=model,
-        remedy=f"The model must return logits. {remedy} {remedy_off}",
+        remedy=f"{remedy} {remedy_off}",
     )
 
 
