@@ -93,8 +93,8 @@ def _noise(
         # The second half of the columns holds the negative frequencies.
         negative = torch.arange(width, device=images.device) >= (width + 1) // 2
         index = torch.where(negative, index, index.flip(2, 3))
-    spectrum = _circle(images.device)[index].mul_(
-        _spectrum(height, width, color, images.device)
+    spectrum = circle(images.device)[index].mul_(
+        spectrum_of(height, width, color, images.device)
     )
     # Image by image, because the algorithm may depend on the number of transforms.
     noise = torch.stack([torch.fft.ifft2(image).real for image in spectrum])
@@ -116,14 +116,14 @@ def _standardized(noise: Tensor) -> Tensor:
 
 
 @functools.cache
-def _circle(device: torch.device) -> Tensor:
+def circle(device: torch.device) -> Tensor:
     """exp(i · phase) for 65,536 phases: complex64."""
     phase = torch.arange(TABLE_SIZE, dtype=torch.float64) * (2 * math.pi / TABLE_SIZE)
     return torch.polar(torch.ones_like(phase), phase).to(torch.complex64).to(device)
 
 
 @functools.lru_cache(maxsize=8)
-def _spectrum(height: int, width: int, color: Color, device: torch.device) -> Tensor:
+def spectrum_of(height: int, width: int, color: Color, device: torch.device) -> Tensor:
     """Amplitude at each frequency, for an expected variance of 1: float32 (height, width)."""
     side = min(height, width)
     rows, columns = (

@@ -66,7 +66,10 @@ def compiled(function: F) -> F:
 
 
 def loop(
-    *dtypes: str, name: str | None = None, tables: Mapping[str, Table] | None = None
+    *dtypes: str,
+    name: str | None = None,
+    tables: Mapping[str, Table] | None = None,
+    in_python: bool = False,
 ) -> Callable[[F], F]:
     """Register the decorated function as the compiled loop of a corruption.
 
@@ -77,13 +80,15 @@ def loop(
             with the same dtype and number of axes. Its own parameters are any of `channels`,
             `height` and `width` of the image, `released` and the corruption's parameters. It
             should keep its results, because it is called for every batch.
+        in_python: Whether to leave the function as it is, because it calls other libraries
+            between functions that are `cached`.
     """
 
     def register(function: F) -> F:
         corruption = name or function.__name__
         for dtype in dtypes:
             LOOPS[corruption, dtype] = CompiledLoop(
-                corruption, dtype, function, dict(tables or {})
+                corruption, dtype, function, dict(tables or {}), in_python
             )
         return function
 
@@ -99,12 +104,14 @@ class CompiledLoop:
         dtype: "uint8" or "float32".
         function: The loop, before it is compiled.
         tables: Functions that make its last parameters.
+        in_python: Whether the function is not compiled as a whole.
     """
 
     corruption: str
     dtype: str
     function: Callable[..., Any] = field(repr=False)
     tables: Mapping[str, Table] = field(repr=False)
+    in_python: bool = False
 
     @functools.cached_property
     def table_parameters(self) -> dict[str, list[str]]:
@@ -136,10 +143,13 @@ class CompiledLoop:
             f"        i = which[k]\n"
             f"        loop(images[i], out[i], {', '.join(arguments)})\n"
         )
-        space: dict[str, Any] = {"loop": compiled(self.function), "int64": np.int64}
+        function = self.function if self.in_python else compiled(self.function)
+        space: dict[str, Any] = {"loop": function, "int64": np.int64}
         space["__name__"] = self.function.__module__  # Numba imports it when it loads the code
         exec(compile(source, f"<loop of {self.corruption}>", "exec"), space)
         run: Callable[..., None] = space["run"]
+        if self.in_python:
+            return run
         name, file = f"{self.corruption}-{self.dtype}", inspect.getfile(self.function)
         return cached(run, name, source, file)
 
