@@ -12,7 +12,7 @@ from torch import Tensor
 from noctule.corruptions.draws import NoiseField, PerSeverity
 from noctule.corruptions.fields import TABLE_SIZE, field_index
 from noctule.corruptions.imagenet_c_bar.mixing import SOURCE, add_pattern
-from noctule.corruptions.pixels import choose, per_image
+from noctule.corruptions.pixels import per_image
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import Stream
@@ -46,7 +46,7 @@ def blue_noise_sample(
         phases: 16 random bits for each frequency.
     """
     noise = _noise(images, phases, "blue", planes=1, mirrored=released)
-    return choose(noise > per_image(threshold), images, torch.zeros_like(images))
+    return images * (noise > per_image(threshold))
 
 
 @corruption(

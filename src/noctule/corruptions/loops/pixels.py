@@ -21,12 +21,6 @@ def copy(image: Any, out: Any) -> None:
 
 
 @compiled
-def level_of(value: float) -> Any:
-    """The grey level, 0 to 255, of a value in [0, 1]: `shade`."""
-    return int(np.rint(value * 255))
-
-
-@compiled
 def shade(value: Any, image: Any) -> Any:
     """A value in [0, 1] as a number that can be stored in the image."""
     return np.rint(value * np.float32(255)) if image.itemsize == 1 else value

@@ -9,7 +9,6 @@ from noctule.corruptions.draws import Choice, Integer, Uniform
 from noctule.corruptions.noc.hsv import hsv_to_rgb, rgb_to_hsv
 from noctule.corruptions.pixels import (
     add_clamped,
-    choose,
     coordinates,
     exact_mean,
     from_float,
@@ -47,12 +46,9 @@ def backlight(
     height, width = images.shape[2:]
     offset = (split_px.to(torch.float32) * side_scale(images)).round().view(-1, 1, 1, 1)
     by_column = axis.view(-1, 1, 1, 1).bool()
-    before_row = (rows < height // 2 + offset) | by_column
-    before_column = (columns < width // 2 + offset) | ~by_column
+    before = torch.where(by_column, columns < width // 2 + offset, rows < height // 2 + offset)
     change = per_image(change, torch.float64)
-    return choose(
-        before_row & before_column, add_clamped(images, change), add_clamped(images, -change)
-    )
+    return add_clamped(images, torch.where(before, change, -change))
 
 
 @corruption(

@@ -8,7 +8,7 @@ import torch
 
 from noctule.corruptions.draws import NoiseField, Uniform
 from noctule.corruptions.fields import TABLE_SIZE, field_index, half_normal_table
-from noctule.corruptions.pixels import shade
+from noctule.corruptions.pixels import per_image, shade
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import FIELD_ROUNDS, Stream, bits_of, high24
@@ -36,13 +36,12 @@ def gaussian(images: Images, *, sigma: PerImage, noise: Stream) -> Images:
         noise: 16 random bits per element.
     """
     index = field_index(noise, images[0].numel(), torch.int64)
-    amplitude = sigma.to(torch.float32)[:, None]
+    normal = half_normal_table(images.device)[index].view_as(images)
+    amplitude = per_image(sigma)
     if images.dtype == torch.float32:
-        added = half_normal_table(images.device)[index].mul_(amplitude)
-        return (images + added.view_as(images)).clamp_(max=1)
-    table = (half_normal_table(images.device) * (255 * amplitude)).round_().clamp_(max=255)
-    step = table.to(torch.uint8).gather(1, index).view_as(images)
-    return torch.minimum(images, ~step).add_(step)
+        return normal.mul_(amplitude).add_(images).clamp_(max=1)
+    step = normal.mul_(255 * amplitude).round_()
+    return step.add_(images).clamp_(max=255).to(torch.uint8)
 
 
 @corruption(
@@ -61,13 +60,11 @@ def uniform(images: Images, *, amplitude: PerImage, noise: Stream) -> Images:
         noise: 16 random bits per element.
     """
     index = field_index(noise, images[0].numel(), torch.int64)
-    odd = torch.arange(1, 2 * TABLE_SIZE, 2, dtype=torch.float32, device=images.device)
-    ramp = odd / TABLE_SIZE - 1
-    table = ramp * amplitude.to(torch.float32)[:, None]
+    odd = index.mul_(2).add_(1 - TABLE_SIZE).view_as(images)
+    added = odd.to(torch.float32).div_(TABLE_SIZE).mul_(per_image(amplitude))
     if images.dtype == torch.float32:
-        return (images + table.gather(1, index).view_as(images)).clamp_(0, 1)
-    step = (table * 255).round_().to(torch.int16).gather(1, index).view_as(images)
-    return step.add_(images).clamp_(0, 255).to(torch.uint8)
+        return added.add_(images).clamp_(0, 1)
+    return added.mul_(255).round_().add_(images).clamp_(0, 255).to(torch.uint8)
 
 
 @corruption(

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX, shade
-from noctule.errors import InputError
 from noctule.sampling import Stream, integers, unit_interval
 
 MARGIN_PX = 7  # at 224 px: stamp centres keep this distance from the edges
@@ -41,12 +40,7 @@ def draw_positions(
         count: Number of stamps of each image, int64 (batch,).
         stream: Random words of each image.
         rows, columns: Ranges of the centres, ends included.
-
-    Raises:
-        InputError: A count is below 1.
     """
-    if int(count.min()) < 1:
-        raise InputError(f"count is {int(count.min())}", remedy="Use 1 or more.")
     most = int(count.max())
     row_words, column_words = stream.words(most)
     gray_words, coin_words = stream.words(most, lane=1)
