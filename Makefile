@@ -52,6 +52,8 @@ $(READY): pyproject.toml $(CONSTRAINTS) peers.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev,peers]'
 	$(BIN)/python -m pip install --quiet --no-deps --requirement peers.txt
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade \
+		--target $(VENV)/imagecorruptions-imaug imagecorruptions-imaug==1.1.5
 	@touch $(READY)
 
 # The shipped classifiers, and the reference errors of the weaker one.

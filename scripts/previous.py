@@ -20,6 +20,7 @@ import argparse
 import inspect
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -75,9 +76,10 @@ def main() -> None:
 
 def check_out(commit: str, folder: Path) -> None:
     """Write the package of a commit into a folder."""
-    command = ["git", "-C", str(ROOT), "archive", commit, "src"]
-    archive = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
-    subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
+    command = ["git", "-C", str(ROOT), "archive", "--output", folder / "src.tar", commit, "src"]
+    subprocess.run(command, check=True)
+    with tarfile.open(folder / "src.tar") as archive:
+        archive.extractall(folder, filter="data")
 
 
 def tables(options: argparse.Namespace, former: Path, team: Team) -> Iterator[Table]:

@@ -77,7 +77,8 @@ OURS: Mapping[str, Mapping[str, float | str]] = {
     "pixelate_c": {"share": 0.5},
     "thumbnail_resize": {"factor": 2.0},
 }  # fmt: skip
-# Masks bits; changes pixels instead of elements; shrinks with another filter.
+# They mask bits instead of rounding, change pixels instead of elements, or shrink with another
+# filter.
 UNCOUNTED = {
     ("albumentations", "quantization"), ("kornia", "quantization"),
     ("torchvision", "quantization"), ("albumentations", "impulse_noise"),
@@ -142,6 +143,7 @@ def albumentations(height: int, width: int, dtype: str) -> Functions:
 
 
 def _image_of(transform: Any, image: Any) -> object:
+    # Without its Compose, which only costs time.
     return transform(image=image)["image"]
 
 
@@ -249,6 +251,8 @@ def main() -> None:
     parser = comparison_parser(__doc__, list(OURS))
     parser.add_argument("--dtypes", choices=DTYPES, nargs="+", default=list(DTYPES))
     options = parse_comparison(parser)
+    if options.quick:
+        options.dtypes = ["float32"]  # the one that all take
     met = compare(__file__, options, partial(tables, options))
     sys.exit(0 if met or options.quick else 1)
 
@@ -256,11 +260,11 @@ def main() -> None:
 def tables(options: argparse.Namespace, team: Team) -> Iterator[Table]:
     """A table for batches and one for single images, in each dtype."""
     for dtype in options.dtypes:
+        names = {package: names_in(package, dtype) for package in PACKAGES}
         workers = {"noctule": team.start("noctule", dtype)}
         for package in PACKAGES:
             count = CORES if package == "albumentations" else 1
-            workers[package] = team.start(package, dtype, count=count)
-        names = {package: set(make(224, 224, dtype)) for package, make in PACKAGES.items()}
+            workers[package] = team.start(package, dtype, count=count if names[package] else 0)
         for kind in ("batch", "single"):
             lines: dict[str, dict[str, Side]] = {}
             for name in options.only:
@@ -275,6 +279,15 @@ def tables(options: argparse.Namespace, team: Team) -> Iterator[Table]:
                     }
             target = Target(1.0, 1.0)
             yield Table(f"{dtype}, {kind}", lines, ["noctule"], target, uncounted=UNCOUNTED)
+
+
+def names_in(package: str, dtype: str) -> set[str]:
+    """The operations that a package has; none if it is not installed."""
+    try:
+        return set(PACKAGES[package](REFERENCE_SIDE_PX, REFERENCE_SIDE_PX, dtype))
+    except ImportError as error:
+        print(f"{package} is left out: {error}", file=sys.stderr)
+        return set()
 
 
 def side_of(workers: list[Any], name: str, batch: bool, images: int) -> Side:
