@@ -57,6 +57,7 @@ def evaluate(
     weights: Annotated[Path | None, opt("PATH")] = None,
     weights_key: Annotated[str | None, opt("KEY")] = None,
     model_args: Annotated[str | None, opt("JSON")] = None,
+    trust: Annotated[bool, opt("", "--trust")] = False,
     name: Annotated[str | None, opt("NAME")] = None,
     labels: LabelsOption = None,
     background: BackgroundOption = None,
@@ -100,6 +101,7 @@ def evaluate(
             plain weights, not a moving average of them.
         model_args: Arguments of the function package.module:function, such as
             '{"width": 64}'.
+        trust: Read a model file that is a program, and can run any code.
         name: Name of the model in tables and the run folder.
         seed: Random seed for the corruptions. Not allowed with --stored, whose images are
             fixed.
@@ -129,7 +131,11 @@ def evaluate(
     if isinstance(dataset, StoredSet):
         _check_seed(seed, dataset)
     classifier = load_classifier(
-        model, weights=weights, weights_key=weights_key, model_args=_model_args(model_args)
+        model,
+        weights=weights,
+        weights_key=weights_key,
+        model_args=_model_args(model_args),
+        trust=trust,
     ).named(name)
     classifier = _with_preprocessing(
         classifier, resize, crop, interpolation, image_mode, mean, std

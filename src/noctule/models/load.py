@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from noctule.arguments import path_like, whole_number
+from noctule.arguments import flag, path_like, whole_number
 from noctule.errors import InputError
 from noctule.models.classifier import Classifier
 from noctule.models.preprocessing import Preprocessing
@@ -29,6 +29,7 @@ def load_classifier(
     preprocessing: Preprocessing | None = None,
     num_classes: int | None = None,
     model_args: Mapping[str, Any] | None = None,
+    trust: bool = False,
 ) -> Classifier:
     """Load an image classifier with its own preprocessing.
 
@@ -46,6 +47,8 @@ def load_classifier(
         num_classes: Number of classes of `weights` if it cannot be inferred; otherwise
             checked.
         model_args: Arguments of the function "package.module:function", by name.
+        trust: Whether a file that is a program ("export:", "torchscript:") may run code
+            while it is read.
 
     Raises:
         InputError: The name is unknown, an import or a download fails, or the weights do not
@@ -70,8 +73,10 @@ def load_classifier(
             if model_args and not source.takes_args:
                 raise _no_arguments(spec)
             options = dict(model_args or {})
-            request = ModelRequest(spec, name, file, preprocessing, num_classes, options)
-            return source.load(request)
+            trusts = flag(trust, "trust")
+            return source.load(
+                ModelRequest(spec, name, file, preprocessing, num_classes, options, trusts)
+            )
         if model_args:
             raise _no_arguments("a model in memory")
         classifier = spec if isinstance(spec, Classifier) else wrap(as_module(spec), None)

@@ -36,6 +36,7 @@ class ModelRequest(NamedTuple):
         preprocessing: Preprocessing to use instead of the source's own.
         num_classes: Number of classes of `weights` if it cannot be inferred; otherwise checked.
         model_args: Arguments of the user's function, by name.
+        trust: Whether a file of the user may run code while it is read.
     """
 
     spec: str
@@ -44,6 +45,7 @@ class ModelRequest(NamedTuple):
     preprocessing: Preprocessing | None = None
     num_classes: int | None = None
     model_args: Mapping[str, Any] = MappingProxyType({})
+    trust: bool = False
 
 
 Load = Callable[[ModelRequest], Classifier]
