@@ -19,6 +19,7 @@ fused operations, so that they give the same bytes on every machine.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import inspect
@@ -223,12 +224,12 @@ class CodeCache:
         if self._notice:
             self._notice.cancel()
         body: bytes = _serialize.dumps(result._reduce())
-        path = self._file(signature)
         try:
+            path = self._file(signature)
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(path, _digest(body) + body)
         except OSError as error:
-            _warn_once(str(path.parent), str(error.strerror))
+            _warn_once(f"{error.filename or code_directory()}: {error.strerror}")
 
     def _file(self, signature: Any) -> Path:
         key = _digest(repr((signature, self.parts, [*map(_contents, self.parts)])).encode())
@@ -237,14 +238,16 @@ class CodeCache:
 
 def _write(path: Path, data: bytes) -> None:
     """Write a file as a whole, so that other processes never read a part of it."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        try:
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
             file.write(data)
-            file.flush()
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+        temporary.chmod(0o644)  # one user may compile for others, as for a container
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def check_directory() -> None:
@@ -253,32 +256,27 @@ def check_directory() -> None:
     Raises:
         OutputError: The directory cannot be written to.
     """
-    directory = code_directory()
     try:
+        directory = code_directory()
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
-        raise OutputError(
-            f"cannot be written to: {error.strerror}", where=str(directory), remedy=_REMEDY
-        ) from error
+        problem = f"compiled code cannot be kept: {error.strerror}"
+        raise OutputError(problem, where=str(error.filename), remedy=_REMEDY) from error
 
 
 @functools.cache
 def _say_once() -> None:
     if sys.stderr.isatty():
-        print(  # noqa: T201
-            f"Compiling corruptions for this processor, once; the code is kept in "
-            f"{code_directory()}.",
-            file=sys.stderr,
-        )
+        print("Compiling corruptions for this processor, once.", file=sys.stderr)  # noqa: T201
 
 
 @functools.cache
-def _warn_once(directory: str, reason: str) -> None:
+def _warn_once(reason: str) -> None:
     warnings.warn(
-        f"Compiled code of corruptions cannot be kept in {directory}: {reason}. Every process "
-        f"compiles it again. {_REMEDY}",
+        f"Compiled code of corruptions cannot be kept. {reason}. Every process compiles it "
+        f"again. {_REMEDY}",
         NoctuleWarning,
         stacklevel=2,
     )
@@ -304,21 +302,31 @@ def code_directory() -> Path:
 
     It lies in the directory that the environment variable NOCTULE_CACHE_DIR names, or in the
     user's cache directory.
+
+    Raises:
+        OSError: There is neither.
     """
     root = os.environ.get(DIRECTORY_VARIABLE)
-    if root is None:
-        home = Path.home()
-        if sys.platform == "darwin":
-            root = str(home / "Library" / "Caches" / "noctule")
-        else:
-            root = str(Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "noctule")
-    return Path(root) / f"loops-{_version_key()}"
+    return (Path(root) if root else _user_cache() / "noctule") / f"loops-{_version_key()}"
+
+
+def _user_cache() -> Path:
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if named.is_absolute() and sys.platform != "darwin":
+        return named
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 (Path.home raises RuntimeError)
+    if not home.is_absolute():  # neither HOME nor an entry in the list of users
+        raise FileNotFoundError(errno.ENOENT, "There is no home directory", str(home))
+    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache")
 
 
 @functools.cache
 def _version_key() -> str:
-    """A hash of what compiled code depends on: the loops, the compiler and the processor."""
-    sources = [path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py"))]
+    """A hash of what compiled code depends on: sources, the compiler and the processor.
+
+    The sources of the kernels are among them because loops use constants of theirs.
+    """
+    sources = [path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py"))]
     processor = cpu_target.target_context.codegen().magic_tuple()
     versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version)
     return _digest(repr((processor, versions, [*map(_digest, sources)])).encode()).hex()
