@@ -1,14 +1,11 @@
-"""Gaussian filters and magnification like SciPy's, and sums of shifted images.
+"""Gaussian filters and magnification like SciPy's, and sums over discs.
 
-Results are bit-identical for any batch and any number of threads. Where torch may fuse a
-product and a sum for some elements only, the products are exact (bytes times weights of 16
-bits), so that fusing changes nothing; elsewhere they are separate operations. Sums in matrix
-products are exact, so that their order does not matter.
+Results are bit-identical for any batch and any number of threads: products and sums are
+separate operations in a fixed order, or exact, as the sums in matrix products are.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import Literal
@@ -17,11 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from noctule.corruptions.grouping import in_chunks
+Border = Literal["nearest", "reflect", "mirror", "odd"]
 
-Border = Literal["nearest", "reflect", "mirror"]
-
-_WEIGHT_BITS = 16
 LANES = 16
 # Larger planes fill vectors by themselves.
 _LARGE_PX = 3 * 224**2
@@ -48,12 +42,23 @@ def gaussian_filter(
         float32 with the shape and in the units of the values.
     """
     down, across = sigma_px if isinstance(sigma_px, tuple) else (sigma_px, sigma_px)
-    planes = values.flatten(0, 1)
-    result = torch.empty_like(planes, dtype=torch.float32)
-    for chunk, out in in_chunks(planes, result):
-        rows = _along_rows(chunk, gaussian_kernel(across, truncate), border)
-        _along_columns(rows, gaussian_kernel(down, truncate), border, out)
-    return result.view(values.shape)
+    kernels = gaussian_kernel(down, truncate), gaussian_kernel(across, truncate)
+    return filter_planes(values.flatten(0, 1), *kernels, border).view(values.shape)
+
+
+def filter_planes(
+    planes: Tensor, down: list[float], across: list[float], border: Border
+) -> Tensor:
+    """Filter (planes, height, width) along rows and columns with symmetric kernels: float32.
+
+    Args:
+        planes: uint8, or float32 with magnitudes up to 256.
+        down, across: Weights along the columns and along the rows, from the centre outwards.
+        border: See `gaussian_filter`; "odd" mirrors with the opposite sign about the first
+            pixel outside, which is 0 (a b c | 0 -c -b).
+    """
+    rows = _along_columns(planes.mT, across, border).mT
+    return _along_columns(rows, down, border).contiguous()
 
 
 def gaussian_kernel(sigma: float, truncate: float = 4.0) -> list[float]:
@@ -64,35 +69,13 @@ def gaussian_kernel(sigma: float, truncate: float = 4.0) -> list[float]:
     return [weight / total for weight in half]
 
 
-def _along_rows(planes: Tensor, kernel: list[float], border: Border) -> Tensor:
-    """Filter (planes, height, width) along the rows: float32."""
-    radius, (count, height, width) = len(kernel) - 1, planes.shape
+def _along_columns(planes: Tensor, kernel: list[float], border: Border) -> Tensor:
+    radius, size = len(kernel) - 1, planes.shape[1]
     if radius == 0:
-        return planes.to(torch.float32)
-    if 6 * radius > width:
-        return _by_matrix(planes, _matrix(width, kernel, border).T)
-    # Rows are stored end to end; sums across their ends fall into the margins.
-    flat = extended(planes, (0, 0), (radius, radius), border).view(1, -1)
-    length = flat.shape[1] - 2 * radius
-    if planes.dtype == torch.uint8:
-        weights = (*kernel[:0:-1], *kernel)
-        summed = sum_of_bytes(flat, range(2 * radius + 1), weights, length)
-    else:
-        summed = symmetric_sum(flat, kernel, 1, planes.new_empty(1, length))
-    pitch = width + 2 * radius
-    return summed.as_strided((count, height, width), (height * pitch, pitch, 1))
-
-
-def _along_columns(planes: Tensor, kernel: list[float], border: Border, out: Tensor) -> None:
-    """Filter float32 (planes, height, width) along the columns, into `out`."""
-    radius, (count, height, width) = len(kernel) - 1, planes.shape
-    if radius == 0:
-        out.copy_(planes)
-    elif 6 * radius > height:
-        out.copy_(_by_matrix(planes.mT, _matrix(height, kernel, border).T).mT)
-    else:
-        flat = extended(planes, (radius, radius), (0, 0), border).view(count, -1)
-        symmetric_sum(flat, kernel, width, out.view(count, -1))
+        return planes.to(torch.float32, copy=True)
+    if 6 * radius > size:
+        return _by_matrix(planes, _matrix(size, kernel, border))
+    return symmetric_sum(extended(planes, (radius, radius), (0, 0), border), kernel, 1)
 
 
 def extended(
@@ -133,129 +116,73 @@ def _continue(planes: Tensor, before: int, after: int, border: Border) -> None:
         planes[:, :, :before] = planes[:, :, before : before + 1]
         planes[:, :, end:] = planes[:, :, end - 1 : end]
         return
+    if border == "odd":
+        if before:
+            planes[:, :, : before - 1] = -planes[:, :, before : 2 * before - 1].flip(2)
+            planes[:, :, before - 1] = 0
+        if after:
+            planes[:, :, end + 1 :] = -planes[:, :, end - after + 1 : end].flip(2)
+            planes[:, :, end] = 0
+        return
     skip = 1 if border == "mirror" else 0
     planes[:, :, :before] = planes[:, :, before + skip : 2 * before + skip].flip(2)
     planes[:, :, end:] = planes[:, :, end - skip - after : end - skip].flip(2)
 
 
-def sum_of_bytes(
-    values: Tensor, offsets: Sequence[int], weights: tuple[float, ...], length: int
-) -> Tensor:
-    """Σ weight · values[:, offset : offset + length], for integers: float32 (planes, length).
+def symmetric_sum(values: Tensor, kernel: list[float], dim: int) -> Tensor:
+    """Filter along an axis with a symmetric kernel, where all taps lie inside: float32.
+
+    Pairs of taps are added from the ends inwards, and the sum is scaled before the next pair.
 
     Args:
-        values: Integers from −256 to 256, as float32 (planes, n).
-        offsets: Offset of each tap.
-        weights: Weight of each tap; see `byte_weights`.
-        length: Length of the result.
-    """
-    (first, weight), *others = byte_weights(weights)
-    total = values[:, offsets[first] : offsets[first] + length] * weight
-    for tap, weight in others:
-        total.add_(values[:, offsets[tap] : offsets[tap] + length], alpha=weight)
-    return total
-
-
-@functools.lru_cache(maxsize=64)
-def byte_weights(weights: tuple[float, ...]) -> list[tuple[int, float]]:
-    """Split weights into weights of 16 significant bits: (index of the tap, weight).
-
-    Large rounding errors are added to their taps separately. All others are added to the first
-    tap, so that a constant image keeps its value.
-    """
-    rounded = [_rounded(weight) for weight in weights]
-    errors = [
-        (tap, weight - near)
-        for tap, (weight, near) in enumerate(zip(weights, rounded, strict=True))
-    ]
-    large = [(tap, error) for tap, error in errors if abs(error) > 2.0**-20]
-    pooled = math.fsum(error for _, error in errors) - math.fsum(error for _, error in large)
-    corrections = [(tap, _rounded(error)) for tap, error in [*large, (0, pooled)]]
-    return [*enumerate(rounded), *corrections]
-
-
-def _rounded(weight: float) -> float:
-    mantissa, exponent = math.frexp(weight)
-    return math.ldexp(round(math.ldexp(mantissa, _WEIGHT_BITS)), exponent - _WEIGHT_BITS)
-
-
-def sum_of_floats(
-    values: Tensor, offsets: Sequence[int], weights: Sequence[float], length: int
-) -> Tensor:
-    """`sum_of_bytes` for any float32 values, in twice the time."""
-    total = values.new_zeros(len(values), length)
-    product = torch.empty_like(total)
-    for offset, weight in zip(offsets, weights, strict=True):
-        total.add_(torch.mul(values[:, offset : offset + length], weight, out=product))
-    return total
-
-
-def symmetric_sum(values: Tensor, kernel: list[float], step: int, out: Tensor) -> Tensor:
-    """Filter with a symmetric kernel, write the result into `out` and return it.
-
-    Pairs of taps are added from the ends inwards, and the sum is scaled before the next pair:
-    without temporaries for products, everything stays in a CPU's cache.
-
-    Args:
-        values: float32 (planes, n).
+        values: float32.
         kernel: At least two weights, from the centre outwards, none of them 0.
-        step: Distance between taps.
-        out: float32 (planes, n − 2 · radius · step).
+        dim: The axis, which becomes shorter by the radius at both ends.
     """
-    radius, length = len(kernel) - 1, out.shape[1]
+    radius = len(kernel) - 1
 
     def tap(number: int) -> Tensor:
-        first = (radius + number) * step
-        return values[:, first : first + length]
+        return values.narrow(dim, radius + number, values.shape[dim] - 2 * radius)
 
-    torch.add(tap(-radius), tap(radius), out=out)
+    total = tap(-radius) + tap(radius)
     for number in range(radius - 1, 0, -1):
-        out.mul_(kernel[number + 1] / kernel[number]).add_(tap(-number)).add_(tap(number))
-    return out.mul_(kernel[1] / kernel[0]).add_(tap(0)).mul_(kernel[0])
+        total.mul_(kernel[number + 1] / kernel[number]).add_(tap(-number)).add_(tap(number))
+    return total.mul_(kernel[1] / kernel[0]).add_(tap(0)).mul_(kernel[0])
 
 
-def disc_sums(flat: Tensor, half_widths: Sequence[int], pitch: int) -> Tensor:
-    """Sum over a disc around each pixel, from the first pixel whose disc is complete: float32.
+def disc_sums(planes: Tensor, half_widths: Sequence[int]) -> Tensor:
+    """Sum over a disc around each pixel whose disc lies inside: (planes, height, width).
 
     The sums along a row are extended from the shortest chord of the disc to the longest, and
     added to every row of the disc with that chord.
 
     Args:
-        flat: Rows stored end to end, (n,): int16 or int32 for signed bytes, float64 for
-            integers below 2^24.
+        planes: Integers (planes, height, width).
         half_widths: Half-widths of the disc in pixels, in its middle row and those below it.
-        pitch: Length of a row.
     """
-    reach, half, pixels = len(half_widths) - 1, 0, 0
-    room = {torch.int16: 1 << 8, torch.int32: 1 << 24, torch.float64: 1 << 29}[flat.dtype]
-    chord = flat[reach : len(flat) - reach]
-    part, total = flat.new_zeros(len(flat) - 2 * reach * (pitch + 1)), None
+    reach, half = len(half_widths) - 1, 0
+    height, width = (side - 2 * reach for side in planes.shape[1:])
+    chord = planes[:, :, reach : reach + width].clone()
+    total = torch.zeros_like(chord[:, :height])
     for row in range(reach, -1, -1):
         while half < half_widths[row]:
             half += 1
-            first, last = reach - half, reach + half
-            left, right = (flat[at : at + len(chord)] for at in (first, last))
-            chord = torch.add(chord, right) if half == 1 else chord.add_(right)
-            chord.add_(left)
+            chord.add_(planes[:, :, reach + half : reach + half + width])
+            chord.add_(planes[:, :, reach - half : reach - half + width])
         for line in {reach - row, reach + row}:
-            if pixels + 2 * half + 1 > room:
-                total = part.to(torch.float32) if total is None else total.add_(part)
-                part.zero_()
-                pixels = 0
-            part.add_(chord[line * pitch : line * pitch + len(part)])
-            pixels += 2 * half + 1
-    return part.to(torch.float32) if total is None else total.add_(part)
+            total.add_(chord[:, line : line + height])
+    return total
 
 
-def _by_matrix(values: Tensor, matrix: Tensor) -> Tensor:
-    """Multiply the last axis by a matrix whose entries are multiples of 2^-24: float32.
+def _by_matrix(planes: Tensor, matrix: Tensor) -> Tensor:
+    """Multiply planes from the left by a matrix of multiples of 2^-24: float32.
 
     Partial sums of multiples of 2^-42 up to 2^8 are exact in float64.
     """
-    fixed = values.to(torch.float64)
-    if values.dtype != torch.uint8:
+    fixed = planes.to(torch.float64)
+    if planes.dtype != torch.uint8:
         fixed = fixed.mul_(2.0**18).round_().mul_(2.0**-18)
-    return (fixed @ matrix.to(values.device)).to(torch.float32)
+    return (matrix.to(planes.device) @ fixed).to(torch.float32)
 
 
 def _matrix(size: int, kernel: list[float], border: Border) -> Tensor:

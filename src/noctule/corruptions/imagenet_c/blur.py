@@ -22,7 +22,7 @@ from noctule.corruptions.filters import (
     symmetric_sum,
 )
 from noctule.corruptions.grouping import group_by_params, map_chunks
-from noctule.corruptions.pixels import REFERENCE_SIDE_PX, to_int16_levels
+from noctule.corruptions.pixels import REFERENCE_SIDE_PX, from_float
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 
@@ -30,10 +30,9 @@ SOURCE = "Hendrycks & Dietterich 2019"
 # Added before truncation, because sums that should be integers end slightly below or above
 # them; the released code's sums mostly do not lose a grey level.
 LIFT = 2.0**-10
-# Number of values in a chunk for defocus blur: 16-bit integers take less of a cache.
-DEFOCUSED_AT_ONCE = 10 * 224**2
 # Number of values in a chunk for zoom blur: planes of 224 px that fill vectors as channels.
 ZOOMED_AT_ONCE = 48 * 224**2
+GAIN_AT_ONCE = 128  # bytes whose sum fits 16 bits, with a sign
 _GRID_PX = 8  # half side of the grid on which the released code draws smaller discs
 
 
@@ -54,13 +53,10 @@ def scaled_to(length_px: float, side_px: int) -> float:
 def finished(
     values: Tensor, dtype: torch.dtype, *, released: bool, in_range: bool = True
 ) -> Tensor:
-    """Clamp float32 values; for uint8, round them, or truncate them in released mode.
-
-    The result is for `map_chunks`: see `to_int16_levels`.
-    """
+    """Clamp float32 values; for uint8, round them, or truncate them in released mode."""
     if released and dtype == torch.uint8:
         values.add_(LIFT)
-    return to_int16_levels(values, dtype, truncate=released, in_range=in_range)
+    return from_float(values, dtype, truncate=released, in_range=in_range)
 
 
 @corruption(
@@ -70,6 +66,7 @@ def finished(
         "radius_px": PerSeverity(3.0, 4.0, 6.0, 8.0, 10.0, highest=REFERENCE_SIDE_PX / 4),
         "edge_sigma": PerSeverity(0.1, 0.5, 0.5, 0.5, 0.5, highest=10.0),
     },
+    bytes_per_value=32,
 )
 def defocus_blur(
     images: Images, released: bool = False, *, radius_px: PerImage, edge_sigma: PerImage
@@ -87,15 +84,9 @@ def defocus_blur(
 
     def change(part: Tensor, radius: float, sigma: float) -> Tensor:
         disc = Disc(scaled(radius, images), sigma)
-
-        def defocus(planes: Tensor) -> Tensor:
-            values = _defocused(planes, disc, released=released)
-            # The released code's larger discs brighten: white must not overflow to black.
-            in_range = not released
-            return finished(values, images.dtype, released=released, in_range=in_range)
-
-        planes = part.flatten(0, 1)
-        return map_chunks(defocus, planes, at_once=DEFOCUSED_AT_ONCE).view_as(part)
+        values = _defocused(part.flatten(0, 1), disc, released=released).view(part.shape)
+        # The released code's larger discs brighten: white must not overflow to black.
+        return finished(values, part.dtype, released=released, in_range=not released)
 
     return group_by_params(images, (radius_px, edge_sigma), change)
 
@@ -151,8 +142,10 @@ class Disc:
         excess, result = excess.round(12), []
         for weight in np.unique(excess[np.abs(excess) > 1e-7]).tolist():
             pixels = (np.argwhere(excess == weight) - (grid + margin)).tolist()
-            # In groups of the size that 16 bits can sum.
-            result += [(weight, pixels[i : i + 256]) for i in range(0, len(pixels), 256)]
+            result += [
+                (weight, pixels[i : i + GAIN_AT_ONCE])
+                for i in range(0, len(pixels), GAIN_AT_ONCE)
+            ]
         return result
 
 
@@ -170,34 +163,26 @@ def _soften(
 def _defocused(planes: Tensor, disc: Disc, *, released: bool) -> Tensor:
     """Convolve planes (count, height, width): float32, in the units of the planes.
 
-    Sums over discs are exact, because they are sums of integers: signed bytes, or multiples of
-    2^-24.
+    Sums over discs are exact, because they are sums of integers: bytes, or multiples of 2^-24.
     """
-    soft = disc.soft
-    margin = disc.reach + len(soft) - 1
+    height, width = planes.shape[1:]
+    margin = disc.reach + len(disc.soft) - 1
     if planes.dtype == torch.uint8:
-        small = torch.int16 if disc.reach < 128 else torch.int32
-        fixed, start = planes.bitwise_xor(128).view(torch.int8), 128.0
-        wide = extended(fixed, (margin, margin), (margin, margin), "mirror", small)
+        fixed, unit = planes.to(torch.int32), 1.0
     else:
-        fixed, start = (planes * 2.0**24).round_(), 0.0
-        wide = extended(fixed, (margin, margin), (margin, margin), "mirror", torch.float64)
-    pitch, flat = wide.shape[2], wide.flatten()
-    total = disc_sums(flat, disc.half_widths, pitch)[None]
-    for step in (1, pitch) if len(soft) > 1 else ():
-        shorter = total.shape[1] - 2 * step * (len(soft) - 1)
-        total = symmetric_sum(total, soft, step, total.new_empty(1, shorter))
+        fixed, unit = (planes * 2.0**24).round_().to(torch.int64), 2.0**-24
+    wide = extended(fixed, (margin, margin), (margin, margin), "mirror", fixed.dtype)
+    total = disc_sums(wide, disc.half_widths).to(torch.float32)
+    if len(disc.soft) > 1:
+        total = symmetric_sum(symmetric_sum(total, disc.soft, 2), disc.soft, 1)
     total.mul_(1 / disc.area)
-    middle = start
     for weight, pixels in disc.gain if released else ():
-        part = torch.zeros_like(total, dtype=wide.dtype)
+        part = torch.zeros_like(fixed)
         for row, column in pixels:
-            part.add_(flat[(margin + row) * pitch + margin + column :][: total.shape[1]])
+            corner = wide[:, margin + row :, margin + column :]
+            part.add_(corner[:, :height, :width])
         total.add_(part.to(torch.float32).mul_(weight))
-        middle += start * weight * len(pixels)
-    if planes.dtype == torch.float32:
-        total.mul_(2.0**-24)
-    return total.add_(middle).as_strided(planes.shape, (wide.shape[1] * pitch, pitch, 1))
+    return total.mul_(unit)
 
 
 @corruption(
@@ -216,7 +201,7 @@ def gaussian_blur(images: Images, released: bool = False, *, sigma_px: PerImage)
 
     def change(part: Tensor, sigma: float) -> Tensor:
         values = gaussian_filter(part, scaled(sigma, images))
-        return finished(values, part.dtype, released=released).to(part.dtype)
+        return finished(values, part.dtype, released=released)
 
     return group_by_params(images, (sigma_px,), change)
 

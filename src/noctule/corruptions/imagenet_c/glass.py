@@ -67,14 +67,14 @@ def glass_blur(
         sigma, steps = scaled(sigma, images), max(1, round(scaled(reach, images)))
         values = gaussian_filter(part, sigma)
         if released and part.dtype == torch.uint8:
-            values = finished(values, part.dtype, released=True).to(part.dtype)
+            values = finished(values, part.dtype, released=True)
         bits = field_index(moves, int(times) * height * width)
         bits = bits.view(len(part), -1, height, width)
         source = _copied(bits, steps) if released else _swapped(bits, steps)
         source = source.flatten(1)[:, None].expand(values.flatten(2).shape)
         values = values.flatten(2).gather(2, source).view(values.shape)
         values = gaussian_filter(values, sigma)
-        return finished(values, part.dtype, released=released).to(part.dtype)
+        return finished(values, part.dtype, released=released)
 
     return group_by_params(images, (sigma_px, reach_px, iterations), change, moves)
 
@@ -114,7 +114,7 @@ def _swapped(bits: Tensor, reach: int) -> Tensor:
         other = _others(iteration, reach, side)
         for turn in range(side**2):
             # Far from the previous turn, so that pixels are not carried along.
-            row, column = divmod(turn * _stride(side**2) % side**2, side)
+            row, column = divmod(turn * stride(side**2) % side**2, side)
             rows = slice(reach + row, height - reach, side)
             columns = slice(reach + column, width - reach, side)
             sites = grid[:, rows, columns]
@@ -125,10 +125,10 @@ def _swapped(bits: Tensor, reach: int) -> Tensor:
     return grid.to(torch.int64)
 
 
-def _stride(turns: int) -> int:
+def stride(turns: int) -> int:
     """The step between successive turns: a power of two, thus coprime to an odd square.
 
-    >>> [_stride(side**2) for side in (3, 5, 7)]
+    >>> [stride(side**2) for side in (3, 5, 7)]
     [4, 8, 16]
     """
     return 1 << (turns * 5 // 8).bit_length() - 1
