@@ -89,8 +89,8 @@ def evaluate(
     Args:
         model: photo-patches, torchvision:NAME, timm:NAME, or package.module:function. See
             `noctule list models`.
-        data: Image folder, .npz or .npy file, torchvision:NAME, or an embedded dataset. See
-            `noctule list datasets`.
+        data: Image folder, CSV list, archive, arrays, torchvision:NAME, or an embedded
+            dataset. See `noctule list datasets`.
         benchmark: Name from `noctule list benchmarks`, or path of a TOML file.
         stored: Evaluate corrupted images on disk: ImageNet-C, CIFAR-10-C, or a folder written
             by `noctule export`. Pass DATA only if the folder has no clean images; DATA then

@@ -49,8 +49,8 @@ def export(
     folder, it checks every file against its hash and rewrites damaged and missing files.
 
     Args:
-        data: Image folder, .npz or .npy file, torchvision:NAME, or an embedded dataset. See
-            `noctule list datasets`.
+        data: Image folder, CSV list, archive, arrays, torchvision:NAME, or an embedded
+            dataset. See `noctule list datasets`.
         out: Folder to write: a new one, or one from an earlier export.
         format: File format. Images stored as png or npy equal those of live evaluation bit for
             bit.

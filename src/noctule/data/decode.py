@@ -126,22 +126,31 @@ def decode_file(file: Path, image_id: str, *, background: str = WHITE) -> Image.
         raise UnreadableImageError(image_id, reason, where=file) from error
 
 
-def decode_bytes(data: bytes, image_id: str, *, largest_px: int = LARGEST_PX) -> Image.Image:
+def decode_bytes(
+    data: bytes,
+    image_id: str,
+    *,
+    background: str = WHITE,
+    largest_px: int = LARGEST_PX,
+    where: object = None,
+) -> Image.Image:
     """Decode the content of an image file, as `decode_file` does.
 
     Args:
         data: Content of the file.
         image_id: Id of the image, for the message.
+        background: Background of transparent images as "#rrggbb".
         largest_px: Largest number of pixels allowed.
+        where: The file that holds the data, for the message.
 
     Raises:
         UnreadableImageError: As for `decode_file`.
     """
     try:
-        return _decode(io.BytesIO(data), largest_px, WHITE)
+        return _decode(io.BytesIO(data), largest_px, background)
     except Exception as error:  # as above
         reason = _reason(error, not data, largest_px)
-        raise UnreadableImageError(image_id, reason) from error
+        raise UnreadableImageError(image_id, reason, where=where) from error
 
 
 def _decode(stream: IO[bytes], largest_px: int, background: str) -> Image.Image:

@@ -171,6 +171,7 @@ def printable(name: str) -> str:
     return unicodedata.normalize("NFC", name.encode("utf-8", "backslashreplace").decode())
 
 
+SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
 COMMON_NAMES = {"train", "val", "valid", "validation", "test", "images", "data", "dataset"}
 
 

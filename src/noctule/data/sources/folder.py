@@ -8,6 +8,7 @@ from pathlib import Path
 
 from noctule.data import imagenet
 from noctule.data.files import (
+    SPLIT_NAMES,
     FileDataset,
     LeftOut,
     base_name,
@@ -24,7 +25,6 @@ from noctule.data.registry import DataRequest, data_source
 from noctule.errors import InputError
 
 _TINY_IMAGENET_LABELS = "val_annotations.txt"
-_SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 
 def _is_class_folder(request: DataRequest) -> bool:
@@ -61,7 +61,7 @@ def open_folder(folder: Path) -> FileDataset:
     classes = _class_folders(folder, left_out)
     if not classes:
         raise _no_classes(folder)
-    if set(map(str.lower, classes)) <= _SPLIT_NAMES:
+    if set(map(str.lower, classes)) <= SPLIT_NAMES:
         raise InputError(
             f"its subfolders are named like splits, not classes: {', '.join(classes)}",
             where=folder,
