@@ -9,6 +9,7 @@ import torch
 
 from corruption_cases import sample_images
 from noctule.corruptions import CORRUPTIONS, MODES, SEVERITIES, Mode
+from noctule.corruptions.draws import NoiseField
 from noctule.corruptions.loops import compiling
 from noctule.corruptions.loops.agreement import SIZES_PX, differences
 from noctule.corruptions.loops.driver import loop_of
@@ -20,6 +21,7 @@ CASES = [
     for name, corruption in CORRUPTIONS.items()
     for mode in (MODES if corruption.has_modes else MODES[:1])
 ]
+MOST = 1000  # lengths and counts that take no more than a second
 # Where one value in this many may be off by one level, and why.
 NEARLY: dict[str, tuple[float, str]] = {}
 
@@ -42,6 +44,26 @@ def test_a_loop_gives_the_bytes_of_the_kernel(
                 by_kernel = corruption.apply_kernel(images, drawn)
                 where = f"{height} × {width}, {channels} channels, severity {severity}"
                 _compare(by_loop, by_kernel, name, where)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=["uint8", "float32"])
+@pytest.mark.parametrize(
+    "name", [n for n, c in CORRUPTIONS.items() if ".noc." in c.kernel.__module__]
+)
+def test_a_loop_agrees_at_the_limits_of_parameters(name: str, dtype: torch.dtype) -> None:
+    """Beyond the published ranges, which severities do not leave."""
+    corruption = CORRUPTIONS[name]
+    if loop_of(corruption, dtype) is None:
+        pytest.skip("it has no loop")
+    images = sample_images(2, 33, 40, channels=3, dtype=dtype)
+    for column, (parameter, draw) in enumerate(corruption.draws.items()):
+        for limit in () if isinstance(draw, NoiseField) else draw.limits:
+            drawn = corruption.draw(range(2), 7, None)
+            value = max(min(limit, MOST), -MOST)
+            drawn.values[:, column] = value
+            by_loop = corruption(images, ids=range(2), seed=7, **{parameter: value})
+            where = f"{parameter} = {value}"
+            _compare(by_loop, corruption.apply_kernel(images, drawn), name, where)
 
 
 def _compare(found: torch.Tensor, wanted: torch.Tensor, name: str, where: str) -> None:
