@@ -7,7 +7,7 @@ before and after it is compiled.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from noctule.corruptions.loops.imagenet_c_bar.mixing import full_scale, store
 from noctule.corruptions.loops.random import fill_bits16
 
 _CPU = torch.device("cpu")
+# A call of torch takes as long as such a transform; and larger ones do not fit in the cache.
+_SMALL_PX = 1 << 13
 
 
 @functools.cache
@@ -38,19 +40,27 @@ def _brownish(height: int, width: int) -> NDArray[np.float32]:
 
 def _noise(
     phases: Any, planes: int, mirrored: bool, amplitude: Any, circle: Any
-) -> NDArray[np.float32]:
-    """Noise in every plane, as the first of two numbers: float32 (planes, height, width, 2)."""
-    spectrum = np.empty((planes, *amplitude.shape, 2), np.float32)
-    fill_spectrum(phases, mirrored, amplitude, circle, spectrum)
-    noise = torch.fft.ifft2(torch.view_as_complex(torch.from_numpy(spectrum)))
-    return torch.view_as_real(noise).numpy()
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Noise for some planes at a time, of which the array is reused for the next ones.
+
+    Yields:
+        Which planes; their noise, first of two numbers: float32 (planes, height, width, 2).
+    """
+    bits = np.empty((planes, *amplitude.shape), np.uint16)
+    fill_bits(phases, bits.reshape(-1))
+    at_once = planes if amplitude.size <= _SMALL_PX else 1
+    values = np.empty((at_once, *amplitude.shape, 2), np.float32)
+    spectrum = torch.view_as_complex(torch.from_numpy(values))
+    for first in range(0, planes, at_once):
+        part = slice(first, first + at_once)
+        fill_spectrum(bits[part], mirrored, amplitude, circle, values)
+        torch.fft.ifft2(spectrum, out=spectrum)
+        yield part, values
 
 
-def _fill_spectrum(phases: Any, mirrored: bool, amplitude: Any, circle: Any, out: Any) -> None:
-    """Fill with a spectrum of random phases; see `_noise` of the torch kernel."""
+def _fill_spectrum(bits: Any, mirrored: bool, amplitude: Any, circle: Any, out: Any) -> None:
+    """Fill with a spectrum of phases, uint16; see `_noise` of the torch kernel."""
     planes, height, width, _ = out.shape
-    bits = np.empty((planes, height, width), np.uint16)
-    fill_bits16(phases, 0, bits.ravel())
     positive = (width + 1) // 2 if mirrored else 0
     for plane in range(planes):
         for y in range(height):
@@ -79,18 +89,22 @@ def _deviation(noise: Any) -> Any:
     return np.float32(np.sqrt(squares / (height * width) - mean * mean) * 2.0**-12)
 
 
+def _fill_bits(key: Any, out: Any) -> None:
+    fill_bits16(key, 0, out)
+
+
 def _add_noise(image: Any, noise: Any, sigma: float, truncate: bool, out: Any) -> None:
-    """Add each plane of noise to its channel."""
-    _, height, width = image.shape
+    """Add noise, (planes, height, width, 2), to planes."""
+    planes, height, width = image.shape
     top = full_scale(image)
     amount, values = np.float32(sigma * np.float64(top)), np.empty(width, np.float32)
-    for c in range(len(image)):
-        deviation = _deviation(noise[c])
+    for plane in range(planes):
+        deviation = _deviation(noise[plane])
         for y in range(height):
-            row, change = image[c, y], noise[c, y]
+            row, change = image[plane, y], noise[plane, y]
             for x in range(width):
                 values[x] = np.float32(row[x]) + change[x, 0] / deviation * amount
-            store(values, top, truncate, out[c, y])
+            store(values, top, truncate, out[plane, y])
 
 
 def _blacken(image: Any, noise: Any, threshold: float, out: Any) -> None:
@@ -108,6 +122,7 @@ def _blacken(image: Any, noise: Any, threshold: float, out: Any) -> None:
                 result[x] = row[x] if stays[x] else black
 
 
+fill_bits: Callable[..., None] = cached(_fill_bits, "fill_bits")
 fill_spectrum: Callable[..., None] = cached(_fill_spectrum, "fill_spectrum")
 add_noise: Callable[..., None] = cached(_add_noise, "add_noise")
 blacken: Callable[..., None] = cached(_blacken, "blacken")
@@ -124,7 +139,7 @@ def blue_noise_sample(
     circle: Any,
 ) -> None:
     """See `noctule.corruptions.imagenet_c_bar.spectral.blue_noise_sample`."""
-    noise = _noise(phases, 1, released, amplitude, circle)
+    ((_, noise),) = _noise(phases, 1, released, amplitude, circle)
     blacken(image, noise[0], threshold, out)
 
 
@@ -139,5 +154,5 @@ def brownish_noise(
     circle: Any,
 ) -> None:
     """See `noctule.corruptions.imagenet_c_bar.spectral.brownish_noise`."""
-    noise = _noise(phases, len(image), released, amplitude, circle)
-    add_noise(image, noise, sigma, released, out)
+    for planes, noise in _noise(phases, len(image), released, amplitude, circle):
+        add_noise(image[planes], noise, sigma, released, out[planes])
