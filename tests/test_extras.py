@@ -62,6 +62,7 @@ def without_extras(folder: Path, command: str) -> subprocess.CompletedProcess[st
         ("evaluate", "photos", "skimage"),
         ("show astronaut", "photos", "skimage"),
         ("evaluate timm:resnet18 data.npz", "timm", "timm"),
+        ("evaluate onnx:net.onnx data.npz", "onnx", "onnxruntime"),
     ],
 )
 def test_a_missing_extra_is_named_before_any_work(

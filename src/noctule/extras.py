@@ -16,6 +16,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "study": ("highspy", "sklearn", "threadpoolctl", *_REPORT),
     "photos": ("skimage", "sklearn"),
     "timm": ("timm",),
+    "onnx": ("onnxruntime",),
 }
 """Modules of the packages in each extra."""
 
