@@ -228,9 +228,13 @@ def _sample(plane: Any, pitch: int, index: Any, part_y: Any, part_x: Any, out: A
     """
     second, third = plane[1:], plane[pitch:]
     fourth = plane[pitch + 1 :]
-    for x in range(len(out)):
+    corners = np.empty((4, len(out)), plane.dtype)
+    a, b, c, d = corners[0], corners[1], corners[2], corners[3]
+    for x in range(len(out)):  # on its own, so that the arithmetic is vectorised
         k = index[x]
-        upper, lower = np.float32(plane[k]), np.float32(third[k])
-        upper += (np.float32(second[k]) - upper) * part_x[x]
-        lower += (np.float32(fourth[k]) - lower) * part_x[x]
+        a[x], b[x], c[x], d[x] = plane[k], second[k], third[k], fourth[k]
+    for x in range(len(out)):
+        upper, lower = np.float32(a[x]), np.float32(c[x])
+        upper += (np.float32(b[x]) - upper) * part_x[x]
+        lower += (np.float32(d[x]) - lower) * part_x[x]
         out[x] = upper + (lower - upper) * part_y[x]
