@@ -60,7 +60,7 @@ def cosine32(turns: Any) -> Any:
 
 
 def angle_in_quadrant(down: Any, right: Any, distance: Any) -> Any:
-    """The angle of an offset in turns, from 0 downwards to ¼ to the right, within 1e-12.
+    """The angle of an offset in turns, from 0 downwards to ¼ to the right, within 2e-12.
 
     Args:
         down, right: Offsets, at least 0.
@@ -90,7 +90,7 @@ def angle_in_quadrant32(down: Any, right: Any, distance: Any) -> Any:
 
 
 def log2_near_1(value: Any) -> Any:
-    """log2 of float32 between √½ and √2, within 5e-8."""
+    """log2 of float32 between √½ and √2, within 8e-8."""
     tangent = (value - _ONE) / (value + _ONE)
     u = tangent * tangent
     power = u * _L3 + _L2
