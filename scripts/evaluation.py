@@ -1,6 +1,6 @@
-"""Wall time of an ImageNet-NOC evaluation of ResNet-18, against two bounds.
+"""Wall time of an ImageNet-NOC evaluation of a ResNet, against two bounds.
 
-    python scripts/evaluation.py [--images 96] [--repeats 3] [--device cpu]
+    python scripts/evaluation.py [--images 96] [--repeats 3] [--device cpu] [--network resnet18]
 
 In one process and in turn, over a folder of JPEG files (500 × 375, quality 90) cut from sample
 photographs:
@@ -53,9 +53,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=96)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", type=torch.device, default="cpu")
+    parser.add_argument("--network", choices=("resnet18", "resnet50"), default="resnet18")
     options = parser.parse_args()
     torch.manual_seed(0)
-    network = torchvision.models.resnet18(weights=None, num_classes=1000)
+    network = torchvision.models.get_model(options.network, weights=None, num_classes=1000)
     classifier = load_classifier(network, preprocessing=IMAGENET)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
