@@ -215,5 +215,5 @@ def test_rows_without_an_image_are_unreadable(tmp_path):
     start = content.index(PNGS[28][50:90])  # in the first image of its group
     content[start - 110 : start] = bytes(110)
     write(tmp_path / "a.parquet", bytes(content))
-    with pytest.raises(UnreadableImageError, match=r"a.parquet, 30: cannot read"):
+    with pytest.raises(UnreadableImageError, match=r"a.parquet, 000030: cannot read"):
         dataset.read(30)

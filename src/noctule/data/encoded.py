@@ -68,7 +68,7 @@ class EncodedDataset(Dataset):
         try:
             data = self.encoded(index)
         except Exception as error:  # decompressors raise any exception for damaged files
-            reason = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise UnreadableImageError(image_id, reason, where=where) from error
         background = self.background or WHITE
         return decode_bytes(data, image_id, background=background, where=where)
