@@ -1,7 +1,6 @@
 """Sums and comparisons of a pixel with its eight neighbours, for batches of planes.
 
-With a frame of one pixel, all neighbours are views. Masks are integers, 0 and 1, in the dtype
-of the planes, because comparisons that return booleans take ten times as long on the CPU.
+With a frame of one pixel, all neighbours are views.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ import math
 import torch
 from torch import Tensor
 
-from noctule.corruptions.fields import field_bits, look_up
 from noctule.corruptions.filters import extended, gaussian_filter, gaussian_kernel
 from noctule.sampling import Stream
 
@@ -26,18 +25,15 @@ WIDEST_SIGMA_PX = 6.0
 
 def small_noise(stream: Stream, count: int) -> Tensor:
     """N(0, DEVIATION²) rounded to integers, from 8 bits each: int8 (batch, count)."""
-    pairs = look_up(_pair_table(stream.keys.device), field_bits(stream, -(-count // 2)))
-    return pairs.view(torch.int8)[:, :count].contiguous()
+    bits = stream.bits16(-(-count // 2)).contiguous().view(torch.uint8)[:, :count]
+    return normal_bytes().to(bits.device)[bits.to(torch.int64)]
 
 
-@functools.cache
-def _pair_table(device: torch.device) -> Tensor:
-    """Two normal numbers in an int16, for each pair of bytes: (65536,)."""
+def normal_bytes() -> Tensor:
+    """The normal number of each byte: int8 (256,)."""
     chance = (torch.arange(256, dtype=torch.float64) + 0.5) / 256
     line = torch.erfinv(2 * chance - 1)
-    line = line.mul_(MOST / line[-1]).round_().to(torch.int8)
-    pairs = torch.stack([line.repeat(256), line.repeat_interleave(256)], dim=1)
-    return pairs.view(torch.int16).flatten().to(device)
+    return line.mul_(MOST / line[-1]).round_().to(torch.int8)
 
 
 def smooth_noise(noise: Tensor, sigma_px: float) -> Tensor:

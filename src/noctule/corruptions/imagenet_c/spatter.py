@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from noctule.corruptions.draws import NoiseField, PerSeverity
 from noctule.corruptions.filters import gaussian_filter
-from noctule.corruptions.grouping import group_by_params, map_chunks
+from noctule.corruptions.grouping import group_by_params
 from noctule.corruptions.imagenet_c.canny import canny
 from noctule.corruptions.imagenet_c.distance import MOST_PX, UNITS_PER_PX, chamfer_distance
 from noctule.corruptions.imagenet_c.neighbours import framed, neighbour, sum_of_nine
@@ -20,7 +19,6 @@ from noctule.corruptions.pixels import (
     per_image,
     side_scale,
     to_float,
-    to_int16_levels,
 )
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
@@ -47,7 +45,7 @@ LEVEL_BITS = 5  # for distances in whole pixels, up to 20
         "mud_sigma_px": PerSeverity(0.0, 0.0, 0.0, 1.5, 1.5, highest=50),
         "liquid": NoiseField(),
     },
-    bytes_per_value=13,
+    bytes_per_value=24,
 )
 def spatter(
     images: Images,
@@ -118,26 +116,19 @@ def _lit(images: Tensor, light: Tensor, *, truncate: bool) -> Tensor:
     """Add light of the colour of water; `light` is a share of white for each pixel."""
     water = _color(WATER, images)
 
-    def change(chunk: Tensor, light: Tensor) -> Tensor:
-        color = light * water
-        if chunk.dtype == torch.float32:
-            return from_float(color.add_(chunk), chunk.dtype)
-        # The image has integer grey levels, so that only the light needs rounding.
-        added = from_float(color, chunk.dtype, truncate=truncate)
-        return torch.minimum(added, ~chunk).add_(chunk)
-
-    return map_chunks(change, images, light)
+    color = light * water
+    if images.dtype == torch.float32:
+        return from_float(color + images, images.dtype)
+    # The image has integer grey levels, so that only the light needs rounding.
+    return torch.minimum(from_float(color, images.dtype, truncate=truncate), ~images) + images
 
 
 def _covered(images: Tensor, share: Tensor, *, truncate: bool) -> Tensor:
     """Cover a share of each pixel with mud."""
     paint = _color(MUD, images)
 
-    def change(chunk: Tensor, cover: Tensor) -> Tensor:
-        values = to_float(chunk).mul_(1 - cover).add_(cover * paint)
-        return to_int16_levels(values, images.dtype, truncate=truncate)
-
-    return map_chunks(change, images, share)
+    values = to_float(images) * (1 - share) + share * paint
+    return from_float(values, images.dtype, truncate=truncate)
 
 
 def _color(levels: tuple[int, int, int], images: Tensor) -> Tensor:
@@ -150,13 +141,13 @@ def _color(levels: tuple[int, int, int], images: Tensor) -> Tensor:
 
 def _mud(depth: Tensor, threshold: Tensor, sigma: float) -> Tensor:
     """The share of each pixel that mud covers: float32 (batch, 1, height, width)."""
-    share = gaussian_filter(depth.gt_(threshold), sigma)
-    return share.mul_(share.clone().ge_(LEAST_MUD))
+    share = gaussian_filter((depth > threshold).to(torch.float32), sigma)
+    return share * (share >= LEAST_MUD)
 
 
 def _water(depth: Tensor, threshold: Tensor, *, wraps: bool) -> Tensor:
     """The brightness of the water, at most 1: float32 (batch, 1, height, width)."""
-    depth = (depth.clone().ge_(threshold) * depth * 255).squeeze(1)
+    depth = ((depth >= threshold) * depth * 255).squeeze(1)
     eight_bit = depth.to(torch.int32).bitwise_and_(255) if wraps else depth.clamp_(max=255)
     level = eight_bit.to(torch.int16)
     # Centred on 0, so that the sum of three fits into 16 bits.
@@ -178,32 +169,21 @@ def _equalized(planes: Tensor) -> Tensor:
     Returns:
         Integers in [0, 255], int16 (batch, height, width).
     """
-    flat = planes.flatten(1)
-    count = flat.shape[1]
-    # Two elements at a time, which halves the number of slow operations.
-    pairs = F.pad(flat, (0, count % 2)).view(torch.int32)
-    index = (pairs + (pairs >> 16 - LEVEL_BITS)).bitwise_and_((1 << 2 * LEVEL_BITS) - 1)
-    index = index.to(torch.int64)
-    levels = 1 << LEVEL_BITS
-    of_pairs = torch.zeros(len(flat), levels**2, dtype=torch.int32, device=flat.device)
-    of_pairs.scatter_add_(1, index, torch.ones_like(of_pairs[:1, :1]).expand_as(index))
-    of_pairs = of_pairs.view(-1, levels, levels)
-    counts = of_pairs.sum(dim=1) + of_pairs.sum(dim=2)
-    counts[:, 0] -= count % 2  # the padding
-    table = _ranks(counts)
-    both = table[:, None] + (table[:, :, None] << 16)  # first element, and second element
-    return both.flatten(1).gather(1, index).view(torch.int16)[:, :count].view_as(planes)
+    index = planes.flatten(1).to(torch.int64)
+    counts = torch.zeros(len(index), 1 << LEVEL_BITS, dtype=torch.int64, device=index.device)
+    counts.scatter_add_(1, index, torch.ones_like(index))
+    return _ranks(counts).gather(1, index).view_as(planes)
 
 
 def _ranks(counts: Tensor) -> Tensor:
-    """The equalised value of each level: int32 (batch, levels)."""
+    """The equalised value of each level: int16 (batch, levels)."""
     at_most = counts.cumsum(dim=1)
     least = (counts > 0).to(torch.int64).argmax(dim=1, keepdim=True)
     lowest = at_most.gather(1, least)
     others = at_most[:, -1:] - lowest
     gain = 255 / others.clamp(min=1).to(torch.float32)
     table = ((at_most - lowest).clamp(min=0) * gain).round()
-    return torch.where(others == 0, least.to(torch.float32), table).to(torch.int32)
+    return torch.where(others == 0, least.to(torch.float32), table).to(torch.int16)
 
 
 def _embossed(planes: Tensor) -> Tensor:
