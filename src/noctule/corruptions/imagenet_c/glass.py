@@ -10,7 +10,6 @@ from noctule.corruptions.fields import field_index
 from noctule.corruptions.filters import gaussian_filter
 from noctule.corruptions.grouping import group_by_params
 from noctule.corruptions.imagenet_c.blur import SOURCE, finished, scaled
-from noctule.corruptions.imagenet_c.sparse import nonzero_positions
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
@@ -178,7 +177,7 @@ def _ends(following: Tensor) -> Tensor:
     for _ in range(DOUBLINGS):
         end = end.index_select(0, end)
     before, end = end, end.index_select(0, end)
-    unfinished = nonzero_positions(end - before)
+    unfinished = (end != before).nonzero()[:, 0]
     while len(unfinished):
         reached = end.index_select(0, unfinished)
         further = end.index_select(0, reached)
