@@ -39,8 +39,12 @@ def symmetric_sum(values: Any, start: int, step: int, ratios: Any, out: Any) -> 
     middle = start + (len(ratios) - 1) * step
     n = (len(ratios) - 2) % 4 + 1  # pairs of the first pass
     _add_first_pairs(values, middle, step, ratios, n, out)
-    for inner in range(len(ratios) - 1 - n, 0, -4):
+    rest = len(ratios) - 1 - n
+    for inner in range(rest, 4, -4):
         _add_four_pairs(values, middle, inner * step, step, ratios, inner, out)
+    if rest > 0:
+        _add_last_pairs(values, middle, step, ratios, out)
+        return
     ratio, scale, a = ratios[1], ratios[0], values[middle : middle + len(out)]
     for x in range(len(out)):
         out[x] = (out[x] * ratio + a[x]) * scale
@@ -97,6 +101,22 @@ def _add_four_pairs(
     for x in range(count):
         total = (out[x] * r + a[x] + b[x]) * s + c[x] + d[x]
         out[x] = (total * t + e[x] + f[x]) * u + g[x] + h[x]
+
+
+@compiled
+def _add_last_pairs(values: Any, middle: int, step: int, ratios: Any, out: Any) -> None:
+    """Add the four innermost pairs of taps and the centre."""
+    count = len(out)
+    r, s, t, u, v, w = ratios[5], ratios[4], ratios[3], ratios[2], ratios[1], ratios[0]
+    a, b = _pair(values, middle, 4 * step, count)
+    c, d = _pair(values, middle, 3 * step, count)
+    e, f = _pair(values, middle, 2 * step, count)
+    g, h = _pair(values, middle, step, count)
+    i = values[middle : middle + count]
+    for x in range(count):
+        total = (out[x] * r + a[x] + b[x]) * s + c[x] + d[x]
+        total = (total * t + e[x] + f[x]) * u + g[x] + h[x]
+        out[x] = (total * v + i[x]) * w
 
 
 @compiled
@@ -218,12 +238,13 @@ def _along_columns(rows: Any, kernel: Any, border: int) -> None:
         for at, position in ((radius - 1 - k, -1 - k), (radius + height + k, height + k)):
             target = rows[at]
             source = rows[radius + source_of(position, height, border)]
-            if border == ODD:
-                sign = np.float32(0 if k == 0 else -1)
-                for x in range(width):
-                    target[x] = source[x] * sign
-            else:
+            if border != ODD:
                 copy(source, target)
+            elif k == 0:
+                target[:] = 0
+            else:
+                for x in range(width):
+                    target[x] = -source[x]
     sum_columns(rows, ratios_of(kernel))
 
 

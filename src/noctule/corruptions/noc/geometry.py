@@ -156,10 +156,5 @@ def elastic(images: Images, *, cut_px: PerImage, side: PerImage) -> Images:
 
 
 def _stretch_rows(images: Tensor, cut: Tensor) -> Tensor:
-    batch, channels, height, width = images.shape
-    cut = cut.repeat_interleave(channels)
-    full = torch.full_like(cut, height)
-    first = torch.arange(batch * channels, device=images.device) * height + cut
-    values = to_float(images).reshape(-1, width)
-    stretched = resize_rows(values, first, full - cut, full)
-    return from_float(stretched, images.dtype).view(images.shape)
+    full = torch.full_like(cut, images.shape[2])
+    return from_float(resize_rows(to_float(images), cut, full - cut, full), images.dtype)

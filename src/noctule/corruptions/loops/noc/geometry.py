@@ -64,7 +64,7 @@ def shear(image: Any, out: Any, angle_deg: int) -> None:
 
 
 @compiled
-def _inside(origin: int, step: int, limit: int) -> Any:
+def _inside(origin: Any, step: Any, limit: int) -> Any:
     """The first and the last n for which 0 <= origin + step · n < limit."""
     if step == 0:
         return (0, 1 << 30) if 0 <= origin < limit else (0, -1)
