@@ -118,6 +118,8 @@ def _groups(
     known["released"] = corruption.mode == "released"
     names = list(corruption.draws)
     columns = [k for k, name in enumerate(names) if name in loop.drawn_by_tables]
+    if not columns:
+        return [(_indices(len(images)), _tables(loop, known))]
     groups: dict[tuple[float, ...], list[int]] = {}
     for index, row in enumerate(values[:, columns].tolist()):
         groups.setdefault(tuple(row), []).append(index)
