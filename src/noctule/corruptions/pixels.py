@@ -81,6 +81,11 @@ def per_image(values: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     return values.to(dtype).view(-1, 1, 1, 1)
 
 
+def divisor(value: float, images: Tensor) -> Tensor:
+    """A number to divide by; GPUs would multiply by the rounded inverse of a Python number."""
+    return torch.full((), value, dtype=torch.float32, device=images.device)
+
+
 def shade(value: Tensor, images: Tensor) -> Tensor:
     """Convert values in [0, 1] to pixel values in the dtype of the images."""
     if images.dtype == torch.uint8:

@@ -10,6 +10,7 @@ from noctule.corruptions.noc.hsv import hsv_to_rgb, rgb_to_hsv
 from noctule.corruptions.pixels import (
     add_clamped,
     coordinates,
+    divisor,
     exact_mean,
     from_float,
     per_image,
@@ -137,7 +138,7 @@ def _luma(images: Tensor) -> Tensor:
     source=f"{SOURCE}, released code: hue",
     draws={"turn": Uniform(0.05, 0.5, signed=True)},
     channels=3,
-    bytes_per_value=16,
+    bytes_per_value=32,
 )
 def hue(images: Images, *, turn: PerImage) -> Images:
     """Rotate the hue in Pillow's 8-bit HSV; greys do not change. Needs 3 channels.
@@ -155,4 +156,4 @@ def hue(images: Images, *, turn: PerImage) -> Images:
     hue_, saturation, value = rgb_to_hsv(eight_bit)
     step = (turn * 255).to(torch.int64) % 256  # truncates towards zero first, as released
     turned = hsv_to_rgb(hue_.add_(step.to(torch.uint8).view(-1, 1, 1)), saturation, value)
-    return turned if images.dtype == torch.uint8 else turned.to(torch.float32).div_(255)
+    return turned if images.dtype == torch.uint8 else turned / divisor(255, images)

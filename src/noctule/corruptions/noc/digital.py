@@ -9,6 +9,7 @@ from noctule.corruptions.draws import Integer, NoiseField, unit
 from noctule.corruptions.grouping import group_by_params
 from noctule.corruptions.noc.stamps import draw_positions, paint
 from noctule.corruptions.pixels import (
+    divisor,
     from_float,
     full_scale,
     per_image,
@@ -67,7 +68,7 @@ def _pixelate_by(images: Tensor, block_px: float) -> Tensor:
     down, across = (side // block for side in images.shape[2:])
     values = to_float(images)[:, :, : down * block, : across * block]
     sums = _strided_sum(_strided_sum(values, block, dim=2), block, dim=3)
-    means = from_float(sums.div_(block**2), images.dtype)
+    means = from_float(sums.div_(divisor(block**2, images)), images.dtype)
     return means.index_select(3, of_column).index_select(2, of_row)
 
 

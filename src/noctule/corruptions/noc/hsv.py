@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from noctule.corruptions.pixels import divisor
+
 
 def rgb_to_hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Convert like Pillow's `convert("HSV")`.
@@ -27,9 +29,9 @@ def rgb_to_hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     share = (high + high + low - red - green - blue) / spread.clamp(min=1)
     is_red, is_green = red == high, green == high
     following = torch.where(is_red, green, torch.where(is_green, blue, red))
-    even = torch.where(is_red, 0.0, torch.where(is_green, 2.0, 4.0))
+    even = torch.where(is_red, 0, torch.where(is_green, 2, 4))
     angle = torch.where(following == low, even - 1 + share, even + 1 - share)
-    hue = angle / _constant(6, images) * 255
+    hue = angle / divisor(6, images) * 255
     hue = torch.where(hue < 0, hue + 255, hue)
     saturation = spread / high.clamp(min=1) * 255
     return hue.to(torch.uint8), saturation.to(torch.uint8), high.to(torch.uint8)
@@ -50,15 +52,10 @@ def hsv_to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
     zero, one = torch.zeros_like(angle), torch.ones_like(angle)
     # How much of the saturation reduces a channel, in the six sectors that begin with its own.
     weights = torch.stack([fraction, one, one, 1 - fraction, zero, zero])
-    strength = saturation.to(torch.float32) / _constant(255, hue)
+    strength = saturation.to(torch.float32) / divisor(255, hue)
     channels = []
     for shift in (5, 3, 1):  # red, green, blue
         position = (sector.to(torch.int64) + shift) % 6
         share = 1 - strength * weights.gather(0, position[None])[0]
         channels.append((share * value + 0.5).to(torch.uint8))
     return torch.stack(channels, dim=1)
-
-
-def _constant(value: float, images: Tensor) -> Tensor:
-    """A divisor; GPUs would multiply by the rounded inverse of a Python number."""
-    return torch.full((), value, dtype=torch.float32, device=images.device)
