@@ -63,6 +63,7 @@ def without_extras(folder: Path, command: str) -> subprocess.CompletedProcess[st
         ("show astronaut", "photos", "skimage"),
         ("evaluate timm:resnet18 data.npz", "timm", "timm"),
         ("evaluate onnx:net.onnx data.npz", "onnx", "onnxruntime"),
+        ("evaluate hf:folder data.npz", "hf", "transformers"),
     ],
 )
 def test_a_missing_extra_is_named_before_any_work(

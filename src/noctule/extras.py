@@ -17,6 +17,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "photos": ("skimage", "sklearn"),
     "timm": ("timm",),
     "onnx": ("onnxruntime",),
+    "hf": ("transformers",),
 }
 """Modules of the packages in each extra."""
 
