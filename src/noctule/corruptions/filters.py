@@ -16,10 +16,6 @@ from torch import Tensor
 
 Border = Literal["nearest", "reflect", "mirror", "odd"]
 
-LANES = 16
-# Larger planes fill vectors by themselves.
-_LARGE_PX = 3 * 224**2
-
 
 def gaussian_filter(
     values: Tensor,
@@ -211,7 +207,7 @@ def clipped_zoom(values: Tensor, factor: float, size: tuple[int, int] | None = N
     224 px are off by up to 1e-5 of the range.
 
     Args:
-        values: float32 or float64 (batch, channels, height, width); see `as_channels`.
+        values: float32 or float64 (batch, channels, height, width).
         factor: Magnification, at least 1.
         size: Height and width of the images, if `values` are already the crops.
     """
@@ -227,21 +223,3 @@ def _middle(values: Tensor, sides: Sequence[int]) -> Tensor:
     for dim, side in enumerate(sides, 2):
         values = values.narrow(dim, (values.shape[dim] - side) // 2, side)
     return values
-
-
-def as_channels(planes: Tensor) -> Tensor:
-    """Store planes (n, height, width) as the channels of one float32 image, channels last.
-
-    The channels are padded with zeros to a multiple of `LANES`, because torch interpolates them
-    in vectors and rounds an incomplete vector differently. It also rounds differently, and is
-    slower, without a gap between rows: so there is a column of padding. Large planes keep their
-    layout and are not padded.
-    """
-    count, height, width = planes.shape
-    if height * width > _LARGE_PX:
-        return planes.to(torch.float32)[None]
-    lanes = -(-count // LANES) * LANES
-    size = (1, height, width + 1, lanes)
-    wide = torch.zeros(size, dtype=torch.float32, device=planes.device)
-    wide[0, :, :width, :count] = planes.permute(1, 2, 0).contiguous()  # faster on bytes
-    return wide[:, :, :width].permute(0, 3, 1, 2)

@@ -14,15 +14,13 @@ from torch import Tensor
 
 from noctule.corruptions.draws import PerSeverity
 from noctule.corruptions.filters import (
-    as_channels,
-    clipped_zoom,
     disc_sums,
     extended,
     gaussian_filter,
     symmetric_sum,
 )
-from noctule.corruptions.grouping import group_by_params, map_chunks
-from noctule.corruptions.pixels import REFERENCE_SIDE_PX, from_float
+from noctule.corruptions.grouping import group_by_params
+from noctule.corruptions.pixels import REFERENCE_SIDE_PX, from_float, to_float
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 
@@ -30,8 +28,6 @@ SOURCE = "Hendrycks & Dietterich 2019"
 # Added before truncation, because sums that should be integers end slightly below or above
 # them; the released code's sums mostly do not lose a grey level.
 LIFT = 2.0**-10
-# Number of values in a chunk for zoom blur: planes of 224 px that fill vectors as channels.
-ZOOMED_AT_ONCE = 48 * 224**2
 GAIN_AT_ONCE = 128  # bytes whose sum fits 16 bits, with a sign
 _GRID_PX = 8  # half side of the grid on which the released code draws smaller discs
 
@@ -213,6 +209,7 @@ def gaussian_blur(images: Images, released: bool = False, *, sigma_px: PerImage)
         "largest": PerSeverity(1.11, 1.15, 1.2, 1.24, 1.3, lowest=1.0, highest=4.0),
         "step": PerSeverity(0.01, 0.01, 0.02, 0.02, 0.03, lowest=0.001, highest=1.0),
     },
+    bytes_per_value=20,
 )
 def zoom_blur(
     images: Images, released: bool = False, *, largest: PerImage, step: PerImage
@@ -228,21 +225,40 @@ def zoom_blur(
 
     def change(part: Tensor, last: float, between: float) -> Tensor:
         factors = zoom_factors(last, between)
-
-        def zoom(planes: Tensor) -> Tensor:
-            values = as_channels(planes)
-            total = values * (2 if released else 1)
-            for factor in factors[1:]:
-                total.add_(clipped_zoom(values, factor))
-            total.div_(len(factors) + released)
-            # Converted to bytes before the change of layout, which is slower for larger types.
-            levels = finished(total, part.dtype, released=released).to(part.dtype)
-            return levels[0, : len(planes)]
-
-        planes = part.flatten(0, 1)
-        return map_chunks(zoom, planes, at_once=ZOOMED_AT_ONCE).view_as(part)
+        values = to_float(part)
+        total = values * (2 if released else 1)
+        for factor in factors[1:]:
+            layer = values
+            for dim in (2, 3):
+                first, share = (
+                    taps.to(part.device) for taps in zoom_taps(part.shape[dim], factor)
+                )
+                share = share.view(-1, 1) if dim == 2 else share
+                low, high = layer.index_select(dim, first), layer.index_select(dim, first + 1)
+                layer = high.sub_(low).mul_(share).add_(low)
+            total.add_(layer)
+        total.mul_(1 / (len(factors) + released))
+        return finished(total, part.dtype, released=released)
 
     return group_by_params(images, (largest, step), change)
+
+
+def zoom_taps(side: int, factor: float) -> tuple[Tensor, Tensor]:
+    """Where a zoomed image lies in the image, along an axis; see `filters.clipped_zoom`.
+
+    Returns:
+        For each pixel, the first of two pixels between which it lies, int64 (side,), and how
+        far it is from it, float32 in [0, 1].
+
+    >>> [values.tolist() for values in zoom_taps(4, 2.0)]
+    [[1, 1, 1, 1], [0.0, 0.3333333432674408, 0.6666666865348816, 1.0]]
+    """
+    crop = math.ceil(side / factor)
+    large = round(crop * factor)
+    position = torch.arange(side, dtype=torch.float64) + (large - side) // 2
+    position *= (crop - 1) / max(large - 1, 1)
+    first = position.to(torch.int64).clamp(max=max(crop - 2, 0))
+    return first + (side - crop) // 2, (position - first).to(torch.float32)
 
 
 def zoom_factors(largest: float, step: float) -> list[float]:

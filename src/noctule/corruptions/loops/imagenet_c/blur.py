@@ -1,4 +1,4 @@
-"""Compiled loops of ImageNet-C: defocus_blur, gaussian_blur."""
+"""Compiled loops of ImageNet-C: defocus_blur, gaussian_blur, zoom_blur."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noctule.corruptions.imagenet_c.blur import GAIN_AT_ONCE, LIFT, Disc, scaled_to
+from noctule.corruptions.imagenet_c.blur import (
+    GAIN_AT_ONCE,
+    LIFT,
+    Disc,
+    scaled_to,
+    zoom_factors,
+    zoom_taps,
+)
 from noctule.corruptions.loops.compiling import Table, compiled, loop
 from noctule.corruptions.loops.filters import (
     MIRROR,
@@ -314,3 +321,83 @@ def defocus_blur(
             _defocus(planes, 1, half_widths, soft, gain, released, int16, int32, results)
         else:
             _defocus(planes, 1, half_widths, soft, gain, released, int32, int32, results)
+
+
+@functools.lru_cache(maxsize=64)
+def _zoom_taps(side: int, largest: float, step: float) -> tuple[NDArray[Any], NDArray[Any]]:
+    taps = [zoom_taps(side, factor) for factor in zoom_factors(largest, step)[1:]]
+    first = np.array([first.numpy() for first, _ in taps], np.uint32).reshape(-1, side)
+    return first, np.array([part.numpy() for _, part in taps], np.float32).reshape(-1, side)
+
+
+def zoom_rows_of(largest: float, step: float, height: int) -> NDArray[Any]:
+    """The first row of each pixel, uint32 (layers, height)."""
+    return _zoom_taps(height, largest, step)[0]
+
+
+def zoom_row_shares_of(largest: float, step: float, height: int) -> NDArray[Any]:
+    """How far each pixel is from its first row, float32 (layers, height)."""
+    return _zoom_taps(height, largest, step)[1]
+
+
+def zoom_columns_of(largest: float, step: float, width: int) -> NDArray[Any]:
+    """The first column of each pixel, uint32 (layers, width)."""
+    return _zoom_taps(width, largest, step)[0]
+
+
+def zoom_column_shares_of(largest: float, step: float, width: int) -> NDArray[Any]:
+    """How far each pixel is from its first column, float32 (layers, width)."""
+    return _zoom_taps(width, largest, step)[1]
+
+
+_ZOOM: dict[str, Table] = {
+    "rows": zoom_rows_of,
+    "row_shares": zoom_row_shares_of,
+    "columns": zoom_columns_of,
+    "column_shares": zoom_column_shares_of,
+}
+
+
+@compiled
+def _add_zoomed(
+    low: Any, high: Any, share: Any, columns: Any, shares: Any, between: Any, total: Any
+) -> None:
+    """Add a row between two rows, zoomed along the columns."""
+    for x in range(len(between)):
+        first = np.float32(low[x])
+        between[x] = (np.float32(high[x]) - first) * share + first
+    for x in range(len(total)):
+        k = columns[x]
+        first, second = between[k], between[k + np.uint32(1)]
+        total[x] += (second - first) * shares[x] + first
+
+
+@loop("uint8", "float32", tables=_ZOOM)
+def zoom_blur(
+    image: Any,
+    out: Any,
+    largest: float,
+    step: float,
+    released: bool,
+    rows: Any,
+    row_shares: Any,
+    columns: Any,
+    column_shares: Any,
+) -> None:
+    """See `noctule.corruptions.imagenet_c.blur.zoom_blur`."""
+    _, height, width = image.shape
+    own = 2 if released else 1
+    factor = np.float32(1 / (len(rows) + own))
+    between, total = np.empty(width, np.float32), np.empty(width, np.float32)
+    for channel in range(len(image)):
+        plane = image[channel]
+        for y in range(height):
+            for x in range(width):
+                total[x] = np.float32(plane[y, x]) * np.float32(own)
+            for n in range(len(rows)):
+                k, share = rows[n, y], row_shares[n, y]
+                low, high = plane[k], plane[k + np.uint32(1)]
+                _add_zoomed(low, high, share, columns[n], column_shares[n], between, total)
+            for x in range(width):
+                total[x] *= factor
+            finish(total, released, out[channel][y])
