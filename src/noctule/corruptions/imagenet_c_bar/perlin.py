@@ -45,12 +45,11 @@ def perlin_noise(
     order, gradients = _lattice(lattice)
     height, width = images.shape[2:]
     cell_px = CELL_PX * min(height, width) / REFERENCE_SIDE_PX
-    # (batch, width, height), because interpolating along the first axis moves whole rows.
-    total = torch.zeros((len(images), width, height), dtype=torch.float32, device=images.device)
+    total = torch.zeros((len(images), height, width), dtype=torch.float32, device=images.device)
     for frequency in OCTAVES:
         noise = _noise(order, gradients, height, width, cell_px / frequency)
         total.add_(noise.abs_().mul_(1 / frequency))
-    pattern = total.mul_(0.5 * NOISE_SCALE).add_(0.5).clamp_(max=1).transpose(1, 2).contiguous()
+    pattern = total.mul_(0.5 * NOISE_SCALE).add_(0.5).clamp_(max=1)
     return blend_pattern(images, pattern[:, None], alpha, released=released)
 
 
@@ -67,7 +66,7 @@ def _lattice(stream: Stream) -> tuple[Tensor, Tensor]:
 
 
 def _noise(order: Tensor, gradients: Tensor, height: int, width: int, cell_px: float) -> Tensor:
-    """Perlin noise without its factor: float32 (batch, width, height).
+    """Perlin noise without its factor: float32 (batch, height, width).
 
     At a position r within a cell, corner 0 contributes gradient · r with the weight 1 − s(r),
     and corner 1 gradient · (r − 1) with the weight s(r). The sum over the four corners is
@@ -75,11 +74,9 @@ def _noise(order: Tensor, gradients: Tensor, height: int, width: int, cell_px: f
     """
     rows, row, row_weight, row_pull = _along(height, cell_px, order.device)
     columns, column, column_weight, column_pull = _along(width, cell_px, order.device)
-    grid = _gradients_at(order, gradients, rows, columns)
-    # (batch, 2, columns of the lattice, rows of the lattice) to rows of the image.
-    down, across = grid[..., 0], grid[..., 1]
-    down = _interpolated(down, row, row_pull).transpose(1, 2).contiguous()
-    across = _interpolated(across, row, row_weight).transpose(1, 2).contiguous()
+    grid = _gradients_at(order, gradients, rows, columns).permute(3, 0, 2, 1)
+    down = _interpolated(grid[0], row, row_pull).mT
+    across = _interpolated(grid[1], row, row_weight).mT
     noise = _interpolated(down, column, column_weight)
     return noise.add_(_interpolated(across, column, column_pull))
 
@@ -99,9 +96,7 @@ def _along(
     rest = position - line
     ease = rest**2 * (3 - 2 * rest)
     columns = (1 - ease, ease, (1 - ease) * rest, ease * (rest - 1))
-    first, second, pull_first, pull_second = (
-        c.to(torch.float32).view(1, -1, 1).to(device) for c in columns
-    )
+    first, second, pull_first, pull_second = (c.to(torch.float32).to(device) for c in columns)
     before = line.to(torch.int64)
     lines: Tensor = torch.unique(torch.cat([before, before + 1]))
     index = torch.searchsorted(lines, before)
@@ -116,7 +111,6 @@ def _gradients_at(order: Tensor, gradients: Tensor, rows: Tensor, columns: Tenso
 
 
 def _interpolated(values: Tensor, line: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
-    """Weighted sums of neighbouring rows: (batch, rows, n) to (batch, len(line), n)."""
+    """Weighted sums of neighbours along the last axis: (…, lattice) to (…, len(line))."""
     first, second = weights
-    result = values.index_select(1, line).mul_(first)
-    return result.add_(values.index_select(1, line + 1).mul_(second))
+    return (values[..., line] * first).add_(values[..., line + 1] * second)
