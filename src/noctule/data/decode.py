@@ -153,6 +153,18 @@ def decode_bytes(
         raise UnreadableImageError(image_id, reason, where=where) from error
 
 
+def eight_bit(image: Image.Image, background: str = WHITE) -> Image.Image:
+    """An image in any mode as a new one, 8-bit "L" or "RGB"; see the module for the rules.
+
+    Raises:
+        InputError: Its pixels are 32-bit numbers.
+    """
+    try:
+        return _composited(image, background)
+    except _Refused as error:
+        raise InputError(str(error)) from error
+
+
 def _decode(stream: IO[bytes], largest_px: int, background: str) -> Image.Image:
     try:
         return _decode_all(stream, largest_px, background)

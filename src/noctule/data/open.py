@@ -26,15 +26,16 @@ from noctule.input_files import reject_special_files
 
 
 def open_dataset(
-    spec: str | Path | Dataset | tuple[Any, Any],
+    spec: str | Path | Dataset | tuple[Any, Any] | Any,
     *,
     labels_file: str | Path | None = None,
     background: str | None = None,
 ) -> Dataset:
-    """Open a dataset by name or path, or from a pair of arrays.
+    """Open a dataset by name or path, from a pair of arrays, or from a PyTorch dataset.
 
     Args:
-        spec: One of `dataset_forms()`, (images, labels), or a dataset, which is returned.
+        spec: One of `dataset_forms()`, (images, labels), a PyTorch `Dataset` or `DataLoader`
+            (see `noctule.data.sources.items`), or a dataset of noctule, which is returned.
         labels_file: Labels for a flat folder or an array file; `noctule.data.sources.flat` and
             `noctule.data.sources.arrays` describe the formats.
         background: Background of transparent image files, as a name or "#rrggbb"; white by
@@ -56,7 +57,7 @@ def open_dataset(
     elif labels_file is not None:
         raise _has_labels("this dataset", labels_file)
     else:
-        dataset = spec if isinstance(spec, Dataset) else _open_pair(spec)
+        dataset = spec if isinstance(spec, Dataset) else _open_object(spec)
     return dataset if background is None else _on_background(dataset, background)
 
 
@@ -110,15 +111,19 @@ def _source(request: DataRequest) -> DataSource:
     raise InputError("this file is not a dataset", where=path, remedy=_forms_text())
 
 
-def _open_pair(pair: Any) -> Dataset:
-    if not isinstance(pair, tuple) or len(pair) != 2:
-        raise InputError(
-            f"a {type(pair).__name__} is not a dataset",
-            remedy="Pass a name, a path, a Dataset, or a tuple (images, labels).",
-        )
+def _open_object(value: Any) -> Dataset:
     from noctule.data.sources.arrays import open_array_pair
+    from noctule.data.sources.items import is_items, open_items
 
-    return open_array_pair(*pair)
+    if is_items(value):
+        return open_items(value)
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise InputError(
+            f"a {type(value).__name__} is not a dataset",
+            remedy="Pass a name, a path, a Dataset, a tuple (images, labels), or a dataset of "
+            "PyTorch.",
+        )
+    return open_array_pair(*value)
 
 
 def _on_background(dataset: Dataset, background: str) -> Dataset:
