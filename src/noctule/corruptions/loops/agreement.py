@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from noctule.corruptions.draws import SEVERITIES
+from noctule.corruptions.fields import uniform_field
 from noctule.corruptions.registry import CORRUPTIONS
 from noctule.corruptions.spec import MODES
+from noctule.sampling import Stream, image_keys, key_of
 
 SIZES_PX = ((16, 16), (47, 33), (32, 75), (224, 224))
 """Height and width: the smallest, odd and oblong ones, and that of ImageNet."""
@@ -59,14 +62,14 @@ def _batches(
     sizes_px: Sequence[tuple[int, int]], count: int, channels: int | None, seed: int
 ) -> list[Tensor]:
     """Random images from smooth to rough, and black and white ones among them."""
-    generator = torch.Generator().manual_seed(seed)
+    random = Stream(image_keys(key_of("agreement", seed), range(count)))
     batches = []
     for height, width in sizes_px:
         for number in (channels,) if channels else (1, 3):
             shape = (count, number, height, width)
-            coarse = torch.rand((count, number, 6, 6), generator=generator)
+            coarse = uniform_field(random, number * 36).view(count, number, 6, 6)
             smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
-            noise = torch.rand(shape, generator=generator) - 0.5
+            noise = uniform_field(random, math.prod(shape[1:])).view(shape) - 0.5
             values = (1.6 * smooth - 0.3 + 0.2 * noise).clamp(0, 1)
             batches += [(255 * values).round().to(torch.uint8), values]
     return batches
