@@ -229,6 +229,14 @@ def test_damaged_checkpoints(tmp_path: Path, damage: str, capfd: Any) -> None:
     assert capfd.readouterr().err == ""
 
 
+def test_pipes_in_place_of_weights_are_refused(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "vit", vit(), processor())
+    (folder / "model.safetensors").unlink()
+    os.mkfifo(folder / "model.safetensors")
+    with pytest.raises(noctule.InputError, match="is a named pipe"):
+        load_classifier(f"hf:{folder}")
+
+
 def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty").mkdir()
     for name in ("empty", "none"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -295,6 +296,17 @@ def test_weights_outside_its_folder_are_not_read(tmp_path: Path) -> None:
             shutil.move(tmp_path / "in" / "w.bin", tmp_path / "w.bin")
         with pytest.raises(noctule.InputError, match="cannot run it"):
             load_classifier(f"onnx:{tmp_path / 'in' / 'net.onnx'}")
+
+
+def test_pipes_in_place_of_weights_are_refused(tmp_path: Path) -> None:
+    onnx.save(
+        graph(["batch", 3, 32, 32]), tmp_path / "net.onnx", save_as_external_data=True,
+        location="w.bin", size_threshold=0,
+    )  # fmt: skip
+    (tmp_path / "w.bin").unlink()
+    os.mkfifo(tmp_path / "w.bin")
+    with pytest.raises(noctule.InputError, match="is a named pipe"):
+        load_classifier(f"onnx:{tmp_path / 'net.onnx'}")
 
 
 def test_other_weights_and_classes_are_refused(tmp_path: Path) -> None:

@@ -321,3 +321,9 @@ def test_grey_images(cli: Any) -> None:
 def test_other_filters_are_refused(cli: Any) -> None:
     status, _, err = cli("color_models:function", "--interpolation", "cubic")
     assert (status, "unknown interpolation 'cubic'. Did you mean 'bicubic'" in err) == (2, True)
+
+
+def test_the_preprocessing_is_shown_before_the_run(cli: Any) -> None:
+    status, _, err = cli("photo-patches")  # which has other classes than these data
+    assert status == 2
+    assert "photo-patches: images resized to 64 × 64 px (bilinear), mean 0.5, 0.5, 0.5" in err

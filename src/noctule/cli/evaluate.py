@@ -142,6 +142,8 @@ def evaluate(
     )
     if outputs is not None:
         classifier = replace(classifier, outputs=outputs)
+    if not classifier.preprocessing_note:  # otherwise shown with its origin
+        echo_message(f"{classifier.name}: images {classifier.preprocessing.describe()}.")
     settings = Settings(
         seed=seed or 0,
         device=device,

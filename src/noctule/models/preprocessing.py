@@ -102,7 +102,7 @@ class Preprocessing:
         >>> Preprocessing(resize_px=256, crop_px=(224, 224)).describe()
         'resized to 256 px (bilinear), cropped to 224 × 224 px, mean 0, 0, 0, std 1, 1, 1'
         """
-        parts = []
+        parts = ["grey"] if self.mode == "L" else []
         if self.resize_px is not None:
             sides = self.resize_px if isinstance(self.resize_px, tuple) else (self.resize_px,)
             size = " × ".join(map(str, sides))

@@ -20,6 +20,7 @@ from PIL import Image
 
 from noctule.errors import InputError
 from noctule.extras import require
+from noctule.input_files import reject_special_files
 from noctule.models.behaviour import probe_images
 from noctule.models.classifier import Classifier, make_classifier
 from noctule.models.preprocessing import Preprocessing
@@ -57,6 +58,8 @@ def load(request: ModelRequest) -> Classifier:
                 where=request.spec,
                 remedy="Save the model and its image processor there with save_pretrained.",
             )
+        for file in folder.iterdir():
+            reject_special_files(file, folder_allowed=True)
         options["local_files_only"] = True
     with _quiet():
         module = _module(request, options)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from noctule.errors import InputError
 from noctule.extras import require
+from noctule.input_files import reject_special_files
 from noctule.models.classifier import Classifier, make_classifier
 from noctule.models.foreign import ForeignNetwork
 from noctule.models.program_files import (
@@ -86,6 +87,7 @@ class OnnxNetwork(ForeignNetwork):
         self.path, self.name = path, name
         self.training = False
         self._sessions: dict[str, Any] = {}
+        self._sha256 = _sha256(path)
         session = self._session(torch.device("cpu"))
         self._input, self.given = _input_of(session, name)
         self.dtype = _DTYPES[self._input.type]
@@ -94,7 +96,6 @@ class OnnxNetwork(ForeignNetwork):
         fixed = shape and len(shape) == 2 and isinstance(shape[1], int) and shape[1] > 0
         self.num_classes = shape[1] if fixed else None
         self.precision = "float16" if self.dtype == np.float16 else "float32"
-        self._sha256 = _sha256(path)
 
     def get_extra_state(self) -> dict[str, str]:
         """The hash of the file, which identifies the weights."""
@@ -194,7 +195,8 @@ def _sha256(path: Path) -> str:
     content = path.read_bytes()
     digest = hashlib.sha256(content)
     for other in sorted(path.parent.iterdir()):
-        if other != path and other.is_file() and other.name.encode() in content:
+        if other != path and not other.is_dir() and other.name.encode() in content:
+            reject_special_files(other)
             with other.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
