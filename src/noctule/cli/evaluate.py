@@ -17,7 +17,9 @@ from noctule.cli.options import (
     CropOption,
     Format,
     FormatOption,
+    IdsOption,
     LabelsOption,
+    LimitOption,
     Mode,
     ModeOption,
     ReferenceOption,
@@ -61,6 +63,8 @@ def evaluate(
     name: Annotated[str | None, opt("NAME")] = None,
     labels: LabelsOption = None,
     background: BackgroundOption = None,
+    limit: LimitOption = None,
+    ids: IdsOption = None,
     seed: Annotated[int | None, opt("N", default="0")] = None,
     device: Annotated[str | None, opt("DEVICE", default="a GPU if there is one")] = None,
     batch_size: Annotated[int | None, opt("N", default="32 on a CPU, 256 on a GPU")] = None,
@@ -127,7 +131,8 @@ def evaluate(
     from noctule.store.comparability import open_reference
     from noctule.stored import StoredImages, StoredSet
 
-    dataset, spec = _images(data, labels, background, benchmark, mode, stored)
+    opening = {"labels_file": labels, "background": background, "limit": limit, "ids_file": ids}
+    dataset, spec = _images(data, opening, benchmark, mode, stored)
     if isinstance(dataset, StoredSet):
         _check_seed(seed, dataset)
     classifier = load_classifier(
@@ -193,13 +198,12 @@ def metrics(
 
 def _images(
     data: str | None,
-    labels: Path | None,
-    background: str | None,
+    opening: dict[str, Any],
     benchmark: str | None,
     mode: Mode | None,
     stored: Path | None,
 ) -> tuple[Dataset, Benchmark]:
-    """The images to evaluate and the benchmark that names their conditions."""
+    """The images to evaluate, opened with the given options, and their benchmark."""
     from noctule.benchmarks import load_benchmark
     from noctule.data import open_dataset
     from noctule.stored import open_stored
@@ -211,17 +215,23 @@ def _images(
     if stored is None:
         assert spec is not None
         name = "photo-patches" if data is None else data
-        return open_dataset(name, labels_file=labels, background=background), spec
-    for option, value in (("--labels", labels), ("--background", background)):
+        return open_dataset(name, **opening), spec
+    for key, option in (("limit", "--limit"), ("ids_file", "--ids")):
+        if opening[key] is not None:
+            raise InputError(
+                "stored images are evaluated as a whole",
+                where=option,
+                remedy=f"Omit {option}, or evaluate the images live.",
+            )
+    for key, option in (("labels_file", "--labels"), ("background", "--background")):
+        value = opening[key]
         if data is None and value is not None:
             raise InputError(
                 "there is no DATA for it to describe",
                 where=option,
                 remedy=f"Pass the clean images as DATA, or omit {option}.",
             )
-    clean = (
-        None if data is None else open_dataset(data, labels_file=labels, background=background)
-    )
+    clean = None if data is None else open_dataset(data, **opening)
     images = open_stored(stored, spec, clean)
     if mode not in (None, images.benchmark.mode):
         raise InputError(

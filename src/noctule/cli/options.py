@@ -75,6 +75,15 @@ BackgroundOption = Annotated[
         default="white",
     ),
 ]
+LimitOption = Annotated[
+    int | None,
+    opt(
+        "N", help="Use N images only, of all classes in equal proportion, chosen by their ids."
+    ),
+]
+IdsOption = Annotated[
+    Path | None, opt("PATH", "--ids", help="Use only the images whose ids this file lists.")
+]
 ResizeOption = Annotated[int | None, opt("N", help="Resize the shorter side to N pixels.")]
 CropOption = Annotated[int | None, opt("N", help="Crop the central N × N pixels.")]
 ConfidenceOption = Annotated[float, opt("P", help="Confidence level of the intervals.")]

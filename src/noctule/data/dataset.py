@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +66,9 @@ class Dataset(ABC):
         self.ids: Sequence[str] = tuple(ids)
         self.labels: NDArray[np.int64] = np.asarray(labels, dtype=np.int64).reshape(-1)
         self.source: Mapping[str, str] | None = None
-        """Arguments of `open_dataset` to reopen it: `spec`, `labels_file`, `background`."""
+        """Arguments of `open_dataset` to reopen it: `spec`, `labels_file` and so on."""
+        self.subset: Mapping[str, Any] | None = None
+        """Of a stated subset: fingerprint and number of images of the whole, and its limit."""
         self._check()
 
     @abstractmethod

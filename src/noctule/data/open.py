@@ -21,6 +21,7 @@ from noctule.data.registry import (
     parse_options,
     source_of,
 )
+from noctule.data.subset import limited, with_ids
 from noctule.errors import InputError, NoctuleWarning, nearest
 from noctule.input_files import reject_special_files
 
@@ -30,6 +31,8 @@ def open_dataset(
     *,
     labels_file: str | Path | None = None,
     background: str | None = None,
+    limit: int | None = None,
+    ids_file: str | Path | None = None,
 ) -> Dataset:
     """Open a dataset by name or path, from a pair of arrays, or from a PyTorch dataset.
 
@@ -40,6 +43,9 @@ def open_dataset(
             `noctule.data.sources.arrays` describe the formats.
         background: Background of transparent image files, as a name or "#rrggbb"; white by
             default.
+        limit: Number of images to use, of all classes in equal proportion; see
+            `noctule.data.subset`.
+        ids_file: Text file with the ids of the images to use, one per line.
 
     Warns:
         NoctuleWarning: Some files in the folder are not used.
@@ -58,7 +64,30 @@ def open_dataset(
         raise _has_labels("this dataset", labels_file)
     else:
         dataset = spec if isinstance(spec, Dataset) else _open_object(spec)
-    return dataset if background is None else _on_background(dataset, background)
+    if background is not None:
+        dataset = _on_background(dataset, background)
+    return _subset(dataset, limit, ids_file)
+
+
+def _subset(dataset: Dataset, limit: int | None, ids_file: str | Path | None) -> Dataset:
+    """The dataset, or a part of it."""
+    if limit is None and ids_file is None:
+        return dataset
+    if limit is not None and ids_file is not None:
+        raise InputError(
+            "a limit and a file of ids exclude each other",
+            where="--limit, --ids",
+            remedy="Use one of them.",
+        )
+    if limit is not None:
+        subset, chosen = limited(dataset, limit), {"limit": str(limit)}
+    else:
+        assert ids_file is not None
+        file = path_like(ids_file, "ids_file").expanduser()
+        subset, chosen = with_ids(dataset, file), {"ids_file": str(file.absolute())}
+    if subset is not dataset and dataset.source is not None:
+        subset.source = {**dataset.source, **chosen}
+    return subset
 
 
 def _request(spec: str | Path, labels_file: Path | None) -> DataRequest:

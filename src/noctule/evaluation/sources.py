@@ -157,6 +157,7 @@ def identify(
             "num_images": len(dataset),
             "num_classes": len(dataset.class_names),
             "background": dataset.background,
+            **({} if dataset.subset is None else {"subset": dict(dataset.subset)}),
         },
         seed=settings.seed,
         batch_size=batch_size,

@@ -144,12 +144,15 @@ def _data_of(run: Run) -> Dataset:
         raise Absent("its images were read from a stored set, whose path is not recorded")
     source = _source(run.store.starts())
     labels, background = source.get("labels_file"), source.get("background")
+    limit, ids_file = source.get("limit"), source.get("ids_file")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NoctuleWarning)  # given when the run was made
         dataset = open_dataset(
             str(source["spec"]),
             labels_file=None if labels is None else Path(str(labels)),
             background=None if background is None else str(background),
+            limit=None if limit is None else int(str(limit)),
+            ids_file=None if ids_file is None else Path(str(ids_file)),
         )
     if dataset.fingerprint() != data["fingerprint"]:
         raise Absent(f"the data at {source['spec']} have changed since")

@@ -160,7 +160,7 @@ def check_reference(run: RunStore, reference: RunStore) -> None:
         article = "another" if one.name in ("seed", "mode") else "other"
         values, remedy = (one.theirs, one.ours), "Evaluate the reference model on the same data"
         if one.name == "data":
-            values = theirs.dataset["fingerprint"], ours.dataset["fingerprint"]
+            values = _described(theirs.dataset), _described(ours.dataset)
         raise InputError(
             f"this run has {article} {one.name} ({values[0]}) than {run.folder} ({values[1]})",
             where=reference.folder,
@@ -173,6 +173,12 @@ def check_reference(run: RunStore, reference: RunStore) -> None:
             where=reference.folder,
             remedy="Evaluate the reference model on the same benchmark.",
         )
+
+
+def _described(dataset: Mapping[str, Any]) -> str:
+    """The fingerprint of data; of a stated subset also its name, which has its size."""
+    name = f"'{dataset['name']}', " if "subset" in dataset else ""
+    return f"{name}{dataset['fingerprint']}"
 
 
 def _of_stored_images(*runs: RunIdentity) -> str:

@@ -35,7 +35,8 @@ class RunIdentity:
     Attributes:
         model: Name, weights and preprocessing of the classifier.
         benchmark: `Benchmark.to_dict()`.
-        dataset: Name, domain, fingerprint, num_images, num_classes.
+        dataset: Name, domain, fingerprint, num_images, num_classes; of a stated subset also
+            `Dataset.subset`.
         seed: Seed of the corruptions.
         batch_size: Images per forward pass, which may change the last bits of a logit.
         slice_size: Images per Parquet file.
@@ -209,6 +210,7 @@ def _check_data(data: Mapping[str, Any]) -> None:
         _check_kind(data["domain"], "dataset.domain", str)
     whole_number(data["num_images"], "dataset.num_images", low=1, high=MOST_IMAGES)
     whole_number(data["num_classes"], "dataset.num_classes", low=1, high=MOST_CLASSES)
+    _check_kind(data.get("subset", {}), "dataset.subset", dict)
     stored = data.get("stored", {})
     _check_kind(stored, "dataset.stored", dict)
     if "live_fingerprint" in stored:

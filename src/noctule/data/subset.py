@@ -1,0 +1,125 @@
+"""Stated subsets: some images of a dataset, chosen by their ids."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from noctule.arguments import whole_number
+from noctule.data.dataset import Dataset
+from noctule.errors import InputError, nearest, shown
+from noctule.input_files import read_text
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+class SubsetDataset(Dataset):
+    """Some images of a dataset, with their ids and with all of its classes.
+
+    Its fingerprint covers the whole dataset and the chosen ids: results on a subset are not
+    compared with those on the whole, or on another subset.
+
+    Args:
+        whole: The dataset.
+        indices: Indices of the images, ascending.
+        limit: Number of images that was asked for; None if ids were.
+    """
+
+    def __init__(
+        self, whole: Dataset, indices: Sequence[int], limit: int | None = None
+    ) -> None:
+        self._whole, self._indices = whole, tuple(indices)
+        self.background, self.left_out = whole.background, whole.left_out
+        self._fingerprint = whole.fingerprint()
+        super().__init__(
+            f"{whole.name}, {len(indices):,} of {len(whole):,} images",
+            whole.class_names,
+            [whole.ids[index] for index in indices],
+            whole.labels[list(indices)],
+            domain=whole.domain,
+        )
+        self.source = whole.source
+        chosen = {"limit": limit} if limit is not None else {}
+        self.subset = {"of": self._fingerprint, "num_images": len(whole), **chosen}
+
+    @property
+    def in_memory(self) -> bool:  # type: ignore[override]
+        """See `Dataset.in_memory`."""
+        return self._whole.in_memory
+
+    def read(self, index: int) -> Image.Image:
+        """See `Dataset.read`."""
+        return self._whole.read(self._indices[index])
+
+    def content(self) -> Iterator[bytes]:
+        """The fingerprint of the whole dataset."""
+        yield self._fingerprint.encode()
+
+
+def limited(dataset: Dataset, limit: Any) -> Dataset:
+    """The dataset with `limit` of its images, in equal proportion of each class.
+
+    Which images are chosen depends on ids and labels only, not on order or place; those of a
+    smaller limit are among those of a larger one.
+
+    Raises:
+        InputError: The dataset has fewer images.
+    """
+    limit = whole_number(limit, "limit", low=1)
+    if limit > len(dataset):
+        raise InputError(
+            f"is {limit:,}, but {dataset.name} has {len(dataset):,} images",
+            where="limit",
+            remedy="Use a smaller number, or leave it out.",
+        )
+    if limit == len(dataset):
+        return dataset
+    labels, ids = dataset.labels.tolist(), dataset.ids
+    size_of, rank_of = Counter(labels), Counter[int]()
+    place = {}
+    for index in sorted(range(len(ids)), key=lambda index: _key(ids[index])):
+        label = labels[index]
+        # The middle of the image's share of its class: 0.5 / n, 1.5 / n, …
+        place[index] = (rank_of[label] + 0.5) / size_of[label]
+        rank_of[label] += 1
+    chosen = sorted(place, key=lambda index: (place[index], _key(ids[index])))[:limit]
+    return SubsetDataset(dataset, sorted(chosen), limit)
+
+
+def with_ids(dataset: Dataset, file: Path) -> Dataset:
+    """The images whose ids a text file lists, one per line; the dataset if these are all.
+
+    Raises:
+        InputError: The file cannot be read, is empty, lists an id twice, or one that the
+            dataset lacks (the line is named).
+    """
+    index_of = {image_id: index for index, image_id in enumerate(dataset.ids)}
+    line_of: dict[int, int] = {}
+    for number, line in enumerate(read_text(file).split("\n"), start=1):
+        image_id = line.rstrip("\r")
+        if not image_id:
+            continue
+        where, index = f"{file}, line {number}", index_of.get(image_id)
+        if index is None:
+            guess = nearest(image_id, dataset.ids[:1000])
+            raise InputError(
+                f"{dataset.name} has no image '{shown(image_id[:200])}'",
+                where=where,
+                remedy=f"Its ids are like '{guess or dataset.ids[0]}'.",
+            )
+        if index in line_of:
+            raise InputError(f"'{image_id}' is also on line {line_of[index]}", where=where)
+        line_of[index] = number
+    if not line_of:
+        raise InputError("lists no ids", where=file, remedy="Write one id per line.")
+    if len(line_of) == len(dataset):
+        return dataset
+    return SubsetDataset(dataset, sorted(line_of))
+
+
+def _key(image_id: str) -> bytes:
+    return hashlib.blake2b(image_id.encode(), digest_size=8, person=b"limit").digest()
