@@ -196,7 +196,9 @@ class Loop:
     # Not in inference mode: a network may keep a tensor, which training could not use then.
     @torch.inference_mode(mode=False)
     @torch.no_grad()
-    def forward(self, images: Tensor, preprocessing: Preprocessing | None = None) -> Tensor:
+    def forward(
+        self, images: Tensor, preprocessing: Preprocessing | None = None, *, raw: bool = False
+    ) -> Tensor:
         """float32 logits (batch, classes) on the device, of uint8 images there.
 
         Of a model that gives probabilities, their logarithms.
@@ -204,12 +206,9 @@ class Loop:
         Args:
             images: (batch, channels, height, width).
             preprocessing: How they are normalised; None for the classifier's own.
+            raw: Whether to return what the model does, also if it gives probabilities.
         """
-        outputs = self.outputs(images, preprocessing or self.classifier.preprocessing)
-        return log_probabilities(outputs) if self.gives_probabilities else outputs
-
-    def outputs(self, images: Tensor, preprocessing: Preprocessing) -> Tensor:
-        """What the model returns, float32 (batch, classes); the arguments are `forward`'s."""
+        preprocessing = preprocessing or self.classifier.preprocessing
         inputs = preprocessing.normalise(images).to(self.dtype).contiguous()
         low = self.identity.precision == "bfloat16" and self.dtype == torch.float32
         try:
@@ -225,15 +224,12 @@ class Loop:
                 remedy="Check what size of image and batch it takes (--crop, --batch-size), "
                 "and whether it runs on this device (--device).",
             ) from error
-        return output_tensor(returned, self.classifier.name)
+        outputs = output_tensor(returned, self.classifier.name)
+        return log_probabilities(outputs) if self.gives_probabilities and not raw else outputs
 
-    @torch.inference_mode(mode=False)
-    @torch.no_grad()
     def probed(self, images: Tensor) -> Tensor:
         """What the model returns for probes, from and to the CPU; see `checked_behaviour`."""
-        outputs = self.outputs(
-            to_device(images, self.device), self.classifier.preprocessing
-        ).cpu()
+        outputs = self.forward(to_device(images, self.device), raw=True).cpu()
         if self.classifier.outputs is None and are_probabilities(outputs):
             self.gives_probabilities = True
             warnings.warn(

@@ -34,7 +34,7 @@ def output_tensor(returned: object, where: object) -> Tensor:
     >>> output_tensor((np.ones((1, 2)), "auxiliary"), "model")
     tensor([[1., 1.]])
     """
-    found = _find(returned)
+    found = returned if isinstance(returned, Tensor) else _find(returned)
     if isinstance(found, Tensor):
         return found.float()
     if hasattr(found, "__array__"):
@@ -50,7 +50,7 @@ def output_tensor(returned: object, where: object) -> Tensor:
 
 
 def _find(returned: object) -> object:
-    if isinstance(returned, Tensor | np.ndarray):
+    if isinstance(returned, np.ndarray):
         return returned
     if isinstance(returned, Mapping):
         if len(returned) == 1:
