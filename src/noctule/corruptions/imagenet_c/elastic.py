@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from noctule.corruptions.draws import NoiseField, PerSeverity
 from noctule.corruptions.filters import gaussian_filter
 from noctule.corruptions.grouping import group_by_params
-from noctule.corruptions.pixels import REFERENCE_SIDE_PX, from_float, to_float
+from noctule.corruptions.pixels import REFERENCE_SIDE_PX, from_float, per_image, to_float
 from noctule.corruptions.registry import corruption
 from noctule.corruptions.shapes import Images, PerImage
 from noctule.sampling import FIELD_ROUNDS, Stream, unit_interval
@@ -48,7 +46,7 @@ BLOCK_PX = 512
         "corners": NoiseField(),
         "displacement": NoiseField(),
     },
-    bytes_per_value=6,
+    bytes_per_value=48,
 )
 def elastic_transform(
     images: Images,
@@ -107,16 +105,23 @@ def _warped(values: Tensor, reach_px: Tensor, corners: Stream, *, released: bool
     words = torch.stack(corners.words(3), dim=-1).cpu()
     moves = (unit_interval(words).to(torch.float64) * 2 - 1) * reach_px.cpu().view(-1, 1, 1)
     matrix, offset = _affine(points + moves, points.expand(len(moves), -1, -1))
-    to_x, to_y = matrix.to(values.device, torch.float32).unbind(dim=1)
-    row = torch.arange(height, dtype=torch.float32, device=values.device).view(1, -1, 1)
-    column = torch.arange(width, dtype=torch.float32, device=values.device).view(1, 1, -1)
-    position = [
-        (column * part[:, 0].view(-1, 1, 1) + row * part[:, 1].view(-1, 1, 1)).add_(
-            start.view(-1, 1, 1)
-        )
-        for part, start in zip((to_x, to_y), offset.to(row).unbind(dim=1), strict=True)
-    ]
-    return _read(values, *position, corners=True)
+    row, column = _indices(values)
+    (xx, xy), (yx, yy) = (
+        [per_image(part)[:, 0].to(values.device) for part in line.unbind(dim=1)]
+        for line in matrix.unbind(dim=1)
+    )
+    to_x, to_y = (per_image(start)[:, 0].to(values.device) for start in offset.unbind(dim=1))
+    from_x, from_y = column * xx + row * xy + to_x, column * yx + row * yy + to_y
+    return _read(values, from_x, from_y, corners=True)
+
+
+def _indices(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The index of each row (height, 1) and of each column (width,): float32."""
+    row, column = (
+        torch.arange(size, dtype=torch.float32, device=values.device)
+        for size in values.shape[2:]
+    )
+    return row[:, None], column
 
 
 def _affine(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,9 +149,7 @@ def _affine(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 def _displaced(values: Tensor, shift: Tensor) -> Tensor:
     """Read each pixel at its position plus a shift (batch, 2, height, width): x, then y."""
-    height, width = values.shape[2:]
-    row = torch.arange(height, dtype=torch.float32, device=values.device).view(1, -1, 1)
-    column = torch.arange(width, dtype=torch.float32, device=values.device).view(1, 1, -1)
+    row, column = _indices(values)
     return _read(values, shift[:, 0] + column, shift[:, 1] + row, corners=False)
 
 
@@ -155,15 +158,36 @@ def _read(values: Tensor, x: Tensor, y: Tensor, *, corners: bool) -> Tensor:
 
     Args:
         values: float32 (batch, channels, height, width).
-        x, y: Column and row to read for each pixel, (batch, height, width); overwritten.
+        x, y: Column and row to read for each pixel, (batch, height, width).
         corners: Whether to mirror about the edge pixels instead of the edges.
     """
-    for axis, size in zip((x, y), values.shape[:1:-1], strict=True):
-        # The coordinates of grid_sample are −1 to 1, between edge pixels or between edges.
-        scaled = axis.mul_(2 / (size - 1)) if corners else axis.mul_(2 / size).add_(1 / size)
-        scaled.sub_(1)
-    grid = torch.view_as_real(torch.complex(x, y))  # a third of the time of torch.stack
-    return F.grid_sample(values, grid, padding_mode="reflection", align_corners=corners)
+    height, width = values.shape[2:]
+    x, y = _mirrored(x, width, corners=corners), _mirrored(y, height, corners=corners)
+    left, top = x.floor(), y.floor()
+    corner = (top * width + left).to(torch.int64)
+    step_right, step_down = (left < width - 1).to(torch.int64), (top < height - 1) * width
+    flat = values.flatten(2)
+
+    def read(index: Tensor) -> Tensor:
+        near = flat.gather(2, index.flatten(1)[:, None].expand(flat.shape))
+        return near.view(values.shape)
+
+    def between(one: Tensor, other: Tensor, weight: Tensor) -> Tensor:
+        return one + (other - one) * weight[:, None]  # exact where both are equal
+
+    upper = between(read(corner), read(corner + step_right), x - left)
+    below = corner + step_down
+    lower = between(read(below), read(below + step_right), x - left)
+    return between(upper, lower, y - top)
+
+
+def _mirrored(position: Tensor, size: int, *, corners: bool) -> Tensor:
+    """Mirror positions into [0, size − 1] about the edge pixels, or about the edges."""
+    edge = 0 if corners else 1
+    period = 2 * (size - 1 + edge)
+    position = torch.maximum(position, -edge - position)
+    position = position - (position * (1 / period)).floor() * period
+    return torch.minimum(position, period - edge - position).clamp(0, size - 1)
 
 
 def _displacement(stream: Stream, alpha: float, sigma: float, size: torch.Size) -> Tensor:
@@ -172,12 +196,13 @@ def _displacement(stream: Stream, alpha: float, sigma: float, size: torch.Size) 
     if sigma < COARSE_SIGMA_PX:
         noise = _noise(stream, height, width).to(torch.float32).mul_(1 / 256)
         return gaussian_filter(noise, sigma, truncate=TRUNCATE, border="reflect").mul_(alpha)
-    down, across = (_cells(length, sigma, stream.keys.device) for length in (height, width))
-    noise = _noise(stream, down.cells, across.cells)
-    columns = _filtered(noise.to(torch.float64).mT, across)
-    total = _filtered(columns.mT, down)
-    cell_px = height / down.cells * width / across.cells
-    return total.mul_(alpha / 256 / FIXED_POINT**2 / math.sqrt(cell_px)).to(torch.float32)
+    down, across = (
+        cell_weights(length, sigma).to(stream.keys.device) for length in (height, width)
+    )
+    noise = _noise(stream, down.shape[1], across.shape[1]).to(torch.float64)
+    cell_px = height / down.shape[1] * width / across.shape[1]
+    gain = alpha / 256 / FIXED_POINT**2 / math.sqrt(cell_px)
+    return (down @ (noise @ across.T) * gain).to(torch.float32)
 
 
 def _noise(stream: Stream, height: int, width: int) -> Tensor:
@@ -191,35 +216,13 @@ def _noise(stream: Stream, height: int, width: int) -> Tensor:
     return numbers.mul_(2).add_(1).view(-1, 2, height, width)
 
 
-class _Cells(NamedTuple):
-    """The weights of cells of noise in each pixel of a filtered line, in fixed point.
-
-    Attributes:
-        cells: Number of cells of the line.
-        blocks: For each block of pixels of the line: index of the first cell that contributes
-            to it, and the weights, float64 (pixels, cells).
-    """
-
-    cells: int
-    blocks: list[tuple[int, Tensor]]
-
-
-def _filtered(noise: Tensor, line: _Cells) -> Tensor:
-    """Filter cells along the second-to-last dimension: (…, cells, n) to (…, pixels, n)."""
-    parts = [
-        weights @ noise[..., first : first + weights.shape[1], :]
-        for first, weights in line.blocks
-    ]
-    return torch.cat(parts, dim=-2)
-
-
 @functools.lru_cache(maxsize=16)
-def _cells(length: int, sigma: float, device: torch.device) -> _Cells:
-    """The weights of SciPy's filter for noise that is constant over each cell of a line.
+def cell_weights(length: int, sigma: float) -> Tensor:
+    """The weights of cells of noise in each pixel of a filtered line: float64 (pixels, cells).
 
-    Borders mirror about the edges. Weights are integers, so that sums are exact and do not
-    depend on their order; the weights of a pixel sum to about `FIXED_POINT`. The filter ends at
-    three sigma, so that a block of pixels depends on few cells of a long line.
+    They are those of SciPy's filter for noise that is constant over each cell, with borders
+    that mirror about the edges. Weights are integers, so that sums are exact and do not depend
+    on their order; the weights of a pixel sum to about `FIXED_POINT`.
     """
     radius = int(TRUNCATE * sigma + 0.5)
     tap = torch.arange(-radius, radius + 1)
@@ -229,15 +232,13 @@ def _cells(length: int, sigma: float, device: torch.device) -> _Cells:
     around.index_add_(0, tap % (2 * length), weight / weight.sum())
     count = max(LEAST_CELLS, math.ceil(length * CELLS_PER_SIGMA / sigma))
     edge = torch.arange(count + 1, dtype=torch.float64) * (length / count)
-    blocks = []
-    for start in range(0, length, BLOCK_PX):
+    result = torch.zeros(length, count, dtype=torch.float64)
+    for start in range(0, length, BLOCK_PX):  # the filter ends at three sigma
         stop = min(length, start + BLOCK_PX)
         low, high = max(0, start - radius), min(length, stop + radius)
         pixel, near = torch.arange(start, stop)[:, None], torch.arange(low, high)
         straight = around[(pixel - near) % (2 * length)]
         mirrored = around[(-1 - pixel - near) % (2 * length)]
-        first, last = int(low * count / length), math.ceil(high * count / length)
-        covered = (edge[first : last + 1] - near[:, None]).clamp(0, 1).diff(dim=1)
-        weights = ((straight + mirrored) @ covered * FIXED_POINT).round_().to(device)
-        blocks.append((first, weights))
-    return _Cells(count, blocks)
+        covered = (edge - near[:, None]).clamp(0, 1).diff(dim=1)
+        result[start:stop] = ((straight + mirrored) @ covered * FIXED_POINT).round_()
+    return result
