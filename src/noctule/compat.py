@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import functools
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from noctule.arguments import whole_number
 from noctule.corruptions import CORRUPTIONS, SEVERITIES, Corruption, Mode
+from noctule.corruptions.checks import check_size
+from noctule.corruptions.content import array_ids
 from noctule.corruptions.draws import PerSeverity
+from noctule.corruptions.loops import driver
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.errors import InputError, unknown_name
 
@@ -96,23 +99,29 @@ def corrupt(
     name = _name(corruption_name, corruption_number)
     severity = whole_number(severity, "severity", low=SEVERITIES[0], high=SEVERITIES[-1])
     pixels = _as_rgb(image)
-    digest = hashlib.blake2b(pixels.tobytes(), digest_size=8).hexdigest()
-    batch = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None]
-    corruption = _in_pixels(CORRUPTIONS[name].in_mode(mode), min(pixels.shape[:2]))
-    (result,) = corruption(batch, ids=[digest], seed=seed, severity=severity)
-    return np.ascontiguousarray(result.permute(1, 2, 0).numpy())
+    height, width, _ = pixels.shape
+    check_size(height, width, name)
+    corruption = _in_pixels(CORRUPTIONS[name].in_mode(mode), min(height, width))
+    ids = [""] if corruption.is_constant(severity) else array_ids(pixels[None])
+    drawn = corruption.draw(ids, seed, severity)
+    result = np.empty_like(pixels)
+    batch, out = (array.transpose(2, 0, 1)[None] for array in (pixels, result))
+    if not driver.run(corruption, batch, out, drawn):
+        out[...] = corruption.apply_kernel(torch.from_numpy(batch), drawn).numpy()
+    return result
 
 
+@functools.lru_cache(maxsize=1024)
 def _in_pixels(corruption: Corruption, side_px: int) -> Corruption:
     """The corruption with the published lengths in pixels of an image of this size."""
-    if corruption.name == "elastic_transform":
-        return corruption
     scale = REFERENCE_SIDE_PX / side_px
     tables = {
         key: [min(value * scale, draw.highest) for value in draw.values]
         for key, draw in corruption.draws.items()
         if isinstance(draw, PerSeverity) and key.endswith("_px")
     }
+    if corruption.name == "elastic_transform" or not tables:
+        return corruption
     return corruption.with_tables(tables)
 
 
@@ -123,10 +132,14 @@ def _name(name: str | None, number: int) -> str:
         return _SUBSETS["all"][
             whole_number(number, "corruption_number", low=0, high=last, remedy=remedy)
         ]
-    by_name = dict(zip(get_corruption_names("all"), _SUBSETS["all"], strict=True))
-    if not isinstance(name, str) or name not in by_name:
-        raise unknown_name("corruption", name, by_name)
-    return by_name[name]
+    if not isinstance(name, str) or name not in _by_published_name():
+        raise unknown_name("corruption", name, _by_published_name())
+    return _by_published_name()[name]
+
+
+@functools.cache
+def _by_published_name() -> dict[str, str]:
+    return dict(zip(get_corruption_names("all"), _SUBSETS["all"], strict=True))
 
 
 def _as_rgb(image: Any) -> NDArray[np.uint8]:
@@ -142,4 +155,8 @@ def _as_rgb(image: Any) -> NDArray[np.uint8]:
             where="image",
             remedy="Pass (height, width), or (height, width, 1 or 3).",
         )
-    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+    pixels: NDArray[np.uint8] = image
+    if pixels.shape[2] == 3 and pixels.flags.carray:
+        return pixels
+    # Loops are compiled for arrays that can be written to.
+    return np.array(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), order="C")

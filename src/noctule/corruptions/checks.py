@@ -65,12 +65,7 @@ def checked_images(images: Tensor, *, where: str, channels: int | None) -> Tenso
             where=where,
             remedy="Convert grey images to RGB, or leave this corruption out.",
         )
-    if min(images.shape[2:]) < MIN_SIDE_PX:
-        raise InputError(
-            f"images are {images.shape[2]} × {images.shape[3]} px",
-            where=where,
-            remedy=f"The shorter side must be at least {MIN_SIDE_PX} px.",
-        )
+    check_size(images.shape[2], images.shape[3], where)
     if images.dtype == torch.float32 and images.numel():
         low, high = (value.item() for value in torch.aminmax(images))
         if not (low >= -ROUNDING_EXCESS and high <= 1 + ROUNDING_EXCESS):  # also catches NaN
@@ -83,6 +78,20 @@ def checked_images(images: Tensor, *, where: str, channels: int | None) -> Tenso
         if low < 0 or high > 1:
             return images.detach().clamp(0, 1)
     return images
+
+
+def check_size(height: int, width: int, where: str) -> None:
+    """Check that images are large enough.
+
+    Raises:
+        InputError: A side is too short.
+    """
+    if min(height, width) < MIN_SIDE_PX:
+        raise InputError(
+            f"images are {height} × {width} px",
+            where=where,
+            remedy=f"The shorter side must be at least {MIN_SIDE_PX} px.",
+        )
 
 
 def as_ids(ids: Sequence[str | int] | Tensor | None, images: Tensor) -> Sequence[str | int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,9 +35,8 @@ def content_ids(images: Tensor) -> list[str]:
     >>> content_ids(torch.zeros(1, 3, 32, 32))
     ['3x32x32:0000000000000000']
     """
-    shape = "x".join(map(str, images.shape[1:]))
     if images.device.type == "cpu":
-        return [f"{shape}:{high:08x}{low:08x}" for high, low in _compiled_hash(images)]
+        return array_ids(images.detach().numpy())
     at_once = max(1, _HASHED_AT_ONCE // max(1, images[:1].numel()))
     with torch.inference_mode():
         hashes = (
@@ -44,6 +44,7 @@ def content_ids(images: Tensor) -> list[str]:
             if len(images)
             else []
         )
+    shape = "x".join(map(str, images.shape[1:]))
     return [f"{shape}:{high:08x}{low:08x}" for chunk in hashes for high, low in chunk.tolist()]
 
 
@@ -51,13 +52,18 @@ _HASHED_AT_ONCE = 1 << 22
 _HASH_BLOCK = 1 << 16
 
 
-def _compiled_hash(images: Tensor) -> list[list[int]]:
-    """`_content_hash` on a CPU."""
+def array_ids(images: NDArray[Any]) -> list[str]:
+    """`content_ids` of an array."""
     from noctule.corruptions.loops.hashing import hash_images, to_bytes  # imports Numba
+    from noctule.corruptions.loops.layout import pack
 
+    if not images.flags.c_contiguous:
+        strided, images = images, np.empty(images.shape, images.dtype)
+        for source, target in zip(strided, images, strict=True):
+            pack(source, target)
     count, size = len(images), math.prod(images.shape[1:])
-    values = images.detach().contiguous().numpy().reshape(count, size)
-    if values.dtype == np.uint8 and size % 4 == 0 and values.ctypes.data % 4 == 0:
+    values = images.reshape(count, size)
+    if size % 4 == 0 and values.dtype == np.uint8 and values.view(np.uint32).flags.aligned:
         data = values
     else:
         data = np.zeros((count, -(-size // 4) * 4), dtype=np.uint8)
@@ -68,7 +74,8 @@ def _compiled_hash(images: Tensor) -> list[list[int]]:
                 to_bytes(source, target[:size])
     hashes = np.empty((count, 2), dtype=np.uint32)
     hash_images(data.view(np.uint32), _factors_array(), hashes)
-    return hashes.tolist()
+    shape = "x".join(map(str, images.shape[1:]))
+    return [f"{shape}:{high:08x}{low:08x}" for high, low in hashes.tolist()]
 
 
 @functools.cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -130,7 +130,7 @@ class Corruption:
         """Corrupt a batch; the arguments are those of `noctule.corrupt`."""
         images = checked_images(images, where=self.name, channels=self.channels)
         given = self._given(fixed, len(images))
-        if ids is not None or not self._is_constant(severity, given):
+        if ids is not None or not self.is_constant(severity, given):
             names: Sequence[str | int] = as_ids(ids, images)
         else:
             names = [""] * len(images)
@@ -208,11 +208,11 @@ class Corruption:
         if images.device.type == "cpu":
             from noctule.corruptions.loops import driver  # imports Numba
 
-            loop = driver.loop_of(self, images.dtype)
-            if loop is not None:
-                result = torch.empty(images.shape, dtype=images.dtype)
-                arrays = (images.detach().numpy(), result.numpy())
-                driver.run(loop, self, *arrays, drawn.values, drawn.keys)
+            layout = torch.contiguous_format
+            if images.is_contiguous(memory_format=torch.channels_last):
+                layout = torch.preserve_format
+            result = torch.empty_like(images, memory_format=layout)
+            if driver.run(self, images.detach().numpy(), result.numpy(), drawn):
                 return result
         return self.apply_kernel(images, drawn)
 
@@ -252,8 +252,8 @@ class Corruption:
             self._known_rows[severity] = rows
         return rows
 
-    def _is_constant(self, severity: int | None, given: Mapping[str, object]) -> bool:
-        """Whether all images have the same parameters, and none has a stream."""
+    def is_constant(self, severity: int | None, given: Collection[str] = ()) -> bool:
+        """Whether nothing is random, given the values of some parameters."""
         kinds = self._rows(severity)[:, 0].tolist()
         return all(
             kind == CONSTANT or name in given

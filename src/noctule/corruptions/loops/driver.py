@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noctule.corruptions.loops.compiling import LOOPS, CompiledLoop, cached
+from noctule.corruptions.loops.compiling import LOOPS, CompiledLoop
+from noctule.corruptions.loops.layout import pack, unpack
 from noctule.corruptions.registry import CORRUPTIONS
 from noctule.corruptions.threads import in_threads
 
 if TYPE_CHECKING:
-    from noctule.corruptions.spec import Corruption
+    from noctule.corruptions.spec import Corruption, Drawn
 
 Array = NDArray[Any]
 
@@ -54,56 +55,53 @@ def _may_have_loop(name: str, kernel: Callable[..., Any]) -> bool:
     return True
 
 
-def run(
-    loop: CompiledLoop,
-    corruption: Corruption,
-    images: Array,
-    out: Array,
-    values: Array,
-    keys: Array,
-) -> None:
-    """Corrupt a batch of images.
+def run(corruption: Corruption, images: Array, out: Array, drawn: Drawn) -> bool:
+    """Corrupt a batch of images, unless the corruption has no loop.
 
     Args:
-        loop: The loop.
-        corruption: Its corruption, whose mode counts.
+        corruption: The corruption, whose mode counts.
         images: uint8 or float32 (batch, channels, height, width), with any strides.
         out: Array for the results, with the shape and dtype of the images and any strides.
-        values: Parameters of each image, float64 (batch, draws).
-        keys: Keys of each image, uint32 (batch, draws, 2).
+        drawn: Parameters of each image.
+
+    Returns:
+        Whether it has a loop.
     """
+    loop = loop_of(corruption, torch.uint8 if images.itemsize == 1 else torch.float32)
+    if loop is None:
+        return False
     released = corruption.mode == "released"
-    for which, tables in _groups(loop, corruption, images, values):
+    for which, tables in _groups(loop, corruption, images, drawn.values):
 
         def work(part: slice, which: Array = which, tables: list[Array] = tables) -> None:
-            _run_part(loop, images, out, values, keys, which[part], released, tables)
+            _run_part(loop, images, out, drawn, which[part], released, tables)
 
         if len(which) > 1 and images[0].size * len(which) >= VALUES_PER_THREAD:
             in_threads(work, len(which))
         else:
             work(slice(None))
+    return True
 
 
 def _run_part(
     loop: CompiledLoop,
     images: Array,
     out: Array,
-    values: Array,
-    keys: Array,
+    drawn: Drawn,
     which: Array,
     released: bool,
     tables: list[Array],
 ) -> None:
     if images.flags.c_contiguous and out.flags.c_contiguous:
-        loop.run(images, out, values, keys, which, released, *tables)
+        loop.run(images, out, *drawn, which, released, *tables)
         return
     packed, result = (np.empty((1, *images.shape[1:]), images.dtype) for _ in range(2))
     only = _indices(1)
     for i in which:
-        _pack(images[i], packed[0])
-        at = slice(i, i + 1)
-        loop.run(packed, result, values[at], keys[at], only, released, *tables)
-        _unpack(result[0], out[i])
+        pack(images[i], packed[0])
+        values, keys = drawn.values[i : i + 1], drawn.keys[i : i + 1]
+        loop.run(packed, result, values, keys, only, released, *tables)
+        unpack(result[0], out[i])
 
 
 def _groups(
@@ -112,22 +110,18 @@ def _groups(
     """The indices of images with equal tables, and the tables."""
     if not loop.tables:
         return [(_indices(len(images)), [])]
-    known: dict[str, Any] = dict(
-        zip(("channels", "height", "width"), images.shape[1:], strict=True)
-    )
-    known["released"] = corruption.mode == "released"
-    names = list(corruption.draws)
-    columns = [k for k, name in enumerate(names) if name in loop.drawn_by_tables]
-    if not columns:
+    _, channels, height, width = images.shape
+    released = corruption.mode == "released"
+    known = {"channels": channels, "height": height, "width": width, "released": released}
+    names = [name for name in corruption.draws if name in loop.drawn_by_tables]
+    if not names:
         return [(_indices(len(images)), _tables(loop, known))]
+    columns = [k for k, name in enumerate(corruption.draws) if name in names]
     groups: dict[tuple[float, ...], list[int]] = {}
     for index, row in enumerate(values[:, columns].tolist()):
         groups.setdefault(tuple(row), []).append(index)
     return [
-        (
-            np.array(indices),
-            _tables(loop, known | dict(zip((names[k] for k in columns), row, strict=True))),
-        )
+        (np.array(indices), _tables(loop, known | dict(zip(names, row, strict=True))))
         for row, indices in sorted(groups.items())
     ]
 
@@ -142,44 +136,3 @@ def _tables(loop: CompiledLoop, known: Mapping[str, Any]) -> list[Array]:
 @functools.lru_cache(maxsize=64)
 def _indices(count: int) -> Array:
     return np.arange(count)
-
-
-def _pack(image: Array, planes: Array) -> None:
-    """Copy an image (channels, height, width) of any strides to a contiguous array."""
-    pixels = image.transpose(1, 2, 0)
-    if pixels.flags.c_contiguous and len(image) == 3:
-        split(pixels.reshape(-1), planes.reshape(3, -1))
-    else:
-        planes[...] = image
-
-
-def _unpack(planes: Array, image: Array) -> None:
-    """Copy a contiguous array to an image (channels, height, width) of any strides."""
-    pixels = image.transpose(1, 2, 0)
-    if pixels.flags.c_contiguous and len(image) == 3:
-        interleave(planes.reshape(3, -1), pixels.reshape(-1))
-    else:
-        image[...] = planes
-
-
-def _split(pixels: Any, planes: Any) -> None:
-    red, green, blue = planes[0], planes[1], planes[2]
-    for i in range(len(red)):
-        k = np.uint64(3) * np.uint64(i)  # unsigned, or the loop does not vectorise
-        red[i] = pixels[k]
-        green[i] = pixels[k + np.uint64(1)]
-        blue[i] = pixels[k + np.uint64(2)]
-
-
-def _interleave(planes: Any, pixels: Any) -> None:
-    red, green, blue = planes[0], planes[1], planes[2]
-    for i in range(len(red)):
-        k = np.uint64(3) * np.uint64(i)
-        pixels[k] = red[i]
-        pixels[k + np.uint64(1)] = green[i]
-        pixels[k + np.uint64(2)] = blue[i]
-
-
-# NumPy takes ten times as long for these two.
-split: Callable[[Array, Array], None] = cached(_split, "split")
-interleave: Callable[[Array, Array], None] = cached(_interleave, "interleave")
