@@ -1,18 +1,13 @@
-"""Splitting a batch into images with equal parameters, and into chunks that fit in a cache."""
+"""Splitting a batch into parts, and into images with equal parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from noctule.sampling import Stream
-
-# Number of float32 values in a chunk. On a CPU, more do not fit in the cache, and with fewer
-# the overhead of operations dominates; a GPU wants few chunks.
-_CPU_VALUES_AT_ONCE = 6 * 224**2
-_CUDA_VALUES_AT_ONCE = 1 << 27
 
 
 def even_parts(count: int, parts: int) -> list[slice]:
@@ -78,43 +73,3 @@ def group_by_params(
     ]
     order = torch.cat([index for index, _ in groups]).argsort()
     return torch.cat(parts).index_select(0, order)  # a tenth of the time of index_copy_
-
-
-def in_chunks(
-    planes: Tensor, *others: Tensor, at_once: int = _CPU_VALUES_AT_ONCE
-) -> Iterator[tuple[Tensor, ...]]:
-    """Yield chunks of planes, or images, with the matching parts of other tensors.
-
-    Args:
-        planes: (count, ...).
-        *others: Tensors (count, ...).
-        at_once: Number of values of `planes` in a chunk on a CPU.
-    """
-    if planes.device.type != "cpu":
-        at_once = _CUDA_VALUES_AT_ONCE
-    size = max(1, at_once // max(1, planes[:1].numel()))
-    return zip(*(torch.split(values, size) for values in (planes, *others)), strict=True)
-
-
-def map_chunks(
-    change: Callable[..., Tensor],
-    images: Tensor,
-    *others: Tensor,
-    at_once: int = _CPU_VALUES_AT_ONCE,
-) -> Tensor:
-    """Apply `change(chunk, *others)` to chunks of planes, or images; see `in_chunks`.
-
-    Args:
-        change: Function of a chunk, whose result has the chunk's shape and is converted to its
-            dtype.
-        images: (count, ...).
-        *others: Tensors (count, ...).
-        at_once: Number of values of `images` in a chunk on a CPU.
-
-    >>> map_chunks(lambda chunk, more: chunk + more, torch.ones(2, 3), torch.zeros(2, 3)).sum()
-    tensor(6.)
-    """
-    result = torch.empty_like(images)
-    for chunk, *rest, out in in_chunks(images, *others, result, at_once=at_once):
-        out.copy_(change(chunk, *rest))
-    return result

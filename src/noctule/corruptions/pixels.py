@@ -37,21 +37,11 @@ def from_float(
         truncate: Whether to round towards 0, as released code often does in its conversion to
             uint8.
     """
-    return to_int16_levels(values, dtype, in_range=in_range, truncate=truncate).to(dtype)
-
-
-def to_int16_levels(
-    values: Tensor, dtype: torch.dtype, *, in_range: bool = False, truncate: bool = False
-) -> Tensor:
-    """`from_float` with int16 instead of uint8, for callers that copy the result anyway.
-
-    Converting through int16 takes a fifth of the time of the direct conversion to uint8.
-    """
     if dtype == torch.float32:
         return values.clamp_(0, 1)
     if not in_range:
         values.clamp_(0, 255)  # before int16, which would wrap
-    return (values if truncate else values.round_()).to(torch.int16)
+    return (values if truncate else values.round_()).to(torch.int16).to(dtype)
 
 
 def side_scale(images: Tensor) -> float:

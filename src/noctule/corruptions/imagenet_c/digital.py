@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from noctule.corruptions.draws import SEVERITIES, PerSeverity
-from noctule.corruptions.grouping import group_by_params, in_chunks
+from noctule.corruptions.grouping import group_by_params
 from noctule.corruptions.imagenet_c.jpeg import through_jpeg
 from noctule.corruptions.pixels import from_float
 from noctule.corruptions.registry import corruption
@@ -21,8 +20,6 @@ from noctule.corruptions.threads import in_threads
 
 SOURCE = "Hendrycks & Dietterich 2019, ImageNet-C"
 
-# Number of values in a chunk for pixelation, so that sums stay in a CPU's cache.
-PIXELATED_AT_ONCE = 5 << 18
 BOX = Image.Resampling.BOX
 CPU = torch.device("cpu")
 
@@ -75,12 +72,21 @@ def pixelate_c(images: Images, *, released: bool = False, share: PerImage) -> Im
 
 def _pixelated(images: Tensor, share: float) -> Tensor:
     down, across = (_cut(side, share, images.device) for side in images.shape[2:])
-    means = _means(down, across, images.dtype)
-    spread = _spread_across(across, down.blocks, images.dtype)
-    result = torch.empty_like(images)
-    for part, out in in_chunks(images, result, at_once=PIXELATED_AT_ONCE):
-        torch.index_select(spread(means(part)), 2, down.of_pixel, out=out)
-    return result
+    values = images if images.dtype == torch.float32 else images.to(torch.int64)
+    sums = _sums(_sums(values, down, 2), across, 3).to(torch.float32)
+    means = from_float(sums.div_(down.size[:, None] * across.size), images.dtype)
+    return means.index_select(3, across.of_pixel).index_select(2, down.of_pixel)
+
+
+def _sums(values: Tensor, blocks: _Blocks, dim: int) -> Tensor:
+    """The sum of each block along an axis, in order."""
+    total = values.index_select(dim, blocks.first)
+    for step in range(1, blocks.largest):
+        inside = (blocks.size > step).to(values.dtype)
+        pixel = (blocks.first + step).clamp(max=values.shape[dim] - 1)
+        inside = inside[:, None] if dim == 2 else inside
+        total.add_(values.index_select(dim, pixel).mul_(inside))
+    return total
 
 
 def _with_pillow(images: Tensor, share: float) -> Tensor:
@@ -119,21 +125,16 @@ class _Blocks(NamedTuple):
     Attributes:
         blocks: Number of blocks.
         of_pixel: Index of each pixel's block, int64 (side,).
-        offset: Index of each pixel within its block, int64 (side,).
-        pixel_size: Size of each pixel's block in pixels, int64 (side,).
         first: First pixel of each block, int64 (blocks,).
         size: Size of each block in pixels, int64 (blocks,).
-        smallest, largest: Smallest and largest size of a block.
+        largest: Largest size of a block.
         tied: Whether the centre of a pixel is on the border of two blocks.
     """
 
     blocks: int
     of_pixel: Tensor
-    offset: Tensor
-    pixel_size: Tensor
     first: Tensor
     size: Tensor
-    smallest: int
     largest: int
     tied: bool
 
@@ -153,102 +154,8 @@ def _cut(side: int, share: float, device: torch.device) -> _Blocks:
     return _Blocks(
         count,
         of_pixel.to(device),
-        (torch.arange(side) - first[of_pixel]).to(device),
-        size[of_pixel].to(device),
         first.to(device),
         size.to(device),
-        smallest=int(size.min()),
         largest=int(size.max()),
         tied=bool((centre % (2 * side) == 0).any()),
     )
-
-
-# The functions below prepare a step that is then applied to chunks of images. Steps along rows
-# run over whole planes, because a loop over one row would be short.
-_Step = Callable[[Tensor], Tensor]
-
-
-def _means(down: _Blocks, across: _Blocks, dtype: torch.dtype) -> _Step:
-    """The mean at the first column of each block: (batch, channels, blocks, width)."""
-    exact = _exact(dtype, down.largest * across.largest)
-    sums_down = _sums_down(down, len(across.offset), exact)
-    sums_across = _sums_across(across, down.blocks, exact)
-    area = (down.size[:, None] * across.pixel_size).to(torch.float32)
-
-    def means(images: Tensor) -> Tensor:
-        sums = sums_across(sums_down(images))
-        return from_float(sums.to(torch.float32).div_(area), dtype)
-
-    return means
-
-
-def _exact(dtype: torch.dtype, area: int) -> torch.dtype:
-    """A dtype that holds the sum of an area's values: int16 for up to 128 bytes."""
-    if dtype == torch.uint8:
-        return torch.int16 if area <= 128 else torch.int32
-    return dtype
-
-
-def _sums_down(blocks: _Blocks, width: int, exact: torch.dtype) -> _Step:
-    """The sum of each block of rows: (batch, channels, blocks, width)."""
-    steps = range(1, blocks.largest)
-    rows = {step: blocks.first + step * (blocks.size > step) for step in steps}
-    inside = {
-        step: _plane((blocks.size > step)[:, None].to(exact), blocks.blocks, width)
-        for step in steps[blocks.smallest - 1 :]  # shorter steps stay inside
-    }
-
-    def sums(values: Tensor) -> Tensor:
-        total = values.index_select(2, blocks.first).to(exact)
-        for step in steps:
-            _add(total, values.index_select(2, rows[step]).to(exact), inside.get(step))
-        return total
-
-    return sums
-
-
-def _sums_across(blocks: _Blocks, height: int, exact: torch.dtype) -> _Step:
-    """The sum of each block of columns, at its first column; other columns are undefined."""
-    steps = range(1, blocks.largest)
-    inside = {
-        step: _plane((blocks.pixel_size > step).to(exact), height).flatten()[:-step]
-        for step in steps[blocks.smallest - 1 :]
-    }
-
-    def sums(values: Tensor) -> Tensor:
-        flat = values.flatten(2)
-        total = flat.clone()
-        for step in steps:
-            _add(total[..., :-step], flat[..., step:], inside.get(step))
-        return total.view_as(values)
-
-    return sums
-
-
-def _add(total: Tensor, values: Tensor, inside: Tensor | None) -> None:
-    if inside is None:
-        total.add_(values)
-    else:
-        total.addcmul_(values, inside)
-
-
-def _spread_across(blocks: _Blocks, height: int, dtype: torch.dtype) -> _Step:
-    """Copy the value of each block's first column to all of its columns."""
-    here = [
-        _plane((blocks.offset == step).to(dtype), height).flatten()[step:]
-        for step in range(blocks.largest)
-    ]
-
-    def spread(values: Tensor) -> Tensor:
-        flat = values.flatten(2)
-        result = flat * here[0]
-        for step in range(1, blocks.largest):
-            result[..., step:].addcmul_(flat[..., :-step], here[step])
-        return result.view_as(values)
-
-    return spread
-
-
-def _plane(line: Tensor, height: int, width: int = -1) -> Tensor:
-    """Repeat a row or a column."""
-    return line.expand(height, width).contiguous()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from simplejpeg import decode_jpeg
 from torch import Tensor
@@ -40,29 +41,47 @@ def through_jpeg(images: Tensor, quality: Sequence[int]) -> Tensor:
     """
     if len(images) == 0:
         return images.clone()
-    if max(images.shape[2:]) > LONGEST_PX:
-        height, width = images.shape[2:]
+    planes = images.cpu().contiguous().numpy()
+    result = np.empty_like(planes)
+
+    def work(part: slice) -> None:
+        for image, q, out in zip(planes[part], quality[part], result[part], strict=True):
+            recode(image, q, out)
+
+    in_threads(work, len(images))
+    return torch.from_numpy(result).to(images.device)
+
+
+def recode(image: NDArray[np.uint8], quality: int, out: NDArray[np.uint8]) -> None:
+    """Encode one image as JPEG and decode it again; see `through_jpeg`.
+
+    Args:
+        image: (1 or 3, height, width), contiguous.
+        quality: From 1 to 100.
+        out: Array for the result, contiguous; it may be the image.
+
+    Raises:
+        InputError: A side is above `LONGEST_PX`.
+    """
+    from noctule.corruptions.loops.layout import interleave, split  # imports Numba
+
+    channels, height, width = image.shape
+    if max(height, width) > LONGEST_PX:
         raise InputError(
             f"the images have {height} × {width} px, but a side of a JPEG file has at most "
             f"{LONGEST_PX:,} px",
             remedy="Resize the images, or leave out jpeg_compression.",
         )
-    planes = images.cpu().numpy()
-    result = np.empty_like(planes)
-    kind = "gray" if planes.shape[1] == 1 else "rgb"
-
-    def work(part: slice) -> None:
-        # NumPy makes the copies: torch would start threads of its own within each of these
-        # threads, and takes three times as long to interleave colours.
-        colours = [planes[part, channel] for channel in range(planes.shape[1])]
-        interleaved = np.stack(colours, axis=-1) if len(colours) > 1 else colours[0]
-        # Misaligned by a byte, because libjpeg-turbo bypasses the cache for aligned buffers.
-        buffer = np.empty(planes[0].size + 1, np.uint8)[1:]
-        for out, image, q in zip(result[part], interleaved, quality[part], strict=True):
-            file = io.BytesIO()
-            Image.fromarray(image).save(file, "JPEG", quality=q)
-            decoded = decode_jpeg(file.getbuffer(), kind, buffer=buffer)
-            out[:] = decoded.transpose(2, 0, 1)
-
-    in_threads(work, len(images))
-    return torch.from_numpy(result).to(images.device)
+    file = io.BytesIO()
+    # Misaligned by a byte, because libjpeg-turbo bypasses the cache for aligned buffers.
+    pixels = np.empty(image.size + 1, np.uint8)[1:]
+    if channels == 1:
+        Image.fromarray(image[0]).save(file, "JPEG", quality=quality)
+        decode_jpeg(file.getbuffer(), "gray", buffer=pixels)
+        out[0] = pixels.reshape(height, width)
+        return
+    interleave(image.reshape(3, -1), pixels)
+    colours = Image.frombuffer("RGB", (width, height), pixels, "raw", "RGB", 0, 1)
+    colours.save(file, "JPEG", quality=quality)
+    decode_jpeg(file.getbuffer(), "rgb", buffer=pixels)
+    split(pixels, out.reshape(3, -1))
