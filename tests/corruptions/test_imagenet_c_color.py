@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import color
 
-from corruption_cases import both_dtypes, check_both_dtypes, coffee, sample_images
+from corruption_cases import check_both_dtypes, coffee, sample_images
 from noctule.corruptions import CORRUPTIONS, SEVERITIES
-from noctule.corruptions.imagenet_c import digital
 from noctule.corruptions.imagenet_c.jpeg import LONGEST_PX, through_jpeg
 from noctule.errors import InputError
 from oracles.imagenet_c_color import ORACLES
@@ -264,18 +263,6 @@ def test_published_pixelate_in_threads(size: tuple[int, int], threads: int) -> N
         torch.set_num_threads(before)
     for image, found in zip(images, result, strict=True):
         assert found.equal(with_pillow(image, 0.3, Image.Resampling.BOX))
-
-
-@both_dtypes
-def test_pixelate_a_few_images_at_a_time(
-    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Seven images are fewer than are done at once; two at a time leave one for the end."""
-    images, corruption = sample_images(7, 64, 96, dtype=dtype), CORRUPTIONS["pixelate_c"]
-    together = corruption(images, ids=range(len(images)), share=0.3)
-    for values in (2 * images[0].numel(), 1):
-        monkeypatch.setattr(digital, "PIXELATED_AT_ONCE", values)
-        assert corruption(images, ids=range(len(images)), share=0.3).equal(together)
 
 
 def pillow_jpeg(image: torch.Tensor, quality: int) -> torch.Tensor:
