@@ -248,7 +248,8 @@ class Corruption:
             )
         rows = self._known_rows.get(severity)
         if rows is None:
-            rows = np.array([draw.row(severity) for draw in self.draws.values()], np.float64)
+            listed = [draw.row(severity) for draw in self.draws.values()]
+            rows = np.array(listed, np.float64).reshape(-1, 7)
             self._known_rows[severity] = rows
         return rows
 

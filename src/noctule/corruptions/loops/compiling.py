@@ -87,6 +87,7 @@ def loop(
 
     def register(function: F) -> F:
         corruption = name or function.__name__
+        _contents(inspect.getfile(function))  # now, before the file can be edited
         for dtype in dtypes:
             LOOPS[corruption, dtype] = CompiledLoop(
                 corruption, dtype, function, dict(tables or {}), in_python
