@@ -98,7 +98,7 @@ def noise_of(height: int, width: int, sigma: float, stream: WordStream) -> NDArr
     octets = first_then_second_words(stream, -(-count // 8)).view("i1")[:count]
     noise = (octets.reshape(2, down, across) + 0.5) / 128
     for axis, (cells, length) in enumerate(((down, height), (across, width)), start=1):
-        # Fine pixels, as many as both divide, averaged to pixels.
+        # Fine pixels, in a number that both divide, averaged to pixels.
         fine = np.repeat(noise, length, axis=axis)
         shape = (*fine.shape[:axis], length, cells, *fine.shape[axis + 1 :])
         noise = fine.reshape(shape).mean(axis=axis + 1)

@@ -43,7 +43,7 @@ def passes_at(side_px: int) -> int:
 
 
 def box_kernel(passes: int) -> list[float]:
-    """The weights of so many passes of a box filter with 3 taps, from the centre outwards.
+    """The weights of repeated passes of a box filter with 3 taps, from the centre outwards.
 
     Weights below 1e-9 are left out.
 
