@@ -594,7 +594,7 @@ def test_a_model_that_guesses_is_found_at_the_start(tmp_path: Path) -> None:
 
     class Constant(Says):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return torch.tensor([[0.0, 0.0, 1.0]]).expand(len(images), 3)
+            return torch.tensor([[0.0, 0.0, 2.0]]).expand(len(images), 3)
 
     checked = Settings(device="cpu", batch_size=4, workers=0)
     with pytest.raises(noctule.InputError, match="predicts class 2 for each of 60 images"):
