@@ -90,9 +90,13 @@ class Prepared(nn.Module):
         return images.mean((2, 3)).flip(1) * 10
 
 
-def prepared() -> tuple[nn.Module, noctule.Preprocessing]:
+def prepared(side_px: int = 24) -> tuple[nn.Module, noctule.Preprocessing]:
     return Prepared(), noctule.Preprocessing(
-        resize_px=24, crop_px=(24, 24), interpolation="bicubic", mean=(0.5,) * 3, std=(0.2,) * 3
+        resize_px=side_px,
+        crop_px=(side_px, side_px),
+        interpolation="bicubic",
+        mean=(0.5,) * 3,
+        std=(0.2,) * 3,
     )
 
 
@@ -123,6 +127,41 @@ def test_a_set_exported_with_a_model_gives_the_rows_of_live_evaluation(
     )
     assert own.equals(live)
     assert not other.equals(live)
+
+
+def test_models_are_loaded_with_the_options_of_evaluate(
+    noctule_cli, folder, benchmark_file, tmp_path
+) -> None:
+    """By export and show; without a model, they are refused."""
+    photo = next(iter(folder.rglob("*.png")))
+    network = ("--model", "test_cli_export:prepared", "--model-args", '{"side_px": 40}')
+    program = torch.export.export(Prepared(), (torch.zeros(2, 3, 40, 40),))
+    torch.export.save(program, tmp_path / "net.pt2")
+    trusted = ("--model", "export:net.pt2", "--trust")
+    for number, options in enumerate((network, trusted)):
+        out = tmp_path / f"set{number}"
+        status, _, err = noctule_cli(
+            "export", benchmark_file, folder, out, "--processes", 1, *options
+        )
+        assert status == 0, err
+        sheet = tmp_path / f"sheet{number}.png"
+        show = ("show", photo, "-c", "shear", "--severity", 1, "--out", sheet)
+        assert noctule_cli(*show, *options)[0] == 0
+        for image in (*out.rglob("*.png"), sheet):
+            with Image.open(image) as one:
+                assert image == sheet or one.size == (40, 40)
+    with Image.open(tmp_path / "sheet0.png") as one, Image.open(sheet) as other:
+        assert one.size == other.size
+    for options, what in (
+        (network[2:], "--model-args: there is no model for it. Add --model, or omit"),
+        (("--trust",), "--trust: there is no model for it"),
+        (trusted[:2], "can run any code in it"),
+        ((*network[:3], "{"), "--model-args: '{' is not JSON"),
+    ):
+        for command in (("export", benchmark_file, folder, "no", "--processes", 1), show[:2]):
+            status, _, err = noctule_cli(*command, *options)
+            assert (status, what in err) == (2, True), err
+    assert not (tmp_path / "no").exists()
 
 
 def test_options_that_mean_nothing_with_stored_images_are_refused(

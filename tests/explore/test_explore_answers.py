@@ -415,9 +415,19 @@ def test_hostile_names_stay_text(tmp_path) -> None:
     assert shlex.split(command)[2] == given[0]
 
 
+def resized(side_px: int) -> Any:
+    network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    return network, noctule.Preprocessing(resize_px=(side_px, side_px))
+
+
+ARGUMENTS = {
+    "model": "test_explore_answers:resized",
+    "loading": {"model_args": {"side_px": 64}},
+}
 CASES = {
     "all": (None, {}, {"corruption": "snow", "mode": "released"}),
     "model": (None, {"model": "photo-patches", "size_px": None}, {"severity": "full"}),
+    "arguments": (None, {**ARGUMENTS, "size_px": None}, {}),
     "benchmark": ("imagenet-c", {}, {"corruption": "fog", "mode": "released"}),
     "tables": ("cifar10-c", {}, {"corruption": "frost", "severity": "full"}),
 }
@@ -436,7 +446,7 @@ def test_the_lines_shown_give_the_image_shown(name, tmp_path, monkeypatch, capsy
         names: dict[str, Any] = {}
         exec(answer["python"].replace("YOUR-PHOTO", str(file)), names)
         assert torch.equal(names["corrupted"][0], shown)
-        words = answer["command"].split()[1:]
+        words = shlex.split(answer["command"])[1:]
         words = [str(file) if word == "YOUR-PHOTO" else word for word in words]
         sheet = tmp_path / "sheet.png"
         status, _, err = run(monkeypatch, capsys, *words, "--out", sheet)

@@ -16,8 +16,9 @@ from noctule.models.sources.shipped import PREPROCESSING
 from noctule.models.sources.trained import load_trained, trained_bytes
 
 
-def sized(num_classes: int) -> torch.nn.Module:
-    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 64 * 64, num_classes))
+def sized(num_classes: int, side_px: int = 64) -> torch.nn.Module:
+    linear = torch.nn.Linear(3 * side_px**2, num_classes)
+    return torch.nn.Sequential(torch.nn.Flatten(), linear)
 
 
 @pytest.mark.parametrize(
@@ -82,12 +83,31 @@ def test_a_trained_file_is_a_model_by_its_path(tmp_path: Path) -> None:
 def test_a_file_may_not_name_code_to_run(tmp_path: Path) -> None:
     path = tmp_path / "evil.safetensors"
     path.write_bytes(trained_bytes(PatchResNet(3), record(architecture="os:getcwd")))
-    with pytest.raises(InputError, match="'os:getcwd', and a file may not call"):
+    with pytest.raises(
+        InputError, match=r"the function 'os:getcwd', which would be .* add --trust"
+    ):
         load_classifier(str(path))
     module = sized(3)
     path.write_bytes(trained_bytes(module, record(architecture="test_models_untrained:sized")))
     given = load_trained(path, architecture="test_models_untrained:sized")
     assert torch.equal(given.module[1].weight, module[1].weight)
+    assert load_classifier(str(path), trust=True).weights_sha256 == given.weights_sha256
+
+
+def test_arguments_of_an_architecture(tmp_path: Path) -> None:
+    """They build the network, and again the one in the file."""
+    path = tmp_path / "wide.safetensors"
+    name = "test_models_untrained:sized"
+    module = build_untrained(name, 3, 8, {"side_px": 4})
+    assert module[1].weight.shape == (3, 3 * 4 * 4)
+    record_of = record(architecture=name, model_args={"side_px": 4})
+    path.write_bytes(trained_bytes(module, record_of))
+    given = load_classifier(str(path), trust=True)
+    assert torch.equal(given.module[1].weight, module[1].weight)
+    with pytest.raises(InputError, match=r"the function takes \(.*got an unexpected keyword"):
+        build_untrained(name, 3, 8, {"width": 4})
+    with pytest.raises(InputError, match="torchvision:resnet18 takes no arguments"):
+        build_untrained("torchvision:resnet18", 3, 64, {"width": 4})
 
 
 @pytest.mark.parametrize(
@@ -100,6 +120,7 @@ def test_a_file_may_not_name_code_to_run(tmp_path: Path) -> None:
         json.dumps(record(class_names="abc")),
         json.dumps(record(preprocessing=[])),
         json.dumps(record(architecture=None)),
+        json.dumps(record(model_args=["a"])),
         json.dumps({"architecture": "photo-patches"}),
     ],
 )

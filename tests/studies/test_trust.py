@@ -24,8 +24,8 @@ MODULE = """
 from pathlib import Path
 from torch import nn
 Path("imported").touch()
-def build(num_classes):
-    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, num_classes))
+def build(num_classes, bias=True):
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, num_classes, bias=bias))
 """
 ONE = ExecutionConfig(devices=("cpu",), processes=1)
 Run = Callable[..., tuple[object, str, str]]
@@ -134,3 +134,25 @@ def test_a_studys_record_with_any_key_spoilt_is_read_or_refused(
     (tmp_path / "s" / "study.json").write_text(json.dumps(record))
     status, _, stderr = command("study", "resume", tmp_path / "s")
     assert (status, "it lacks 'device_type'" in stderr) == (2, True), stderr
+
+
+def test_arguments_of_an_architecture(arrays: Path, command: Run) -> None:
+    """They are a part of the study and reach every network."""
+    changes = {"architecture": "strangers_net:build", "images": {"side_px": 16}}
+    (arrays / "a.toml").write_text(to_toml({**study_data(arrays), **changes}))
+    run = ("study", "run", "a.toml", "--trust", "--device", "cpu", "--processes", "1")
+    status, _, stderr = command(*run, "--out", "s", "--model-args", '{"bias": false}')
+    assert status == 0, stderr
+    folder = StudyFolder.open(arrays / "s")
+    assert folder.study.model_args == {"bias": False}
+    weights = str(folder.weights(folder.study.members[0]))
+    assert [*noctule.load_classifier(weights, trust=True).module.state_dict()] == ["1.weight"]
+    status, _, stderr = command("study", "resume", "s")
+    assert status == 0, stderr
+    for value, what in (
+        ('{"bais": 1}', "the function takes (num_classes, bias=True), but got an unexpected"),
+        ("[]", "--model-args: '[]' is not a JSON object"),
+    ):
+        status, _, stderr = command(*run, "--out", "other", "--model-args", value)
+        assert (status, what in stderr) == (2, True), stderr
+        assert not (arrays / "other").exists()

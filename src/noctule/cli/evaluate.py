@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -21,11 +20,16 @@ from noctule.cli.options import (
     LabelsOption,
     LimitOption,
     Mode,
+    ModelArgsOption,
     ModeOption,
     ReferenceOption,
     ResizeOption,
     RunArgument,
+    TrustOption,
+    WeightsKeyOption,
+    WeightsOption,
     arg,
+    model_options,
     opt,
     parse_numbers,
 )
@@ -56,10 +60,10 @@ def evaluate(
     mode: ModeOption = None,
     out: Annotated[Path | None, opt("PATH", "--out", "-o", default="under runs/")] = None,
     reference: ReferenceOption = None,
-    weights: Annotated[Path | None, opt("PATH")] = None,
-    weights_key: Annotated[str | None, opt("KEY")] = None,
-    model_args: Annotated[str | None, opt("JSON")] = None,
-    trust: Annotated[bool, opt("", "--trust")] = False,
+    weights: WeightsOption = None,
+    weights_key: WeightsKeyOption = None,
+    model_args: ModelArgsOption = None,
+    trust: TrustOption = False,
     name: Annotated[str | None, opt("NAME")] = None,
     labels: LabelsOption = None,
     background: BackgroundOption = None,
@@ -100,12 +104,6 @@ def evaluate(
             by `noctule export`. Pass DATA only if the folder has no clean images; DATA then
             supplies them.
         out: Run folder.
-        weights: Local weights: a .safetensors file, or a .pt file without pickled code.
-        weights_key: Entry of the weights file to load, such as state_dict_ema. By default, the
-            plain weights, not a moving average of them.
-        model_args: Arguments of the function package.module:function, such as
-            '{"width": 64}'.
-        trust: Read a model file that is a program, and can run any code.
         name: Name of the model in tables and the run folder.
         seed: Random seed for the corruptions. Not allowed with --stored, whose images are
             fixed.
@@ -135,13 +133,10 @@ def evaluate(
     dataset, spec = _images(data, opening, benchmark, mode, stored)
     if isinstance(dataset, StoredSet):
         _check_seed(seed, dataset)
-    classifier = load_classifier(
-        model,
-        weights=weights,
-        weights_key=weights_key,
-        model_args=_model_args(model_args),
-        trust=trust,
-    ).named(name)
+    loading = model_options(
+        model, weights=weights, weights_key=weights_key, model_args=model_args, trust=trust
+    )
+    classifier = load_classifier(model, **loading).named(name)
     classifier = _with_preprocessing(
         classifier, resize, crop, interpolation, image_mode, mean, std
     )
@@ -253,22 +248,6 @@ def _check_seed(seed: int | None, stored: StoredSet) -> None:
         where="--seed",
         remedy="Omit --seed, or export the images with that seed.",
     )
-
-
-def _model_args(text: str | None) -> dict[str, Any]:
-    """The arguments in a JSON object."""
-    try:
-        value = json.loads("{}" if text is None else text)
-    except ValueError as error:
-        value = f"not JSON: {error}"
-    if not isinstance(value, dict):
-        what = value if isinstance(value, str) else "not a JSON object"
-        raise InputError(
-            f"{text!r:.80} is {what}",
-            where="--model-args",
-            remedy="Use a JSON object, such as '{\"width\": 64}'.",
-        )
-    return value
 
 
 def _with_preprocessing(

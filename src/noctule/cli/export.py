@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,8 +16,13 @@ from noctule.cli.options import (
     BenchmarkArgument,
     CropOption,
     LabelsOption,
+    ModelArgsOption,
     ModeOption,
+    TrustOption,
+    WeightsKeyOption,
+    WeightsOption,
     arg,
+    model_options,
     opt,
 )
 from noctule.errors import InputError
@@ -38,6 +44,10 @@ def export(
     resize: Annotated[int | None, opt("N")] = None,
     crop: CropOption = None,
     model: Annotated[str | None, opt("NAME")] = None,
+    weights: WeightsOption = None,
+    weights_key: WeightsKeyOption = None,
+    model_args: ModelArgsOption = None,
+    trust: TrustOption = False,
     labels: LabelsOption = None,
     background: BackgroundOption = None,
     seed: Annotated[int, opt("N")] = 0,
@@ -68,6 +78,9 @@ def export(
     from noctule.stored import export as export_all
     from noctule.stored.plan import refuse_nested
 
+    loading = model_options(
+        model, weights=weights, weights_key=weights_key, model_args=model_args, trust=trust
+    )
     spec = load_benchmark(benchmark)
     spec = spec if mode is None else spec.in_mode(mode)
     refuse_nested(Path(data).expanduser(), out)
@@ -80,7 +93,7 @@ def export(
             out,
             format=format,
             quality=quality,
-            preprocessing=_preprocessing(resize, crop, model),
+            preprocessing=_preprocessing(resize, crop, model, loading),
             seed=seed,
             processes=processes,
             progress=advance,
@@ -125,7 +138,7 @@ def verify(
 
 
 def _preprocessing(
-    resize: int | None, crop: int | None, model: str | None
+    resize: int | None, crop: int | None, model: str | None, loading: Mapping[str, Any] = {}
 ) -> Preprocessing | None:
     """The preprocessing that the options describe; None leaves it to the data."""
     from noctule.models import Preprocessing, load_classifier
@@ -137,7 +150,7 @@ def _preprocessing(
                 where="--model",
                 remedy="Omit --model, or omit --resize and --crop.",
             )
-        classifier = load_classifier(model)
+        classifier = load_classifier(model, **loading)
         classifier.warn_of_preprocessing()
         return classifier.preprocessing
     if resize is None and crop is None:

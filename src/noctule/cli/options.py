@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -86,6 +87,34 @@ IdsOption = Annotated[
 ]
 ResizeOption = Annotated[int | None, opt("N", help="Resize the shorter side to N pixels.")]
 CropOption = Annotated[int | None, opt("N", help="Crop the central N × N pixels.")]
+WeightsOption = Annotated[
+    Path | None,
+    opt("PATH", help="Local weights: a .safetensors file, or a .pt file without pickled code."),
+]
+WeightsKeyOption = Annotated[
+    str | None,
+    opt(
+        "KEY",
+        help="Entry of the weights file to load, such as state_dict_ema. By default, the plain "
+        "weights, not a moving average of them.",
+    ),
+]
+ModelArgsOption = Annotated[
+    str | None,
+    opt(
+        "JSON",
+        help="Arguments of the function package.module:function, such as '{\"width\": 64}'.",
+    ),
+]
+TrustOption = Annotated[
+    bool,
+    opt(
+        "",
+        "--trust",
+        help="Trust a file that can run any code: a model file that is a program, or a study "
+        "or trained network whose architecture is a function.",
+    ),
+]
 ConfidenceOption = Annotated[float, opt("P", help="Confidence level of the intervals.")]
 ResamplesOption = Annotated[int, opt("N", help="Number of bootstrap resamples.")]
 BootstrapSeedOption = Annotated[int, opt("N", help="Random seed of the bootstrap.")]
@@ -111,3 +140,58 @@ def parse_numbers(option: str, text: str, kind: type[NumberT]) -> tuple[NumberT,
             where=option,
             remedy=f"Use a value such as {example}.",
         ) from error
+
+
+def model_options(
+    model: str | None,
+    *,
+    weights: Path | None = None,
+    weights_key: str | None = None,
+    model_args: str | None = None,
+    trust: bool = False,
+) -> dict[str, Any]:
+    """The keyword arguments of `load_classifier` that the options of a command set.
+
+    Args:
+        model: Name of the model; None if the command names none.
+        weights, weights_key, model_args, trust: The options, as given.
+
+    Raises:
+        InputError: There is no model for an option, or `model_args` is not a JSON object.
+
+    >>> model_options("my.models:small", model_args='{"width": 64}')
+    {'model_args': {'width': 64}}
+    """
+    options = {
+        "weights": None if weights is None else str(weights),
+        "weights_key": weights_key,
+        "model_args": None if model_args is None else parse_model_args(model_args),
+        "trust": trust or None,
+    }
+    options = {key: value for key, value in options.items() if value is not None}
+    if options and model is None:
+        option = f"--{next(iter(options)).replace('_', '-')}"
+        raise InputError(
+            "there is no model for it", where=option, remedy=f"Add --model, or omit {option}."
+        )
+    return options
+
+
+def parse_model_args(text: str) -> dict[str, Any]:
+    """The arguments in a JSON object.
+
+    Raises:
+        InputError: The text is something else.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        value = f"not JSON: {error}"
+    if not isinstance(value, dict):
+        what = value if isinstance(value, str) else "not a JSON object"
+        raise InputError(
+            f"{text!r:.80} is {what}",
+            where="--model-args",
+            remedy="Use a JSON object, such as '{\"width\": 64}'.",
+        )
+    return value

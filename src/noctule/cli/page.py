@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import webbrowser
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from noctule.cli.echo import echo
 from noctule.extras import require
@@ -41,6 +42,7 @@ def viewer_config(
     model: str | None,
     size_px: int | None,
     device: str | None,
+    loading: Mapping[str, Any] = {},
 ) -> ViewerConfig:
     """The corruptions, photographs and model that the page offers.
 
@@ -52,6 +54,7 @@ def viewer_config(
         model: Name of the model; None for images without predictions.
         size_px: Side of the images without a model.
         device: Device of the model; None takes a GPU if there is one.
+        loading: Further arguments of `load_classifier`.
 
     Raises:
         InputError: The model or device is unknown, or the image does not suit the model.
@@ -65,10 +68,12 @@ def viewer_config(
     preprocessing = square(size_px)
     if model is not None:
         resolved = Settings(device=device).resolved_device()
-        predictor = Predictor(load_classifier(model), resolved)
+        predictor = Predictor(load_classifier(model, **loading), resolved)
         preprocessing = predictor.classifier.preprocessing
     photographs = Photographs(preprocessing, photo)
-    return ViewerConfig(benchmark, benchmark_name, preprocessing, photographs, predictor, model)
+    return ViewerConfig(
+        benchmark, benchmark_name, preprocessing, photographs, predictor, model, loading
+    )
 
 
 def start_values(

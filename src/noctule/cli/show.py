@@ -6,12 +6,22 @@ import io
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from noctule.cli.app import app
 from noctule.cli.echo import echo
 from noctule.cli.help import Command
-from noctule.cli.options import Mode, ModeOption, arg, opt
+from noctule.cli.options import (
+    Mode,
+    ModelArgsOption,
+    ModeOption,
+    TrustOption,
+    WeightsKeyOption,
+    WeightsOption,
+    arg,
+    model_options,
+    opt,
+)
 from noctule.errors import InputError, NoctuleWarning, UnreadableImageError, unknown_name
 from noctule.input_files import reject_special_files
 
@@ -35,6 +45,10 @@ def show(
     seed: Annotated[int, opt("N")] = 0,
     size_px: Annotated[int | None, opt("N", default="224")] = None,
     model: Annotated[str | None, opt("NAME")] = None,
+    weights: WeightsOption = None,
+    weights_key: WeightsKeyOption = None,
+    model_args: ModelArgsOption = None,
+    trust: TrustOption = False,
     image_id: Annotated[str | None, opt("ID", "--id", default="the file name")] = None,
     out: Annotated[Path | None, opt("PATH", "--out", "-o", default="noctule.png")] = None,
     serve: Annotated[bool, opt("", "--serve")] = False,
@@ -68,6 +82,9 @@ def show(
         raise InputError(
             "cannot be combined with --model", where="--size-px", remedy="Omit one of them."
         )
+    loading = model_options(
+        model, weights=weights, weights_key=weights_key, model_args=model_args, trust=trust
+    )
     chosen, names = _benchmark(corruption, benchmark, mode)
     if serve:
         _refuse({"--out": out, "--overview": overview or None, "--id": image_id}, "without")
@@ -79,6 +96,7 @@ def show(
             benchmark,
             (photo, name, image) if Path(photo).exists() else None,
             model=model if model or size_px is not None else "photo-patches",
+            loading=loading,
             size_px=size_px,
             device=device,
         )
@@ -88,18 +106,22 @@ def show(
     _refuse({"--port": port, "--device": device, "--open/--no-open": open_browser}, "with")
     _refuse_to_replace(photo, out or Path("noctule.png"))
     name, image = _photograph(photo)
-    prepared = _preprocessing(model, size_px).prepare(image)
+    prepared = _preprocessing(model, loading, size_px).prepare(image)
     rows = _rows(prepared, chosen, names, severity, overview, image_id or name, seed)
     _save(rows, out or Path("noctule.png"))
     shown = names[0] if len(names) == 1 else f"{len(names)} corruptions"
     echo(f"{out or 'noctule.png'}: {image_id or name} under {shown}")
 
 
-def _preprocessing(model: str | None, size_px: int | None) -> Preprocessing:
+def _preprocessing(
+    model: str | None, loading: dict[str, Any], size_px: int | None
+) -> Preprocessing:
     from noctule.cli.page import square
     from noctule.models import load_classifier
 
-    return square(size_px) if model is None else load_classifier(model).preprocessing
+    if model is None:
+        return square(size_px)
+    return load_classifier(model, **loading).preprocessing
 
 
 def _benchmark(

@@ -10,7 +10,16 @@ import typer
 from noctule.cli.app import app
 from noctule.cli.echo import echo, echo_message, interruptible
 from noctule.cli.help import Command, CommandGroup
-from noctule.cli.options import ConfidenceOption, ResamplesOption, arg, opt, parse_numbers
+from noctule.cli.options import (
+    ConfidenceOption,
+    ModelArgsOption,
+    ResamplesOption,
+    TrustOption,
+    arg,
+    opt,
+    parse_model_args,
+    parse_numbers,
+)
 from noctule.errors import InputError
 from noctule.extras import require
 
@@ -57,14 +66,6 @@ OnlyOption = Annotated[
         help="Train only this network, such as shear-seed0. Repeat the option for several.",
     ),
 ]
-TrustOption = Annotated[
-    bool,
-    opt(
-        "",
-        "--trust",
-        help="Allow the study to import and run the function named as its architecture.",
-    ),
-]
 FormOption = Annotated[
     Literal["robustness", "accuracy"],
     opt(
@@ -85,6 +86,7 @@ def run(
     candidates: Annotated[str | None, opt("NAMES")] = None,
     seeds: Annotated[str | None, opt("NUMBERS")] = None,
     architecture: Annotated[str | None, opt("NAME")] = None,
+    model_args: ModelArgsOption = None,
     epochs: Annotated[int | None, opt("N")] = None,
     side_px: Annotated[int | None, opt("N")] = None,
     device: DeviceOption = None,
@@ -131,6 +133,7 @@ def run(
         "candidates": None if candidates is None else _candidates(candidates),
         "seeds": None if seeds is None else parse_numbers("--seeds", seeds, int),
         "architecture": architecture,
+        "model_args": None if model_args is None else parse_model_args(model_args),
         "recipe.epochs": epochs,
         "images.side_px": side_px,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import shlex
 from typing import Any
 
@@ -102,7 +103,9 @@ def python_lines(viewer: ViewerConfig, photograph: Photograph, request: Request)
         side = viewer.preprocessing.resize_px
         prepare = f"noctule.Preprocessing(resize_px={side}, crop_px=({side}, {side}))"
     else:
-        prepare = f"noctule.load_classifier({viewer.model_name!r}).preprocessing"
+        options = (f"{key}={value!r}" for key, value in viewer.loading.items())
+        arguments = [repr(viewer.model_name), *options]
+        prepare = f"noctule.load_classifier({', '.join(arguments)}).preprocessing"
     lines.append(f"image = {prepare}.prepare(image)")
     return "\n".join([*lines, _corrupt(viewer, photograph, request)])
 
@@ -159,6 +162,10 @@ def command_line(viewer: ViewerConfig, photograph: Photograph, request: Request)
         words += ["--mode", request.mode]
     if viewer.model_name is not None:
         words += ["--model", viewer.model_name]
+        for key, value in viewer.loading.items():
+            words.append(f"--{key.replace('_', '-')}")
+            if value is not True:
+                words.append(json.dumps(value) if isinstance(value, dict) else str(value))
     elif viewer.preprocessing.resize_px != REFERENCE_SIDE_PX:
         words += ["--size-px", str(viewer.preprocessing.resize_px)]
     return shlex.join(words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from noctule.benchmarks import Benchmark
@@ -41,6 +41,7 @@ class ViewerConfig:
         photographs: Photographs prepared with it.
         predictor: The model; None for a page without predictions.
         model_name: Name of the model on the command line.
+        loading: Further arguments of `load_classifier`, of the options of the same names.
     """
 
     benchmark: Benchmark
@@ -49,6 +50,7 @@ class ViewerConfig:
     photographs: Photographs
     predictor: Predictor | None
     model_name: str | None
+    loading: Mapping[str, Any] = field(default_factory=dict)
 
     @functools.cached_property
     def by_mode(self) -> Mapping[Mode, Benchmark]:

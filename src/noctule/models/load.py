@@ -84,7 +84,9 @@ def load_classifier(
         return adapt(classifier if file is None else copied(classifier), request)
 
 
-def build_untrained(spec: str, num_classes: int, side_px: int) -> nn.Module:
+def build_untrained(
+    spec: str, num_classes: int, side_px: int, model_args: Mapping[str, Any] | None = None
+) -> nn.Module:
     """Build an architecture with random initial weights from PyTorch's generator.
 
     Args:
@@ -93,10 +95,11 @@ def build_untrained(spec: str, num_classes: int, side_px: int) -> nn.Module:
         num_classes: Number of logits. A function that does not take it must return a network
             with this number.
         side_px: Side of the training images, for architectures with a fixed size.
+        model_args: Arguments of the function, by name.
 
     Raises:
-        InputError: The name is unknown, an import fails, or the architecture cannot be built
-            for such images.
+        InputError: The name is unknown, an import fails, the architecture takes no arguments,
+            or it cannot be built for such images.
 
     >>> build_untrained("torchvision:resnet18", 10, 64).fc.out_features
     10
@@ -110,7 +113,11 @@ def build_untrained(spec: str, num_classes: int, side_px: int) -> nn.Module:
         sources = (source for source in MODELS.loaded().values() if source.untrained)
         patterns = ", ".join(form.pattern for source in sources for form in source.forms)
         raise InputError(f"'{spec}' is not an architecture", remedy=f"Use one of: {patterns}.")
-    return source.untrained(name, num_classes, side_px)
+    if not model_args:
+        return source.untrained(name, num_classes, side_px)
+    if not source.takes_args:
+        raise _no_arguments(spec)
+    return source.untrained(name, num_classes, side_px, dict(model_args))
 
 
 def runs_code(spec: str) -> bool:

@@ -49,7 +49,7 @@ class ModelRequest(NamedTuple):
 
 
 Load = Callable[[ModelRequest], Classifier]
-BuildUntrained = Callable[[str, int, int], nn.Module]
+BuildUntrained = Callable[..., nn.Module]
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ class ModelSource:
         load: Function that loads a classifier.
         claims: Predicate for the names of this source; None for a source with a prefix.
         untrained: Function that builds an architecture with random weights from its name
-            without prefix, the number of classes and the side of the images in pixels; None if
-            not supported.
+            without prefix, the number of classes, the side of the images in pixels, and, if
+            the source takes arguments, those; None if not supported.
         runs_code: Whether a name can make the source run the user's code.
-        takes_args: Whether `load` uses `ModelRequest.model_args`.
+        takes_args: Whether `load` uses `ModelRequest.model_args`, and `untrained` takes them.
     """
 
     forms: tuple[ModelForm, ...]

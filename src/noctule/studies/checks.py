@@ -11,7 +11,7 @@ from torch import nn
 from noctule.data import Dataset
 from noctule.errors import InputError
 from noctule.evaluation.loading import in_order, load_batches
-from noctule.models import Preprocessing, build_untrained, weights_sha256
+from noctule.models import Preprocessing, weights_sha256
 from noctule.models.classifier import refuse_unready
 from noctule.studies.spec import Study
 from noctule.studies.training.initial import initialised, trial_output
@@ -110,7 +110,7 @@ def check_architecture(study: Study, num_classes: int) -> None:
 
     first, second = (
         initialised(
-            lambda: build_untrained(study.architecture, num_classes, side_px),
+            lambda: study.untrained(num_classes),
             study.seeds[0],
             study.recipe.initial_weights,
         )

@@ -18,7 +18,7 @@ from noctule.evaluation.execution import Report
 from noctule.evaluation.loop import run_images
 from noctule.evaluation.settings import Settings, workers_for
 from noctule.evaluation.sources import LiveImages
-from noctule.models.load import build_untrained, runs_code
+from noctule.models.load import runs_code
 from noctule.models.sources.trained import load_trained, trained_bytes, training_record
 from noctule.store.disk import output_errors, remove_temporaries, write_atomically
 from noctule.studies.folder import TEST_SEED, StudyFolder
@@ -154,7 +154,7 @@ def _resumed(folder: StudyFolder, member: Member, config: TrainingConfig) -> Tra
     run = init_run(
         str(member),
         member.views,
-        lambda: build_untrained(study.architecture, classes, study.images.side_px),
+        lambda: study.untrained(classes),
         config,
     )
     load_checkpoint(folder.model_folder(member), run, _network(folder, member))
@@ -171,6 +171,7 @@ def _save_weights(
 ) -> None:
     record: dict[str, Any] = {
         "architecture": folder.study.architecture,
+        "model_args": folder.study.model_args,
         "class_names": list(config.dataset.class_names),
         "preprocessing": config.preprocessing.to_dict(),
         "member": str(member),

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator
+from torch import nn
 
 from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.benchmarks.conditions import proper_names
 from noctule.config import Spec, SpecValueError, read_named, registry_of_files
 from noctule.corruptions.checks import MAX_SIDE_PX, MIN_SIDE_PX
 from noctule.errors import InputError
-from noctule.models import Preprocessing
+from noctule.models import Preprocessing, build_untrained
 from noctule.studies.training.recipe import Positive, Recipe
 from noctule.studies.training.stream import Views
 
@@ -78,6 +79,7 @@ class Study(Spec):
         title: Title of figures.
         source: Author and publication, and other information on the study.
         architecture: Architecture, as for `build_untrained`.
+        model_args: Arguments of an architecture that is a function, by name.
         candidates: Names of corruptions, or the name of a benchmark that consists of them.
         seeds: Seeds; every network is trained once with each.
         train: Training images: a name, or a path relative to the working directory.
@@ -101,6 +103,7 @@ class Study(Spec):
     test: Text
     images: ImageConfig
     recipe: Recipe
+    model_args: dict[str, Any] = Field(default_factory=dict)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compiled: bool = False
     threads: Annotated[int, Field(ge=1, le=MAX_THREADS)] = 1
@@ -143,6 +146,11 @@ class Study(Spec):
         return Benchmark(
             name=self.name, title=self.title, source=self.source, corruptions=self.candidates
         )
+
+    def untrained(self, num_classes: int) -> nn.Module:
+        """A network with initial weights from PyTorch's generator; see `build_untrained`."""
+        side_px = self.images.side_px
+        return build_untrained(self.architecture, num_classes, side_px, self.model_args)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with the keys of the TOML file."""

@@ -34,10 +34,12 @@ def is_function_name(spec: str) -> bool:
     return bool(module and function) and not spec.casefold().endswith(".safetensors")
 
 
-def build_untrained(spec: str, num_classes: int, side_px: int) -> nn.Module:
+def build_untrained(
+    spec: str, num_classes: int, side_px: int, model_args: Mapping[str, Any] | None = None
+) -> nn.Module:
     """The network that the function returns; the function may take `num_classes`."""
     del side_px  # not passed to the function
-    result = call_factory(spec, num_classes=num_classes)
+    result = call_factory(spec, model_args, num_classes=num_classes)
     module = result.module if isinstance(result, Classifier) else result
     if isinstance(module, ForeignNetwork):
         raise InputError(
@@ -69,8 +71,8 @@ def call_factory(
 ) -> nn.Module | Classifier:
     """The return value of the function named by `spec`; a function as a `NumpyNetwork`.
 
-    The function is called with `model_args`, and with `num_classes` if this is not None and the
-    function takes it.
+    The function is called with `model_args`, and with `num_classes` if this is not None, the
+    function takes it, and `model_args` do not have it.
 
     Raises:
         InputError: The module cannot be imported or has no such function, the function does
@@ -80,7 +82,7 @@ def call_factory(
     function = _find(spec)
     options = dict(model_args or {})
     if num_classes is not None and "num_classes" in inspect.signature(function).parameters:
-        options["num_classes"] = num_classes
+        options.setdefault("num_classes", num_classes)
     _check_arguments(function, options, spec)
     try:
         result = function(**options)

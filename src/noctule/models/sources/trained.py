@@ -29,7 +29,8 @@ def trained_bytes(module: nn.Module, record: Mapping[str, Any]) -> bytes:
     Args:
         module: The network.
         record: JSON values, including "architecture" (a `spec` of `build_untrained`),
-            "class_names" in the order of the logits, and "preprocessing".
+            "class_names" in the order of the logits, "preprocessing", and "model_args" if the
+            architecture takes arguments.
     """
     from safetensors.torch import save
 
@@ -73,6 +74,8 @@ def _check_record(record: Any) -> None:
     for key, kind in kinds.items():
         if not isinstance(record[key], kind):
             raise ValueError(f"{key} is not a {kind.__name__}")
+    if not isinstance(record.get("model_args", {}), dict):
+        raise ValueError("model_args is not a dict")
 
 
 def _is_weights_file(spec: str) -> bool:
@@ -96,6 +99,7 @@ def load(request: ModelRequest) -> Classifier:
         Path(request.spec),
         preprocessing=request.preprocessing,
         num_classes=request.num_classes,
+        trust=request.trust,
     )
 
 
@@ -104,6 +108,7 @@ def load_trained(
     *,
     name: str | None = None,
     architecture: str | None = None,
+    trust: bool = False,
     weights: str | None = None,
     weights_key: str | None = None,
     preprocessing: Preprocessing | None = None,
@@ -114,8 +119,8 @@ def load_trained(
     Args:
         path: The file.
         name: Name of the classifier; by default the path.
-        architecture: Architecture to build; by default the recorded one, unless that would run
-            the user's code.
+        architecture: Architecture to build; by default the recorded one.
+        trust: Whether the recorded architecture may be a function, which is then called.
         weights: Description of the origin of the weights.
         weights_key: Must be None, because the file contains one network.
         preprocessing: Preprocessing used instead of the recorded one.
@@ -123,7 +128,7 @@ def load_trained(
 
     Raises:
         InputError: The file was not written by noctule, has another number of classes, or
-            records an architecture that would run the user's code; or `weights_key` is set.
+            records a function and `trust` is False; or `weights_key` is set.
     """
     record = training_record(path)
     _refuse_changed(path, record)
@@ -132,8 +137,11 @@ def load_trained(
         raise InputError(f"has {len(class_names)} classes, not {num_classes}", where=path)
     own = Preprocessing.from_dict(record["preprocessing"], where=path)
     side_px = own.resize_px[0] if isinstance(own.resize_px, tuple) else 224
-    architecture = architecture or _harmless(str(record["architecture"]), path)
-    module = build_untrained(architecture, len(class_names), side_px)
+    if architecture is None:
+        architecture = str(record["architecture"])
+        if not trust:
+            _refuse_code(architecture, path)
+    module = build_untrained(architecture, len(class_names), side_px, record.get("model_args"))
     load_into(module, read_state_dict(path, weights_key), path)
     return make_classifier(
         module,
@@ -159,12 +167,12 @@ def _refuse_changed(path: Path, record: Mapping[str, Any]) -> None:
         )
 
 
-def _harmless(architecture: str, path: Path) -> str:
-    """Return an architecture; raise InputError if it runs the user's code."""
-    if not runs_code(architecture):
-        return architecture
-    raise InputError(
-        f"its architecture is the function '{architecture}', and a file may not call functions",
-        where=path,
-        remedy=f"If you trust it: noctule evaluate {architecture} --weights {path}",
-    )
+def _refuse_code(architecture: str, path: Path) -> None:
+    """Raise InputError if an architecture runs the user's code."""
+    if runs_code(architecture):
+        raise InputError(
+            f"its architecture is the function '{architecture}', which would be imported and "
+            "run",
+            where=path,
+            remedy="If you trust its author, add --trust (in Python, trust=True).",
+        )
