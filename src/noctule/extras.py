@@ -18,6 +18,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "timm": ("timm",),
     "onnx": ("onnxruntime",),
     "hf": ("transformers",),
+    "openclip": ("open_clip",),
 }
 """Modules of the packages in each extra."""
 

@@ -12,6 +12,7 @@ from noctule.cli.help import Command
 from noctule.cli.options import (
     BackgroundOption,
     BootstrapSeedOption,
+    ClassesOption,
     ConfidenceOption,
     CropOption,
     Format,
@@ -22,6 +23,7 @@ from noctule.cli.options import (
     Mode,
     ModelArgsOption,
     ModeOption,
+    PromptsOption,
     ReferenceOption,
     ResizeOption,
     RunArgument,
@@ -64,6 +66,8 @@ def evaluate(
     weights_key: WeightsKeyOption = None,
     model_args: ModelArgsOption = None,
     trust: TrustOption = False,
+    classes: ClassesOption = None,
+    prompts: PromptsOption = None,
     name: Annotated[str | None, opt("NAME")] = None,
     labels: LabelsOption = None,
     background: BackgroundOption = None,
@@ -134,7 +138,13 @@ def evaluate(
     if isinstance(dataset, StoredSet):
         _check_seed(seed, dataset)
     loading = model_options(
-        model, weights=weights, weights_key=weights_key, model_args=model_args, trust=trust
+        model,
+        weights=weights,
+        weights_key=weights_key,
+        model_args=model_args,
+        trust=trust,
+        classes=classes,
+        prompts=prompts,
     )
     classifier = load_classifier(model, **loading).named(name)
     classifier = _with_preprocessing(

@@ -14,10 +14,12 @@ from noctule.cli.help import Command
 from noctule.cli.options import (
     BackgroundOption,
     BenchmarkArgument,
+    ClassesOption,
     CropOption,
     LabelsOption,
     ModelArgsOption,
     ModeOption,
+    PromptsOption,
     TrustOption,
     WeightsKeyOption,
     WeightsOption,
@@ -48,6 +50,8 @@ def export(
     weights_key: WeightsKeyOption = None,
     model_args: ModelArgsOption = None,
     trust: TrustOption = False,
+    classes: ClassesOption = None,
+    prompts: PromptsOption = None,
     labels: LabelsOption = None,
     background: BackgroundOption = None,
     seed: Annotated[int, opt("N")] = 0,
@@ -79,7 +83,13 @@ def export(
     from noctule.stored.plan import refuse_nested
 
     loading = model_options(
-        model, weights=weights, weights_key=weights_key, model_args=model_args, trust=trust
+        model,
+        weights=weights,
+        weights_key=weights_key,
+        model_args=model_args,
+        trust=trust,
+        classes=classes,
+        prompts=prompts,
     )
     spec = load_benchmark(benchmark)
     spec = spec if mode is None else spec.in_mode(mode)

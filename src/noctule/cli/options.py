@@ -99,6 +99,23 @@ WeightsKeyOption = Annotated[
         "weights, not a moving average of them.",
     ),
 ]
+ClassesOption = Annotated[
+    str | None,
+    opt(
+        "FILE",
+        help="Names of the classes for CLIP and SigLIP, one per line, in the order of the "
+        "data's classes; or a list in a package, such as open_clip:IMAGENET_CLASSNAMES.",
+    ),
+]
+PromptsOption = Annotated[
+    str | None,
+    opt(
+        "FILE",
+        help="Prompts for CLIP and SigLIP, one per line, with {} in the place of the name; or "
+        "a list in a package, such as open_clip:OPENAI_IMAGENET_TEMPLATES; or one prompt.",
+        default="'a photo of a {}.'",
+    ),
+]
 ModelArgsOption = Annotated[
     str | None,
     opt(
@@ -149,12 +166,14 @@ def model_options(
     weights_key: str | None = None,
     model_args: str | None = None,
     trust: bool = False,
+    classes: str | None = None,
+    prompts: str | None = None,
 ) -> dict[str, Any]:
     """The keyword arguments of `load_classifier` that the options of a command set.
 
     Args:
         model: Name of the model; None if the command names none.
-        weights, weights_key, model_args, trust: The options, as given.
+        weights, weights_key, model_args, trust, classes, prompts: The options, as given.
 
     Raises:
         InputError: There is no model for an option, or `model_args` is not a JSON object.
@@ -167,6 +186,8 @@ def model_options(
         "weights_key": weights_key,
         "model_args": None if model_args is None else parse_model_args(model_args),
         "trust": trust or None,
+        "classes": classes,
+        "prompts": prompts,
     }
     options = {key: value for key, value in options.items() if value is not None}
     if options and model is None:

@@ -12,9 +12,11 @@ from noctule.cli.app import app
 from noctule.cli.echo import echo
 from noctule.cli.help import Command
 from noctule.cli.options import (
+    ClassesOption,
     Mode,
     ModelArgsOption,
     ModeOption,
+    PromptsOption,
     TrustOption,
     WeightsKeyOption,
     WeightsOption,
@@ -49,6 +51,8 @@ def show(
     weights_key: WeightsKeyOption = None,
     model_args: ModelArgsOption = None,
     trust: TrustOption = False,
+    classes: ClassesOption = None,
+    prompts: PromptsOption = None,
     image_id: Annotated[str | None, opt("ID", "--id", default="the file name")] = None,
     out: Annotated[Path | None, opt("PATH", "--out", "-o", default="noctule.png")] = None,
     serve: Annotated[bool, opt("", "--serve")] = False,
@@ -83,7 +87,13 @@ def show(
             "cannot be combined with --model", where="--size-px", remedy="Omit one of them."
         )
     loading = model_options(
-        model, weights=weights, weights_key=weights_key, model_args=model_args, trust=trust
+        model,
+        weights=weights,
+        weights_key=weights_key,
+        model_args=model_args,
+        trust=trust,
+        classes=classes,
+        prompts=prompts,
     )
     chosen, names = _benchmark(corruption, benchmark, mode)
     if serve:

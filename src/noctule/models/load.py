@@ -13,9 +13,10 @@ from noctule.arguments import flag, path_like, whole_number
 from noctule.errors import InputError
 from noctule.models.classifier import Classifier
 from noctule.models.preprocessing import Preprocessing
-from noctule.models.registry import MODELS, ModelRequest, model_forms, source_of
+from noctule.models.registry import MODELS, ModelRequest, Texts, model_forms, source_of
 from noctule.models.user_networks import adapt, as_module, copied, wrap
 from noctule.models.weights_file import WeightsFile
+from noctule.models.zero_shot import refuse_texts
 from noctule.sampling import random_state_kept
 
 MAX_CLASSES = 2**31 - 1  # predictions are int32
@@ -30,6 +31,8 @@ def load_classifier(
     num_classes: int | None = None,
     model_args: Mapping[str, Any] | None = None,
     trust: bool = False,
+    classes: Texts | None = None,
+    prompts: Texts | None = None,
 ) -> Classifier:
     """Load an image classifier with its own preprocessing.
 
@@ -49,10 +52,14 @@ def load_classifier(
         model_args: Arguments of the function "package.module:function", by name.
         trust: Whether a file that is a program ("export:", "torchscript:") may run code
             while it is read.
+        classes: Names of the classes of a zero-shot classifier (CLIP, SigLIP), in the order of
+            the data's: a file with one per line, "package:LIST", or the names.
+        prompts: Its prompts, with {} in the place of the name: a file with one per line,
+            "package:LIST", or one or several prompts; by default "a photo of a {}.".
 
     Raises:
-        InputError: The name is unknown, an import or a download fails, or the weights do not
-            fit.
+        InputError: The name is unknown, an import or a download fails, the weights do not fit,
+            or an option is not for this model.
 
     >>> load_classifier("photo-patches").num_classes
     16
@@ -72,13 +79,23 @@ def load_classifier(
             source, name = source_of(spec)
             if model_args and not source.takes_args:
                 raise _no_arguments(spec)
-            options = dict(model_args or {})
-            trusts = flag(trust, "trust")
-            return source.load(
-                ModelRequest(spec, name, file, preprocessing, num_classes, options, trusts)
+            request = ModelRequest(
+                spec,
+                name,
+                file,
+                preprocessing,
+                num_classes,
+                dict(model_args or {}),
+                flag(trust, "trust"),
+                classes,
+                prompts,
             )
+            if not source.takes_texts:
+                refuse_texts(request)
+            return source.load(request)
         if model_args:
             raise _no_arguments("a model in memory")
+        refuse_texts(ModelRequest("a model in memory", "", classes=classes, prompts=prompts))
         classifier = spec if isinstance(spec, Classifier) else wrap(as_module(spec), None)
         request = ModelRequest("", "", file, preprocessing, num_classes)
         return adapt(classifier if file is None else copied(classifier), request)

@@ -5,8 +5,9 @@ A source has a prefix, its name, as in "timm:resnet50", or claims the names that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ from noctule.models.classifier import Classifier
 from noctule.models.preprocessing import Preprocessing
 from noctule.models.weights_file import WeightsFile
 from noctule.registry import Registry
+
+Texts = str | Path | Sequence[str]
 
 
 class ModelForm(NamedTuple):
@@ -37,6 +40,9 @@ class ModelRequest(NamedTuple):
         num_classes: Number of classes of `weights` if it cannot be inferred; otherwise checked.
         model_args: Arguments of the user's function, by name.
         trust: Whether a file of the user may run code while it is read.
+        classes: Names of the classes of a zero-shot classifier: a file, "package:LIST", or
+            the names.
+        prompts: Its prompts: a file, "package:LIST", one prompt, or several.
     """
 
     spec: str
@@ -46,6 +52,8 @@ class ModelRequest(NamedTuple):
     num_classes: int | None = None
     model_args: Mapping[str, Any] = MappingProxyType({})
     trust: bool = False
+    classes: Texts | None = None
+    prompts: Texts | None = None
 
 
 Load = Callable[[ModelRequest], Classifier]
@@ -65,6 +73,7 @@ class ModelSource:
             the source takes arguments, those; None if not supported.
         runs_code: Whether a name can make the source run the user's code.
         takes_args: Whether `load` uses `ModelRequest.model_args`, and `untrained` takes them.
+        takes_texts: Whether `load` uses `ModelRequest.classes` and `prompts`.
     """
 
     forms: tuple[ModelForm, ...]
@@ -73,6 +82,7 @@ class ModelSource:
     untrained: BuildUntrained | None = None
     runs_code: bool = False
     takes_args: bool = False
+    takes_texts: bool = False
 
 
 MODELS: Registry[ModelSource] = Registry(
@@ -87,18 +97,21 @@ def model_source(
     untrained: BuildUntrained | None = None,
     runs_code: bool = False,
     takes_args: bool = False,
+    takes_texts: bool = False,
 ) -> Callable[[Load], Load]:
     """Register the decorated function as the `load` of a source.
 
     Args:
         name: Name of the source, and its prefix unless it claims names.
         *forms: Pairs (pattern, description) for `noctule list models`.
-        claims, untrained, runs_code, takes_args: See `ModelSource`.
+        claims, untrained, runs_code, takes_args, takes_texts: See `ModelSource`.
     """
 
     def register(load: Load) -> Load:
         described = tuple(ModelForm(*form) for form in forms)
-        source = ModelSource(described, load, claims, untrained, runs_code, takes_args)
+        source = ModelSource(
+            described, load, claims, untrained, runs_code, takes_args, takes_texts
+        )
         MODELS.add(name, source, origin=load.__module__)
         return load
 

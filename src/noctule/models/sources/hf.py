@@ -7,8 +7,7 @@ makes of an image.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,23 +20,31 @@ from PIL import Image
 from noctule.errors import InputError
 from noctule.extras import require
 from noctule.input_files import reject_special_files
-from noctule.models.behaviour import probe_images
 from noctule.models.classifier import Classifier, make_classifier
 from noctule.models.preprocessing import Preprocessing
 from noctule.models.program_files import agreed_classes
 from noctule.models.registry import ModelRequest, model_source
+from noctule.models.translation import check_translation, untranslated
+from noctule.models.zero_shot import (
+    ClassTexts,
+    ZeroShotNetwork,
+    class_texts,
+    pooled,
+    refuse_texts,
+    text_features,
+    too_long,
+    zero_shot_classifier,
+)
 
-MAX_DIFFERENCE = 4.0
-"""Allowed mean difference between the two preprocessings, in levels of 255.
-
-Rounding, another library's resizing and a crop shifted by one pixel stay below; a crop that is
-left out, other channels or another range do not."""
+ZERO_SHOT = ("CLIPModel", "MetaClip2Model", "SiglipModel")
+"""Networks that classify by the names of the classes."""
 
 
 @model_source(
     "hf",
     ("hf:NAME", "such as hf:google/vit-base-patch16-224 (needs the extra noctule[hf])"),
     ("hf:FOLDER", "a checkpoint of transformers on disk, read without the network"),
+    takes_texts=True,
 )
 def load(request: ModelRequest) -> Classifier:
     """The classifier of a checkpoint of transformers; see `load_classifier`."""
@@ -62,7 +69,10 @@ def load(request: ModelRequest) -> Classifier:
             reject_special_files(file, folder_allowed=True)
         options["local_files_only"] = True
     with _quiet():
-        module = _module(request, options)
+        if _is_zero_shot(request, options):
+            return _zero_shot(request, options)
+        module = _module(request, options, "AutoModelForImageClassification")
+        refuse_texts(request)
         own = request.preprocessing or _preprocessing(request, options, module.config)
     classes = int(module.config.num_labels)
     classifier = make_classifier(
@@ -83,17 +93,81 @@ def _name(request: ModelRequest) -> str:
     return str(Path(request.name).expanduser()) if "~" in request.name else request.name
 
 
-def _module(request: ModelRequest, options: Mapping[str, Any]) -> Any:
+def _is_zero_shot(request: ModelRequest, options: Mapping[str, Any]) -> bool:
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(_name(request), **options)
+    except Exception:  # loading the network reports it
+        return False
+    return bool(set(config.architectures or ()) & set(ZERO_SHOT))
+
+
+def _zero_shot(request: ModelRequest, options: Mapping[str, Any]) -> Classifier:
+    """The classifier of a checkpoint of CLIP or SigLIP."""
+    texts = class_texts(request)
+    module = _module(request, options, "AutoModelForZeroShotImageClassification")
+    own = request.preprocessing or _preprocessing(request, options, module.config)
+    try:
+        encode, tokens = _text_encoder(module, request, options, texts)
+        identity = texts.identity(tokens, request.spec)
+        features = text_features(module, encode, texts)
+    except InputError:
+        raise
+    except Exception as error:  # tokenizers may raise anything
+        raise InputError(
+            f"its tokenizer cannot be used: {_first_line(error)}",
+            where=request.spec,
+            remedy="Save the tokenizer beside the network with save_pretrained.",
+        ) from error
+    return zero_shot_classifier(
+        request,
+        ZeroShotNetwork(module, "get_image_features", features, identity),
+        texts,
+        own,
+        weights=f"transformers {request.name}",
+        note="The preprocessing follows the image processor",
+    )
+
+
+def _text_encoder(
+    module: Any, request: ModelRequest, options: Mapping[str, Any], texts: ClassTexts
+) -> tuple[Callable[[list[str], torch.device], torch.Tensor], list[list[int]]]:
+    """The function from texts to their features, and the tokens of all texts.
+
+    Raises:
+        InputError: A text has more tokens than the network takes.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(_name(request), **options)
+    tokens: list[list[int]] = tokenizer(texts.texts)["input_ids"]
+    most = int(module.config.text_config.max_position_embeddings)
+    longest = max(range(len(tokens)), key=lambda index: len(tokens[index]))
+    if len(tokens[longest]) > most:
+        raise too_long(texts.texts[longest], most, request.spec)
+    # SigLIP was trained with texts of a fixed length.
+    is_siglip = type(module).__name__ == "SiglipModel"
+    padding = {"padding": "max_length", "max_length": most} if is_siglip else {"padding": True}
+
+    def encode(words: list[str], device: torch.device) -> torch.Tensor:
+        batch = tokenizer(words, return_tensors="pt", **padding)
+        return pooled(module.get_text_features(**batch.to(device)))
+
+    return encode, tokens
+
+
+def _module(request: ModelRequest, options: Mapping[str, Any], kind: str) -> Any:
     """The network with all its weights.
 
     Raises:
         InputError: It cannot be loaded, needs code of its own, is no classifier, or lacks
             weights, which transformers would draw at random.
     """
-    from transformers import AutoModelForImageClassification
+    import transformers
 
     try:
-        module, report = AutoModelForImageClassification.from_pretrained(
+        module, report = getattr(transformers, kind).from_pretrained(
             _name(request),
             **options,
             dtype="auto",
@@ -105,8 +179,8 @@ def _module(request: ModelRequest, options: Mapping[str, Any]) -> Any:
         raise InputError(
             f"no image classifier can be loaded: {_first_line(error)}",
             where=request.spec,
-            remedy="It must be a checkpoint for AutoModelForImageClassification, without code "
-            "of its own. Without network access, use a local folder.",
+            remedy="It must be a checkpoint for AutoModelForImageClassification, CLIP or "
+            "SigLIP, without code of its own. Without network access, use a local folder.",
         ) from error
     missing = [*report["missing_keys"], *report["mismatched_keys"]]
     if missing:
@@ -141,12 +215,11 @@ def _preprocessing(
     try:
         processor = from_pretrained(_name(request), **options)
         own = translate(processor.to_dict(), int(getattr(config, "num_channels", 3)))
-        difference = _difference(processor, own)
+        check_translation(
+            lambda image: processor(image, return_tensors="pt")["pixel_values"][0], own
+        )
     except Exception as error:  # a processor of another kind may fail anywhere
-        raise _untranslated(request.spec, _first_line(error)) from error
-    if not difference <= MAX_DIFFERENCE:
-        what = f"its pixels differ by {difference:.0f} levels on average"
-        raise _untranslated(request.spec, what)
+        raise untranslated(request.spec, "image processor", _first_line(error)) from error
     return own
 
 
@@ -202,30 +275,6 @@ def _geometry(processor: Mapping[str, Any]) -> dict[str, Any]:
     if kind.startswith("Levit"):
         side = int(256 / 224 * side)
     return {"resize_px": int(side / (processor.get("crop_pct") or 1)), **geometry}
-
-
-def _difference(processor: Any, own: Preprocessing) -> float:
-    """Mean difference in levels of 255, for a smooth image; infinite if the sizes differ."""
-    blocks = probe_images(1, 3, 7, 7)[0].permute(1, 2, 0).numpy()
-    image = Image.fromarray(blocks).resize((640, 480), Image.Resampling.BICUBIC)
-    image = image.convert(own.mode)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs = processor(image, return_tensors="pt")["pixel_values"][0]
-    ours = own.normalise(own.prepare(image))
-    if theirs.shape != ours.shape:
-        return float("inf")
-    levels_per_unit = 255 * torch.tensor(own.std)[:, None, None]
-    return float(((theirs - ours).abs() * levels_per_unit).mean())
-
-
-def _untranslated(spec: str, what: str) -> InputError:
-    return InputError(
-        f"its image processor cannot be used: {what}",
-        where=spec,
-        remedy="Load the model in a function of your own, and return its preprocessing too: "
-        "package.module:function (in Python, load_classifier(…, preprocessing=…)).",
-    )
 
 
 def _first_line(error: Exception) -> str:
