@@ -7,7 +7,8 @@ number of images and error rate: over numbers of corruptions and severities and 
 error rates, the smallest of four ways that conditions can be correlated (independent,
 identical, mixed, and wholly common for some images). A data set where a score has no interval
 does not count; the share of those that have one stands in brackets. Then the coverage of the
-NLL and the AURC, and the false findings of `compare`'s tests among models of equal error rates.
+NLL and the AURC, that of scores on a part of a finite set of images, and the false findings of
+`compare`'s tests among models of equal error rates.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from noctule.benchmarks import Benchmark
 from noctule.comparison import differences_of
 from noctule.metrics import METRICS, Estimate
+from noctule.metrics.estimates import population_factor
 from noctule.metrics.means import Estimates, ImageValues, mean_estimates, ratio_estimates
 from noctule.metrics.outcome_matrix import OutcomeMatrix
 from noctule.metrics.scores import image_values
@@ -198,6 +200,31 @@ def loss_and_selection_table(data_sets: int, seed: int) -> None:
         print(f"  {name:>4}  {kind:>15}  {'  '.join(cells)}")
 
 
+def population_table(data_sets: int, seed: int, population: int = 1000) -> None:
+    """Print how often intervals from a random part of a set hold the scores on all of it."""
+    rng, spec = np.random.default_rng(seed), benchmark_of(3, 5)
+    names = [str(one) for one in spec.conditions]
+    shares = (0.05, 0.2, 0.5, 0.8, 0.95)
+    print(f"\ncoverage of scores on {population} images by the share {shares} that was drawn")
+    for rate, kind in itertools.product(RATES, KINDS):
+        cells = []
+        for share in shares:
+            held = []
+            for _ in range(data_sets):
+                flags = lucks(rng, population, len(names), kind) < rate
+                truth = flags[:, 1:].mean()
+                part = flags[rng.choice(population, round(share * population), replace=False)]
+                found = mean_estimates(
+                    METRICS["error"], ImageValues(names, part), spec, 0.95
+                )["benchmark", spec.name]  # fmt: skip
+                one = found.within_population(population_factor(len(part), population))
+                assert one.low is not None
+                assert one.high is not None
+                held.append(one.low - 1e-9 <= truth <= one.high + 1e-9)
+            cells.append(f"{np.mean(held):.3f}")
+        print(f"  {rate:>4}  {kind:>11}  {'  '.join(cells)}")
+
+
 def matrix(flags: Flags, names: Sequence[str]) -> OutcomeMatrix:
     """Outcomes as `differences_of` takes them."""
     ids = pa.array([f"{i:06d}" for i in range(len(flags))])
@@ -242,6 +269,7 @@ def main() -> None:
     arguments = parser.parse_args()
     coverage_table(arguments.data_sets, arguments.seed)
     loss_and_selection_table(arguments.data_sets, arguments.seed)
+    population_table(arguments.data_sets, arguments.seed)
     false_findings(arguments.data_sets, arguments.seed)
 
 

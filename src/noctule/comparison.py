@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from noctule.arguments import choice, real_number
 from noctule.benchmarks import CLEAN, Benchmark
+from noctule.benchmarks.parts import part_note, part_of
 from noctule.errors import InputError
 from noctule.metrics.estimates import Estimate, IntervalSettings
 from noctule.metrics.intervals import difference_p
@@ -55,6 +56,7 @@ class Comparison:
         no_reference_reason: Why there is no reference, where there is none.
         left_out: Corruptions that only one of the runs has under these conditions.
         confidence: Confidence of the intervals; p-values are compared with 1 − confidence.
+        part: Of parts of a benchmark, what they lack, in a sentence.
     """
 
     benchmark: str
@@ -72,6 +74,7 @@ class Comparison:
     no_reference_reason: str | None
     left_out: tuple[str, ...]
     confidence: float
+    part: str | None = None
 
     def of(self, metric: str, name: str | None = None) -> Difference:
         """One difference.
@@ -109,6 +112,8 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-ready data; the records are under "differences"."""
         fields = {key: value for key, value in vars(self).items() if key != "rows"}
+        if self.part is None:
+            del fields["part"]
         return fields | {"left_out": list(self.left_out), "differences": self.to_records()}
 
     def to_records(self) -> list[dict[str, Any]]:
@@ -171,6 +176,7 @@ def compare(
         reference=relative_to.name,
         no_reference_reason=relative_to.why_none,
         left_out=left_out,
+        part=part_note(benchmark) if any(map(_is_part, opened)) else None,
         confidence=confidence,
     )
 
@@ -340,6 +346,10 @@ def _model(store: RunStore) -> str:
     return store.identity.model_title
 
 
+def _is_part(store: RunStore) -> bool:
+    return "whole" in store.identity.benchmark
+
+
 def _groups(benchmark: Benchmark, by: By) -> dict[str, list[str]]:
     groups = {
         name: [str(one) for one in benchmark.conditions_of_corruption(name)]
@@ -369,22 +379,14 @@ def _shared(a: RunStore, b: RunStore) -> tuple[Benchmark, tuple[str, ...]]:
         )
     both = dict.fromkeys((*ours.corruptions, *theirs.corruptions))
     left_out = tuple(name for name in both if name not in shared)
-    return Benchmark.from_dict(_restricted(ours, shared), where=a.folder), left_out
-
-
-def _restricted(benchmark: Benchmark, corruptions: list[str]) -> dict[str, Any]:
-    data = benchmark.to_dict() | {"corruptions": corruptions}
-    if tables := {key: one for key, one in benchmark.tables.items() if key in corruptions}:
-        return data | {"tables": tables}
-    data.pop("tables", None)
-    return data
+    return part_of(ours, shared, ours.severities), left_out
 
 
 def _narrowed(store: RunStore, benchmark: Benchmark) -> RunStore:
     """The run as if only the shared corruptions had been evaluated; its tables are kept."""
     own = Benchmark.from_dict(store.identity.benchmark, where=store.folder)
-    narrow = _restricted(own, list(benchmark.corruptions))
-    return RunStore(store.folder, replace(store.identity, benchmark=narrow))
+    narrow = part_of(own, benchmark.corruptions, own.severities)
+    return RunStore(store.folder, replace(store.identity, benchmark=narrow.to_dict()))
 
 
 def _check_comparable(a: RunStore, b: RunStore) -> None:

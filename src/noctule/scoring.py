@@ -105,8 +105,19 @@ def score_runs(
                 remedy="Evaluate both models on the same images.",
             )
         known = known_reference(store, outcomes, spec, other)
-        found.append(score_outcomes(outcomes, spec, known, chosen, settings))
+        population = drawn_from(store.identity.dataset)
+        found.append(score_outcomes(outcomes, spec, known, chosen, settings, population))
     return found
+
+
+def drawn_from(dataset: Mapping[str, Any]) -> int | None:
+    """The number of images that a run's were drawn from, by keys: those of `--limit`.
+
+    Images that a file lists were chosen by somebody, perhaps for their errors, and do not stand
+    for the others.
+    """
+    subset = dataset.get("subset", {})
+    return int(subset["num_images"]) if "limit" in subset else None
 
 
 def _opened(run: Run) -> RunStore:

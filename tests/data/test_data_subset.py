@@ -172,6 +172,9 @@ def test_a_run_states_its_subset_and_is_never_ranked_beside_the_whole(
         outputs[name] = out
     assert "8 of 40 images" in outputs["limit"]
     assert "3 of 40 images" in outputs["ids"]
+    # Intervals are for all 40 images, unless somebody has chosen the images.
+    words = "95 % CIs hold the scores on all 40 (finite-population correction)"
+    assert [words in " ".join(outputs[name].split()) for name in outputs] == [0, 1, 0]
     assert "of 40 images" not in outputs["whole"]
     record = {name: json.loads((runs / name / "run.json").read_text()) for name in outputs}
     whole = record["whole"]["dataset"]
@@ -191,6 +194,39 @@ def test_a_run_states_its_subset_and_is_never_ranked_beside_the_whole(
             compare(runs / one, runs / other)
     groups = grouped(open_runs([runs / name for name in outputs]))
     assert [len(group) for group in groups] == [1, 1, 1]
+
+
+@pytest.mark.filterwarnings("ignore::noctule.errors.NoctuleWarning")
+def test_intervals_of_a_limit_are_shorter(runs, monkeypatch, capsys):
+    found = {}
+    for name, options in (("limit", ["--limit", 8]), ("ids", ["--ids", "same.txt"])):
+        monkeypatch.chdir(runs)
+        ids = open_dataset("set.npz", limit=8).ids
+        (runs / "same.txt").write_text("\n".join(ids))
+        status, out, err = run(
+            monkeypatch, capsys, "evaluate", "nets:net", "set.npz", "--benchmark", "one.toml",
+            "--no-self-check", "--device", "cpu", "--out", f"{name}-again", "--format", "json",
+            *options,
+        )  # fmt: skip
+        assert status == 0, err
+        found[name] = json.loads(out)
+    assert (found["limit"]["population"], found["ids"].get("population")) == (40, None)
+    factor = 0.2 / -np.log(0.8)
+    for ours, theirs in zip(found["limit"]["scores"], found["ids"]["scores"], strict=True):
+        assert ours["value"] == theirs["value"]
+        if ours["low"] is not None:
+            for end in ("low", "high"):
+                length = theirs[end] - theirs["value"]
+                assert ours[end] - ours["value"] == pytest.approx(factor * length)
+
+
+@pytest.mark.parametrize("number", [7, "40", None, 10**10])
+def test_false_records_of_the_whole(runs, tmp_path, number):
+    identity = json.loads((runs / "limit/run.json").read_text())
+    identity["dataset"]["subset"]["num_images"] = number
+    (tmp_path / "run.json").write_text(json.dumps(identity))
+    with pytest.raises(InputError, match=r"dataset\.subset\.num_images"):
+        RunStore.open(tmp_path)
 
 
 def test_stored_images_and_false_records(runs, monkeypatch, capsys):

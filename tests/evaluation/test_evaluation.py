@@ -142,7 +142,7 @@ def test_a_corruption_that_needs_colour_is_refused_for_a_gray_model(tmp_path: Pa
         ChannelMeans(), preprocessing=Preprocessing(mode="L", mean=(0.0,), std=(1.0,))
     )
     benchmark = Benchmark(name="c", title="c", source="tests", corruptions=("hue",))
-    with pytest.raises(noctule.InputError, match="hue: needs images with 3 channels"):
+    with pytest.raises(noctule.InputError, match=r"hue.*: needs images with 3 channels"):
         evaluate(gray, Stripes(40), benchmark, out=tmp_path / "run", settings=LENIENT)
 
 

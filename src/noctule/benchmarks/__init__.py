@@ -8,6 +8,7 @@ from noctule.benchmarks.files import (
     write_benchmark,
     write_reference,
 )
+from noctule.benchmarks.parts import Selection, part_note
 from noctule.benchmarks.references import Reference
 from noctule.benchmarks.spec import Benchmark, Metric, why_no_reference
 
@@ -18,9 +19,11 @@ __all__ = [
     "Condition",
     "Metric",
     "Reference",
+    "Selection",
     "benchmark_names",
     "conditions_of",
     "load_benchmark",
+    "part_note",
     "why_no_reference",
     "write_benchmark",
     "write_reference",

@@ -24,7 +24,21 @@ from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.errors import InputError
 
 Metric = Literal["relative_ce", "ce", "mean_error"]
-LATER_FIELDS = ("mode", "side_px", "tables", "stored_jpeg_quality", "plugins")
+LATER_FIELDS = ("mode", "side_px", "tables", "stored_jpeg_quality", "plugins", "whole")
+
+
+class Whole(Spec):
+    """What a part of a benchmark was chosen from.
+
+    Attributes:
+        title: Title of the whole benchmark.
+        corruptions: Names of all its corruptions.
+        severities: All its severities; None is the full range.
+    """
+
+    title: Text
+    corruptions: tuple[str, ...]
+    severities: tuple[int, ...] | None = None
 
 
 class Benchmark(Spec):
@@ -47,6 +61,7 @@ class Benchmark(Spec):
         references: Errors of reference models, each covering every condition.
         plugins: SHA-256 of the source file of each corruption that a plugin defines; by default
             of the code in use. The record of a run sets it, so that different code is refused.
+        whole: What it is a part of, see `noctule.benchmarks.parts`; None if it is whole.
     """
 
     name: Text
@@ -61,6 +76,7 @@ class Benchmark(Spec):
     stored_jpeg_quality: Annotated[int, Field(ge=1, le=100)] | None = None
     references: tuple[Reference, ...] = ()
     plugins: dict[str, str] = Field(default_factory=dict)
+    whole: Whole | None = None
 
     @field_validator("corruptions")
     @classmethod

@@ -14,6 +14,7 @@ from noctule.cli.options import (
     BootstrapSeedOption,
     ClassesOption,
     ConfidenceOption,
+    CorruptionsOption,
     CropOption,
     Format,
     FormatOption,
@@ -27,6 +28,8 @@ from noctule.cli.options import (
     ReferenceOption,
     ResizeOption,
     RunArgument,
+    SeveritiesOption,
+    SkipOption,
     TrustOption,
     WeightsKeyOption,
     WeightsOption,
@@ -39,7 +42,7 @@ from noctule.errors import InputError
 from noctule.metrics import METRICS
 
 if TYPE_CHECKING:
-    from noctule.benchmarks import Benchmark
+    from noctule.benchmarks import Benchmark, Selection
     from noctule.data import Dataset
     from noctule.models import Classifier
     from noctule.store import RunStore
@@ -60,6 +63,9 @@ def evaluate(
     ] = None,
     stored: Annotated[Path | None, opt("PATH")] = None,
     mode: ModeOption = None,
+    corruptions: CorruptionsOption = None,
+    severities: SeveritiesOption = None,
+    skip: SkipOption = None,
     out: Annotated[Path | None, opt("PATH", "--out", "-o", default="under runs/")] = None,
     reference: ReferenceOption = None,
     weights: WeightsOption = None,
@@ -123,6 +129,7 @@ def evaluate(
         std: Normalization standard deviation, such as 0.229,0.224,0.225.
         outputs: What the model returns.
     """
+    from noctule.benchmarks import Selection
     from noctule.evaluation.loop import default_folder, run_images
     from noctule.evaluation.settings import Settings
     from noctule.evaluation.sources import ImageSource, LiveImages
@@ -134,7 +141,9 @@ def evaluate(
     from noctule.stored import StoredImages, StoredSet
 
     opening = {"labels_file": labels, "background": background, "limit": limit, "ids_file": ids}
-    dataset, spec = _images(data, opening, benchmark, mode, stored)
+    numbers = None if severities is None else parse_numbers("--severities", severities, int)
+    selection = Selection(corruptions, numbers, skip or None)
+    dataset, spec = _images(data, opening, benchmark, selection, mode, stored)
     if isinstance(dataset, StoredSet):
         _check_seed(seed, dataset)
     loading = model_options(
@@ -205,6 +214,7 @@ def _images(
     data: str | None,
     opening: dict[str, Any],
     benchmark: str | None,
+    selection: Selection,
     mode: Mode | None,
     stored: Path | None,
 ) -> tuple[Dataset, Benchmark]:
@@ -220,7 +230,7 @@ def _images(
     if stored is None:
         assert spec is not None
         name = "photo-patches" if data is None else data
-        return open_dataset(name, **opening), spec
+        return open_dataset(name, **opening), selection.of(spec)
     for key, option in (("limit", "--limit"), ("ids_file", "--ids")):
         if opening[key] is not None:
             raise InputError(
@@ -237,7 +247,7 @@ def _images(
                 remedy=f"Pass the clean images as DATA, or omit {option}.",
             )
     clean = None if data is None else open_dataset(data, **opening)
-    images = open_stored(stored, spec, clean)
+    images = open_stored(stored, spec, clean, selection)
     if mode not in (None, images.benchmark.mode):
         raise InputError(
             f"its images are in mode '{images.benchmark.mode}', not '{mode}'",

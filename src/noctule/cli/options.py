@@ -85,6 +85,18 @@ LimitOption = Annotated[
 IdsOption = Annotated[
     Path | None, opt("PATH", "--ids", help="Use only the images whose ids this file lists.")
 ]
+CorruptionsOption = Annotated[
+    str | None,
+    opt("NAMES", help="Evaluate only these corruptions of the benchmark, such as fog,snow."),
+]
+SeveritiesOption = Annotated[
+    str | None,
+    opt("NUMBERS", help="Evaluate only these severities of the benchmark, such as 1,3,5."),
+]
+SkipOption = Annotated[
+    list[str] | None,
+    opt("NAME", help="Leave out a corruption of the benchmark; may be repeated."),
+]
 ResizeOption = Annotated[int | None, opt("N", help="Resize the shorter side to N pixels.")]
 CropOption = Annotated[int | None, opt("N", help="Crop the central N × N pixels.")]
 WeightsOption = Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from noctule.arguments import path_like
-from noctule.benchmarks import Benchmark, Condition, load_benchmark
+from noctule.benchmarks import Benchmark, Condition, Selection, load_benchmark
+from noctule.benchmarks.parts import Names
 from noctule.data import Dataset, open_dataset
 from noctule.errors import InputError, NoctuleWarning, UnreadableImageError, machine_errors
 from noctule.evaluation.checks import check_run
@@ -59,6 +60,9 @@ def evaluate(
     data: str | Path | Dataset | tuple[Any, Any],
     benchmark: str | Path | Benchmark = "imagenet-noc",
     *,
+    corruptions: Names = None,
+    severities: Iterable[int] | None = None,
+    skip: Names = None,
     name: str | None = None,
     out: str | Path | None = None,
     reference: str | Path | RunStore | None = None,
@@ -73,6 +77,10 @@ def evaluate(
             NumPy batches, float32 (batch, height, width, channels) in [0, 1].
         data: A name, a folder, an array file, a `Dataset`, or a pair (images, labels).
         benchmark: A name, the path of a TOML file, or a `Benchmark`.
+        corruptions: Corruptions of the benchmark to evaluate, if not all; the run, its tables
+            and its report state the part. See `noctule.benchmarks.Selection`.
+        severities: Severities of the benchmark to evaluate, if not all.
+        skip: Corruptions of the benchmark to leave out.
         name: What tables and the run folder call the model; by default its own name.
         out: The run folder; by default one under runs/ named after the model, benchmark and
             data. If it holds an unfinished run of the same, the run is resumed.
@@ -93,6 +101,7 @@ def evaluate(
     classifier, dataset = load_classifier(model).named(name), open_dataset(data)
     if not isinstance(benchmark, Benchmark):
         benchmark = load_benchmark(benchmark)
+    benchmark = Selection(corruptions, severities, skip).of(benchmark)
     source = LiveImages(classifier, dataset, benchmark, settings)
     return run_and_score(source, out=out, reference=reference, progress=progress)
 

@@ -109,6 +109,14 @@ class LiveImages(ImageSource):
     def check(self) -> None:
         """Apply each corruption to small images: a missing texture shows now, not in hours."""
         channels = self.preprocessing.channels
+        bound = self.benchmark.bound
+        if other := [name for name in bound if bound[name].channels not in (None, channels)]:
+            raise InputError(
+                f"{', '.join(other)}: needs images with {bound[other[0]].channels} channels, "
+                f"but {self.classifier.name} takes images with {channels}",
+                where=self.benchmark.name,
+                remedy=f"Leave them out: --skip {','.join(other)}; the table says so.",
+            )
         images = torch.zeros(TRIAL_IMAGES, channels, MIN_SIDE_PX, MIN_SIDE_PX).byte()
         for condition in self.conditions:
             self.benchmark.corrupt(condition, images, ids=range(TRIAL_IMAGES), seed=0)

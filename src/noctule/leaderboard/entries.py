@@ -238,10 +238,12 @@ def _group(members: Sequence[Entry], landmarks: Sequence[Landmark]) -> EntryGrou
     first = members[0]
     benchmark = Benchmark.from_dict(first.identity.benchmark, where=first.source)
     name = headline(members).name
+    dataset = first.identity.dataset
+    whole = dataset.get("domain") if "subset" not in dataset else None
     ordered = sorted(members, key=lambda one: (one.scores.of(name).value, one.title))
     return EntryGroup(
         benchmark=benchmark,
-        data=str(first.identity.dataset.get("domain") or first.identity.dataset.get("name")),
+        data=str(whole or dataset.get("name")),
         images=first.scores.num_images,
         seed=first.identity.seed,
         entries=tuple(ordered),

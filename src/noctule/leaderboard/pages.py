@@ -33,6 +33,7 @@ from noctule.report.page import (
     Tiles,
     render,
 )
+from noctule.report.scores import subset_notes
 from noctule.report.table import Cell, Column, Row, Table
 from noctule.store.comparability import live_fingerprint
 
@@ -136,7 +137,7 @@ def _description(group: EntryGroup, metric: Metric) -> str:
     if group.entries:
         scores = group.entries[0].scores
         reference = f" CE is relative to {scores.reference}." if scores.reference else ""
-        text += reference
+        text += reference + "".join(f" {note}" for note in subset_notes(scores))
         if _has_interval(group, metric):
             text += f" {interval_name(scores.confidence)}s are over images."
     return text

@@ -10,9 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from noctule.benchmarks import CLEAN, Benchmark, Reference
+from noctule.benchmarks import CLEAN, Benchmark, Reference, part_note
 from noctule.errors import InputError
-from noctule.metrics.estimates import Estimate, IntervalSettings, bootstrap_settings
+from noctule.metrics.estimates import (
+    Estimate,
+    IntervalSettings,
+    bootstrap_settings,
+    population_factor,
+)
 from noctule.metrics.means import (
     NO_CLEAN,
     Estimates,
@@ -51,6 +56,9 @@ class Scores:
         confidence: Confidence of the intervals.
         resamples: Number of bootstrap resamples, for metrics that have no formula.
         seed: Seed of the bootstrap.
+        population: Number of images that these were drawn from at random, to whose scores the
+            intervals apply; None if they apply to all images of this kind.
+        part: Of a part of a benchmark, what it lacks, in a sentence.
     """
 
     benchmark: str
@@ -64,6 +72,8 @@ class Scores:
     confidence: float
     resamples: int
     seed: int
+    population: int | None = None
+    part: str | None = None
 
     @property
     def has_clean(self) -> bool:
@@ -101,8 +111,14 @@ class Scores:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON-ready data; the records are under "scores"."""
+        """Plain JSON-ready data; the records are under "scores".
+
+        `population` and `part` are there if they are not None.
+        """
         fields = {key: one for key, one in vars(self).items() if key != "estimates"}
+        for key in ("population", "part"):
+            if fields[key] is None:
+                del fields[key]
         lists = {key: list(one) for key, one in fields.items() if isinstance(one, tuple)}
         return fields | lists | {"scores": self.to_records()}
 
@@ -128,6 +144,7 @@ def score(
     reference_name: str | None = None,
     no_reference_reason: str | None = None,
     metrics: Sequence[str] | None = None,
+    population: int | None = None,
     seed: int = 0,
     resamples: int = 1000,
     confidence: float = 0.95,
@@ -144,6 +161,8 @@ def score(
         reference_name: Name of the reference.
         no_reference_reason: Why there is none.
         metrics: Names of the metrics; None is all whose columns are in the rows.
+        population: Number of images of a set that these were drawn from at random. The
+            intervals then hold the scores on the whole set, see `population_factor`.
         seed: Seed of the bootstrap.
         resamples: Number of bootstrap resamples for the calibration error, up to 100,000; 0
             gives it no interval. The other intervals need none.
@@ -166,7 +185,7 @@ def score(
     if reference is None:
         reason = no_reference_reason or "no reference errors were given"
         known = KnownReference(None, why_none=reason)
-    return score_outcomes(outcomes, benchmark, known, chosen, settings)
+    return score_outcomes(outcomes, benchmark, known, chosen, settings, population)
 
 
 def columns_of(metrics: Sequence[Metric]) -> list[str]:
@@ -204,12 +223,19 @@ def score_outcomes(
     reference: KnownReference,
     metrics: Sequence[Metric],
     settings: IntervalSettings,
+    population: int | None = None,
 ) -> Scores:
     """Score a run whose rows are joined already; see `score`."""
     found = {
         metric.name: metric_estimates(metric, outcomes, benchmark, reference, settings)
         for metric in metrics
     }
+    if population is not None:
+        factor = population_factor(len(outcomes.image_ids), population)
+        found = {
+            name: {key: one.within_population(factor) for key, one in estimates.items()}
+            for name, estimates in found.items()
+        }
     return Scores(
         benchmark=benchmark.name,
         metric=benchmark.metric,
@@ -222,6 +248,8 @@ def score_outcomes(
         confidence=settings.confidence,
         resamples=settings.resamples,
         seed=settings.seed,
+        population=population,
+        part=part_note(benchmark),
     )
 
 

@@ -203,6 +203,8 @@ def _notes(comparison: Comparison) -> list[str]:
         for mean in (comparison.of("mce"), comparison.of("relative_mce")):
             if mean.difference.reason:
                 notes.append(f"{_SUMMARIES[mean.metric]}: {mean.difference.reason}.")
+    if comparison.part is not None:
+        notes.append(comparison.part)
     if comparison.left_out:
         left_out = ", ".join(comparison.left_out)
         notes.append(f"Left out, as only one of the runs has them: {left_out}.")

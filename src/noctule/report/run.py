@@ -60,6 +60,7 @@ from noctule.report.run_details import (
 )
 from noctule.report.run_groups import RunGroup, RunSettings, Summary, grouped, summarise
 from noctule.report.samples import Absent, Strip, rule, strips
+from noctule.report.scores import subset_notes
 from noctule.report.table import Column, Row, Table, Value
 from noctule.scoring import score_run
 
@@ -233,10 +234,13 @@ def _ranking_tiles(group: RunGroup) -> list[Tile]:
 
 
 def reference_sentence(scores: Scores) -> str:
-    """What CE is relative to, or why there is none."""
+    """What CE is relative to, or why there is none; for a subset also what it lacks."""
+    notes = "".join(f" {note}" for note in subset_notes(scores))
     if scores.reference is None:
-        return f"There is no CE: {scores.no_reference_reason}."
-    return f"CE and relative CE: 100\u00a0% is as bad as the reference, {scores.reference}."
+        return f"There is no CE: {scores.no_reference_reason}.{notes}"
+    return (
+        f"CE and relative CE: 100\u00a0% is as bad as the reference, {scores.reference}.{notes}"
+    )
 
 
 def ranking_figure(prefix: str, group: RunGroup) -> Figure:

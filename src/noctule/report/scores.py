@@ -82,11 +82,24 @@ def _line(name: str, estimate: Estimate, scale: float, unit: str, interval: str)
     return f"{name}: {value}{unit} ({interval}: {extent})"
 
 
+def subset_notes(scores: Scores) -> list[str]:
+    """Sentences that state a part of a benchmark, and a sample of a set of images."""
+    notes = [] if scores.part is None else [scores.part]
+    if scores.population is not None:
+        images = f"{scores.num_images:,} of {scores.population:,} images"
+        notes.append(
+            f"{images}, drawn at random by their ids. The {interval_name(scores.confidence)}s "
+            f"hold the scores on all {scores.population:,} (finite-population correction)."
+        )
+    return notes
+
+
 def _notes(scores: Scores) -> list[str]:
     images = counted(scores.num_images, "image")
     notes = [f"{images}; the clean ones were not evaluated."]
     if scores.has_clean:
         notes = [f"{images}; on clean ones: {_others(scores, 'clean')}."]
+    notes += subset_notes(scores)
     if means := _others(scores, None):
         notes.append(f"Means over the corruptions: {means}.")
     notes.append(f"{sentence(METRICS['error'].formula)}.")

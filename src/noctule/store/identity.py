@@ -210,7 +210,12 @@ def _check_data(data: Mapping[str, Any]) -> None:
         _check_kind(data["domain"], "dataset.domain", str)
     whole_number(data["num_images"], "dataset.num_images", low=1, high=MOST_IMAGES)
     whole_number(data["num_classes"], "dataset.num_classes", low=1, high=MOST_CLASSES)
-    _check_kind(data.get("subset", {}), "dataset.subset", dict)
+    _check_kind(subset := data.get("subset", {}), "dataset.subset", dict)
+    if subset:
+        low = data["num_images"]
+        whole_number(
+            subset["num_images"], "dataset.subset.num_images", low=low, high=MOST_IMAGES
+        )
     stored = data.get("stored", {})
     _check_kind(stored, "dataset.stored", dict)
     if "live_fingerprint" in stored:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from noctule.arguments import path_like
-from noctule.benchmarks import Benchmark, Condition
+from noctule.benchmarks import Benchmark, Condition, Selection
 from noctule.data import Dataset
 from noctule.data.files import base_name, missing_path
 from noctule.errors import InputError, UnreadableImageError
@@ -152,7 +152,10 @@ class StoredSet(Dataset):
 
 
 def open_stored(
-    folder: str | Path, benchmark: Benchmark | None = None, data: Dataset | None = None
+    folder: str | Path,
+    benchmark: Benchmark | None = None,
+    data: Dataset | None = None,
+    selection: Selection | None = None,
 ) -> StoredSet:
     """The stored set in a folder, checked for completeness; no image is decoded.
 
@@ -166,6 +169,7 @@ def open_stored(
             noctule wrote.
         data: The uncorrupted images, for a set that was published without them or without an
             order of its classes. Images are matched by name, or in arrays by position.
+        selection: Which conditions of the benchmark are wanted, if not all.
 
     Raises:
         InputError: Conditions, images or classes are missing or superfluous (they are named);
@@ -174,7 +178,7 @@ def open_stored(
             written, or has other corruptions than the benchmark's. Changed images in files and
             shards are found when they are read: `UnreadableImageError`.
     """
-    folder = path_like(folder, "folder").expanduser()
+    folder, chosen = path_like(folder, "folder").expanduser(), selection or Selection()
     refuse_no_folder(folder)
     manifest = read_manifest(folder)
     if manifest is None:
@@ -190,14 +194,15 @@ def open_stored(
                 where=folder,
                 remedy="Name it with --benchmark.",
             )
-        return _open_published(folder, benchmark, data)
+        return _open_published(folder, chosen.of(benchmark), data)
     if data is not None:
         raise InputError(
             "has uncorrupted images, labels and ids of its own",
             where=folder,
             remedy=f"Leave {data.name} out.",
         )
-    return _open_exported(folder, benchmark or manifest.the_benchmark(folder), manifest)
+    whole = benchmark or manifest.the_benchmark(folder)
+    return _open_exported(folder, chosen.of(whole), manifest)
 
 
 def refuse_no_folder(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from noctule.benchmarks import Benchmark, Condition, load_benchmark
+from noctule.benchmarks import Benchmark, Condition, Selection, load_benchmark
+from noctule.benchmarks.parts import Names
 from noctule.data import Dataset, open_dataset
 from noctule.errors import InputError, NoctuleWarning, UnreadableImageError, machine_errors
 from noctule.evaluation.loading import Batch, Part
@@ -33,6 +34,9 @@ def evaluate_stored(
     benchmark: str | Path | Benchmark | None = None,
     *,
     data: str | Path | Dataset | tuple[Any, Any] | None = None,
+    corruptions: Names = None,
+    severities: Iterable[int] | None = None,
+    skip: Names = None,
     name: str | None = None,
     out: str | Path | None = None,
     reference: str | Path | RunStore | None = None,
@@ -49,6 +53,9 @@ def evaluate_stored(
             their published names. None takes that of a set that noctule wrote.
         data: The uncorrupted images, for a set published without them. Without uncorrupted
             images there is no clean error, and so no relative CE.
+        corruptions: See `noctule.evaluate`. What is not evaluated need not be on disk.
+        severities: See `noctule.evaluate`.
+        skip: See `noctule.evaluate`.
         name: See `noctule.evaluate`.
         out: See `noctule.evaluate`.
         reference: See `noctule.evaluate`.
@@ -63,7 +70,8 @@ def evaluate_stored(
     end_if_unguarded()
     if not (benchmark is None or isinstance(benchmark, Benchmark)):
         benchmark = load_benchmark(benchmark)
-    stored = open_stored(folder, benchmark, None if data is None else open_dataset(data))
+    clean = None if data is None else open_dataset(data)
+    stored = open_stored(folder, benchmark, clean, Selection(corruptions, severities, skip))
     settings, classifier = checked_settings(settings), load_classifier(model).named(name)
     source = StoredImages(classifier, stored, settings)
     return run_and_score(source, out=out, reference=reference, progress=progress)
