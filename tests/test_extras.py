@@ -64,6 +64,8 @@ def without_extras(folder: Path, command: str) -> subprocess.CompletedProcess[st
         ("evaluate timm:resnet18 data.npz", "timm", "timm"),
         ("evaluate onnx:net.onnx data.npz", "onnx", "onnxruntime"),
         ("evaluate hf:folder data.npz", "hf", "transformers"),
+        ("evaluate photo-patches hf:owner/birds", "hf", "transformers"),
+        ("evaluate openclip:ViT-B-32 data.npz", "openclip", "open_clip"),
     ],
 )
 def test_a_missing_extra_is_named_before_any_work(

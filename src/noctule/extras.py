@@ -17,7 +17,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "photos": ("skimage", "sklearn"),
     "timm": ("timm",),
     "onnx": ("onnxruntime",),
-    "hf": ("transformers",),
+    "hf": ("transformers", "datasets"),
     "openclip": ("open_clip",),
 }
 """Modules of the packages in each extra."""

@@ -88,7 +88,7 @@ def test_home_folder(tmp_path, monkeypatch):
 
 def test_forms_are_told():
     specs = [form.spec for form in dataset_forms()]
-    assert len(set(specs)) == len(specs) == 12
+    assert len(set(specs)) == len(specs) == 13
     assert all(form.description for form in dataset_forms())
 
 

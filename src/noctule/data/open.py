@@ -111,7 +111,9 @@ def _open(request: DataRequest) -> Dataset:
     if source.opens_paths:
         check_options(request.options, source.options, request.path)
     dataset = source.open(request)
-    if source.opens_paths:
+    if dataset.source is not None:
+        pass  # the source knows it better
+    elif source.opens_paths:
         options = f"?{urlencode(request.options, quote_via=quote)}" if request.options else ""
         dataset.source = {"spec": f"{request.path.absolute()}{options}"}
     else:

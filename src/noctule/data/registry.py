@@ -145,4 +145,7 @@ def dataset_forms() -> tuple[DatasetForm, ...]:
     ['photo-patches', 'photo-patches/test']
     """
     forms = [form for source in DATA.values() for form in source.forms]
-    return tuple(sorted(forms, key=lambda form: (form.spec[0].isupper(), form.spec)))
+    # The embedded datasets, those of other packages, then paths.
+    return tuple(
+        sorted(forms, key=lambda form: (form.spec[0].isupper(), ":" in form.spec, form.spec))
+    )

@@ -14,7 +14,14 @@ import numpy as np
 from noctule.data import imagenet
 from noctule.data.dataset import WHITE, class_index
 from noctule.data.encoded import EncodedDataset
-from noctule.data.files import SPLIT_NAMES, base_name, is_folder, listing, printable
+from noctule.data.files import (
+    SPLIT_NAMES,
+    base_name,
+    is_folder,
+    listing,
+    missing_path,
+    printable,
+)
 from noctule.data.labels import classes_of
 from noctule.data.registry import DataRequest, data_source
 from noctule.data.sources.table import LABEL_COLUMNS, chosen_column
@@ -248,24 +255,47 @@ def open_parquet(path: Path, options: Mapping[str, str] | None = None) -> Parque
     """
     options = options or {}
     files, split = _split_files(path, options.get("split"))
+    name = base_name(path) + (f"/{split}" if split else "")
+    return open_table_files(files, options, split=split, name=name, where=path)
+
+
+def open_table_files(
+    files: Sequence[Path],
+    options: Mapping[str, str],
+    *,
+    split: str,
+    name: str,
+    where: object,
+    features: Mapping[str, Any] | None = None,
+) -> ParquetDataset:
+    """Open Parquet or Arrow files of one dataset, in order; see `open_parquet`.
+
+    Args:
+        files: The files.
+        options: `image`, `label`, `id`: columns.
+        split: Name of the split, for the ids.
+        name: Name of the dataset.
+        where: Path or name of the dataset, for messages.
+        features: Hugging Face's description of the columns, by name; None for the files' own.
+    """
     tables = [_open(file) for file in files]
     schema = tables[0].schema
     for file, table in zip(files, tables, strict=True):
         if table.schema.names != schema.names or table.schema.types != schema.types:
             raise InputError(f"has other columns than {files[0].name}", where=file)
-    image = _image_column(schema, options.get("image"), path)
-    features = _features(schema)
-    label = _label_column(schema, features, options.get("label"), path)
+    image = _image_column(schema, options.get("image"), where)
+    features = _features(schema) if features is None else features
+    label = _label_column(schema, features, options.get("label"), where)
     groups = list(_groups(tables))
     if not groups:
-        raise InputError("has no rows", where=path)
-    ids = _ids(tables, image, options.get("id"), split, path)
-    class_names, labels = classes_of(_texts(tables, label, path), ids, path)
+        raise InputError("has no rows", where=where)
+    ids = _ids(tables, image, options.get("id"), split, where)
+    class_names, labels = classes_of(_texts(tables, label, where), ids, where)
     names = features.get(label, {}).get("names")
     if isinstance(names, list) and class_index(class_names[0]) is not None:
-        class_names = [str(name) for name in names]
+        class_names = [str(one) for one in names]
     return ParquetDataset(
-        base_name(path) + (f"/{split}" if split else ""),
+        name,
         class_names,
         ids,
         labels,
@@ -294,13 +324,19 @@ def _files(folder: Path) -> list[Path]:
 
 def _split_files(path: Path, split: str | None) -> tuple[list[Path], str]:
     """The files of a split, and its name; the name is empty if nothing names it."""
+    if not path.exists():
+        raise missing_path(path, "file or folder")
     if not path.is_dir():
         if split is not None:
             raise InputError("is one file, and only folders have splits", where=path)
         return [path], ""
     splits: dict[str, list[Path]] = {}
+    is_dict = (path / "dataset_dict.json").exists()  # saved by `datasets`: a folder per split
     for file in _files(path):
-        splits.setdefault(_split_of(file, path), []).append(file)
+        name = file.relative_to(path).parts[0] if is_dict else _split_of(file, path)
+        splits.setdefault(name, []).append(file)
+    if not splits:
+        raise InputError("has no Parquet or Arrow files", where=path)
     if split is None and len(splits) > 1:
         raise InputError(
             f"has several splits: {', '.join(sorted(splits))}",
@@ -352,7 +388,7 @@ def _features(schema: Any) -> dict[str, dict[str, Any]]:
         return {}
 
 
-def _image_column(schema: Any, name: str | None, where: Path) -> str:
+def _image_column(schema: Any, name: str | None, where: object) -> str:
     """The column with the content of image files; "image.bytes" for a field of a structure."""
     leaves = {}
     for column in schema:
@@ -389,7 +425,7 @@ def _is_image(kind: Any) -> bool:
 
 
 def _label_column(
-    schema: Any, features: Mapping[str, dict[str, Any]], name: str | None, where: Path
+    schema: Any, features: Mapping[str, dict[str, Any]], name: str | None, where: object
 ) -> str:
     marked = [key for key, one in features.items() if one.get("_type") == "ClassLabel"]
     if name is None and len(marked) == 1 and marked[0] in schema.names:
@@ -406,7 +442,9 @@ def _groups(tables: Sequence[_ParquetFile | _ArrowFile]) -> Iterator[_Group]:
             first += rows
 
 
-def _values(tables: Sequence[_ParquetFile | _ArrowFile], column: str, where: Path) -> list[Any]:
+def _values(
+    tables: Sequence[_ParquetFile | _ArrowFile], column: str, where: object
+) -> list[Any]:
     """The values of a column in all files."""
     import pyarrow as pa
 
@@ -420,7 +458,9 @@ def _values(tables: Sequence[_ParquetFile | _ArrowFile], column: str, where: Pat
         ) from error
 
 
-def _texts(tables: Sequence[_ParquetFile | _ArrowFile], column: str, where: Path) -> list[str]:
+def _texts(
+    tables: Sequence[_ParquetFile | _ArrowFile], column: str, where: object
+) -> list[str]:
     """A column as text; InputError if a value is missing."""
     values = _values(tables, column, where)
     if any(isinstance(value, list | dict | bytes) for value in values[:1]):
@@ -438,7 +478,7 @@ def _ids(
     image: str,
     column: str | None,
     split: str,
-    where: Path,
+    where: object,
 ) -> list[str]:
     schema = tables[0].schema
     if column is not None:
