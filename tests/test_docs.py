@@ -19,8 +19,10 @@ import typer
 
 import noctule
 from noctule.cli.app import app
+from noctule.data import DATA
 from noctule.extras import EXTRAS
 from noctule.leaderboard.tracks import load_landmarks
+from noctule.models.registry import MODELS
 from noctule.studies.design import choose_exact, score_design
 from noctule.studies.matrix import read_matrix
 from repository import ROOT
@@ -188,3 +190,23 @@ def test_every_dependency_has_an_oldest_version() -> None:
     command = [sys.executable, ROOT / "scripts" / "oldest.py"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert printed.split() == sorted(one.replace(">=", "==") for one in named)
+
+
+@pytest.mark.parametrize(("page", "registry"), [("models", MODELS), ("data", DATA)])
+def test_the_table_of_tests_has_every_source_and_tests_that_exist(
+    page: str, registry: Any
+) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+)` \| .+ \| `(tests/\S+)::(\w+)` \| .+ \|$", text, re.M)
+    own = {
+        name
+        for name, source in registry.items()
+        if getattr(source, "load", getattr(source, "open", None)).__module__.startswith(
+            "noctule."
+        )
+    }
+    assert {name for name, _, _ in rows} == own
+    for _, file, test in rows:
+        assert re.search(rf"^def {test}\(", (ROOT / file).read_text(encoding="utf-8"), re.M), (
+            test
+        )
