@@ -88,9 +88,8 @@ def test_images_are_the_same_whatever_the_default_dtype(dtype: torch.dtype) -> N
 
 # Of a strip of 16 × 8000 px: 0.4 MB as bytes. A square of its length takes 256 MB as float32.
 MOST_MB = 128
-# The map of fog is a square, whose lowest and highest values count; of elastic_transform, the
-# weights of a side are a table of its pixels and of cells that are as small as in the other.
-MORE_MB = {"fog": 192, "elastic_transform": 512}
+# The map of fog is a square, whose lowest and highest values count.
+MORE_MB = {"fog": 192}
 RESET = Path("/proc/self/clear_refs")
 
 

@@ -221,6 +221,19 @@ def test_released_mode_counts_the_image_twice() -> None:
     assert (twice - (layers[0] + 2 * layers[1]) / 3).abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=["uint8", "float32"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_loop_agrees_where_columns_repeat(channels: int, dtype: torch.dtype) -> None:
+    """Three and more successive pixels have the same first column at factors above two."""
+    blur = CORRUPTIONS["zoom_blur"]
+    images = sample_images(2, 33, 130, channels=channels, dtype=dtype)
+    for largest, step in ((1.9, 0.3), (2.1, 0.3), (4.0, 0.3)):
+        drawn = blur.draw(range(2), 0, None)
+        drawn.values[:] = np.array([largest, step])
+        found = blur(images, ids=range(2), largest=largest, step=step)
+        assert found.equal(blur.apply_kernel(images, drawn)), largest
+
+
 # ---------------------------------------------------------------------------------- motion_blur
 
 

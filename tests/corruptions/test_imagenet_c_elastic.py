@@ -17,6 +17,7 @@ from noctule.corruptions import CORRUPTIONS, corrupt
 from noctule.corruptions.imagenet_c.elastic import (
     COARSE_SIGMA_PX,
     FIXED_POINT,
+    cell_bands,
     cell_weights,
 )
 from oracles import imagenet_c_weather as slow
@@ -154,6 +155,11 @@ def test_coarse_noise_makes_the_same_field(length: int, sigma: float) -> None:
     ours = cells @ cells.T * (cells.shape[1] / length)
     assert np.abs(ours - theirs).max() < 0.01 * theirs.max()
     assert cells.shape[1] < length / 1.9  # which is what it is for
+
+
+def test_weights_of_a_long_line_take_little_memory() -> None:
+    """A matrix would have 23 million."""
+    assert cell_bands(8000, 11.2)[1].numel() < 30 * 8000
 
 
 @pytest.mark.parametrize(("severity", "sigma", "alpha"), [(2, 8.96, 224.0), (3, 1.12, 5.6)])

@@ -27,7 +27,7 @@ COARSE_SIGMA_PX = 8.0
 CELLS_PER_SIGMA = 4.0
 LEAST_CELLS = 4
 FIXED_POINT = float(1 << 20)
-BLOCK_PX = 512
+CELLS_AT_ONCE = 128
 
 
 @corruption(
@@ -218,11 +218,23 @@ def _noise(stream: Stream, height: int, width: int) -> Tensor:
 
 @functools.lru_cache(maxsize=16)
 def cell_weights(length: int, sigma: float) -> Tensor:
-    """The weights of cells of noise in each pixel of a filtered line: float64 (pixels, cells).
+    """The weights of `cell_bands` as a matrix: float64 (pixels, cells)."""
+    first, bands = cell_bands(length, sigma)
+    pixel = first[:, None] + torch.arange(bands.shape[1])
+    return torch.zeros(length, len(first), dtype=torch.float64).scatter_(0, pixel.T, bands.T)
+
+
+@functools.lru_cache(maxsize=16)
+def cell_bands(length: int, sigma: float) -> tuple[Tensor, Tensor]:
+    """The weights of cells of noise in each pixel of a filtered line.
 
     They are those of SciPy's filter for noise that is constant over each cell, with borders
     that mirror about the edges. Weights are integers, so that sums are exact and do not depend
     on their order; the weights of a pixel sum to about `FIXED_POINT`.
+
+    Returns:
+        The first pixel in which each cell may have a weight, int64 (cells,), and its weights in
+        the pixels from there, float64 (cells, pixels).
     """
     radius = int(TRUNCATE * sigma + 0.5)
     tap = torch.arange(-radius, radius + 1)
@@ -232,13 +244,18 @@ def cell_weights(length: int, sigma: float) -> Tensor:
     around.index_add_(0, tap % (2 * length), weight / weight.sum())
     count = max(LEAST_CELLS, math.ceil(length * CELLS_PER_SIGMA / sigma))
     edge = torch.arange(count + 1, dtype=torch.float64) * (length / count)
-    result = torch.zeros(length, count, dtype=torch.float64)
-    for start in range(0, length, BLOCK_PX):  # the filter ends at three sigma
-        stop = min(length, start + BLOCK_PX)
-        low, high = max(0, start - radius), min(length, stop + radius)
-        pixel, near = torch.arange(start, stop)[:, None], torch.arange(low, high)
+    span = min(length, 2 * radius + math.ceil(length / count) + 1)
+    first = (edge[:-1].to(torch.int64) - radius).clamp(0, length - span)
+    bands = torch.empty(count, span, dtype=torch.float64)
+    for start in range(0, count, CELLS_AT_ONCE):
+        stop = min(count, start + CELLS_AT_ONCE)
+        edges, begin = edge[start : stop + 1], first[start:stop] - first[start]
+        near = torch.arange(int(edges[0]), min(length, math.ceil(edges[-1])))
+        pixel = torch.arange(int(first[start]), int(first[stop - 1]) + span)[:, None]
         straight = around[(pixel - near) % (2 * length)]
         mirrored = around[(-1 - pixel - near) % (2 * length)]
-        covered = (edge - near[:, None]).clamp(0, 1).diff(dim=1)
-        result[start:stop] = ((straight + mirrored) @ covered * FIXED_POINT).round_()
-    return result
+        covered = (edges - near[:, None]).clamp(0, 1).diff(dim=1)
+        weights = ((straight + mirrored) @ covered * FIXED_POINT).round_()
+        rows = begin[:, None] + torch.arange(span)
+        bands[start:stop] = weights.T.gather(1, rows)
+    return first, bands

@@ -340,14 +340,41 @@ def zoom_row_shares_of(largest: float, step: float, height: int) -> NDArray[Any]
     return _zoom_taps(height, largest, step)[1]
 
 
+@functools.lru_cache(maxsize=64)
 def zoom_columns_of(largest: float, step: float, width: int) -> NDArray[Any]:
-    """The first column of each pixel, uint32 (layers, width)."""
-    return _zoom_taps(width, largest, step)[0]
+    """The first column of each pixel, and the column after the last one twice.
+
+    As each column is the one before it or its neighbour, the second column of a pixel is the
+    first of a later one. uint32 (layers, width + `_AFTER`).
+    """
+    first, _ = _zoom_taps(width, largest, step)
+    return np.hstack([first, *[first[:, -1:] + np.uint32(1)] * _AFTER])
 
 
-def zoom_column_shares_of(largest: float, step: float, width: int) -> NDArray[Any]:
-    """How far each pixel is from its first column, float32 (layers, width)."""
-    return _zoom_taps(width, largest, step)[1]
+@functools.lru_cache(maxsize=64)
+def zoom_column_shares_of(
+    largest: float, step: float, width: int, channels: int
+) -> NDArray[Any]:
+    """How far each pixel is from its first column: float32, see `_side_by_side`."""
+    return _side_by_side(_zoom_taps(width, largest, step)[1], channels)
+
+
+@functools.lru_cache(maxsize=64)
+def zoom_distances_of(largest: float, step: float, width: int, channels: int) -> NDArray[Any]:
+    """Pixels to the one whose first column is this one's second: int32, see `_side_by_side`."""
+    columns, pixel = zoom_columns_of(largest, step, width), np.arange(width)
+    distances = [np.searchsorted(row, row[:width] + 1) - pixel for row in columns]
+    return _side_by_side(np.array(distances, np.int32).reshape(-1, width), channels)
+
+
+_AFTER = 2  # pixels after each row
+_BLOCK = 64  # values of a step of vectorised loops, whose remainders take long
+
+
+def _side_by_side(rows: NDArray[Any], channels: int) -> NDArray[Any]:
+    """Rows (layers, width) for each channel, each with `_AFTER` zeros, up to a whole block."""
+    rows = np.tile(np.pad(rows, ((0, 0), (0, _AFTER))), (1, channels))
+    return np.pad(rows, ((0, 0), (0, -rows.shape[1] % _BLOCK)))
 
 
 _ZOOM: dict[str, Table] = {
@@ -355,21 +382,68 @@ _ZOOM: dict[str, Table] = {
     "row_shares": zoom_row_shares_of,
     "columns": zoom_columns_of,
     "column_shares": zoom_column_shares_of,
+    "distances": zoom_distances_of,
 }
 
 
 @compiled
+def _packed(image: Any) -> Any:
+    """The three bytes of each pixel in one number: uint32 (height, width)."""
+    _, height, width = image.shape
+    red, green, blue = image[0].ravel(), image[1].ravel(), image[2].ravel()
+    pixels = np.empty(height * width, np.uint32)
+    for i in range(len(pixels)):
+        two = np.uint32(red[i]) | np.uint32(np.uint32(green[i]) << np.uint32(8))
+        pixels[i] = two | np.uint32(np.uint32(blue[i]) << np.uint32(16))
+    return pixels.reshape(height, width)
+
+
+@compiled
+def _spread(row: Any, columns: Any, out: Any) -> None:
+    for x in range(len(columns)):
+        out[x] = row[columns[x]]
+
+
+@compiled
+def _spread_pixels(row: Any, columns: Any, pixels: Any, out: Any) -> None:
+    """Spread a row of packed pixels, and unpack it: one access to memory for three bytes."""
+    pitch = len(columns)
+    _spread(row, columns, pixels)
+    red, green, blue = out[:pitch], out[pitch : 2 * pitch], out[2 * pitch : 3 * pitch]
+    for x in range(pitch):
+        red[x] = np.uint8(pixels[x])
+    for x in range(pitch):
+        green[x] = np.uint8(pixels[x] >> np.uint32(8))
+    for x in range(pitch):
+        blue[x] = np.uint8(pixels[x] >> np.uint32(16))
+
+
+@compiled
 def _add_zoomed(
-    low: Any, high: Any, share: Any, columns: Any, shares: Any, between: Any, total: Any
+    low: Any,
+    high: Any,
+    share: Any,
+    distances: Any,
+    farthest: Any,
+    shares: Any,
+    between: Any,
+    total: Any,
 ) -> None:
-    """Add a row between two rows, zoomed along the columns."""
-    for x in range(len(between)):
-        first = np.float32(low[x])
-        between[x] = (np.float32(high[x]) - first) * share + first
-    for x in range(len(total)):
-        k = columns[x]
-        first, second = between[k], between[k + np.uint32(1)]
-        total[x] += (second - first) * shares[x] + first
+    """Add a row between two rows, whose values are the first ones of each pixel."""
+    count = len(total)
+    for i in range(count):
+        first = np.float32(low[i])
+        between[i] = (np.float32(high[i]) - first) * share + first
+    near, far = between[1 : count + 1], between[2 : count + 2]
+    if farthest <= 2:
+        for i in range(count):
+            first, one, two = between[i], near[i], far[i]
+            second = one if distances[i] == 1 else two
+            total[i] += (second - first) * shares[i] + first
+        return
+    for i in range(count):
+        first, second = between[i], between[i + distances[i]]
+        total[i] += (second - first) * shares[i] + first
 
 
 @loop("uint8", "float32", tables=_ZOOM)
@@ -383,21 +457,45 @@ def zoom_blur(
     row_shares: Any,
     columns: Any,
     column_shares: Any,
+    distances: Any,
 ) -> None:
     """See `noctule.corruptions.imagenet_c.blur.zoom_blur`."""
-    _, height, width = image.shape
-    own = 2 if released else 1
-    factor = np.float32(1 / (len(rows) + own))
-    between, total = np.empty(width, np.float32), np.empty(width, np.float32)
-    for channel in range(len(image)):
-        plane = image[channel]
-        for y in range(height):
+    channels, height, width = image.shape
+    pitch = width + _AFTER
+    layers, size = column_shares.shape
+    own = np.float32(2 if released else 1)
+    factor = np.float32(1 / (layers + 2 if released else layers + 1))
+    total, between = np.zeros(size, np.float32), np.zeros(size + _AFTER, np.float32)
+    # Of each layer, the last two rows of the image, spread along the columns.
+    spread, last = np.zeros((layers, 2, size), image.dtype), np.empty(layers, np.int64)
+    for n in range(layers):
+        last[n] = np.int64(rows[n, 0]) - 1
+    farthest = np.int32(0)
+    for distance in distances.ravel():
+        farthest = max(farthest, distance)
+    together = image.itemsize == 1 and channels == 3
+    packed = _packed(image) if together else np.empty((1, 1), np.uint32)
+    pixels = np.empty(pitch, np.uint32)
+    for y in range(height):
+        for channel in range(channels):
+            row, part = image[channel, y], total[channel * pitch :]
             for x in range(width):
-                total[x] = np.float32(plane[y, x]) * np.float32(own)
-            for n in range(len(rows)):
-                k, share = rows[n, y], row_shares[n, y]
-                low, high = plane[k], plane[k + np.uint32(1)]
-                _add_zoomed(low, high, share, columns[n], column_shares[n], between, total)
-            for x in range(width):
-                total[x] *= factor
-            finish(total, released, out[channel][y])
+                part[x] = np.float32(row[x]) * own
+        for n in range(layers):
+            k = np.int64(rows[n, y])
+            while last[n] <= k:
+                last[n] += 1
+                target = spread[n, last[n] % 2]
+                if together:
+                    _spread_pixels(packed[last[n]], columns[n], pixels, target)
+                else:
+                    for channel in range(channels):
+                        part = target[channel * pitch :]
+                        _spread(image[channel, last[n]], columns[n], part)
+            low, high, share = spread[n, k % 2], spread[n, (k + 1) % 2], row_shares[n, y]
+            shares = column_shares[n]
+            _add_zoomed(low, high, share, distances[n], farthest, shares, between, total)
+        for i in range(size):
+            total[i] *= factor
+        for channel in range(channels):
+            finish(total[channel * pitch :][:width], released, out[channel][y])

@@ -15,7 +15,7 @@ from noctule.corruptions.imagenet_c.elastic import (
     MISTAKEN_SIDE_PX,
     RIGHT_SIDES_PX,
     TRUNCATE,
-    cell_weights,
+    cell_bands,
 )
 from noctule.corruptions.loops.compiling import Table, compiled, loop
 from noctule.corruptions.loops.filters import REFLECT, filter_plane, filter_space, kernel_of
@@ -39,22 +39,43 @@ def _fine(height: int, width: int, sigma_px: float, released: bool) -> NDArray[n
     return kernel_of(sigma, TRUNCATE) if sigma < COARSE_SIGMA_PX else np.empty(0)
 
 
+def _down_first(height: int, width: int, sigma_px: float, released: bool) -> NDArray[np.int64]:
+    """See `cell_bands`, along the columns."""
+    return _cells(height, sigma_px * _scale(height, width, released))[0]
+
+
 def _down(height: int, width: int, sigma_px: float, released: bool) -> NDArray[np.float64]:
-    """The weights of cells in each row: (height, cells)."""
-    return _cells(height, sigma_px * _scale(height, width, released))
+    """See `cell_bands`, along the columns."""
+    return _cells(height, sigma_px * _scale(height, width, released))[1]
+
+
+def _across_first(
+    height: int, width: int, sigma_px: float, released: bool
+) -> NDArray[np.int64]:
+    """See `cell_bands`, along the rows."""
+    return _cells(width, sigma_px * _scale(height, width, released))[0]
 
 
 def _across(height: int, width: int, sigma_px: float, released: bool) -> NDArray[np.float64]:
-    """The weights of cells in each column: (width, cells)."""
-    return _cells(width, sigma_px * _scale(height, width, released))
+    """See `cell_bands`, along the rows."""
+    return _cells(width, sigma_px * _scale(height, width, released))[1]
 
 
 @functools.lru_cache(maxsize=16)
-def _cells(length: int, sigma: float) -> NDArray[np.float64]:
-    return cell_weights(length, sigma).numpy() if sigma >= COARSE_SIGMA_PX else np.empty((1, 1))
+def _cells(length: int, sigma: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    if sigma < COARSE_SIGMA_PX:
+        return np.empty(1, np.int64), np.empty((1, 1))
+    first, weights = cell_bands(length, sigma)
+    return first.numpy(), weights.numpy()
 
 
-TABLES: dict[str, Table] = {"fine": _fine, "down": _down, "across": _across}
+TABLES: dict[str, Table] = {
+    "fine": _fine,
+    "down_first": _down_first,
+    "down": _down,
+    "across_first": _across_first,
+    "across": _across,
+}
 _compiled_scale: Any = compiled(_scale)
 
 
@@ -69,7 +90,9 @@ def elastic_transform(
     displacement: Any,
     released: bool,
     fine: Any,
+    down_first: Any,
     down: Any,
+    across_first: Any,
     across: Any,
 ) -> None:
     """See `noctule.corruptions.imagenet_c.elastic.elastic_transform`."""
@@ -77,30 +100,36 @@ def elastic_transform(
     scale = _compiled_scale(height, width, released)
     alpha = alpha_px * scale
     matrix = _affine(height, width, affine_px * scale, corners, released)
-    pixels, read = _interleaved(image), np.empty(4 * width, np.float32)
     x, y = np.empty(width, np.float32), np.empty(width, np.float32)
-    positions = _empty_positions(width)
-    if alpha == 0:
-        for row in range(height):
-            _affine_row(matrix, row, x, y)
-            _locate(x, y, height, 0, positions)
-            _read(pixels, positions, read)
-            _write_row(read, row, out, released)
-        return
-    warped = np.empty(4 * height * width, np.float32)
+    positions, near = _empty_positions(width), np.empty((4, width), image.dtype)
+    warped = np.empty(image.shape, np.float32)
     for row in range(height):
         _affine_row(matrix, row, x, y)
         _locate(x, y, height, 0, positions)
-        _read(pixels, positions, warped[4 * row * width :][: 4 * width])
-    to_x, to_y = _displacement(height, width, displacement, alpha, fine, down, across)
+        for channel in range(len(image)):
+            _read(image[channel].ravel(), positions, near, warped[channel, row])
+    if alpha == 0:
+        store(warped.reshape(-1), out.reshape(-1), released)
+        return
+    if len(fine) > 0:
+        to_x, to_y = _fine_displacement(height, width, displacement, alpha, fine)
+    else:
+        noise = _noise(displacement, len(down), len(across))
+        cell_px = height / len(down) * width / len(across)
+        gain = alpha / 256 / FIXED_POINT**2 / math.sqrt(cell_px)
+        columns, rows = (down_first, down), (across_first, across)
+        to_x = _filter_cells(noise[0], columns, height, rows, width, gain)
+        to_y = _filter_cells(noise[1], columns, height, rows, width, gain)
+    values, near_warped = np.empty(width, np.float32), np.empty((4, width), np.float32)
     for row in range(height):
         shift_x, shift_y = to_x[row], to_y[row]
         for k in range(width):
             x[k] = shift_x[k] + np.float32(k)
             y[k] = shift_y[k] + np.float32(row)
         _locate(x, y, height, 1, positions)
-        _read(warped, positions, read)
-        _write_row(read, row, out, released)
+        for channel in range(len(image)):
+            _read(warped[channel].ravel(), positions, near_warped, values)
+            store(values, out[channel, row], released)
 
 
 @compiled
@@ -143,18 +172,6 @@ def _affine_row(matrix: Any, row: int, x: Any, y: Any) -> None:
 
 
 @compiled
-def _interleaved(image: Any) -> Any:
-    """The values of each pixel together, in fours: (4 · height · width,)."""
-    channels, height, width = image.shape
-    pixels = np.zeros(4 * height * width, image.dtype)
-    for channel in range(channels):
-        plane = image[channel].ravel()
-        for i in range(len(plane)):
-            pixels[4 * i + channel] = plane[i]
-    return pixels
-
-
-@compiled
 def _empty_positions(width: int) -> Any:
     """Index, steps to the right and down, and weights of the second column and row."""
     return (
@@ -177,9 +194,9 @@ def _locate(x: Any, y: Any, height: int, edge: int, positions: Any) -> None:
     for k in range(width):
         left, top = np.int32(x[k]), np.int32(y[k])
         across_weight[k], down_weight[k] = x[k] - np.float32(left), y[k] - np.float32(top)
-        index[k] = np.int32(4) * np.int32(top * pitch + left)
-        right[k] = np.int32(4) if left < last_x else np.int32(0)
-        down[k] = np.int32(4) * pitch if top < last_y else np.int32(0)
+        index[k] = np.int32(top * pitch + left)
+        right[k] = np.int32(1) if left < last_x else np.int32(0)
+        down[k] = pitch if top < last_y else np.int32(0)
 
 
 @compiled
@@ -196,47 +213,37 @@ def _mirror(position: Any, size: int, edge: int) -> None:
 
 
 @compiled
-def _read(pixels: Any, positions: Any, out: Any) -> None:
-    """Interpolate pixels bilinearly: float32 (4 · width,)."""
+def _read(plane: Any, positions: Any, corners: Any, out: Any) -> None:
+    """Interpolate a plane bilinearly.
+
+    Args:
+        plane: (height · width,).
+        positions: See `_locate`.
+        corners: Working memory (4, width): what is read before it is used in vectors.
+        out: float32 (width,).
+    """
     index, right, down, across_weight, down_weight = positions
+    a, b, c, d = corners[0], corners[1], corners[2], corners[3]
+    for k in range(len(index)):
+        at, step, pitch = np.uint64(index[k]), np.uint64(right[k]), np.uint64(down[k])
+        a[k], b[k] = plane[at], plane[at + step]
+        c[k], d[k] = plane[at + pitch], plane[at + pitch + step]
     for k in range(len(index)):
         u, v = across_weight[k], down_weight[k]
-        at, step, pitch = np.uint64(index[k]), np.uint64(right[k]), np.uint64(down[k])
-        start = np.uint64(4) * np.uint64(k)
-        for c in range(np.uint64(4)):
-            a, b = np.float32(pixels[at + c]), np.float32(pixels[at + step + c])
-            d, e = np.float32(pixels[at + pitch + c]), np.float32(pixels[at + pitch + step + c])
-            upper, lower = a + (b - a) * u, d + (e - d) * u
-            out[start + c] = upper + (lower - upper) * v
+        left, lower_left = np.float32(a[k]), np.float32(c[k])
+        upper = left + (np.float32(b[k]) - left) * u
+        lower = lower_left + (np.float32(d[k]) - lower_left) * u
+        out[k] = upper + (lower - upper) * v
 
 
 @compiled
-def _write_row(read: Any, row: int, out: Any, released: bool) -> None:
-    width = out.shape[2]
-    values = np.empty(width, np.float32)
-    for channel in range(len(out)):
-        for k in range(width):
-            values[k] = read[4 * k + channel]
-        store(values, out[channel, row], released)
-
-
-@compiled
-def _displacement(
-    height: int, width: int, stream: Any, alpha: float, fine: Any, down: Any, across: Any
-) -> Any:
-    """The displacement of each pixel to the right, and down: float32 (height, width) each."""
-    if len(fine) > 0:
-        noise, factor = _noise(stream, height, width), np.float32(alpha)
-        to_x = filter_plane(noise[0], fine, fine, REFLECT, filter_space(height, width, fine))
-        to_y = filter_plane(noise[1], fine, fine, REFLECT, filter_space(height, width, fine))
-        to_x *= factor
-        to_y *= factor
-        return to_x, to_y
-    cell_px = height / down.shape[1] * width / across.shape[1]
-    gain = alpha / 256 / FIXED_POINT**2 / math.sqrt(cell_px)
-    noise = _noise(stream, down.shape[1], across.shape[1])
-    to_x = _filter_cells(noise[0], down, across, gain)
-    to_y = _filter_cells(noise[1], down, across, gain)
+def _fine_displacement(height: int, width: int, stream: Any, alpha: float, fine: Any) -> Any:
+    """Filtered noise in pixels, for x and for y: float32 (height, width) each."""
+    noise, factor = _noise(stream, height, width), np.float32(alpha)
+    to_x = filter_plane(noise[0], fine, fine, REFLECT, filter_space(height, width, fine))
+    to_y = filter_plane(noise[1], fine, fine, REFLECT, filter_space(height, width, fine))
+    to_x *= factor
+    to_y *= factor
     return to_x, to_y
 
 
@@ -256,24 +263,40 @@ def _noise(stream: Any, height: int, width: int) -> Any:
 
 
 @compiled
-def _filter_cells(noise: Any, down: Any, across: Any, gain: float) -> Any:
-    """Filter cells of noise along columns and rows, in exact sums: float32 (height, width)."""
-    height, width = len(down), len(across)
-    columns, weights = np.zeros((len(noise), width)), across.T.copy()
+def _filter_cells(
+    noise: Any, down: Any, height: int, across: Any, width: int, gain: float
+) -> Any:
+    """Filter cells of noise along columns and rows, in exact sums.
+
+    Args:
+        noise: float32 (lines, cells).
+        down, across: The results of `cell_bands`.
+        height, width: Size of the result.
+        gain: Factor of the sums.
+
+    Returns:
+        float32 (height, width).
+    """
+    first, bands = across
+    columns = np.zeros((len(noise), width))
     for line in range(len(noise)):
-        total = columns[line]
-        for cell in range(noise.shape[1]):
-            value, row = np.float64(noise[line, cell]) * 256, weights[cell]
-            for x in range(width):
-                total[x] += value * row[x]
-    result, total = np.empty((height, width), np.float32), np.empty(width)
+        for cell in range(len(bands)):
+            value, weights = np.float64(noise[line, cell]) * 256, bands[cell]
+            part = columns[line, first[cell] :]
+            for x in range(len(weights)):
+                part[x] += value * weights[x]
+    first, bands = down
+    result, total, start = np.empty((height, width), np.float32), np.empty(width), 0
     for y in range(height):
         total[:] = 0
-        for line in range(len(noise)):
-            weight, row = down[y, line], columns[line]
-            if weight != 0:
-                for x in range(width):
-                    total[x] += weight * row[x]
+        while first[start] + bands.shape[1] <= y:
+            start += 1
+        line = start
+        while line < len(noise) and first[line] <= y:
+            weight, row = bands[line, y - first[line]], columns[line]
+            for x in range(width):
+                total[x] += weight * row[x]
+            line += 1
         target = result[y]
         for x in range(width):
             target[x] = total[x] * gain
