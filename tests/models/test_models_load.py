@@ -277,7 +277,7 @@ def test_unknown_names_suggest_the_nearest(spec: str, says: str) -> None:
 
 def test_every_form_is_listed() -> None:
     patterns = [form.pattern for form in model_forms()]
-    assert len(patterns) == len(set(patterns)) == 12
+    assert len(patterns) == len(set(patterns)) == 14
     for shipped in ("photo-patches", "photo-patches-reference"):
         assert shipped in patterns
 
