@@ -79,6 +79,8 @@ def evaluate(
     background: BackgroundOption = None,
     limit: LimitOption = None,
     ids: IdsOption = None,
+    protocol: Annotated[str | None, opt("NAME")] = None,
+    class_map: Annotated[str | None, opt("NAME")] = None,
     seed: Annotated[int | None, opt("N", default="0")] = None,
     device: Annotated[str | None, opt("DEVICE", default="a GPU if there is one")] = None,
     batch_size: Annotated[int | None, opt("N", default="32 on a CPU, 256 on a GPU")] = None,
@@ -115,6 +117,11 @@ def evaluate(
             supplies them.
         out: Run folder.
         name: Name of the model in tables and the run folder.
+        protocol: How to score a model with more classes than DATA: 1000-way (all of its 1000
+            classes compete) or restricted (those of DATA only). Classes are matched by WordNet
+            id or name.
+        class_map: Classes of the model that belong to each class of DATA: laion-c, objectnet,
+            or a JSON or CSV file. Probabilities are summed.
         seed: Random seed for the corruptions. Not allowed with --stored, whose images are
             fixed.
         device: Device such as cpu, cuda or cuda:1.
@@ -171,6 +178,8 @@ def evaluate(
         precision=precision,
         on_unreadable=on_unreadable,
         self_check=self_check,
+        protocol=protocol,
+        class_map=class_map,
     )
     source: ImageSource = (
         StoredImages(classifier, dataset, settings)

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from noctule.arguments import whole_number
 from noctule.data.dataset import Dataset
 from noctule.errors import InputError, nearest, shown
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class SubsetDataset(Dataset):
-    """Some images of a dataset, with their ids and with all of its classes.
+    """Some images of a dataset, with their ids.
 
     Its fingerprint covers the whole dataset and the chosen ids: results on a subset are not
     compared with those on the whole, or on another subset.
@@ -26,21 +28,28 @@ class SubsetDataset(Dataset):
     Args:
         whole: The dataset.
         indices: Indices of the images, ascending.
-        limit: Number of images that was asked for; None if ids were.
+        limit: Number of images that was asked for, if one was.
+        classes: Indices of the classes that remain; None for all.
     """
 
     def __init__(
-        self, whole: Dataset, indices: Sequence[int], limit: int | None = None
+        self,
+        whole: Dataset,
+        indices: Sequence[int],
+        limit: int | None = None,
+        classes: Sequence[int] | None = None,
     ) -> None:
         self._whole, self._indices = whole, tuple(indices)
         self.background, self.left_out = whole.background, whole.left_out
         self._fingerprint = whole.fingerprint()
+        classes = range(len(whole.class_names)) if classes is None else classes
+        new_label = {old: new for new, old in enumerate(classes)}
         super().__init__(
             f"{whole.name}, {len(indices):,} of {len(whole):,} images",
-            whole.class_names,
+            [whole.class_names[label] for label in classes],
             [whole.ids[index] for index in indices],
-            whole.labels[list(indices)],
-            domain=whole.domain,
+            [new_label[label] for label in whole.labels[list(indices)].tolist()],
+            domain=whole.domain if len(classes) == len(whole.class_names) else None,
         )
         self.source = whole.source
         chosen = {"limit": limit} if limit is not None else {}
@@ -119,6 +128,20 @@ def with_ids(dataset: Dataset, file: Path) -> Dataset:
     if len(line_of) == len(dataset):
         return dataset
     return SubsetDataset(dataset, sorted(line_of))
+
+
+def of_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
+    """The images of some classes, and these classes only.
+
+    Args:
+        dataset: The dataset.
+        classes: Indices of the classes, ascending.
+
+    Raises:
+        InputError: No image is of these classes.
+    """
+    indices = np.flatnonzero(np.isin(dataset.labels, list(classes))).tolist()
+    return SubsetDataset(dataset, indices, classes=classes)
 
 
 def _key(image_id: str) -> bytes:

@@ -210,12 +210,12 @@ class Loop:
     ) -> Tensor:
         """float32 logits (batch, classes) on the device, of uint8 images there.
 
-        Of a model that gives probabilities, their logarithms.
+        Of a model that gives probabilities, their logarithms. A protocol is applied.
 
         Args:
             images: (batch, channels, height, width).
             preprocessing: How they are normalised; None for the classifier's own.
-            raw: Whether to return what the model does, also if it gives probabilities.
+            raw: Whether to return what the model does.
         """
         preprocessing = preprocessing or self.classifier.preprocessing
         inputs = preprocessing.normalise(images).to(self.dtype).contiguous()
@@ -234,7 +234,12 @@ class Loop:
                 "and whether it runs on this device (--device).",
             ) from error
         outputs = output_tensor(returned, self.classifier.name)
-        return log_probabilities(outputs) if self.gives_probabilities and not raw else outputs
+        if raw:
+            return outputs
+        if self.gives_probabilities:
+            outputs = log_probabilities(outputs)
+        protocol = self.source.protocol
+        return outputs if protocol is None else protocol.outputs(outputs)
 
     def probed(self, images: Tensor) -> Tensor:
         """What the model returns for probes, from and to the CPU; see `checked_behaviour`."""
@@ -255,9 +260,15 @@ class Loop:
 
     def self_check(self) -> None:
         """Stop if something is badly wrong; see `noctule.evaluation.checks.check_run`."""
+        classifier = replace(self.classifier, preprocessing=self.source.preprocessing)
+        dataset, protocol = self.source.dataset, self.source.protocol
+        if protocol is not None:
+            names = protocol.class_names
+            classifier = replace(classifier, class_names=names, num_classes=len(names))
+            dataset = protocol.named(dataset)
         check_run(
-            replace(self.classifier, preprocessing=self.source.preprocessing),
-            self.source.dataset,
+            classifier,
+            dataset,
             self.logits,
             batch_size=self.identity.batch_size,
             on_unreadable=self.identity.on_unreadable,

@@ -80,15 +80,16 @@ def record_start(
 ) -> None:
     """Record a start in the run folder.
 
-    Besides `provenance.collect`: how to open the images again, the class names, the fingerprint
-    of the network's architecture, and its answers to fixed images.
+    Besides `provenance.collect`: how to open the images again, the names of the classes that
+    are predicted, the fingerprint of the network's architecture, and its answers to fixed
+    images.
     """
     dataset = source.dataset
     store.record_start(
         provenance.collect(
             device=str(device),
             data=dict(dataset.source) if dataset.source else None,
-            class_names=list(dataset.class_names),
+            class_names=list((source.protocol or dataset).class_names),
             architecture_fingerprint=architecture_fingerprint(source.classifier.module),
             behaviour=behaviour,
         )

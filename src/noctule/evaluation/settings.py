@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from noctule.arguments import choice, flag, seed_number, whole_number
+from noctule.arguments import choice, flag, path_like, seed_number, whole_number
 from noctule.data import Dataset
 from noctule.errors import InputError
 from noctule.evaluation.execution import usable_cores
+from noctule.store.comparability import RESTRICTED
 
 MAX_BATCH_SIZE = 2**31 - 1
 MAX_WORKERS = 1024
 PRECISIONS: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
+_ALL = re.compile(r"[1-9][0-9]{0,6}-way")
 ON_UNREADABLE: tuple[Literal["stop", "skip"], ...] = ("stop", "skip")
 Progress = Callable[[int, int], None]
 """Called with the number of images classified, and to be classified, over all conditions."""
@@ -33,6 +37,11 @@ class Settings:
         precision: None is float32 on a CPU and bfloat16 on a GPU. A network whose weights have
             another type computes in that type.
         on_unreadable: What to do about an image that cannot be decoded.
+        protocol: How a model is scored that has more classes than the data: "1000-way" (all of
+            its 1000 classes compete) or "restricted" (those that the data have); see
+            `noctule.evaluation.protocols`. None if model and data have the same classes.
+        class_map: With a protocol, the classes of the model that belong to each class of the
+            data: a name or file, see `noctule.data.class_map`.
         self_check: Whether to run sanity checks on a sample of the data first, and to stop if
             something is badly wrong. The classes are checked in any case.
 
@@ -47,6 +56,8 @@ class Settings:
     precision: Literal["float32", "bfloat16"] | None = None
     on_unreadable: Literal["stop", "skip"] = "stop"
     self_check: bool = True
+    protocol: str | None = None
+    class_map: str | Path | None = None
 
     def __post_init__(self) -> None:
         if not (self.device is None or isinstance(self.device, str | torch.device)):
@@ -64,6 +75,16 @@ class Settings:
                 plain[name] = whole_number(value, name, low=low, high=high)
         if self.precision is not None:
             plain["precision"] = choice(self.precision, "precision", PRECISIONS)
+        if self.protocol is not None:
+            plain["protocol"] = _protocol(self.protocol)
+        if self.class_map is not None:
+            plain["class_map"] = str(path_like(self.class_map, "class_map"))
+            if self.protocol is None:
+                raise InputError(
+                    "is of use only with a protocol",
+                    where="class_map",
+                    remedy="Add --protocol restricted, or --protocol 1000-way.",
+                )
         for name, value in plain.items():
             object.__setattr__(self, name, value)
 
@@ -84,6 +105,17 @@ class Settings:
                 f"no device '{name}': {reason}", where="device", remedy="Use cpu, or cuda."
             ) from error
         return device
+
+
+def _protocol(value: Any) -> str:
+    """The name of a protocol; InputError for something else."""
+    if not isinstance(value, str) or not (value == RESTRICTED or _ALL.fullmatch(value)):
+        raise InputError(
+            f"{value!r:.80} is not a protocol",
+            where="protocol",
+            remedy=f"Use {RESTRICTED}, or 1000-way for a model with 1000 classes.",
+        )
+    return value
 
 
 def checked_settings(settings: Settings | None) -> Settings:

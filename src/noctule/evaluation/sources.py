@@ -14,6 +14,7 @@ from noctule.corruptions.checks import MIN_SIDE_PX
 from noctule.data import Dataset
 from noctule.errors import InputError, UnreadableImageError
 from noctule.evaluation.loading import Batch, Part, load_parts
+from noctule.evaluation.protocols import Protocol, scored
 from noctule.evaluation.settings import Settings, default_precision, workers_for
 from noctule.models import Classifier, Preprocessing
 from noctule.models.borrowed import input_dtype
@@ -31,6 +32,7 @@ class ImageSource(ABC):
     Attributes:
         classifier: The classifier.
         dataset: The images that the self-check looks at, with ids, labels and class names.
+        protocol: How the model's classes are scored as those of the data, if they differ.
         preprocessing: How the images of `dataset` are prepared for the classifier.
         conditions: Every condition, in order.
         read_conditions: The conditions whose images are read. Images under the others are
@@ -41,6 +43,7 @@ class ImageSource(ABC):
 
     classifier: Classifier
     dataset: Dataset
+    protocol: Protocol | None
     preprocessing: Preprocessing
     conditions: tuple[Condition, ...]
     read_conditions: tuple[Condition, ...]
@@ -98,13 +101,13 @@ class LiveImages(ImageSource):
         self, classifier: Classifier, dataset: Dataset, benchmark: Benchmark, settings: Settings
     ) -> None:
         self.classifier = classifier
-        self.dataset = dataset
+        self.dataset, self.protocol = scored(classifier, dataset, settings)
         self.preprocessing = classifier.preprocessing
         self.benchmark = benchmark
         self.conditions = benchmark.conditions
         self.read_conditions = benchmark.conditions[:1]  # clean
         self.settings = settings
-        self.identity = identify(classifier, dataset, benchmark, settings)
+        self.identity = identify(classifier, self.dataset, benchmark, settings, self.protocol)
 
     def check(self) -> None:
         """Apply each corruption to small images: a missing texture shows now, not in hours."""
@@ -149,7 +152,11 @@ def to_device(images: Tensor, device: torch.device) -> Tensor:
 
 
 def identify(
-    classifier: Classifier, dataset: Dataset, benchmark: Benchmark, settings: Settings
+    classifier: Classifier,
+    dataset: Dataset,
+    benchmark: Benchmark,
+    settings: Settings,
+    protocol: Protocol | None,
 ) -> RunIdentity:
     """Everything that determines the rows of a run."""
     device_type = settings.resolved_device().type
@@ -159,13 +166,14 @@ def identify(
         model=classifier.to_dict(),
         benchmark=benchmark.to_dict(),
         dataset={
-            "name": dataset.name,
-            "domain": dataset.domain,
+            "name": dataset.name if protocol is None else f"{dataset.name}, {protocol.title}",
+            "domain": None if protocol and protocol.class_map else dataset.domain,
             "fingerprint": dataset.fingerprint(),
             "num_images": len(dataset),
             "num_classes": len(dataset.class_names),
             "background": dataset.background,
             **({} if dataset.subset is None else {"subset": dict(dataset.subset)}),
+            **({} if protocol is None else {"protocol": protocol.to_dict()}),
         },
         seed=settings.seed,
         batch_size=batch_size,

@@ -1,4 +1,4 @@
-"""Which runs may be compared: those whose models were shown the same images.
+"""Which runs may be compared: those whose models were shown the same images, scored alike.
 
 Everything that compares runs asks here: the reference of CE, `compare`, the groups of a report
 and of a leaderboard, and a benchmark that is evaluated on stored images.
@@ -21,6 +21,8 @@ from noctule.store.run import RunStore
 
 T = TypeVar("T")
 
+RESTRICTED = "restricted"
+
 # What `corruption_settings` looks at; the rest of a benchmark does not change its images.
 _PIXEL_KEYS = ("mode", "side_px", "tables", "stored_jpeg_quality", "plugins")
 
@@ -40,12 +42,15 @@ class ImageIdentity:
     Attributes:
         data: "fingerprint ..." of the files that were read and, if live evaluation sees the
             same images, of the data that the files were made from.
+        protocol: How outputs are scored, with the class map; "restricted" also if model and
+            data have the same classes.
         seed: Seed of the corruptions.
         benchmark: `Benchmark.to_dict()`.
         conditions: Names of the conditions.
     """
 
     data: frozenset[str]
+    protocol: str
     seed: int
     benchmark: Mapping[str, Any]
     conditions: tuple[str, ...]
@@ -55,12 +60,20 @@ class ImageIdentity:
         """That of a run."""
         known = {str(run.dataset["fingerprint"]), live_fingerprint(run.dataset)}
         data = frozenset(f"fingerprint {one}" for one in known)
-        return cls(data, run.seed, run.benchmark, run.conditions)
+        protocol = run.dataset.get("protocol", {})
+        parts = [str(protocol.get("name", RESTRICTED))]
+        if class_map := protocol.get("class_map"):
+            parts.append(f"class map {class_map.get('name')} {class_map.get('sha256')}")
+        return cls(data, ", ".join(parts), run.seed, run.benchmark, run.conditions)
 
     def mismatches(self, other: ImageIdentity) -> list[Mismatch]:
         """Why the other's images under these conditions are not these; conditions apart."""
         ours, theirs = (
-            {"seed": one.seed, **corruption_settings(one.benchmark, self.conditions)}
+            {
+                "protocol": one.protocol,
+                "seed": one.seed,
+                **corruption_settings(one.benchmark, self.conditions),
+            }
             for one in (self, other)
         )
         found = [Mismatch(key, ours[key], theirs[key]) for key in ours]
@@ -157,10 +170,12 @@ def check_reference(run: RunStore, reference: RunStore) -> None:
     """
     ours, theirs = run.identity, reference.identity
     for one in ImageIdentity.of(ours).mismatches(ImageIdentity.of(theirs)):
-        article = "another" if one.name in ("seed", "mode") else "other"
+        article = "another" if one.name in ("protocol", "seed", "mode") else "other"
         values, remedy = (one.theirs, one.ours), "Evaluate the reference model on the same data"
         if one.name == "data":
             values = _described(theirs.dataset), _described(ours.dataset)
+        if one.name == "protocol":
+            remedy = "Evaluate both models with the same --protocol and --class-map"
         raise InputError(
             f"this run has {article} {one.name} ({values[0]}) than {run.folder} ({values[1]})",
             where=reference.folder,

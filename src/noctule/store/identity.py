@@ -36,7 +36,7 @@ class RunIdentity:
         model: Name, weights and preprocessing of the classifier.
         benchmark: `Benchmark.to_dict()`.
         dataset: Name, domain, fingerprint, num_images, num_classes; of a stated subset also
-            `Dataset.subset`.
+            `Dataset.subset`; if there is one, `protocol`: its name, class map and outputs.
         seed: Seed of the corruptions.
         batch_size: Images per forward pass, which may change the last bits of a logit.
         slice_size: Images per Parquet file.
@@ -76,6 +76,12 @@ class RunIdentity:
             return name
         path = Path(name)
         return path.parent.name if path.name == "weights.safetensors" else path.stem
+
+    @property
+    def num_outputs(self) -> int | None:
+        """Number of classes that are predicted: the model's, or those of the protocol."""
+        known = self.dataset.get("protocol", {}).get("num_outputs")
+        return known or self.model.get("num_classes")
 
     @property
     def num_slices(self) -> int:
@@ -216,6 +222,13 @@ def _check_data(data: Mapping[str, Any]) -> None:
         whole_number(
             subset["num_images"], "dataset.subset.num_images", low=low, high=MOST_IMAGES
         )
+    protocol = data.get("protocol", {"name": "", "num_outputs": 1})
+    _check_kind(protocol, "dataset.protocol", dict)
+    _check_kind(protocol["name"], "dataset.protocol.name", str)
+    whole_number(
+        protocol["num_outputs"], "dataset.protocol.num_outputs", low=1, high=MOST_CLASSES
+    )
+    _check_kind(protocol.get("class_map", {}), "dataset.protocol.class_map", dict)
     stored = data.get("stored", {})
     _check_kind(stored, "dataset.stored", dict)
     if "live_fingerprint" in stored:

@@ -320,7 +320,7 @@ class RunStore:
 
     def _row_flaw(self, note: SliceNote, rows: pa.Table) -> str | None:
         """What is wrong with the rows of a slice, or None."""
-        logits = self.identity.model.get("num_classes") or flaws.UNKNOWN_CLASSES
+        logits = self.identity.num_outputs or flaws.UNKNOWN_CLASSES
         return (
             flaws.completeness_flaw(rows, self.identity.conditions, self._images_in(note))
             or flaws.label_flaw(rows)

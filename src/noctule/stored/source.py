@@ -17,6 +17,7 @@ from noctule.data import Dataset, open_dataset
 from noctule.errors import InputError, NoctuleWarning, UnreadableImageError, machine_errors
 from noctule.evaluation.loading import Batch, Part
 from noctule.evaluation.loop import Evaluation, run_and_score
+from noctule.evaluation.protocols import scored
 from noctule.evaluation.settings import Progress, Settings, checked_settings
 from noctule.evaluation.sources import ImageSource, identify, to_device
 from noctule.models import Classifier, Preprocessing, load_classifier
@@ -106,12 +107,22 @@ class StoredImages(ImageSource):
         self.image_px = None if takes_any else stored.image_px
         self.classifier = classifier
         self.dataset = stored.under(None, self.image_px)
+        kept, self.protocol = scored(classifier, self.dataset, settings)
+        if kept is not self.dataset:
+            raise InputError(
+                f"leaves out {len(self.dataset) - len(kept):,} images, but stored images are "
+                "evaluated as a whole",
+                where="--class-map",
+                remedy="Map every class, or evaluate the images live.",
+            )
         self.preprocessing = self._preprocessing(stored.mildest(0))
         self.identity = self._identify(resizes)
 
     def _identify(self, resizes: bool) -> RunIdentity:
         stored, manifest = self.stored, self.stored.manifest
-        identity = identify(self.classifier, stored, stored.benchmark, self.settings)
+        identity = identify(
+            self.classifier, stored, stored.benchmark, self.settings, self.protocol
+        )
         record: dict[str, Any] = {
             "layout": stored.kind,
             "clean": stored.clean_from,

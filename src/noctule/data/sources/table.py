@@ -121,6 +121,24 @@ def chosen_column(
     )
 
 
+def read_columns(file: Path, names: Sequence[str]) -> list[tuple[str, ...]]:
+    """The values of some columns in each row of a CSV or TSV file, without surrounding spaces.
+
+    Raises:
+        InputError: The file cannot be read, lacks a column, or has an empty value.
+    """
+    header, rows = _read(file)
+    positions = [header.index(chosen_column(header, name, name, (), file)) for name in names]
+    found = []
+    for line, row in rows:
+        values = tuple(row[position].strip() for position in positions)
+        if "" in values:
+            what = f"has no {names[values.index('')]}"
+            raise InputError(what, where=f"{file}, line {line}")
+        found.append(values)
+    return found
+
+
 def _read(file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header, and the line number and fields of each row."""
     reject_special_files(file)

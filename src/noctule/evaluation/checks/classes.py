@@ -57,8 +57,9 @@ def _check_count(model: str, count: int, dataset: Dataset) -> None:
         remedy = "Return two logits per image: 0 and the single logit."
     elif wanted < count:
         remedy = (
-            "For some of a model's classes, give each image the model's class index: a flat "
-            f"folder with --labels FILE, indices 0 to {count - 1}."
+            "If the classes of the data are some of the model's, choose how they are scored: "
+            f"--protocol {count}-way (all classes of the model compete) or --protocol "
+            "restricted (those of the data only)."
         )
     elif min(dataset.labels) == 1 and wanted == count + 1:
         remedy = "The labels seem to count from 1: subtract 1 from each."
@@ -85,7 +86,7 @@ def _check_names(model: str, model_names: Sequence[str], dataset: Dataset) -> No
             where=dataset.name,
             remedy="Bring the classes of the data into the model's order.",
         )
-    if _are_imagenet(model_names) and all(map(_WNID.fullmatch, dataset.class_names)):
+    if are_imagenet(model_names) and all(map(_WNID.fullmatch, dataset.class_names)):
         if list(dataset.class_names) != sorted(dataset.class_names):
             raise InputError(
                 f"its WordNet ids are not sorted, as the classes of {shown(model)} are",
@@ -100,7 +101,7 @@ def _check_names(model: str, model_names: Sequence[str], dataset: Dataset) -> No
             )
 
 
-def _are_imagenet(names: Sequence[str]) -> bool:
+def are_imagenet(names: Sequence[str]) -> bool:
     """Whether these are the 1000 classes of ImageNet-1k, in the order of their WordNet ids."""
     # The last two as in ImageNet, or as in CLIP's list.
     ends = (
@@ -108,7 +109,7 @@ def _are_imagenet(names: Sequence[str]) -> bool:
     )  # fmt: skip
     if len(names) != 1000:
         return False
-    known = zip([_comparable(names[index]) for index in (0, 1, -2, -1)], ends, strict=True)
+    known = zip([comparable(names[index]) for index in (0, 1, -2, -1)], ends, strict=True)
     return all(name.startswith(end) for name, end in known) or (
         has_all_wnids(names) and list(names) == sorted(names)
     )
@@ -116,15 +117,15 @@ def _are_imagenet(names: Sequence[str]) -> bool:
 
 def _unique_indices(names: Iterable[str]) -> dict[str, int]:
     """The index of each comparable name that occurs once."""
-    comparable = [_comparable(name) for name in names]
-    counts = Counter(comparable)
-    return {name: index for index, name in enumerate(comparable) if counts[name] == 1}
+    keys = list(map(comparable, names))
+    counts = Counter(keys)
+    return {name: index for index, name in enumerate(keys) if counts[name] == 1}
 
 
-def _comparable(name: str) -> str:
+def comparable(name: str) -> str:
     """A class name without what differs between lists of names.
 
-    >>> _comparable("Great_White-Shark, white shark"), _comparable("004.Groove_billed_Ani")
+    >>> comparable("Great_White-Shark, white shark"), comparable("004.Groove_billed_Ani")
     ('great white shark', 'groove billed ani')
     """
     text = unicodedata.normalize("NFKC", name).casefold().replace("_", " ").replace("-", " ")
