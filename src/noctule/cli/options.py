@@ -97,6 +97,12 @@ SkipOption = Annotated[
     list[str] | None,
     opt("NAME", help="Leave out a corruption of the benchmark; may be repeated."),
 ]
+RightLabelsOption = Annotated[
+    Path | None,
+    opt(
+        "PATH", help="JSON file with several right labels per image, such as ReaL's real.json."
+    ),
+]
 ResizeOption = Annotated[int | None, opt("N", help="Resize the shorter side to N pixels.")]
 CropOption = Annotated[int | None, opt("N", help="Crop the central N × N pixels.")]
 WeightsOption = Annotated[

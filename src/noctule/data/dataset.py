@@ -69,6 +69,8 @@ class Dataset(ABC):
         """Arguments of `open_dataset` to reopen it: `spec`, `labels_file` and so on."""
         self.subset: Mapping[str, Any] | None = None
         """Of a stated subset: fingerprint and number of images of the whole, and its limit."""
+        self.right_labels: Sequence[tuple[int, ...]] | None = None
+        """The right labels of each image, ascending, if several may be; see `right_labels`."""
         self._check()
 
     @abstractmethod
@@ -95,6 +97,8 @@ class Dataset(ABC):
         digest = hashlib.sha256()
         digest.update(json.dumps([self.class_names, self.ids], ensure_ascii=True).encode())
         digest.update(self.labels.astype("<i8").tobytes())
+        if self.right_labels is not None:
+            digest.update(json.dumps(self.right_labels).encode())
         for data in self.content():
             digest.update(data)
         return digest.hexdigest()

@@ -21,6 +21,7 @@ from noctule.data.registry import (
     parse_options,
     source_of,
 )
+from noctule.data.right_labels import with_right_labels
 from noctule.data.subset import limited, with_ids
 from noctule.errors import InputError, NoctuleWarning, nearest
 from noctule.input_files import reject_special_files
@@ -33,6 +34,7 @@ def open_dataset(
     background: str | None = None,
     limit: int | None = None,
     ids_file: str | Path | None = None,
+    right_labels_file: str | Path | None = None,
 ) -> Dataset:
     """Open a dataset by name or path, from a pair of arrays, or from a PyTorch dataset.
 
@@ -46,6 +48,8 @@ def open_dataset(
         limit: Number of images to use, of all classes in equal proportion; see
             `noctule.data.subset`.
         ids_file: Text file with the ids of the images to use, one per line.
+        right_labels_file: JSON file with several right labels per image, as ReaL's; see
+            `noctule.data.right_labels`.
 
     Warns:
         NoctuleWarning: Some files in the folder are not used.
@@ -66,6 +70,11 @@ def open_dataset(
         dataset = spec if isinstance(spec, Dataset) else _open_object(spec)
     if background is not None:
         dataset = _on_background(dataset, background)
+    if right_labels_file is not None:
+        file = path_like(right_labels_file, "right_labels_file").expanduser()
+        source, dataset = dataset.source, with_right_labels(dataset, file)
+        if source is not None:
+            dataset.source = {**source, "right_labels_file": str(file.absolute())}
     return _subset(dataset, limit, ids_file)
 
 

@@ -30,6 +30,9 @@ class SubsetDataset(Dataset):
         indices: Indices of the images, ascending.
         limit: Number of images that was asked for, if one was.
         classes: Indices of the classes that remain; None for all.
+        right_labels: The right labels of each image of the whole, if they are not its own. The
+            label of an image remains if it is one of them; otherwise it is the first.
+        name: Name of the subset; by default with the numbers of images.
     """
 
     def __init__(
@@ -38,19 +41,37 @@ class SubsetDataset(Dataset):
         indices: Sequence[int],
         limit: int | None = None,
         classes: Sequence[int] | None = None,
+        right_labels: Sequence[tuple[int, ...]] | None = None,
+        name: str = "",
     ) -> None:
         self._whole, self._indices = whole, tuple(indices)
         self.background, self.left_out = whole.background, whole.left_out
         self._fingerprint = whole.fingerprint()
         classes = range(len(whole.class_names)) if classes is None else classes
         new_label = {old: new for new, old in enumerate(classes)}
+        known = whole.right_labels if right_labels is None else right_labels
+        labels = whole.labels.tolist()
+        right: Sequence[tuple[int, ...]] = (
+            [(label,) for label in labels] if known is None else known
+        )
+        main = [
+            labels[index] if labels[index] in right[index] else right[index][0]
+            for index in indices
+        ]
         super().__init__(
-            f"{whole.name}, {len(indices):,} of {len(whole):,} images",
+            name or f"{whole.name}, {len(indices):,} of {len(whole):,} images",
             [whole.class_names[label] for label in classes],
             [whole.ids[index] for index in indices],
-            [new_label[label] for label in whole.labels[list(indices)].tolist()],
-            domain=whole.domain if len(classes) == len(whole.class_names) else None,
+            [new_label[label] for label in main],
+            domain=whole.domain
+            if known is None and len(classes) == len(whole.class_names)
+            else None,
         )
+        if known is not None:
+            self.right_labels = [
+                tuple(new_label[label] for label in known[index] if label in new_label)
+                for index in indices
+            ]
         self.source = whole.source
         chosen = {"limit": limit} if limit is not None else {}
         self.subset = {"of": self._fingerprint, "num_images": len(whole), **chosen}

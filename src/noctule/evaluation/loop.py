@@ -40,7 +40,7 @@ from noctule.models.outputs import (
     log_probabilities,
     output_tensor,
 )
-from noctule.outcomes import SCHEMA, outcome_tables, reduce_logits
+from noctule.outcomes import SCHEMA, likeliest, outcome_tables, reduce_logits
 from noctule.processes import end_if_unguarded
 from noctule.scoring import score_run
 from noctule.store import RunIdentity, RunStore
@@ -167,6 +167,8 @@ class Loop:
         self.identity = source.identity
         self.device = device
         self.dtype = input_dtype(source.classifier.module)
+        dataset = source.dataset
+        self.right_labels = dict(zip(dataset.ids, dataset.right_labels or (), strict=False))
         self.gives_probabilities = source.classifier.outputs == PROBABILITIES
 
     def run(self, store: RunStore, progress: Progress | None) -> None:
@@ -191,8 +193,9 @@ class Loop:
                             rows.leave_out(batch, condition)
                         if batch.ids:
                             logits = self.forward(batch.images)
+                            labels = self.labels(batch, logits)
                             outcomes.append(
-                                reduce_logits(batch.ids, names[condition], batch.labels, logits)
+                                reduce_logits(batch.ids, names[condition], labels, logits)
                             )
                         done += len(indices)
                         if progress:
@@ -201,6 +204,12 @@ class Loop:
                     rows.tables += outcome_tables(outcomes)
                     rows.hashes |= zip(batch.ids, batch.hashes, strict=True)
                 store.write_slice(index, *rows.finished())
+
+    def labels(self, batch: Batch, logits: Tensor) -> Tensor:
+        """The labels of a batch; of several right labels the likeliest."""
+        if not self.right_labels:
+            return batch.labels
+        return likeliest(logits, [self.right_labels[image_id] for image_id in batch.ids])
 
     # Not in inference mode: a network may keep a tensor, which training could not use then.
     @torch.inference_mode(mode=False)

@@ -156,7 +156,7 @@ def identify(
     dataset: Dataset,
     benchmark: Benchmark,
     settings: Settings,
-    protocol: Protocol | None,
+    protocol: Protocol | None = None,
 ) -> RunIdentity:
     """Everything that determines the rows of a run."""
     device_type = settings.resolved_device().type
@@ -173,6 +173,7 @@ def identify(
             "num_classes": len(dataset.class_names),
             "background": dataset.background,
             **({} if dataset.subset is None else {"subset": dict(dataset.subset)}),
+            **({} if dataset.right_labels is None else {"right_labels": True}),
             **({} if protocol is None else {"protocol": protocol.to_dict()}),
         },
         seed=settings.seed,

@@ -28,7 +28,8 @@ class Outcomes:
     Attributes:
         image_ids: Ids of the images, sorted.
         conditions: Names of the conditions, clean first if it was evaluated.
-        label: Classes of the images, of shape (images,).
+        label: Classes of the images, of shape (images,); of several right ones that under the
+            first condition.
         prediction, wrong, confidence: Arrays of shape (images, conditions).
     """
 
@@ -61,9 +62,10 @@ def outcomes_of(run: Run) -> Outcomes:
     label, prediction, rank, confidence = (
         positions.matrix(rows[name]) for name in _COLUMNS[2:]
     )
+    several = bool(run.store.identity.dataset.get("right_labels"))
     for possible, what in (
         ((rank == 1) == (prediction == label), "a rank that its prediction contradicts"),
-        (label == label[:, :1], "another label than under the first condition"),
+        (several | (label == label[:, :1]), "another label than under the first condition"),
     ):
         check_possible(positions.image_ids, run.conditions, possible, what)
     return Outcomes(

@@ -145,6 +145,7 @@ def _data_of(run: Run) -> Dataset:
     source = _source(run.store.starts())
     labels, background = source.get("labels_file"), source.get("background")
     limit, ids_file = source.get("limit"), source.get("ids_file")
+    right_labels = source.get("right_labels_file")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NoctuleWarning)  # given when the run was made
         dataset = open_dataset(
@@ -153,6 +154,7 @@ def _data_of(run: Run) -> Dataset:
             background=None if background is None else str(background),
             limit=None if limit is None else int(str(limit)),
             ids_file=None if ids_file is None else Path(str(ids_file)),
+            right_labels_file=None if right_labels is None else Path(str(right_labels)),
         )
     # Of a class map that leaves images out, the record has the fingerprint of the whole, too.
     if dataset.fingerprint() not in (data["fingerprint"], data.get("subset", {}).get("of")):

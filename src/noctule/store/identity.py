@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from noctule.arguments import choice, seed_number, whole_number
+from noctule.arguments import choice, flag, seed_number, whole_number
 from noctule.benchmarks import conditions_of
 from noctule.errors import InputError
 from noctule.input_files import read_text
@@ -36,7 +36,8 @@ class RunIdentity:
         model: Name, weights and preprocessing of the classifier.
         benchmark: `Benchmark.to_dict()`.
         dataset: Name, domain, fingerprint, num_images, num_classes; of a stated subset also
-            `Dataset.subset`; if there is one, `protocol`: its name, class map and outputs.
+            `Dataset.subset`; if there is one, `protocol`: its name, class map and outputs;
+            `right_labels`: true if images may have several.
         seed: Seed of the corruptions.
         batch_size: Images per forward pass, which may change the last bits of a logit.
         slice_size: Images per Parquet file.
@@ -222,6 +223,7 @@ def _check_data(data: Mapping[str, Any]) -> None:
         whole_number(
             subset["num_images"], "dataset.subset.num_images", low=low, high=MOST_IMAGES
         )
+    flag(data.get("right_labels", False), "dataset.right_labels")
     protocol = data.get("protocol", {"name": "", "num_outputs": 1})
     _check_kind(protocol, "dataset.protocol", dict)
     _check_kind(protocol["name"], "dataset.protocol.name", str)

@@ -323,7 +323,7 @@ class RunStore:
         logits = self.identity.num_outputs or flaws.UNKNOWN_CLASSES
         return (
             flaws.completeness_flaw(rows, self.identity.conditions, self._images_in(note))
-            or flaws.label_flaw(rows)
+            or (None if self.identity.dataset.get("right_labels") else flaws.label_flaw(rows))
             or flaws.label_range_flaw(rows, int(self.identity.dataset["num_classes"]))
             or flaws.skipped_flaw(rows, [image_id for image_id, _ in note.unreadable])
             or next(filter(None, flaws.row_flaws(rows, logits).values()), None)

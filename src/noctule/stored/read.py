@@ -181,6 +181,12 @@ def open_stored(
     folder, chosen = path_like(folder, "folder").expanduser(), selection or Selection()
     refuse_no_folder(folder)
     manifest = read_manifest(folder)
+    if data is not None and data.right_labels is not None:
+        raise InputError(
+            "stored images have one label each, these have several right labels",
+            where=data.name,
+            remedy="Evaluate the images live.",
+        )
     if manifest is None:
         if (folder / RUN_FILE).is_file():
             raise InputError(
