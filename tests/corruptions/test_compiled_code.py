@@ -23,7 +23,12 @@ import pytest
 from numba.core.registry import cpu_target
 
 from noctule.corruptions.loops import compiling
-from noctule.corruptions.loops.compiling import cached, check_directory, code_directory
+from noctule.corruptions.loops.compiling import (
+    cached,
+    check_directory,
+    code_directory,
+    compiled,
+)
 from noctule.errors import NoctuleWarning, OutputError
 from repository import ROOT
 
@@ -118,6 +123,56 @@ def test_the_directory_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert code_directory().parent == tmp_path / ".cache" / "noctule"
     monkeypatch.setattr(sys, "platform", "darwin")
     assert code_directory().parent == tmp_path / "Library" / "Caches" / "noctule"
+
+
+# ----------------------------------------------------------------------------------- the parts
+
+
+@compiled
+def level(value: Any) -> Any:
+    if value > 200:
+        raise ValueError("too bright", value)
+    return np.uint8(value)
+
+
+@compiled
+def put(out: Any, i: int, value: Any) -> None:
+    out[i] = np.uint8(min(value, np.uint8(200)))
+
+
+def use_level(value: float) -> Any:
+    return level(value)
+
+
+def put_all(image: Any, out: Any) -> None:
+    for i in range(len(image)):
+        put(out, i, image[i])
+
+
+def test_a_part_has_no_machine_code() -> None:
+    function: Any = cached(use_level, "use_level")
+    assert function(100.0) == 100
+    part: Any = level
+    (result,) = part.overloads.values()
+    assert result.library.get_pointer_to_function(result.fndesc.llvm_func_name) == 0
+    with pytest.raises(TypeError, match="level can be called by compiled functions only"):
+        level(100.0)
+
+
+def test_a_loop_of_parts_vectorises() -> None:
+    function: Any = cached(put_all, "put_all")
+    image, out = np.arange(256, dtype=np.uint8), np.empty(256, np.uint8)
+    function(image, out)
+    np.testing.assert_array_equal(out, np.minimum(image, 200))
+    (text,) = function.inspect_llvm().values()
+    assert " x i8>" in text
+
+
+def test_a_part_raises_when_compiled_and_when_loaded() -> None:
+    for _ in range(2):
+        with pytest.raises(ValueError, match="too bright") as error:
+            cached(use_level, "use_level")(201.0)
+        assert error.value.args == ("too bright", 201.0)
 
 
 # ------------------------------------------------------------------------ where none is kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -161,41 +163,74 @@ def test_memory_and_precision_settings_are_part_of_the_identity(tmp_path: Path) 
 
 
 KILLED = """
-import sys
+import os, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_evaluation import *
+torch.set_num_threads(1)  # threads do not survive a fork
 source = LiveImages(load_classifier(ChannelMeans()), Stripes(1200), QUICK, LENIENT)
-print("ready", flush=True)
-run_images(source, out=Path(sys.argv[1]))
+for folder in sys.stdin:
+    status, child = 1, os.fork()
+    if child == 0:
+        try:
+            run_images(source, out=Path(folder.strip()))
+            status = 0
+        finally:
+            os._exit(status)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
-def started_run(folder: Path) -> subprocess.Popen[str]:
-    """A process that is about to evaluate; what it imports takes longer than that."""
-    command = [sys.executable, "-c", KILLED.format(tests=str(Path(__file__).parent))]
-    process = subprocess.Popen([*command, str(folder)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    with process.stdout as stdout:
-        assert stdout.readline() == "ready\n"
-    return process
+class Runs:
+    """A process that starts others, which only evaluate: imports take longer than that."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-c", KILLED.format(tests=str(Path(__file__).parent))]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+
+    def start(self, folder: Path) -> int:
+        """Start a run in a process of its own; the process's id."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{folder}\n")
+        self.process.stdin.flush()
+        return self._number()
+
+    def wait(self) -> int:
+        """The exit status of the last run; the negative number of the signal that ended it."""
+        return self._number()
+
+    def _number(self) -> int:
+        assert self.process.stdout is not None
+        return int(self.process.stdout.readline())
 
 
-def test_a_run_killed_ten_times_equals_an_undisturbed_one(tmp_path: Path) -> None:
-    process = started_run(tmp_path / "whole")
+@pytest.fixture
+def runs() -> Iterator[Runs]:
+    runs = Runs()
+    with runs.process:
+        yield runs
+        runs.process.kill()
+
+
+def test_a_run_killed_ten_times_equals_an_undisturbed_one(runs: Runs, tmp_path: Path) -> None:
+    runs.start(tmp_path / "whole")
     start = time.perf_counter()
-    assert process.wait() == 0
+    assert runs.wait() == 0
     duration = time.perf_counter() - start
     chance = random.Random(0)
     kills = 0
     # Early kills first: a run that got to its end is not killed any more.
     for share in sorted(chance.uniform(0.05, 1.0) for _ in range(10)):
-        process = started_run(tmp_path / "killed")
+        process = runs.start(tmp_path / "killed")
         time.sleep(duration * share)
-        process.send_signal(signal.SIGKILL)
-        kills += process.wait() == -signal.SIGKILL
+        with contextlib.suppress(ProcessLookupError):  # it has got to its end
+            os.kill(process, signal.SIGKILL)
+        kills += runs.wait() == -signal.SIGKILL
     assert kills > 0
-    assert started_run(tmp_path / "killed").wait() == 0
+    runs.start(tmp_path / "killed")
+    assert runs.wait() == 0
     assert slice_bytes(tmp_path / "killed") == slice_bytes(tmp_path / "whole")
 
 

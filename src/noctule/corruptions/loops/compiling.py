@@ -38,10 +38,11 @@ import llvmlite
 import numba
 import numpy as np
 from numba.core import compiler, serialize
-from numba.core.registry import cpu_target
+from numba.core.registry import CPUDispatcher, cpu_target
 from numpy.typing import NDArray
 
 from noctule.corruptions.draws import NoiseField
+from noctule.corruptions.loops.parts import CompiledPart, PartCompiler, WholeCompiler
 from noctule.corruptions.registry import CORRUPTIONS
 from noctule.errors import NoctuleWarning, OutputError
 
@@ -52,7 +53,12 @@ DIRECTORY_VARIABLE = "NOCTULE_CACHE_DIR"
 NOTICE_AFTER_S = 1.0
 _REMEDY = f"Set {DIRECTORY_VARIABLE} to a directory that can be written to."
 # "numpy" divides by zero without an exception, whose test would stop vectorisation.
-_OPTIONS: Any = {"nogil": True, "error_model": "numpy"}
+_OPTIONS: Any = {
+    "nopython": True,
+    "nogil": True,
+    "error_model": "numpy",
+    "no_cfunc_wrapper": True,
+}
 
 _compiler: Any = compiler  # Numba's internals have no types
 _serialize: Any = serialize
@@ -62,8 +68,9 @@ LOOPS: dict[tuple[str, str], CompiledLoop] = {}
 
 
 def compiled(function: F) -> F:
-    """Compile a function that loops call; its code is kept as a part of theirs."""
-    return cast(F, numba.njit(**_OPTIONS)(function))
+    """Compile a function that only loops can call; its code is kept as a part of theirs."""
+    options = {**_OPTIONS, "no_cpython_wrapper": True}
+    return cast(F, CompiledPart(function, targetoptions=options, pipeline_class=PartCompiler))
 
 
 def loop(
@@ -183,7 +190,9 @@ def cached(function: F, name: str, *parts: str) -> F:
         name: Name of its file, unique among the functions of noctule.
         *parts: What else the code depends on: text, and paths of source files.
     """
-    dispatcher: Any = numba.njit(**_OPTIONS)(function)
+    dispatcher: Any = CPUDispatcher(
+        function, targetoptions=_OPTIONS, pipeline_class=WholeCompiler
+    )
     # Numba's own cache does not notice changes of functions that are called, cannot keep code
     # without a source file, and fails on a full disk.
     dispatcher._cache = CodeCache(name, parts)
