@@ -95,3 +95,8 @@ def test_a_corruption_with_another_kernel_does_not_get_the_loop() -> None:
     images = sample_images(1, 16, 16)
     mine = replace(CORRUPTIONS["brightness"], kernel=darker)
     assert mine(images, change=0.2).equal(images // 2)
+
+
+def test_the_sum_of_a_block_of_pixelate_c_may_exceed_32_bits() -> None:
+    image = torch.full((1, 1, 3000, 3000), 255, dtype=torch.uint8)
+    assert CORRUPTIONS["pixelate_c"](image, share=1 / 3000).equal(image)

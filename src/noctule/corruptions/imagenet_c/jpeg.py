@@ -63,7 +63,7 @@ def recode(image: NDArray[np.uint8], quality: int, out: NDArray[np.uint8]) -> No
     Raises:
         InputError: A side is above `LONGEST_PX`.
     """
-    from noctule.corruptions.loops.layout import interleave, split  # imports Numba
+    from noctule.corruptions.loops.layout import interleave_padded, split  # imports Numba
 
     channels, height, width = image.shape
     if max(height, width) > LONGEST_PX:
@@ -80,8 +80,9 @@ def recode(image: NDArray[np.uint8], quality: int, out: NDArray[np.uint8]) -> No
         decode_jpeg(file.getbuffer(), "gray", buffer=pixels)
         out[0] = pixels.reshape(height, width)
         return
-    interleave(image.reshape(3, -1), pixels)
-    colours = Image.frombuffer("RGB", (width, height), pixels, "raw", "RGB", 0, 1)
+    padded = np.empty(4 * height * width, np.uint8)  # Pillow copies what is not padded
+    interleave_padded(image.reshape(3, -1), padded)
+    colours = Image.frombuffer("RGBX", (width, height), padded, "raw", "RGBX", 0, 1)
     colours.save(file, "JPEG", quality=quality)
     decode_jpeg(file.getbuffer(), "rgb", buffer=pixels)
     split(pixels, out.reshape(3, -1))

@@ -11,6 +11,10 @@ import numpy as np
 
 from noctule.corruptions.loops.compiling import compiled
 
+# Comparisons of a dtype with these are made by the compiler; those of `itemsize` would be made
+# in the innermost loops.
+BYTE, FLOAT = np.dtype(np.uint8), np.dtype(np.float32)
+
 
 @compiled
 def copy(image: Any, out: Any) -> None:
@@ -23,7 +27,7 @@ def copy(image: Any, out: Any) -> None:
 @compiled
 def shade(value: Any, image: Any) -> Any:
     """A value in [0, 1] as a number that can be stored in the image."""
-    return np.rint(value * np.float32(255)) if image.itemsize == 1 else value
+    return np.rint(value * np.float32(255)) if image.dtype == BYTE else value
 
 
 @compiled
@@ -35,7 +39,7 @@ def side_scale(image: Any) -> Any:
 @compiled
 def add_clamped(row: Any, change: float, out: Any) -> None:
     """Add a change in [−1, 1] to a row, and clamp."""
-    if row.itemsize == 1:
+    if row.dtype == BYTE:
         step = np.int16(np.rint(change * 255))
         for i in range(len(row)):
             out[i] = min(max(np.int16(row[i] + step), np.int16(0)), np.int16(255))
@@ -59,13 +63,13 @@ def clamped(value: Any) -> Any:
 @compiled
 def full_scale(image: Any) -> Any:
     """The value of white: 255 for uint8, 1 for float32."""
-    return 255.0 if image.itemsize == 1 else 1.0
+    return 255.0 if image.dtype == BYTE else 1.0
 
 
 @compiled
 def store(values: Any, out: Any, truncate: bool) -> None:
     """Clamp float32 values, and round or truncate them if `out` is uint8: `from_float`."""
-    if out.itemsize == 4:
+    if out.dtype == FLOAT:
         for i in range(len(out)):
             out[i] = clamped(values[i])
     elif truncate:
@@ -92,7 +96,7 @@ def fraction_to_index(fraction: float, count: int) -> int:
 def mean(values: Any) -> Any:
     """The mean of values (values,), float32: `exact_mean`."""
     total: Any = 0
-    if values.itemsize == 4:
+    if values.dtype == FLOAT:
         for i in range(len(values)):
             total += np.int32(np.rint(values[i] * np.float32(2**24)))
         return np.float32(total / (len(values) * 2.0**24))
@@ -107,7 +111,7 @@ def mean(values: Any) -> Any:
 @compiled
 def put(out: Any, i: Any, value: Any) -> None:
     """Store a float32 that is below 0 or above white by roundings only: `from_float`."""
-    if out.itemsize == 1:
+    if out.dtype == BYTE:
         out[i] = rounded(value)
     else:
         out[i] = clamped(value)

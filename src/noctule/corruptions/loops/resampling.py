@@ -19,8 +19,8 @@ def taps_of(size_in: int, size_out: int) -> Any:
     reach = max(scale, 1.0)
     most = int(2 * reach) + 2
     first = np.empty(size_out, np.int64)
-    weights = np.zeros((size_out, most + most % 2), np.float32)
-    exact = np.empty(most)
+    wide = np.zeros((size_out, most + most % 2), np.float32)
+    exact, used = np.empty(most), 0
     for i in range(size_out):
         center = (i + 0.5) * scale
         start, stop = max(int(center - reach + 0.5), 0), min(int(center + reach + 0.5), size_in)
@@ -30,8 +30,9 @@ def taps_of(size_in: int, size_out: int) -> Any:
             total += exact[k]
         first[i] = start
         for k in range(stop - start):
-            weights[i, k] = exact[k] / total
-    return first, weights
+            wide[i, k] = exact[k] / total
+        used = max(used, stop - start)
+    return first, wide[:, : used + used % 2].copy()
 
 
 @compiled

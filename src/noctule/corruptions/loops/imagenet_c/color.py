@@ -8,7 +8,7 @@ import numpy as np
 
 from noctule.corruptions.imagenet_c.color import NUDGE, TINY
 from noctule.corruptions.loops.compiling import compiled, loop
-from noctule.corruptions.loops.pixels import full_scale, mean, store
+from noctule.corruptions.loops.pixels import BYTE, full_scale, mean, store
 
 ZERO, ONE, NEGLIGIBLE = np.float32(0), np.float32(1), np.float32(TINY)
 CHUNK = 2048  # pixels, whose temporaries stay in the cache
@@ -21,7 +21,7 @@ HIGH, LOW = 2**-8 + 2**-16 + 2**-24, 2**-24 / 255
 def brightness_c(image: Any, out: Any, change: float, released: bool) -> None:
     """See `noctule.corruptions.imagenet_c.color.brightness_c`."""
     pixels, result = image.reshape(len(image), -1), out.reshape(len(image), -1)
-    if released and image.itemsize == 1:
+    if released and image.dtype == BYTE:
         if len(image) == 1:
             for i in range(len(pixels[0])):
                 result[0, i] = np.int32(min(_unit(pixels[0, i]) + change, 1.0) * 255)
@@ -50,7 +50,7 @@ def brightness_c(image: Any, out: Any, change: float, released: bool) -> None:
 def contrast_c(image: Any, out: Any, factor: float, released: bool) -> None:
     """See `noctule.corruptions.imagenet_c.color.contrast_c`."""
     share, rest = np.float32(factor), np.float32(1 - factor)
-    nudge = np.float32(NUDGE if released and image.itemsize == 1 else 0)
+    nudge = np.float32(NUDGE if released and image.dtype == BYTE else 0)
     room = np.empty(CHUNK, np.float32)
     for c in range(len(image)):
         pixels, result = image[c].ravel(), out[c].ravel()
@@ -67,7 +67,7 @@ def contrast_c(image: Any, out: Any, factor: float, released: bool) -> None:
 def saturate(image: Any, out: Any, factor: float, added: float, released: bool) -> None:
     """See `noctule.corruptions.imagenet_c.color.saturate`."""
     pixels, result = image.reshape(3, -1), out.reshape(3, -1)
-    if released and image.itemsize == 1:
+    if released and image.dtype == BYTE:
         _through_hsv(pixels, result, 0.0, factor, added)
         return
     room = np.empty((4, CHUNK), np.float32)

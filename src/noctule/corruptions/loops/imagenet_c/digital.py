@@ -9,11 +9,12 @@ import numpy as np
 from noctule.corruptions.imagenet_c.jpeg import recode
 from noctule.corruptions.loops.compiling import compiled, loop
 from noctule.corruptions.loops.hashing import to_bytes
-from noctule.corruptions.loops.pixels import copy, put
+from noctule.corruptions.loops.pixels import put
 
 BITS = 22  # of the fractions in Pillow's fixed-point arithmetic
 HALF = np.int32(1 << (BITS - 1))
 MOST = 8  # pixels whose sums are formed for all positions at once
+MOST_IN_INT32 = 1 << 23  # pixels whose sum fits 32 bits, in which sums take less time
 
 
 @loop("uint8", in_python=True)
@@ -34,16 +35,19 @@ def jpeg_compression_float32(image: Any, out: Any, quality: int) -> None:
 @loop("float32")
 def pixelate_c(image: Any, out: Any, share: float, released: bool) -> None:
     """See `noctule.corruptions.imagenet_c.digital.pixelate_c`."""
-    _pixelate(image, out, share, np.empty(image.shape[2], np.float32))
+    _pixelate(image, out, share, np.empty((2, image.shape[2]), np.float32))
 
 
 @loop("uint8", name="pixelate_c")
 def pixelate_bytes(image: Any, out: Any, share: float, released: bool) -> None:
     """See `noctule.corruptions.imagenet_c.digital.pixelate_c`."""
+    _, height, width = image.shape
     if released:
         _resize_as_pillow(image, out, share)
+    elif _cut(height, share)[1].max() * _cut(width, share)[1].max() <= MOST_IN_INT32:
+        _pixelate(image, out, share, np.empty((2, width), np.int32))
     else:
-        _pixelate(image, out, share, np.empty(image.shape[2], np.int64))
+        _pixelate(image, out, share, np.empty((2, width), np.int64))
 
 
 @compiled
@@ -52,47 +56,115 @@ def _blocks(side: int, share: float) -> Any:
 
 
 @compiled
-def _block_of(pixel: int, side: int, blocks: int) -> Any:
-    return (2 * pixel + 1) * blocks // (2 * side)
+def _cut(side: int, share: float) -> Any:
+    """The first pixel of each block and the number of its pixels: int64 (blocks,)."""
+    blocks = _blocks(side, share)
+    first, count = np.zeros(blocks, np.int64), np.zeros(blocks, np.int64)
+    for pixel in range(side):
+        block = (2 * pixel + 1) * blocks // (2 * side)
+        count[block] += 1
+        first[block] = pixel + 1 - count[block]
+    return first, count
 
 
 @compiled
 def _pixelate(image: Any, out: Any, share: float, sums: Any) -> None:
-    """Replace blocks by their mean; `sums`, (width,), has the type in which to add."""
+    """Replace blocks by their mean; `sums`, (2, width), has the type in which to add."""
     _, height, width = image.shape
-    blocks = _blocks(height, share)
+    top, rows = _cut(height, share)
+    left, columns = _cut(width, share)
+    least, most = columns.min(), columns.max()
+    position, shown = _positions(left, columns, width), np.empty(width, np.uint32)
+    for block in range(len(left)):
+        shown[left[block] : left[block] + columns[block]] = position[block]
+    means = np.empty((most - least + 1, width), image.dtype)
+    single, several = sums[0], sums[1]
     for channel in range(len(image)):
-        first = 0
-        while first < height:
-            stop, block = first + 1, _block_of(first, height, blocks)
-            while stop < height and _block_of(stop, height, blocks) == block:
-                stop += 1
-            row = image[channel, first]
-            for x in range(width):
-                sums[x] = row[x]
+        plane, result = image[channel], out[channel]
+        for block in range(len(top)):
+            first, stop = top[block], top[block] + rows[block]
+            _add_rows(plane, first, stop, single)
+            for n in range(1, most + 1):
+                _widen(single, n, several)
+                if n >= least:
+                    _divide(several, np.float32((stop - first) * n), means[n - least])
+            if least == most == 2:  # a known distance vectorises
+                _repeat(means[0], 2, result[first])
+            elif least == most == 4:
+                _repeat(means[0], 4, result[first])
+            else:
+                _pick(means, shown, result[first])
             for y in range(first + 1, stop):
-                row = image[channel, y]
-                for x in range(width):
-                    sums[x] += row[x]
-            _fill_means(sums, _blocks(width, share), stop - first, out[channel, first])
-            for y in range(first + 1, stop):
-                copy(out[channel, first], out[channel, y])
-            first = stop
+                _copy_row(result, first, result, y)
 
 
 @compiled
-def _fill_means(sums: Any, blocks: int, rows: int, out: Any) -> None:
-    """The mean of each block of columns, in all of its columns."""
-    first = 0
-    while first < len(sums):
-        stop, block, total = first + 1, _block_of(first, len(sums), blocks), sums[first]
-        while stop < len(sums) and _block_of(stop, len(sums), blocks) == block:
-            total += sums[stop]
-            stop += 1
-        mean = np.float32(total) / np.float32(rows * (stop - first))
-        for x in range(first, stop):
-            put(out, x, mean)
-        first = stop
+def _positions(first: Any, count: Any, width: int) -> Any:
+    """Where the mean of `count` pixels from `first` on is in rows of such means: uint32.
+
+    There is a row of `width` means, of successive pixels from each pixel on, for each count
+    from the lowest to the highest.
+    """
+    position, least = np.empty(len(first), np.uint32), count.min()
+    for x in range(len(first)):
+        position[x] = (count[x] - least) * width + first[x]
+    return position
+
+
+@compiled
+def _copy_row(rows: Any, source: int, out: Any, y: int) -> None:
+    for x in range(rows.shape[1]):
+        out[y, x] = rows[source, x]
+
+
+@compiled
+def _add_rows(rows: Any, first: int, stop: int, sums: Any) -> None:
+    """The sum of rows, which may be none."""
+    if first == stop:
+        for x in range(len(sums)):
+            sums[x] = 0
+    for y in range(first, stop):
+        row = rows[y]
+        if y == first:
+            for x in range(len(sums)):
+                sums[x] = row[x]
+        else:
+            for x in range(len(sums)):
+                sums[x] = sums[x] + row[x]
+
+
+@compiled
+def _widen(row: Any, n: int, sums: Any) -> None:
+    """Turn the sums of n − 1 successive pixels, from each one on, into those of n pixels."""
+    ahead = row[n - 1 :]
+    if n == 1:
+        for x in range(len(ahead)):
+            sums[x] = ahead[x]
+    else:
+        for x in range(len(ahead)):
+            sums[x] = sums[x] + ahead[x]
+
+
+@compiled
+def _divide(sums: Any, area: Any, means: Any) -> None:
+    for x in range(len(sums)):
+        put(means, x, np.float32(sums[x]) / area)
+
+
+@compiled
+def _pick(means: Any, position: Any, out: Any) -> None:
+    flat = means.ravel()
+    for x in range(len(out)):
+        out[x] = flat[position[x]]
+
+
+@compiled
+def _repeat(means: Any, distance: int, out: Any) -> None:
+    """Each of the means at a distance, as many times."""
+    for block in range(len(out) // distance):
+        for k in range(distance):
+            at = np.uint64(block * distance)
+            out[at + np.uint64(k)] = means[at]
 
 
 @compiled
@@ -103,16 +175,12 @@ def _resize_as_pillow(image: Any, out: Any, share: float) -> None:
     across, down = _taps(width, columns), _taps(height, rows)
     back, up = _taps(columns, width), _taps(rows, height)
     narrow, small = np.empty((height, columns), np.uint8), np.empty((rows, columns), np.uint8)
-    wide, sums = np.empty((rows, width), np.uint8), np.empty(width, np.int32)
-    windows = np.empty(MOST * width, np.int16)
+    wide = np.empty((rows, width), np.uint8)
     for channel in range(channels):
-        for y in range(height):
-            _resize_row(image[channel, y], across, windows, sums, narrow[y])
-        for y in range(rows):
-            _mix_rows(narrow, down, y, sums, small[y])
-            _resize_row(small[y], back, windows, sums, wide[y])
-        for y in range(height):
-            _mix_rows(wide, up, y, sums, out[channel, y])
+        _resize_across(image[channel], across, narrow)
+        _resize_down(narrow, down, small)
+        _resize_across(small, back, wide)
+        _resize_down(wide, up, out[channel])
 
 
 @compiled
@@ -120,14 +188,13 @@ def _taps(size_in: int, size_out: int) -> Any:
     """How Pillow resizes a side with its box filter, which has one weight for each position.
 
     Returns:
-        For each position, the first one to read, the number to read, and their weight in units
-        of 2**-22: int32 (size_out,) each; the least and the greatest number.
+        For each position, the first one to read and the number to read: int64 (size_out,); the
+        result of `_positions`; the lowest and the highest number.
     """
     scale = size_in / size_out
     filter_scale = max(scale, 1.0)
     support, inverse = 0.5 * filter_scale, 1.0 / filter_scale
-    first, count = np.empty(size_out, np.int32), np.empty(size_out, np.int32)
-    weight = np.empty(size_out, np.int32)
+    first, count = np.empty(size_out, np.int64), np.empty(size_out, np.int64)
     for i in range(size_out):
         center = (i + 0.5) * scale
         start = max(int(center - support + 0.5), 0)
@@ -138,71 +205,55 @@ def _taps(size_in: int, size_out: int) -> Any:
         while stop > start and not -0.5 < (stop - 1 - center + 0.5) * inverse <= 0.5:
             stop -= 1
         first[i], count[i] = start, stop - start
-        weight[i] = int(1.0 / max(stop - start, 1) * (1 << BITS) + 0.5)
-    return first, count, weight, count.min(), count.max()
+    return first, count, _positions(first, count, size_in), count.min(), count.max()
 
 
 @compiled
-def _resize_row(row: Any, taps: Any, windows: Any, sums: Any, out: Any) -> None:
-    """Resize a row; `windows` and `sums` are room for sums of pixels."""
-    first, count, weight, least, most = taps
-    width = len(row)
-    if least == 1 and most == 1:
-        for x in range(len(out)):
-            out[x] = row[np.uint32(first[x])]
-        return
-    if least > 0 and most <= MOST:
-        _fill_windows(row, least, most, windows)
-        for x in range(len(out)):
-            at = np.uint32(count[x] - least) * np.uint32(width) + np.uint32(first[x])
-            sums[x] = windows[at]
-    else:
-        for x in range(len(out)):
-            total = np.int32(0)
-            for pixel in row[first[x] : first[x] + count[x]]:
-                total = np.int32(total + np.int32(pixel))
-            sums[x] = total
-    _store(sums, weight, out)
+def _resize_across(image: Any, taps: Any, out: Any) -> None:
+    """Resize the rows of an image (height, width)."""
+    first, count, position, least, most = taps
+    width = image.shape[1]
+    in_windows = least > 0 and most <= MOST
+    sums, means = np.empty(width, np.int32), np.empty((MOST, width), np.uint8)
+    for y in range(len(image)):
+        row, result = image[y], out[y]
+        for n in range(1, most + 1 if in_windows else 0):
+            _widen(row, n, sums)
+            if n >= least:
+                _weigh(sums, _weight(n), means[n - least])
+        if in_windows:
+            _pick(means, position, result)
+        else:
+            for x in range(len(result)):
+                total = np.int32(0)
+                for pixel in row[first[x] : first[x] + count[x]]:
+                    total = np.int32(total + np.int32(pixel))
+                result[x] = _level(total, _weight(count[x]))
 
 
 @compiled
-def _fill_windows(row: Any, least: int, most: int, out: Any) -> None:
-    """The sums of each size, from `least` to `most`, of successive pixels from each one on."""
-    width = len(row)
-    for i in range(width):
-        out[i] = row[i]
-    for t in range(1, least):
-        here, next_ = out[: width - t], row[t:]
-        for i in range(width - t):
-            here[i] += next_[i]
-    for t in range(least, most):
-        before = out[(t - least) * width : (t - least + 1) * width - t]
-        here, next_ = out[(t - least + 1) * width : (t - least + 2) * width - t], row[t:]
-        for i in range(width - t):
-            here[i] = before[i] + next_[i]
+def _resize_down(image: Any, taps: Any, out: Any) -> None:
+    """Resize the columns of an image (height, width)."""
+    first, count = taps[0], taps[1]
+    sums = np.empty(image.shape[1], np.int32)
+    for y in range(len(out)):
+        if count[y] == 1:
+            _copy_row(image, first[y], out, y)
+        else:
+            _add_rows(image, first[y], first[y] + count[y], sums)
+            _weigh(sums, _weight(count[y]), out[y])
 
 
 @compiled
-def _mix_rows(rows: Any, taps: Any, y: int, sums: Any, out: Any) -> None:
-    """Row y of the image that is resized along its first axis."""
-    first, count, weight, _, _ = taps
-    if count[y] == 1:
-        copy(rows[first[y]], out)
-        return
+def _weigh(sums: Any, weight: Any, out: Any) -> None:
     for x in range(len(out)):
-        sums[x] = 0
-    for row in rows[first[y] : first[y] + count[y]]:
-        for x in range(len(out)):
-            sums[x] = np.int32(sums[x] + np.int32(row[x]))
-    share = weight[y]
-    for x in range(len(out)):
-        out[x] = _level(sums[x], share)
+        out[x] = _level(sums[x], weight)
 
 
 @compiled
-def _store(sums: Any, weight: Any, out: Any) -> None:
-    for x in range(len(out)):
-        out[x] = _level(sums[x], weight[x])
+def _weight(count: Any) -> Any:
+    """The weight of each of `count` pixels, in units of 2**-BITS."""
+    return np.int32(1.0 / max(count, 1) * (1 << BITS) + 0.5)
 
 
 @compiled

@@ -13,7 +13,7 @@ from noctule.corruptions.draws import SEVERITIES
 from noctule.corruptions.fields import TABLE_SIZE, normal_table
 from noctule.corruptions.imagenet_c.noise import NUDGE, RATE_BITS, poisson_ends
 from noctule.corruptions.loops.compiling import compiled, loop
-from noctule.corruptions.loops.pixels import full_scale, store
+from noctule.corruptions.loops.pixels import BYTE, FLOAT, full_scale, store
 from noctule.corruptions.loops.random import fill_bits16
 
 CHUNK = 1024  # elements, whose random numbers stay in the cache
@@ -47,7 +47,7 @@ def gaussian_noise(
         part = pixels[start : start + CHUNK]
         values = field[: len(part)]
         _fill_normal(noise, start, words[: len(part)], normal, values)
-        if image.itemsize == 4:
+        if image.dtype == FLOAT:
             for i in range(len(part)):
                 values[i] = values[i] * amplitude + np.float32(part[i])
         elif released:
@@ -138,7 +138,7 @@ def _count(level: Any, word: Any, guide: Any, ends: Any) -> Any:
 @compiled
 def _levels(part: Any, start: Any, size: Any, noise: Any, words: Any, levels: Any) -> None:
     """Each element as one of 256 grey levels; `words` has room for those of part and 3 more."""
-    if part.itemsize == 1:
+    if part.dtype == BYTE:
         for i in range(len(part)):
             levels[i] = part[i]
         return
@@ -167,7 +167,7 @@ def shot_noise(
         fill_bits16(noise, start, words[: len(part)])
         for i in range(len(part)):
             values[i] = np.float32(_count(levels[i], words[i], guide, ends))
-        if image.itemsize == 4:
+        if image.dtype == FLOAT:
             for i in range(len(part)):
                 values[i] = values[i] / np.float32(photons)
         else:

@@ -18,7 +18,7 @@ from noctule.corruptions.loops.imagenet_c.motion import (
     line_taps,
     sum_along,
 )
-from noctule.corruptions.loops.pixels import full_scale, store
+from noctule.corruptions.loops.pixels import BYTE, full_scale, store
 from noctule.corruptions.loops.random import fill_bits16
 
 
@@ -59,7 +59,7 @@ def snow(
     grey, values = np.empty(width, np.float32), np.empty(width, np.float32)
     added, last = np.empty(width, np.float32), np.uint64(width - 1)
     share = np.float32(image_share)
-    lift = np.float32(LIFT if released and image.itemsize == 1 else 0)
+    lift = np.float32(LIFT if released and image.dtype == BYTE else 0)
     for y in range(height):
         row, turned = streaks[y], streaks[height - 1 - y]
         for x in range(width):

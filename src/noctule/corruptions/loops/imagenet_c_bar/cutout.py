@@ -9,7 +9,7 @@ import numpy as np
 from noctule.corruptions.imagenet_c_bar.cutout import BOARD, GRAY, SQUARE
 from noctule.corruptions.loops.compiling import loop
 from noctule.corruptions.loops.imagenet_c_bar.positions import cosine
-from noctule.corruptions.loops.pixels import side_scale
+from noctule.corruptions.loops.pixels import BYTE, side_scale
 from noctule.corruptions.loops.random import fill_bits16
 
 _SHIFT = np.uint64(SQUARE.bit_length() - 1)
@@ -34,7 +34,7 @@ def checkerboard_cutout(
     cos = np.uint64(np.int64(np.rint(cosine(turns) / side * SQUARE)))
     sin = np.uint64(np.int64(np.rint(cosine(turns - 0.25) / side * SQUARE)))
     shade = np.empty(1, image.dtype)
-    shade[0] = np.rint(GRAY * 255) if image.itemsize == 1 else GRAY
+    shade[0] = np.rint(GRAY * 255) if image.dtype == BYTE else GRAY
     gray = shade[0]
     number, cut = np.empty(width, np.uint16), np.empty(width, np.uint8)
     for y in range(height):

@@ -9,6 +9,7 @@ import numpy as np
 from noctule.corruptions.loops.compiling import compiled, loop
 from noctule.corruptions.loops.noc.hsv import turn_hue
 from noctule.corruptions.loops.pixels import (
+    BYTE,
     add_clamped,
     copy,
     mean,
@@ -70,6 +71,13 @@ def gray_scale(image: Any, out: Any, weight: float) -> None:
     pixels, result = image.reshape(3, -1), out.reshape(3, -1)
     red, green, blue = pixels[0], pixels[1], pixels[2]
     new_red, new_green, new_blue = result[0], result[1], result[2]
+    if share == 1:  # a common choice, and twice as fast
+        for i in range(len(red)):
+            luma = _luma(red, green, blue, i)
+            put(new_red, i, luma)
+            put(new_green, i, luma)
+            put(new_blue, i, luma)
+        return
     for i in range(len(red)):
         added = _luma(red, green, blue, i) * share
         r, g, b = np.float32(red[i]), np.float32(green[i]), np.float32(blue[i])
@@ -81,7 +89,7 @@ def gray_scale(image: Any, out: Any, weight: float) -> None:
 @compiled
 def _luma(red: Any, green: Any, blue: Any, i: Any) -> Any:
     """The luma of a pixel, float32, in the units of the image."""
-    if red.itemsize == 1:
+    if red.dtype == BYTE:
         r, g, b = np.int32(red[i]), np.int32(green[i]), np.int32(blue[i])
         whole = r * np.int32(19595) + g * np.int32(38470) + b * np.int32(7471)
         return np.float32(np.int32((whole + np.int32(1 << 15)) >> np.int32(16)))

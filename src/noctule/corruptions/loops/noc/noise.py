@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from noctule.corruptions.fields import TABLE_SIZE, half_normal_table
 from noctule.corruptions.loops.compiling import compiled, loop
-from noctule.corruptions.loops.pixels import clamped, copy
+from noctule.corruptions.loops.pixels import BYTE, clamped, copy
 from noctule.corruptions.loops.random import fill_bits16, high24, threefry13
 from noctule.corruptions.noc.noise import MIN_DENSITY, MOST_GAPS
 
@@ -70,7 +70,7 @@ def uniform(image: Any, out: Any, amplitude: float, noise: Any) -> None:
         for i in range(len(part)):
             odd = np.int32(2) * np.int32(words[i]) + np.int32(1 - TABLE_SIZE)
             added = np.float32(np.int32(odd)) * np.float32(1 / TABLE_SIZE) * most
-            if image.itemsize == 1:
+            if image.dtype == BYTE:
                 step = np.int16(np.int32(np.rint(added * np.float32(255))))
                 level = min(max(np.int16(part[i] + step), np.int16(0)), np.int16(255))
                 changed[i] = level
@@ -104,7 +104,7 @@ def salt_pepper(image: Any, out: Any, amount: float, noise: Any) -> None:
                 break
             if high24(keep_words[i]) * density < threshold:
                 speck = np.float32(keep_words[i] & np.uint32(1))
-                result[position] = speck * np.float32(255 if image.itemsize == 1 else 1)
+                result[position] = speck * np.float32(255 if image.dtype == BYTE else 1)
 
 
 @compiled
