@@ -204,7 +204,9 @@ def published_reference(
 def _caveats(reference: Reference, benchmark: Benchmark, images: int) -> list[str]:
     """What makes the errors less than exactly comparable."""
     caveats = []
-    if reference.domain == IMAGENET and images != IMAGENET_IMAGES:
+    if reference.num_images is not None:
+        caveats.append(f"they are of {reference.num_images:,} of the images")
+    elif reference.domain == IMAGENET and images != IMAGENET_IMAGES:
         caveats.append(
             f"they are of all {IMAGENET_IMAGES:,} validation images while this run has "
             f"{images:,}"

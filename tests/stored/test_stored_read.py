@@ -397,7 +397,7 @@ def test_a_folder_that_is_no_stored_set_says_so(tmp_path: Path) -> None:
         open_stored(tmp_path / "empty", FIVE)
     with pytest.raises(noctule.InputError, match="there is no such folder"):
         open_stored(tmp_path / "nowhere", FIVE)
-    with pytest.raises(noctule.InputError, match="Name it with --benchmark"):
+    with pytest.raises(noctule.InputError, match="holds no folders of corruptions"):
         open_stored(tmp_path / "empty")
 
 

@@ -10,6 +10,7 @@ from noctule.corruptions import CORRUPTIONS, SEVERITIES
 from noctule.errors import InputError
 
 CLEAN = "clean"
+_MOST_LETTERS = 100
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,12 @@ class Condition:
         )
 
     @classmethod
-    def parse(cls, text: str) -> Condition:
+    def parse(cls, text: str, *, known: bool = True) -> Condition:
         """Parse the name of a condition; aliases of corruptions become proper names.
+
+        Args:
+            text: The name.
+            known: Whether noctule must know the corruption. Those of stored images need not be.
 
         Raises:
             InputError: The corruption is unknown, or the severity is not 1 to 5.
@@ -44,7 +49,8 @@ class Condition:
             raise InputError(
                 f"condition '{text}' has severity '{severity}'", remedy="Use 1 to 5."
             )
-        return cls(CORRUPTIONS[name].name, int(severity) if at else None)
+        proper = CORRUPTIONS[name].name if known or name in CORRUPTIONS else name
+        return cls(proper, int(severity) if at else None)
 
 
 def conditions_of(
@@ -81,3 +87,20 @@ def refuse_duplicates(kind: str, values: Sequence[object]) -> None:
     for index, value in enumerate(values):
         if value in values[:index]:
             raise SpecValueError(f"{kind} {value!r} is listed twice", "Remove one of the two.")
+
+
+def refuse_unfit_names(names: Sequence[str]) -> None:
+    """Raise SpecValueError if names of stored corruptions cannot be those of conditions."""
+    refuse_duplicates("corruption", names)
+    for name in names:
+        if (
+            not 0 < len(name) <= _MOST_LETTERS
+            or not name.isprintable()
+            or name != name.strip()
+            or any(letter in name for letter in "@,/\\")
+            or name in (CLEAN, ".", "..")
+        ):
+            raise SpecValueError(
+                f"{name[:_MOST_LETTERS]!r} cannot be the name of a corruption",
+                f"Use up to {_MOST_LETTERS} letters, without @ , / and \\.",
+            )

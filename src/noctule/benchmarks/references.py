@@ -32,6 +32,7 @@ class Reference(Spec):
             error under a corruption without a severity is also the mean over its five
             severities.
         mode: Mode of the corruptions, if the errors apply to that mode only.
+        num_images: Number of images that the errors were measured on, if not all of the domain.
     """
 
     model: Text
@@ -39,6 +40,7 @@ class Reference(Spec):
     source: Text
     errors: dict[str, ErrorRate]
     mode: Mode | None = None
+    num_images: Annotated[int, Field(ge=1)] | None = None
 
     @field_validator("errors")
     @classmethod
@@ -128,6 +130,6 @@ def write_outcomes(outcomes: ReferenceOutcomes, path: Path) -> None:
 
 def _condition_name(text: str) -> str:
     try:
-        return str(Condition.parse(text))
+        return str(Condition.parse(text, known=False))
     except InputError as error:
         raise SpecValueError.because(error) from error

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from torch import Tensor
 
 from noctule.benchmarks.conditions import (
@@ -14,6 +14,7 @@ from noctule.benchmarks.conditions import (
     conditions_of,
     proper_names,
     refuse_duplicates,
+    refuse_unfit_names,
 )
 from noctule.benchmarks.references import Reference, Text, shipped_references
 from noctule.config import Spec, SpecValueError, build_spec
@@ -24,7 +25,15 @@ from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.errors import InputError
 
 Metric = Literal["relative_ce", "ce", "mean_error"]
-LATER_FIELDS = ("mode", "side_px", "tables", "stored_jpeg_quality", "plugins", "whole")
+LATER_FIELDS = (
+    "mode",
+    "side_px",
+    "tables",
+    "stored_jpeg_quality",
+    "plugins",
+    "whole",
+    "stored_only",
+)
 
 
 class Whole(Spec):
@@ -50,6 +59,8 @@ class Benchmark(Spec):
         source: Authors and publication.
         metric: The score that the authors report: `relative_ce`, `ce` or `mean_error`, see
             `noctule.metrics`. All scores that are defined are computed.
+        stored_only: Whether its corruptions are known from images on disk only: they are the
+            names of folders, and noctule cannot compute them.
         corruptions: Names of registered corruptions, in the order of reports.
         severities: Severities of each corruption; None is its full range.
         mode: "paper" or "released", see `noctule.corruptions.Corruption`.
@@ -68,6 +79,7 @@ class Benchmark(Spec):
     title: Text
     source: Text
     metric: Metric = "relative_ce"
+    stored_only: bool = False
     corruptions: tuple[str, ...]
     severities: tuple[int, ...] | None = None
     mode: Mode = "paper"
@@ -80,9 +92,14 @@ class Benchmark(Spec):
 
     @field_validator("corruptions")
     @classmethod
-    def _known_corruptions(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _known_corruptions(
+        cls, names: tuple[str, ...], info: ValidationInfo
+    ) -> tuple[str, ...]:
         if not names:
             raise SpecValueError("the list is empty", "Name at least one corruption.")
+        if info.data.get("stored_only"):
+            refuse_unfit_names(names)
+            return names
         return proper_names(names)
 
     @field_validator("severities", mode="before")
@@ -102,6 +119,12 @@ class Benchmark(Spec):
     @model_validator(mode="after")
     def _references_are_complete(self) -> Benchmark:
         for index, reference in enumerate(self.references):
+            try:
+                for name in () if self.stored_only else reference.errors:
+                    Condition.parse(name)
+            except InputError as error:
+                what = f"references[{index}].errors: {error.what}"
+                raise SpecValueError(what, error.remedy) from error
             if missing := reference.lacks(self.conditions):
                 raise SpecValueError(
                     f"references[{index}].errors: the errors of {reference.model} lack "
@@ -112,6 +135,12 @@ class Benchmark(Spec):
 
     @model_validator(mode="after")
     def _tables_fit(self) -> Benchmark:
+        if self.stored_only:
+            if self.tables:
+                raise SpecValueError(
+                    "tables: stored images have no parameters", "Remove `tables`."
+                )
+            return self
         for name in self.tables:
             if name not in self.corruptions:
                 raise SpecValueError(
@@ -126,7 +155,7 @@ class Benchmark(Spec):
 
     @model_validator(mode="after")
     def _plugins_are_recorded(self) -> Benchmark:
-        in_use = _plugins_of(self.corruptions)
+        in_use = {} if self.stored_only else _plugins_of(self.corruptions)
         recorded = {name: self.plugins.get(name, sha256) for name, sha256 in in_use.items()}
         object.__setattr__(self, "plugins", recorded)
         return self
@@ -136,8 +165,15 @@ class Benchmark(Spec):
         """The corruptions by name, in this benchmark's mode and with its tables.
 
         Raises:
-            InputError: The code of a plugin differs from the hash in `plugins`.
+            InputError: The code of a plugin differs from the hash in `plugins`, or the
+                corruptions are known from images on disk only.
         """
+        if self.stored_only:
+            raise InputError(
+                "its corruptions are known from images on disk only",
+                where=self.name,
+                remedy="Pass the folder of the images: noctule evaluate --stored DIR.",
+            )
         for name, sha256 in _plugins_of(self.corruptions).items():
             if sha256 != self.plugins[name]:
                 raise InputError(
@@ -211,7 +247,7 @@ class Benchmark(Spec):
 
     def known_references(self) -> tuple[Reference, ...]:
         """Its own reference errors, and those in the package for the same images."""
-        shipped = () if self.tables else shipped_references()
+        shipped = () if self.tables or self.stored_only else shipped_references()
         same_mode = (reference for reference in shipped if reference.mode in (None, self.mode))
         return (*self.references, *same_mode)
 

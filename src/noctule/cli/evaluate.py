@@ -114,9 +114,9 @@ def evaluate(
         data: Image folder, CSV list, archive, arrays, torchvision:NAME, or an embedded
             dataset. See `noctule list datasets`.
         benchmark: Name from `noctule list benchmarks`, or path of a TOML file.
-        stored: Evaluate corrupted images on disk: ImageNet-C, CIFAR-10-C, or a folder written
-            by `noctule export`. Pass DATA only if the folder has no clean images; DATA then
-            supplies them.
+        stored: Evaluate corrupted images on disk: ImageNet-C, CIFAR-10-C, a folder written by
+            `noctule export`, or any NAME/SEVERITY/CLASS/IMAGE or NAME/CLASS/IMAGE. Pass DATA
+            only if the folder has no clean images; DATA then supplies them.
         out: Run folder.
         name: Name of the model in tables and the run folder.
         protocol: How to score a model with more classes than DATA: 1000-way (all of its 1000

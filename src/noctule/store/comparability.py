@@ -106,7 +106,7 @@ def corruption_settings(
         mode += f", as JPEG {quality}"
     settings: dict[str, Any] = {"mode": mode}
     severities: dict[str, list[int]] = {}
-    for one in map(Condition.parse, conditions):
+    for one in (Condition.parse(name, known=False) for name in conditions):
         if one.corruption is not None:
             wanted = SEVERITIES if one.severity is None else (one.severity,)
             severities.setdefault(one.corruption, []).extend(wanted)

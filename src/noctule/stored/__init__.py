@@ -2,6 +2,7 @@
 
 manifest.py      what an exported set was made from, and its list of images
 layout.py        how files are named, and where the conditions of a published layout lie
+found.py         the benchmark of a folder whose corruptions noctule does not know
 listing.py       the files of one condition, matched with other conditions and with the data
 images.py        the stored images of one condition: files, an array, tar shards
 published.py     sets that others published

@@ -2,7 +2,8 @@
 
 Known layouts are
 
-- class folders: CORRUPTION/SEVERITY/CLASS/IMAGE, as in ImageNet-C and ImageNet-C-bar. The
+- class folders: CORRUPTION/SEVERITY/CLASS/IMAGE, as in ImageNet-C and ImageNet-C-bar, or
+  CORRUPTION/CLASS/IMAGE of corruptions without severities. The
   corruptions may lie in the folders of ImageNet-C's archives: noise, blur, weather, digital and
   extra. Severity folders are named 1 to 5 or, as in ImageNet-C-bar, by five numbers, the
   smallest of which is severity 1; the folder of a full range is named `full`. Mixtures of the
@@ -26,7 +27,14 @@ from typing import Literal
 from noctule.benchmarks import CLEAN, Benchmark, Condition
 from noctule.corruptions import CORRUPTIONS, SEVERITIES
 from noctule.data import Dataset
-from noctule.data.files import is_folder, listing, missing_path, some
+from noctule.data.files import (
+    is_folder,
+    is_hidden,
+    is_image_name,
+    listing,
+    missing_path,
+    some,
+)
 from noctule.errors import InputError
 from noctule.stored.manifest import AGAIN, LABELS_FILE, ImageEntry, Manifest
 
@@ -43,11 +51,13 @@ _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 
 def published_name(condition: Condition) -> str:
     """The folder of a condition's corruption, or the array without its ending."""
-    return (
-        CLEAN
-        if condition.corruption is None
-        else CORRUPTIONS[condition.corruption].published_name
-    )
+    return CLEAN if condition.corruption is None else authors_name(condition.corruption)
+
+
+def authors_name(corruption: str) -> str:
+    """The name that a corruption's authors use; its own if noctule does not know it."""
+    known = corruption in CORRUPTIONS
+    return CORRUPTIONS[corruption].published_name if known else corruption
 
 
 def condition_folder(condition: Condition) -> str:
@@ -80,7 +90,7 @@ def check_published_names(benchmark: Benchmark) -> None:
     """Refuse a benchmark in which two corruptions would share a folder."""
     owners = {CLEAN: CLEAN, "labels": "the labels"}
     for name in benchmark.corruptions:
-        published = CORRUPTIONS[name].published_name
+        published = authors_name(name)
         if other := owners.get(published.lower()):
             raise InputError(
                 f"'{name}' would be written to '{published}', as {other} is",
@@ -240,13 +250,25 @@ def _folder_location(folder: Path, condition: Condition) -> Location | None:
         return Location(folder / name) if (folder / name).is_dir() else None
     for parent in (folder, *(folder / category for category in CATEGORIES)):
         if (parent / name).is_dir():
-            path = _severity_folders(parent / name).get(condition.severity)
+            if holds_classes(parent / name):
+                return Location(parent / name) if condition.severity is None else None
+            path = severity_folders(parent / name).get(condition.severity)
             if path is not None:
                 return Location(path)
     return None
 
 
-def _severity_folders(folder: Path) -> dict[int | None, Path]:
+def holds_classes(folder: Path) -> bool:
+    """Whether the folders in a corruption's folder hold images: they are classes then."""
+    inside = [entry for entry in listing(folder) if is_folder(entry)]
+    return any(
+        is_image_name(file.name) and not is_hidden(file.name)
+        for entry in inside[:1]
+        for file in listing(folder / entry.name)
+    )
+
+
+def severity_folders(folder: Path) -> dict[int | None, Path]:
     """The severity folders of one corruption, by severity."""
     names = [entry.name for entry in listing(folder) if is_folder(entry)]
     full: dict[int | None, Path] = {None: folder / FULL} if FULL in names else {}
@@ -284,6 +306,8 @@ def _lacks(
     names = [entry.name.removesuffix(".npy") for entry in listing(folder)]
     holds = f"It holds {some(names)}. " if names else "It is empty. "
     remedy = f"{holds}Complete it, or choose its benchmark with --benchmark."
+    if benchmark.stored_only:
+        remedy = f"{holds}Complete it, or evaluate a part: --severities, --corruptions, --skip."
     if manifest is not None:
         made_for = manifest.the_benchmark(folder)
         expected = {str(condition) for condition in made_for.conditions}

@@ -19,6 +19,7 @@ from noctule.input_files import real_path, reject_special_files
 from noctule.store.comparability import check_stored_benchmark
 from noctule.store.identity import RUN_FILE
 from noctule.store.sums import SUMS_FILE, FileSum, hash_file, read_sums
+from noctule.stored.found import found_benchmark
 from noctule.stored.images import DIGEST_BYTES, DatasetImages, FileImages, Images, ShardImages
 from noctule.stored.layout import (
     SHARD_SIZE,
@@ -166,7 +167,7 @@ def open_stored(
     Args:
         folder: See `noctule.stored.layout`.
         benchmark: The benchmark whose conditions are wanted; None takes that of a set that
-            noctule wrote.
+            noctule wrote, or else what is found, see `noctule.stored.found`.
         data: The uncorrupted images, for a set that was published without them or without an
             order of its classes. Images are matched by name, or in arrays by position.
         selection: Which conditions of the benchmark are wanted, if not all.
@@ -194,13 +195,8 @@ def open_stored(
                 where=folder,
                 remedy="Pass the folder of the images. To score a run, use `noctule metrics`.",
             )
-        if benchmark is None:
-            raise InputError(
-                "has no manifest that names its benchmark",
-                where=folder,
-                remedy="Name it with --benchmark.",
-            )
-        return _open_published(folder, chosen.of(benchmark), data)
+        whole = benchmark or found_benchmark(folder)
+        return _open_published(folder, chosen.of(whole), data)
     if data is not None:
         raise InputError(
             "has uncorrupted images, labels and ids of its own",
@@ -362,7 +358,7 @@ def _digests(
 
 def _open_published(folder: Path, benchmark: Benchmark, data: Dataset | None) -> StoredSet:
     """A set that others published: its images are those of the released code."""
-    benchmark = benchmark.in_mode("released")
+    benchmark = benchmark if benchmark.stored_only else benchmark.in_mode("released")
     layout = find_layout(folder, benchmark, None)
     read = published_arrays if layout.kind == "arrays" else published_folders
     images, contents = read(folder, layout, data)
