@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,7 @@ from PIL import Image
 from noctule import InputError, Settings, compare, evaluate
 from noctule.report.loading import open_runs
 from noctule.scoring import score_run
-from noctule.store import RunStore, writing
+from noctule.store import RunStore
 from stripes import LENIENT, QUICK, ChannelMeans, Stripes
 
 
@@ -107,41 +105,20 @@ def test_a_refused_self_check_leaves_no_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-HOLDER = """
-import sys, time
-from noctule.store import writing
-with writing(sys.argv[1]):
-    print("held", flush=True)
-    time.sleep(600)
-"""
-
-
-def test_two_processes_do_not_write_one_run_and_a_dead_one_holds_nothing(
-    tmp_path: Path,
-) -> None:
-    folder = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, folder], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    with pytest.raises(InputError, match="another process is writing a run into this folder"):
-        evaluate(ChannelMeans(), Stripes(40), QUICK, out=folder, settings=LENIENT)
-    process.kill()
-    process.wait()
-    process.stdout.close()
-    evaluate(ChannelMeans(), Stripes(40), QUICK, out=folder, settings=LENIENT)
-    names = sorted(path.name for path in folder.iterdir())
-    assert names == ["SHA256SUMS", "provenance.jsonl", "rows", "run.json"]
-
-
 def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "victim").write_text("mine")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".lock").symlink_to(tmp_path / "victim")
-    with (
-        pytest.raises(InputError, match=r"\.lock: is not a regular file"),
-        writing(tmp_path / "run"),
-    ):
-        pass
+    with pytest.raises(InputError, match=r"\.lock: is not a regular file"):
+        evaluate(ChannelMeans(), Stripes(40), QUICK, out=tmp_path / "run", settings=LENIENT)
     assert (tmp_path / "victim").read_text() == "mine"
+    assert len(list((tmp_path / "run").iterdir())) == 1
+
+
+def test_a_folder_of_writers_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".writers").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=r"\.writers: is a link"):
+        evaluate(ChannelMeans(), Stripes(40), QUICK, out=tmp_path / "run", settings=LENIENT)
+    assert list((tmp_path / "elsewhere").iterdir()) == []

@@ -11,11 +11,12 @@ from noctule.cli import leaderboard as _leaderboard
 from noctule.cli import listing as _listing
 from noctule.cli import report as _report
 from noctule.cli import show as _show
+from noctule.cli import status as _status
 from noctule.cli import study as _study
 from noctule.cli.app import app, main
 
 # The imports register the commands.
 del _compare, _compile, _design, _evaluate, _export, _leaderboard, _listing, _report, _show
-del _study
+del _status, _study
 
 __all__ = ["app", "main"]

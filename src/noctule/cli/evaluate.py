@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,6 +18,7 @@ from noctule.cli.options import (
     ConfidenceOption,
     CorruptionsOption,
     CropOption,
+    DeviceOption,
     Format,
     FormatOption,
     IdsOption,
@@ -39,12 +42,13 @@ from noctule.cli.options import (
     opt,
     parse_numbers,
 )
-from noctule.errors import InputError
+from noctule.errors import InputError, NoctuleWarning
 from noctule.metrics import METRICS
 
 if TYPE_CHECKING:
     from noctule.benchmarks import Benchmark, Selection
     from noctule.data import Dataset
+    from noctule.evaluation.sources import ImageSource
     from noctule.models import Classifier
     from noctule.store import RunStore
     from noctule.stored import StoredSet
@@ -84,7 +88,8 @@ def evaluate(
     protocol: Annotated[str | None, opt("NAME")] = None,
     class_map: Annotated[str | None, opt("NAME")] = None,
     seed: Annotated[int | None, opt("N", default="0")] = None,
-    device: Annotated[str | None, opt("DEVICE", default="a GPU if there is one")] = None,
+    device: DeviceOption = None,
+    shard: Annotated[str | None, opt("K/N")] = None,
     batch_size: Annotated[int | None, opt("N", default="32 on a CPU, 256 on a GPU")] = None,
     workers: Annotated[int | None, opt("N", default="one per CPU core, at most 8")] = None,
     precision: Annotated[
@@ -126,7 +131,8 @@ def evaluate(
             or a JSON or CSV file. Probabilities are summed.
         seed: Random seed for the corruptions. Not allowed with --stored, whose images are
             fixed.
-        device: Device such as cpu, cuda or cuda:1.
+        shard: Compute part K of N only, as in a job array. The part that finishes last prints
+            the scores.
         batch_size: Images per forward pass.
         workers: Processes that decode image files. Arrays need none.
         precision: Precision of the forward pass.
@@ -140,24 +146,15 @@ def evaluate(
     """
     from noctule.benchmarks import Selection
     from noctule.evaluation.loop import default_folder, run_images
-    from noctule.evaluation.settings import Settings
-    from noctule.evaluation.sources import ImageSource, LiveImages
-    from noctule.models import load_classifier
+    from noctule.evaluation.machines import Processes, chosen_devices, decoders
+    from noctule.evaluation.sharing import Shard, launched_rank
     from noctule.report.progress import progress_bar
     from noctule.scoring import score_run
     from noctule.store import RunStore
     from noctule.store.comparability import open_reference
-    from noctule.stored import StoredImages, StoredSet
 
-    opening = {
-        "labels_file": labels, "background": background, "limit": limit, "ids_file": ids,
-        "right_labels_file": right_labels,
-    }  # fmt: skip
     numbers = None if severities is None else parse_numbers("--severities", severities, int)
     selection = Selection(corruptions, numbers, skip or None)
-    dataset, spec = _images(data, opening, benchmark, selection, mode, stored)
-    if isinstance(dataset, StoredSet):
-        _check_seed(seed, dataset)
     loading = model_options(
         model,
         weights=weights,
@@ -167,17 +164,19 @@ def evaluate(
         classes=classes,
         prompts=prompts,
     )
-    classifier = load_classifier(model, **loading).named(name)
-    classifier = _with_preprocessing(
-        classifier, resize, crop, interpolation, image_mode, mean, std
-    )
-    if outputs is not None:
-        classifier = replace(classifier, outputs=outputs)
-    if not classifier.preprocessing_note:  # otherwise shown with its origin
-        echo_message(f"{classifier.name}: images {classifier.preprocessing.describe()}.")
-    settings = Settings(
-        seed=seed or 0,
-        device=device,
+    part, rank = Shard() if shard is None else Shard.parse(shard), launched_rank()
+    if rank.number > 0:
+        warnings.simplefilter("ignore", NoctuleWarning)  # rank 0 shows them
+    devices = chosen_devices(device or [], rank)
+    if workers is None and len(devices) > 1:
+        workers = decoders(len(devices))
+    reopen = functools.partial(
+        _source,
+        images=(data, labels, background, limit, ids, right_labels),
+        corrupted=(benchmark, selection, mode, stored),
+        network=(model, loading, name, outputs),
+        preprocessing=(resize, crop, interpolation, image_mode, mean, std),
+        seed=seed,
         batch_size=batch_size,
         workers=workers,
         precision=precision,
@@ -186,18 +185,30 @@ def evaluate(
         protocol=protocol,
         class_map=class_map,
     )
-    source: ImageSource = (
-        StoredImages(classifier, dataset, settings)
-        if isinstance(dataset, StoredSet)
-        else LiveImages(classifier, dataset, spec, settings)
-    )
+    source = reopen(devices[0])
+    classifier = source.classifier
+    if rank.number == 0 and not classifier.preprocessing_note:  # whose warning shows it
+        echo_message(f"{classifier.name}: images {classifier.preprocessing.describe()}.")
     folder = out or default_folder(source.identity)
     planned = RunStore(folder, source.identity)
     reference_run = open_reference(reference, planned) if reference else None
     resume = f"Finished work is kept in {folder}; rerun the same command to resume."
-    with interruptible(resume), progress_bar(f"{classifier.name} on {dataset.name}") as advance:
-        store = run_images(source, out=folder, progress=advance)
-    _print_scores(store, format, score_run(store, reference=reference_run))
+    title = f"{classifier.name} on {source.dataset.name}"
+    with interruptible(resume), progress_bar(title, rank.number == 0) as advance:
+        store = run_images(
+            source,
+            out=folder,
+            progress=advance,
+            shard=part,
+            fill=Processes(reopen, devices).fill if len(devices) > 1 else None,
+        )
+    if missing := len(store.missing_slices()):
+        echo_message(
+            f"shard {part} is finished; {missing} of {store.identity.num_slices} slices of the "
+            "run are missing. The shard that finishes last prints the scores."
+        )
+    elif rank.number == 0:
+        _print_scores(store, format, score_run(store, reference=reference_run))
 
 
 @app.command(cls=Command, epilog=SCORES)
@@ -222,6 +233,41 @@ def metrics(
         store, reference=reference, seed=seed, resamples=resamples, confidence=confidence
     )
     _print_scores(store, format, scores)
+
+
+def _source(
+    device: str,
+    *,
+    images: tuple[Any, ...],
+    corrupted: tuple[Any, ...],
+    network: tuple[Any, ...],
+    preprocessing: tuple[Any, ...],
+    seed: int | None,
+    **settings: Any,
+) -> ImageSource:
+    """The source of a run's images with its classifier, from the command's options.
+
+    It depends on nothing else, so that every process of a run can open its own.
+    """
+    from noctule.evaluation.settings import Settings
+    from noctule.evaluation.sources import LiveImages
+    from noctule.models import load_classifier
+    from noctule.stored import StoredImages, StoredSet
+
+    data, *values = images
+    keys = ("labels_file", "background", "limit", "ids_file", "right_labels_file")
+    dataset, spec = _images(data, dict(zip(keys, values, strict=True)), *corrupted)
+    if isinstance(dataset, StoredSet):
+        _check_seed(seed, dataset)
+    model, loading, name, outputs = network
+    classifier = load_classifier(model, **loading).named(name)
+    classifier = _with_preprocessing(classifier, *preprocessing)
+    if outputs is not None:
+        classifier = replace(classifier, outputs=outputs)
+    chosen = Settings(seed=seed or 0, device=device, **settings)
+    if isinstance(dataset, StoredSet):
+        return StoredImages(classifier, dataset, chosen)
+    return LiveImages(classifier, dataset, spec, chosen)
 
 
 def _images(

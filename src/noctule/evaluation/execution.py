@@ -72,7 +72,7 @@ def run_jobs(
     except CannotStartError as error:
         warnings.warn(
             f"{count} processes cannot be started: {error.what}. The work is done in this "
-            "process, which takes longer; --processes 1 asks for that.",
+            "process, which takes longer.",
             NoctuleWarning,
             stacklevel=2,
         )

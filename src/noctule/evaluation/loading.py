@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
@@ -83,8 +85,15 @@ def load_batches(
     return load_parts([Part(dataset, preprocessing, indices) for indices in plan], workers)
 
 
-def load_parts(parts: Sequence[Part], workers: int) -> Generator[Batch, None, None]:
+def load_parts(
+    parts: Sequence[Part], workers: int, order: Iterable[int] | None = None
+) -> Generator[Batch, None, None]:
     """Read batches in order.
+
+    Args:
+        parts: The images of each batch.
+        workers: Number of worker processes, each of which reads one batch ahead.
+        order: Positions of the wanted batches, asked for when a worker is free; None for all.
 
     If worker processes cannot be started, the images are decoded in this process, with a
     NoctuleWarning.
@@ -94,7 +103,9 @@ def load_parts(parts: Sequence[Part], workers: int) -> Generator[Batch, None, No
         MachineError: A worker process ended or hangs, or the memory is exhausted.
     """
     first: Batch | None = None
-    for part, batch in zip(parts, _loaded(parts, min(workers, len(parts))), strict=True):
+    wanted = iter(range(len(parts)) if order is None else order)
+    for position, batch in _loaded(parts, min(workers, len(parts)), wanted):
+        part = parts[position]
         if batch.has_composited:
             _warn_of_composited(part.dataset)
         if batch.ids:
@@ -115,14 +126,23 @@ def _warn_of_composited(dataset: Dataset) -> None:
     )
 
 
-def _loaded(parts: Sequence[Part], workers: int) -> Iterator[Batch]:
+def _loaded(
+    parts: Sequence[Part], workers: int, wanted: Iterator[int]
+) -> Iterator[tuple[int, Batch]]:
+    """(position, batch) of the wanted batches."""
     if workers:
-        # Worker k reads batches k, k + workers, …: the order in which they are asked for.
-        jobs = [parts[k::workers] for k in range(workers)]
         try:
-            with started(_send_batches, jobs, daemon=True) as children:
-                for number in range(len(parts)):
-                    yield _received(children[number % workers])
+            with started(_send_batches, [parts] * workers, daemon=True) as children:
+                asked = deque(zip(children, wanted, strict=False))
+                for child, position in asked:
+                    child.send(position)
+                while asked:
+                    child, position = asked.popleft()
+                    batch = _received(child)
+                    for following in itertools.islice(wanted, 1):
+                        child.send(following)
+                        asked.append((child, following))
+                    yield position, batch
                 return
         except CannotStartError as error:
             warnings.warn(
@@ -131,12 +151,12 @@ def _loaded(parts: Sequence[Part], workers: int) -> Iterator[Batch]:
                 NoctuleWarning,
                 stacklevel=2,
             )
-    for part in parts:
-        yield read_batch(*part)
+    for position in wanted:
+        yield position, read_batch(*parts[position])
 
 
 def _send_batches(connection: Connection, parts: Sequence[Part]) -> None:
-    """Send each batch without its pixels but with their shape, then the pixels."""
+    """Send each batch that is asked for: all but its pixels, with their shape, then these."""
     torch.set_num_threads(1)
     last_sent = time.monotonic()
 
@@ -146,8 +166,9 @@ def _send_batches(connection: Connection, parts: Sequence[Part]) -> None:
             connection.send(Alive())
             last_sent = time.monotonic()
 
-    for part in parts:
-        batch = read_batch(*part, on_image)
+    while True:
+        position: int = connection.recv()
+        batch = read_batch(*parts[position], on_image)
         shape = tuple(batch.images.shape)
         rest = (batch.unreadable, batch.hashes, batch.has_composited)
         connection.send((batch.ids, batch.labels.numpy(), shape, *rest))

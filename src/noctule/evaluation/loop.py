@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,8 +24,9 @@ from noctule.data import Dataset, open_dataset
 from noctule.errors import InputError, NoctuleWarning, UnreadableImageError, machine_errors
 from noctule.evaluation.checks import check_run
 from noctule.evaluation.loading import Batch, split
-from noctule.evaluation.provenance import record_start, refuse_other_images, started_run
+from noctule.evaluation.provenance import record_start, refuse_other_images
 from noctule.evaluation.settings import Progress, Settings, checked_settings
+from noctule.evaluation.sharing import Claims, Shard
 from noctule.evaluation.sources import (
     TRIAL_IMAGES,
     ImageSource,
@@ -45,6 +48,11 @@ from noctule.processes import end_if_unguarded
 from noctule.scoring import score_run
 from noctule.store import RunIdentity, RunStore
 from noctule.store.comparability import open_reference
+from noctule.store.writers import Writer
+
+WHOLE = Shard()
+POLL_S = 1.0  # while other processes compute the last slices
+Fill = Callable[[Path, RunIdentity, Shard, Progress | None], None]
 
 
 class Evaluation(NamedTuple):
@@ -122,9 +130,22 @@ def run_and_score(
 
 
 def run_images(
-    source: ImageSource, *, out: str | Path | None = None, progress: Progress | None = None
+    source: ImageSource,
+    *,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+    shard: Shard = WHOLE,
+    fill: Fill | None = None,
 ) -> RunStore:
-    """Fill a run folder with the outcomes that are missing; the arguments are `evaluate`'s."""
+    """Fill a run folder with the outcomes that are missing, beside other processes.
+
+    Args:
+        source: The images, and the classifier.
+        out: See `evaluate`.
+        progress: See `evaluate`.
+        shard: The part of the run to compute; the others may be missing afterwards.
+        fill: Computes what is missing, after all checks; None for this process.
+    """
     source.classifier.warn_of_preprocessing()
     source.check()
     device = source.settings.resolved_device()
@@ -135,14 +156,15 @@ def run_images(
     with borrowed(source.classifier, device) as device:
         loop = Loop(source, device)
         behaviour = loop.checked_behaviour(run)
-        if run is not None and not run.missing_slices():
+        if run is not None and not shard.part_of(run.missing_slices()):
             return run
         if run is None or not run.finished_slices():
             loop.self_check()
-        with started_run(folder, source.identity) as store:
-            record_start(store, source, device, behaviour)
-            loop.run(store, progress)
-    return store
+        if fill is None:
+            loop.fill(folder, behaviour, shard, progress)
+    if fill is not None:
+        fill(folder, source.identity, shard, progress)
+    return RunStore.open(folder)
 
 
 def default_folder(identity: RunIdentity) -> Path:
@@ -171,39 +193,73 @@ class Loop:
         self.right_labels = dict(zip(dataset.ids, dataset.right_labels or (), strict=False))
         self.gives_probabilities = source.classifier.outputs == PROBABILITIES
 
-    def run(self, store: RunStore, progress: Progress | None) -> None:
-        """Compute the missing slices, in order."""
-        source, size = self.source, self.identity.batch_size
-        plans = {
-            index: split(self.identity.images_of(index), size)
-            for index in store.missing_slices()
-        }
-        batches = [indices for plan in plans.values() for indices in plan]
-        names = {condition: str(condition) for condition in source.conditions}
-        total = self.identity.dataset["num_images"] * len(source.conditions)
-        done = total - sum(map(len, batches)) * len(source.conditions)
-        with source.reading(batches, self.device):
-            for index, plan in plans.items():
-                rows = SliceRows(source, index)
-                for indices in plan:
-                    outcomes = []
-                    for condition in source.conditions:
-                        batch = source.images(condition, indices)
-                        if batch.unreadable:
-                            rows.leave_out(batch, condition)
-                        if batch.ids:
-                            logits = self.forward(batch.images)
-                            labels = self.labels(batch, logits)
-                            outcomes.append(
-                                reduce_logits(batch.ids, names[condition], labels, logits)
-                            )
-                        done += len(indices)
-                        if progress:
-                            progress(done, total)
-                    # The device is waited for once per batch, not once per condition.
-                    rows.tables += outcome_tables(outcomes)
-                    rows.hashes |= zip(batch.ids, batch.hashes, strict=True)
-                store.write_slice(index, *rows.finished())
+    def fill(
+        self,
+        folder: Path,
+        behaviour: list[list[float]],
+        shard: Shard,
+        progress: Progress | None,
+    ) -> None:
+        """Compute the missing slices of a shard; wait for those that others compute.
+
+        Args:
+            folder: The run folder.
+            behaviour: What `checked_behaviour` has returned.
+            shard: The part of the run to compute.
+            progress: Called after each batch under each condition.
+        """
+        with RunStore.writing(folder, self.identity, str(self.device)) as (store, writer):
+            record_start(store, self.source, self.device, behaviour)
+            tally = Tally(store, shard, progress)
+            while missing := shard.part_of(store.missing_slices()):
+                if not self._compute(store, writer, missing, tally):
+                    time.sleep(POLL_S)
+                    tally.recount()
+
+    def _compute(
+        self, store: RunStore, writer: Writer, slices: Sequence[int], tally: Tally
+    ) -> bool:
+        """Compute those of some slices that nobody else computes; whether there are any."""
+        plans = [
+            split(self.identity.images_of(index), self.identity.batch_size) for index in slices
+        ]
+        starts = list(itertools.accumulate(map(len, plans), initial=0))
+        claims = Claims(store, writer, slices)
+
+        def order() -> Iterator[int]:
+            for position in claims:
+                yield from range(starts[position], starts[position + 1])
+
+        batches = [indices for plan in plans for indices in plan]
+        # Forward passes on a CPU take so long that slices read ahead are better left to others.
+        ahead = len(plans[0]) if self.device.type == "cpu" else len(batches)
+        position = None
+        with self.source.reading(batches, self.device, order(), ahead):
+            for position in claims:
+                index = slices[position]
+                store.write_slice(index, *self._rows(index, plans[position], tally).finished())
+                writer.release(index)
+                tally.recount()
+        return position is not None
+
+    def _rows(self, index: int, plan: Sequence[range], tally: Tally) -> SliceRows:
+        """Compute one slice."""
+        source, rows = self.source, SliceRows(self.source, index)
+        for indices in plan:
+            outcomes = []
+            for condition in source.conditions:
+                batch = source.images(condition, indices)
+                if batch.unreadable:
+                    rows.leave_out(batch, condition)
+                if batch.ids:
+                    logits = self.forward(batch.images)
+                    labels = self.labels(batch, logits)
+                    outcomes.append(reduce_logits(batch.ids, str(condition), labels, logits))
+                tally.add(len(indices))
+            # The device is waited for once per batch, not once per condition.
+            rows.tables += outcome_tables(outcomes)
+            rows.hashes |= zip(batch.ids, batch.hashes, strict=True)
+        return rows
 
     def labels(self, batch: Batch, logits: Tensor) -> Tensor:
         """The labels of a batch; of several right labels the likeliest."""
@@ -315,6 +371,30 @@ class Loop:
                 where=run.folder,
             )
         return behaviour
+
+
+class Tally:
+    """The progress of a shard: what is finished, by any process, and what this one computes."""
+
+    def __init__(self, store: RunStore, shard: Shard, progress: Progress | None) -> None:
+        self._store, self._shard, self._progress = store, shard, progress
+        self._total = self._outcomes(range(store.identity.num_slices))
+        self._done = self._outcomes(store.finished_slices())
+
+    def add(self, images: int) -> None:
+        """Count images under one condition."""
+        self._done += images
+        if self._progress:
+            self._progress(self._done, self._total)
+
+    def recount(self) -> None:
+        """Count what is finished, when this process is between two slices."""
+        self._done = self._outcomes(self._store.finished_slices())
+
+    def _outcomes(self, slices: Iterable[int]) -> int:
+        identity = self._store.identity
+        images = sum(len(identity.images_of(one)) for one in self._shard.part_of(slices))
+        return images * len(identity.conditions)
 
 
 @dataclass

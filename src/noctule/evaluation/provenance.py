@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from noctule import provenance
-from noctule.errors import InputError, NoctuleError
+from noctule.errors import InputError
 from noctule.evaluation.sources import ImageSource
 from noctule.models.fingerprint import architecture_fingerprint
-from noctule.store import RunIdentity, RunStore, writing
+from noctule.store import RunStore
 
 MAX_IMAGES_COMPARED = 1024
-
-
-@contextmanager
-def started_run(folder: Path, identity: RunIdentity) -> Iterator[RunStore]:
-    """A locked run folder to write into; a start that fails leaves no folder.
-
-    Raises:
-        InputError: Another process writes there, or the folder holds something else.
-        OutputError: The folder cannot be written.
-    """
-    with writing(folder):
-        store = RunStore.create_or_resume(folder, identity)
-        try:
-            yield store
-        except NoctuleError:
-            store.discard()  # does nothing once a slice is finished
-            raise
 
 
 def refuse_other_images(store: RunStore, source: ImageSource) -> None:

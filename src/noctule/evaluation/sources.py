@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -15,13 +15,15 @@ from noctule.data import Dataset
 from noctule.errors import InputError, UnreadableImageError
 from noctule.evaluation.loading import Batch, Part, load_parts
 from noctule.evaluation.protocols import Protocol, scored
-from noctule.evaluation.settings import Settings, default_precision, workers_for
+from noctule.evaluation.settings import MAX_WORKERS, Settings, default_precision, workers_for
 from noctule.models import Classifier, Preprocessing
 from noctule.models.borrowed import input_dtype
 from noctule.models.foreign import ForeignNetwork
 from noctule.store import RunIdentity
 
-MIN_SLICE_SIZE = 256
+MAX_SLICE_IMAGES = 256
+MAX_SLICE_OUTCOMES = 9 * MAX_SLICE_IMAGES  # ImageNet-C's 76 conditions: 30 images
+MAX_SLICES = 5000
 TRIAL_IMAGES = 32
 """Enough for a corruption to draw each of its textures."""
 
@@ -69,18 +71,29 @@ class ImageSource(ABC):
         """
 
     @contextmanager
-    def reading(self, plan: Sequence[Sequence[int]], device: torch.device) -> Iterator[None]:
+    def reading(
+        self,
+        plan: Sequence[Sequence[int]],
+        device: torch.device,
+        order: Iterable[int] | None = None,
+        ahead: int = MAX_WORKERS,
+    ) -> Iterator[None]:
         """Have worker processes read ahead.
 
         Args:
-            plan: The indices of the images of each batch, in order.
+            plan: The indices of the images of each batch.
             device: Where `images` puts them.
+            order: Positions in the plan of the wanted batches, in the order in which they will
+                be asked for; None for the whole plan.
+            ahead: Number of batches that may be read ahead.
         """
         parts = [
             self.part(condition, batch) for batch in plan for condition in self.read_conditions
         ]
-        workers = workers_for(self.dataset, self.settings.workers)
-        self._batches, self._device = load_parts(parts, workers), device
+        each = len(self.read_conditions)
+        wanted = order and (n * each + k for n in order for k in range(each))
+        workers = min(workers_for(self.dataset, self.settings.workers), ahead * each)
+        self._batches, self._device = load_parts(parts, workers, wanted), device
         try:
             yield
         finally:
@@ -161,7 +174,6 @@ def identify(
     """Everything that determines the rows of a run."""
     device_type = settings.resolved_device().type
     batch_size = settings.batch_size or (32 if device_type == "cpu" else 256)
-    batches_per_slice = -(-MIN_SLICE_SIZE // batch_size)
     return RunIdentity(
         model=classifier.to_dict(),
         benchmark=benchmark.to_dict(),
@@ -178,11 +190,24 @@ def identify(
         },
         seed=settings.seed,
         batch_size=batch_size,
-        slice_size=batches_per_slice * batch_size,
+        slice_size=slice_size(batch_size, len(benchmark.conditions), len(dataset)),
         precision=_precision(classifier, settings, device_type),
         device_type=device_type,
         on_unreadable=settings.on_unreadable,
     )
+
+
+def slice_size(batch_size: int, num_conditions: int, num_images: int) -> int:
+    """Images per slice: whole batches, so few that an interruption loses little.
+
+    >>> slice_size(32, 9, 50_000), slice_size(32, 76, 50_000), slice_size(256, 76, 50_000)
+    (256, 32, 256)
+    >>> slice_size(1, 76, 50_000), slice_size(1, 76, 1_000_000)  # at most 5000 slices
+    (31, 200)
+    """
+    images = min(MAX_SLICE_IMAGES, -(-MAX_SLICE_OUTCOMES // num_conditions))
+    images = max(images, -(-num_images // MAX_SLICES))
+    return -(-images // batch_size) * batch_size
 
 
 def _precision(classifier: Classifier, settings: Settings, device_type: str) -> str:

@@ -21,12 +21,21 @@ _STEP = 0.1
 
 
 @contextmanager
-def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(
+    description: str, is_shown: bool = True
+) -> Iterator[Callable[[int, int], None]]:
     """Show the progress of one kind of work, with the time left.
+
+    Args:
+        description: The work.
+        is_shown: Whether to show anything.
 
     Yields a function to call with (number done, total number).
     """
     description, console = shown(description), Console(stderr=True)
+    if not is_shown:
+        yield lambda done, total: None
+        return
     if not console.is_terminal:
         lines = _Lines(console.file)
         yield lambda done, total: lines.update(description, done, total)
@@ -113,7 +122,7 @@ class _Lines:
 
 def _state(kind: str, done: int, total: int, left_s: float | None) -> str:
     """The progress in words."""
-    left = f", about {_duration(left_s)} left" if left_s is not None and done < total else ""
+    left = f", about {duration(left_s)} left" if left_s is not None and done < total else ""
     return f"{kind}: {done:,} of {total:,} ({100 * done / max(total, 1):.0f} %){left}"
 
 
@@ -134,10 +143,10 @@ def _write(file: IO[str], text: str) -> None:
     file.flush()
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A duration in a suitable unit.
 
-    >>> _duration(40), _duration(600), _duration(20_000)
+    >>> duration(40), duration(600), duration(20_000)
     ('40 s', '10 min', '5.6 h')
     """
     if seconds < 100:

@@ -15,9 +15,11 @@ decoded image; its rows must be possible outputs of a classifier. `RunStore` che
 for every reader and before a run is resumed, so accidents show: a changed, exchanged, lost or
 foreign file, or an edited run.json. It is no defence against somebody who makes up rows and
 recomputes the hashes.
+
+Any number of processes may write one run folder, and may end at any moment; see `writers`.
 """
 
 from noctule.store.identity import SCHEMA_VERSION, RunIdentity
-from noctule.store.run import RunStore, writing
+from noctule.store.run import RunStore
 
-__all__ = ["SCHEMA_VERSION", "RunIdentity", "RunStore", "writing"]
+__all__ = ["SCHEMA_VERSION", "RunIdentity", "RunStore"]

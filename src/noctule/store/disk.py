@@ -11,10 +11,13 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from noctule.errors import InputError, OutputError
 from noctule.input_files import reject_large_files, reject_special_files
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 TEMPORARY_SUFFIX = ".tmp"
 LOCK_FILE = ".lock"
@@ -71,6 +74,39 @@ def remove_temporaries(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def file_lock(lock: Path, timeout_s: float = 0) -> BaseFileLock | None:
+    """A lock on a file, or None if another process holds it for longer than the timeout.
+
+    The operating system releases the lock when the process ends, however it ends.
+
+    Raises:
+        InputError: It is not a regular file, or its file system has no locks.
+        OSError: It cannot be made.
+    """
+    from filelock import FileLock, SoftFileLock, Timeout
+
+    if os.path.lexists(lock) and not is_file(lock):
+        raise InputError("is not a regular file", where=lock, remedy="Remove it.")
+    held: BaseFileLock = FileLock(lock)
+    try:
+        held.acquire(timeout=timeout_s)
+    except Timeout:
+        return None
+    except OSError as error:
+        if error.errno == errno.ESTALE:  # another machine removed it meanwhile
+            return None
+        raise
+    if isinstance(held, SoftFileLock):  # filelock's substitute, which outlives its process
+        held.release()
+        raise InputError(
+            "this file system has no locks",
+            where=lock.parent,
+            remedy="Choose a folder on another one, or have it mounted with locks (Lustre: "
+            "-o flock).",
+        )
+    return held
+
+
 @contextmanager
 def locked(folder: Path, doing: str) -> Iterator[None]:
     """Make a folder, and lock it against other processes.
@@ -85,21 +121,16 @@ def locked(folder: Path, doing: str) -> Iterator[None]:
         InputError: Another process holds the lock.
         OutputError: The folder cannot be made or written.
     """
-    from filelock import FileLock, Timeout
-
     lock = folder / LOCK_FILE
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        if os.path.lexists(lock) and not is_file(lock):
-            raise InputError("is not a regular file", where=lock, remedy="Remove it.")
-        try:
-            held = FileLock(lock).acquire(timeout=0)
-        except Timeout as error:
-            raise InputError(
-                f"another process is {doing} this folder",
-                where=folder,
-                remedy="Wait for it to end, or choose another folder.",
-            ) from error
+        held = file_lock(lock)
+    if held is None:
+        raise InputError(
+            f"another process is {doing} this folder",
+            where=folder,
+            remedy="Wait for it to end, or choose another folder.",
+        )
     with held:
         try:
             yield

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from noctule.arguments import path_like
-from noctule.errors import InputError
+from noctule.errors import InputError, NoctuleError
 from noctule.outcomes import SCHEMA
 from noctule.store import flaws
 from noctule.store.disk import (
     LOCK_FILE,
     append_line,
     append_record,
-    locked,
     output_errors,
     read_records,
     remove_temporaries,
@@ -39,6 +38,15 @@ from noctule.store.slices import (
     slice_bytes,
 )
 from noctule.store.sums import SUMS_FILE, FileSum
+from noctule.store.writers import (
+    FAILURES_FILE,
+    WRITERS_FOLDER,
+    Writer,
+    exclusive,
+    in_turn,
+    remove_marks,
+    writers_of,
+)
 
 PROVENANCE_FILE = "provenance.jsonl"
 ROWS_FOLDER = "rows"
@@ -60,7 +68,7 @@ class RunStore:
     def create_or_resume(cls, folder: str | Path, identity: RunIdentity) -> RunStore:
         """Start a run, or resume one of the same identity.
 
-        A process that writes holds `writing(folder)` meanwhile.
+        What killed processes left is removed, unless another process writes there.
 
         Raises:
             InputError: The folder holds another run (every differing key is listed with both
@@ -74,8 +82,9 @@ class RunStore:
             raise InputError("is a link", where=rows, remedy="Remove it.")
         with output_errors(folder):
             rows.mkdir(parents=True, exist_ok=True)
-            remove_temporaries(folder)
-            remove_temporaries(rows)
+            if not any(writer.is_alive for writer in writers_of(folder)):
+                remove_temporaries(folder)
+                remove_temporaries(rows)
             if store is None:
                 text = json.dumps(identity.to_dict(), indent=2) + "\n"
                 write_atomically(folder / RUN_FILE, text.encode())
@@ -108,6 +117,55 @@ class RunStore:
             if flaw := store._count_flaw(note):
                 raise damaged(store.slice_path(note.index), flaw)
         return store
+
+    @classmethod
+    @contextmanager
+    def writing(
+        cls, folder: str | Path, identity: RunIdentity, device: str | None = None
+    ) -> Iterator[tuple[RunStore, Writer]]:
+        """Write a run beside other processes that write the same one.
+
+        A start that fails is recorded, and leaves no folder if nothing is finished in it.
+
+        Args:
+            folder: The run folder, new or of a run of the same identity.
+            identity: The run's identity.
+            device: The device that computes the rows, for the record; None for a process that
+                computes none itself.
+
+        Raises:
+            InputError: As `create_or_resume`.
+            OutputError: As `create_or_resume`.
+        """
+        folder = path_like(folder, "out")
+        writer, store = Writer(folder, device), None
+        with output_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with exclusive(folder), output_errors(folder):
+                store = cls.create_or_resume(folder, identity)
+                writer.join()
+            yield store, writer
+        except Exception as error:
+            with suppress(NoctuleError):
+                if store is not None:
+                    writer.record_failure(error)
+                cls._leave(writer, store if isinstance(error, NoctuleError) else None)
+            raise
+        except BaseException:
+            with suppress(NoctuleError):
+                cls._leave(writer)
+            raise
+        cls._leave(writer)
+
+    @staticmethod
+    def _leave(writer: Writer, failed: RunStore | None = None) -> None:
+        """Stop writing; the last to leave clears up, and discards a run without rows."""
+        with exclusive(writer.folder), output_errors(writer.folder):
+            if writer.leave():
+                remove_marks(writer.folder)
+                if failed is not None:
+                    failed.discard()
 
     def finished_slices(self) -> list[int]:
         """Numbers of the finished slices, ascending."""
@@ -252,7 +310,7 @@ class RunStore:
             OutputError: It cannot be written.
         """
         path = self.folder / PROVENANCE_FILE
-        with output_errors(path):
+        with output_errors(path), in_turn(self.folder):
             append_record(path, provenance)
 
     def starts(self) -> list[dict[str, Any]]:
@@ -270,7 +328,7 @@ class RunStore:
         if self.finished_slices():
             return
         with output_errors(self.folder):
-            for name in (SUMS_FILE, PROVENANCE_FILE, RUN_FILE, LOCK_FILE):
+            for name in (SUMS_FILE, PROVENANCE_FILE, RUN_FILE, FAILURES_FILE):
                 (self.folder / name).unlink(missing_ok=True)
             for folder in (self.folder / ROWS_FOLDER, self.folder):
                 if folder.is_dir() and not any(folder.iterdir()):
@@ -288,9 +346,10 @@ class RunStore:
 
     def _record_sum(self, index: int, sha256: str) -> None:
         path = self.slice_path(index)
-        if self._sums().get(path) != sha256:
-            name = path.relative_to(self.folder).as_posix()
-            append_line(self.folder / SUMS_FILE, str(FileSum(sha256, name)))
+        with in_turn(self.folder):
+            if self._sums().get(path) != sha256:
+                name = path.relative_to(self.folder).as_posix()
+                append_line(self.folder / SUMS_FILE, str(FileSum(sha256, name)))
 
     def _read_note(self, index: int, sums: Mapping[Path, str]) -> tuple[bytes, SliceNote]:
         path = self.slice_path(index)
@@ -341,11 +400,6 @@ class RunStore:
             )
 
 
-def writing(folder: str | Path) -> AbstractContextManager[None]:
-    """Lock a folder against other processes that write runs; InputError if one does."""
-    return locked(Path(folder), "writing a run into")
-
-
 def _is_fresh(folder: Path) -> bool:
     """Whether a run may start here: nothing exists, or only what a killed start leaves."""
     if not folder.exists():
@@ -356,12 +410,13 @@ def _is_fresh(folder: Path) -> bool:
         )
     try:
         names = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+        names = {name for name in names if name.partition("/")[0] != WRITERS_FOLDER}
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=folder) from error
     if RUN_FILE in names:
         return False
     leftovers = {path.name for path in temporaries_of(folder)}
-    if foreign := sorted(names - leftovers - {ROWS_FOLDER, LOCK_FILE}):
+    if foreign := sorted(names - leftovers - {ROWS_FOLDER, LOCK_FILE, FAILURES_FILE}):
         raise InputError(
             f"is not empty and not a run folder (it holds {foreign[0]})",
             where=folder,
