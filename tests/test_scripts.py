@@ -20,6 +20,7 @@ NEEDED = {
     "previous": (),
     "transforms": ("torchvision",),
     "loader": ("torchvision",),
+    "scaling": ("torchvision",),
     "growth": ("altair", "vl_convert"),
 }
 
