@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,13 +27,16 @@ import noctule
 from noctule.benchmarks import Benchmark, load_benchmark
 from noctule.corruptions import CORRUPTIONS
 from noctule.data import Dataset, open_dataset
+from noctule.evaluation import execution
 from noctule.evaluation.loop import evaluate
 from noctule.models import Preprocessing, load_classifier
-from noctule.stored import evaluate_stored, export, open_stored, verify
+from noctule.stored import evaluate_stored, export, exporting, open_stored, verify
 from noctule.stored.layout import check_published_names, class_folders, image_entries
 from noctule.stored.write import Target
 from stored_sets import LOSSLESS, ONE_PROCESS, SEVERITIES, file_bytes, photos
 from stripes import ChannelMeans, Stripes, Uneven
+
+WRITE_MISSING = exporting._write_missing
 
 
 class Part(Dataset):
@@ -365,6 +369,48 @@ def test_several_processes_write_the_bytes_of_one(tmp_path: Path, form: Any) -> 
         )
     assert file_bytes(tmp_path / "1") == file_bytes(tmp_path / "2")
     assert told.count((300 * 7, 300 * 7)) == 2
+
+
+def test_a_process_for_each_device_writes_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[int, list[str]]] = []
+
+    def run_jobs(*arguments: Any, **options: Any) -> None:
+        started.append((options["processes"], list(map(str, options["devices"]))))
+        execution.run_jobs(*arguments, **options)
+
+    monkeypatch.setattr(exporting, "run_jobs", run_jobs)
+    export(SEVERITIES, Stripes(100), tmp_path / "1", processes=1)
+    export(SEVERITIES, Stripes(100), tmp_path / "2", devices=["cpu", "cpu"])
+    assert (2, ["cpu", "cpu"]) in started
+    assert file_bytes(tmp_path / "1") == file_bytes(tmp_path / "2")
+    with pytest.raises(noctule.InputError, match=r"of several types|no device 'cuda'"):
+        export(SEVERITIES, Stripes(20), tmp_path / "3", devices=["cpu", "cuda"])
+    assert not (tmp_path / "3").exists()
+
+
+def test_a_set_made_on_a_gpu_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device is a stand-in: "cuda" is recorded, and the CPU computes."""
+    gpu = SimpleNamespace(type="cuda")
+    monkeypatch.setattr(exporting, "chosen_devices", lambda names: names)
+    monkeypatch.setattr(
+        exporting, "torch", SimpleNamespace(device=lambda name: gpu, version=torch.version)
+    )
+    monkeypatch.setattr(exporting, "_write_missing", write_on_the_cpu)
+    manifest = export(SEVERITIES, Stripes(20), tmp_path, devices=["cuda"], processes=1)
+    assert manifest.versions["cuda"] == str(torch.version.cuda)
+    monkeypatch.undo()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert verify(tmp_path).is_good
+    with pytest.raises(noctule.InputError, match="was made on a GPU, where some corruptions"):
+        verify(tmp_path, again=2)
+    with pytest.raises(noctule.InputError, match=r"versions\.cuda is .* there and absent here"):
+        export(SEVERITIES, Stripes(20), tmp_path, processes=1)
+
+
+def write_on_the_cpu(plan: Any, processes: int, devices: Any, progress: Any) -> None:
+    WRITE_MISSING(plan, processes, [torch.device("cpu")], progress)
 
 
 def test_an_unfinished_set_is_not_evaluated_and_not_verified(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from noctule.cli.options import (
     ConfidenceOption,
     CorruptionsOption,
     CropOption,
-    DeviceOption,
     Format,
     FormatOption,
     IdsOption,
@@ -38,6 +37,7 @@ from noctule.cli.options import (
     WeightsKeyOption,
     WeightsOption,
     arg,
+    device_option,
     model_options,
     opt,
     parse_numbers,
@@ -88,7 +88,7 @@ def evaluate(
     protocol: Annotated[str | None, opt("NAME")] = None,
     class_map: Annotated[str | None, opt("NAME")] = None,
     seed: Annotated[int | None, opt("N", default="0")] = None,
-    device: DeviceOption = None,
+    device: Annotated[list[str] | None, device_option("a GPU if there is one")] = None,
     shard: Annotated[str | None, opt("K/N")] = None,
     batch_size: Annotated[int | None, opt("N", default="32 on a CPU, 256 on a GPU")] = None,
     workers: Annotated[int | None, opt("N", default="one per CPU core, at most 8")] = None,
@@ -168,8 +168,6 @@ def evaluate(
     if rank.number > 0:
         warnings.simplefilter("ignore", NoctuleWarning)  # rank 0 shows them
     devices = chosen_devices(device or [], rank)
-    if workers is None and len(devices) > 1:
-        workers = decoders(len(devices))
     reopen = functools.partial(
         _source,
         images=(data, labels, background, limit, ids, right_labels),
@@ -178,7 +176,7 @@ def evaluate(
         preprocessing=(resize, crop, interpolation, image_mode, mean, std),
         seed=seed,
         batch_size=batch_size,
-        workers=workers,
+        workers=decoders(workers, len(devices)),
         precision=precision,
         on_unreadable=on_unreadable,
         self_check=self_check,
@@ -187,8 +185,8 @@ def evaluate(
     )
     source = reopen(devices[0])
     classifier = source.classifier
-    if rank.number == 0 and not classifier.preprocessing_note:  # whose warning shows it
-        echo_message(f"{classifier.name}: images {classifier.preprocessing.describe()}.")
+    if rank.number == 0:
+        _print_preprocessing(classifier)
     folder = out or default_folder(source.identity)
     planned = RunStore(folder, source.identity)
     reference_run = open_reference(reference, planned) if reference else None
@@ -203,10 +201,7 @@ def evaluate(
             fill=Processes(reopen, devices).fill if len(devices) > 1 else None,
         )
     if missing := len(store.missing_slices()):
-        echo_message(
-            f"shard {part} is finished; {missing} of {store.identity.num_slices} slices of the "
-            "run are missing. The shard that finishes last prints the scores."
-        )
+        _print_missing(store, str(part), missing)
     elif rank.number == 0:
         _print_scores(store, format, score_run(store, reference=reference_run))
 
@@ -371,6 +366,18 @@ def _with_preprocessing(
         preprocessing_note=note
         and "Preprocessing follows the options, and otherwise the model's own settings or "
         "noctule's defaults",
+    )
+
+
+def _print_preprocessing(classifier: Classifier) -> None:
+    if not classifier.preprocessing_note:  # otherwise a warning shows it
+        echo_message(f"{classifier.name}: images {classifier.preprocessing.describe()}.")
+
+
+def _print_missing(store: RunStore, shard: str, missing: int) -> None:
+    echo_message(
+        f"shard {shard} is finished; {missing} of {store.identity.num_slices} slices of the "
+        "run are missing. The shard that finishes last prints the scores."
     )
 
 

@@ -24,6 +24,7 @@ from noctule.cli.options import (
     WeightsKeyOption,
     WeightsOption,
     arg,
+    device_option,
     model_options,
     opt,
 )
@@ -55,7 +56,10 @@ def export(
     labels: LabelsOption = None,
     background: BackgroundOption = None,
     seed: Annotated[int, opt("N")] = 0,
-    processes: Annotated[int | None, opt("N", default="one per CPU core")] = None,
+    device: Annotated[list[str] | None, device_option("cpu")] = None,
+    processes: Annotated[
+        int | None, opt("N", default="one per device, or per CPU core without --device")
+    ] = None,
 ) -> None:
     """Write all corrupted images of a benchmark to disk, for use in any framework.
 
@@ -105,6 +109,7 @@ def export(
             quality=quality,
             preprocessing=_preprocessing(resize, crop, model, loading),
             seed=seed,
+            devices=device or (),
             processes=processes,
             progress=advance,
         )

@@ -103,16 +103,17 @@ RightLabelsOption = Annotated[
         "PATH", help="JSON file with several right labels per image, such as ReaL's real.json."
     ),
 ]
-DeviceOption = Annotated[
-    list[str] | None,
-    opt(
-        "DEVICE",
-        "--device",
-        help="Device such as cpu, cuda or cuda:1, or all for every GPU. Give it several times "
-        "to start a process on each device; --device cpu --device cpu starts two on the CPU.",
-        default="a GPU if there is one",
-    ),
-]
+_DEVICE_HELP = (
+    "Device such as cpu, cuda or cuda:1, or all for every GPU. Give it several times to start "
+    "a process on each device; --device cpu --device cpu starts two on the CPU."
+)
+
+
+def device_option(default: str) -> Any:
+    """The option --device; its default as the help shows it."""
+    return opt("DEVICE", "--device", help=_DEVICE_HELP, default=default)
+
+
 ResizeOption = Annotated[int | None, opt("N", help="Resize the shorter side to N pixels.")]
 CropOption = Annotated[int | None, opt("N", help="Crop the central N × N pixels.")]
 WeightsOption = Annotated[

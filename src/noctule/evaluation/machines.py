@@ -22,10 +22,11 @@ from noctule.models.borrowed import borrowed
 from noctule.store import RunIdentity, RunStore
 
 ALL = "all"
+ONLY = Rank()
 MOST_DECODERS = 8
 
 
-def chosen_devices(names: Sequence[str], rank: Rank) -> list[str]:
+def chosen_devices(names: Sequence[str], rank: Rank = ONLY) -> list[str]:
     """The devices of this process, one for each process that it is to start if it is not one.
 
     A rank has one device: of several that are named, or of all GPUs, the one of its number on
@@ -70,8 +71,10 @@ def _named(name: str, gpus: list[str]) -> list[str]:
     return gpus if name == ALL else [name]
 
 
-def decoders(processes: int) -> int:
-    """Decoding processes of each of several processes on one machine."""
+def decoders(workers: int | None, processes: int) -> int | None:
+    """Decoding processes of each of several processes; None leaves it to the data."""
+    if workers is not None or processes == 1:
+        return workers
     return max(1, min(MOST_DECODERS, usable_cores() // processes))
 
 

@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,6 +24,7 @@ from noctule.benchmarks import Benchmark
 from noctule.data import Dataset
 from noctule.errors import InputError, machine_errors
 from noctule.evaluation.execution import MAX_PROCESSES, Report, run_jobs, usable_cores
+from noctule.evaluation.machines import chosen_devices
 from noctule.input_files import reject_special_files
 from noctule.models import Preprocessing
 from noctule.processes import end_if_unguarded
@@ -67,6 +69,7 @@ def export(
     quality: int | None = None,
     preprocessing: Preprocessing | None = None,
     seed: int = 0,
+    devices: Sequence[str] = (),
     processes: int | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Manifest:
@@ -94,7 +97,10 @@ def export(
             `PUBLISHED` for files, and nothing for images in memory and for images smaller than
             its crop.
         seed: Seed of the corruptions.
-        processes: Number of processes; None is one per core.
+        devices: Devices that compute the corruptions, such as "cpu" and "cuda:1", or "all" for
+            every GPU; by default, the CPU. The manifest records a GPU: some of its corruptions
+            round differently.
+        processes: Number of processes; None is one per device, or one per core without devices.
         progress: Called now and then; for a finished set, with (files read, files in all).
 
     Raises:
@@ -108,8 +114,9 @@ def export(
     seed = seed_number(seed)
     if quality is not None:
         quality = whole_number(quality, "--quality", low=1, high=100)
+    chosen = [torch.device(name) for name in chosen_devices(devices or ["cpu"])]
     if processes is None:
-        processes = usable_cores()
+        processes = len(chosen) if devices else usable_cores()
     processes = whole_number(processes, "--processes", low=1, high=MAX_PROCESSES)
     if not (preprocessing is None or isinstance(preprocessing, Preprocessing)):
         raise InputError(
@@ -120,6 +127,9 @@ def export(
     plan, manifest = planned(
         benchmark, data, path_like(out, "out"), format, quality, preprocessing, seed
     )
+    if chosen[0].type == "cuda":
+        versions = {**manifest.versions, "cuda": str(torch.version.cuda)}
+        manifest = replace(manifest, versions=versions)
     folder = plan.target.folder
     _refuse_foreign(folder, manifest)
     if not _is_begun(folder, manifest):
@@ -136,7 +146,7 @@ def export(
             # Also if it was begun: whatever has become of these files, the plan is right.
             _begin(plan, manifest)
         if not (folder / SUMS_FILE).is_file():
-            _write_missing(plan, processes, progress)
+            _write_missing(plan, processes, chosen, progress)
             _finish(plan, processes)
         shutil.rmtree(folder / PIECES_FOLDER, ignore_errors=True)
     return manifest
@@ -273,7 +283,9 @@ def _refuse_obstacle(folder: Path, name: str) -> None:
         )
 
 
-def _write_missing(plan: Plan, processes: int, progress: Progress) -> None:
+def _write_missing(
+    plan: Plan, processes: int, devices: Sequence[torch.device], progress: Progress
+) -> None:
     pieces = plan.target.folder / PIECES_FOLDER
     as_arrays = plan.target.format == "npy"
     if as_arrays and plan.target.odd_arrays():
@@ -295,7 +307,7 @@ def _write_missing(plan: Plan, processes: int, progress: Progress) -> None:
         done += images
         progress(done, plan.num_images)
 
-    _run(_write_piece, plan, missing, processes, advance)
+    _run(_write_piece, plan, missing, processes, advance, devices)
 
 
 def _run(
@@ -304,12 +316,13 @@ def _run(
     jobs: Sequence[Any],
     processes: int,
     on_report: Report,
+    devices: Sequence[torch.device] = (torch.device("cpu"),),
 ) -> None:
     run_jobs(
         functools.partial(function, plan),
         jobs,
         processes=processes,
-        devices=[torch.device("cpu")],
+        devices=devices,
         threads=1,
         on_report=on_report,
     )
@@ -323,18 +336,17 @@ def _read_piece(plan: Plan, indices: range, device: torch.device, report: Report
 
 def _write_piece(plan: Plan, indices: range, device: torch.device, report: Report) -> None:
     """Write the images of a piece under every condition, then its record."""
-    del device
     if plan.target.format == "npy" and _is_recorded(plan, indices):
         report(len(indices) * len(plan.target.benchmark.conditions))
         return
-    images = read_images(plan, indices)
+    images = read_images(plan, indices).to(device)
     ids = [plan.dataset.ids[index] for index in indices]
     sums: list[FileSum] = []
     benchmark = plan.target.benchmark
     with output_errors(plan.target.folder, KEPT):
         for condition in benchmark.conditions:
             shown = benchmark.corrupt(condition, images, ids=ids, seed=plan.seed)
-            sums += plan.target.write(condition, indices, shown)
+            sums += plan.target.write(condition, indices, shown.cpu())
             report(len(indices))
         if plan.target.format == "npy":
             plan.target.sync_arrays()

@@ -72,7 +72,7 @@ def verify(
 
     Raises:
         InputError: The set is not finished, its hashes cannot be read, or images that were
-            stored as JPEG are to be made again.
+            stored as JPEG, or made on a GPU that is missing here, are to be made again.
     """
     folder = path_like(folder, "folder").expanduser()
     again = whole_number(again, "again", low=0)
@@ -86,7 +86,8 @@ def verify(
     if again and not missing and not changed:
         stored = open_stored(folder)
         chosen = _chosen(stored, manifest.seed, again)
-        differing = list(_differing(stored, manifest.seed, chosen))
+        device = torch.device("cuda" if "cuda" in manifest.versions else "cpu")
+        differing = list(_differing(stored, manifest.seed, chosen, device))
     return Verification(
         len(states), tuple(missing), tuple(changed), tuple(extra), len(chosen), tuple(differing)
     )
@@ -101,6 +102,12 @@ def _manifest(folder: Path, again: int) -> Manifest:
     if again and not manifest.lossless:
         raise InputError(
             "holds JPEG, from which no image can be made again to the bit",
+            where=folder,
+            remedy="Leave --again out; the hashes are compared in any case.",
+        )
+    if again and "cuda" in manifest.versions and not torch.cuda.is_available():
+        raise InputError(
+            "was made on a GPU, where some corruptions round differently, and none is here",
             where=folder,
             remedy="Leave --again out; the hashes are compared in any case.",
         )
@@ -146,14 +153,17 @@ def _chosen(stored: StoredSet, seed: int, count: int) -> list[tuple[Condition, i
 
 
 def _differing(
-    stored: StoredSet, seed: int, chosen: Sequence[tuple[Condition, int]]
+    stored: StoredSet,
+    seed: int,
+    chosen: Sequence[tuple[Condition, int]],
+    device: torch.device,
 ) -> Iterator[str]:
     """The images that do not come out as stored when they are made again."""
     for condition, index in chosen:
         image_id = stored.ids[index]
-        clean = _stored(stored, Condition(), index)
-        remade = stored.benchmark.corrupt(condition, clean[None], ids=[image_id], seed=seed)
-        if not torch.equal(remade[0], _stored(stored, condition, index)):
+        clean = _stored(stored, Condition(), index)[None].to(device)
+        remade = stored.benchmark.corrupt(condition, clean, ids=[image_id], seed=seed)
+        if not torch.equal(remade[0].cpu(), _stored(stored, condition, index)):
             yield f"{condition}/{image_id}"
 
 
