@@ -138,6 +138,7 @@ def serve_package(package: str, images: RgbImages) -> None:
 def serve_noctule(images: RgbImages) -> None:
     """Time noctule's functions; random numbers are others in each call."""
     batch = channels_first(images)
+    alone = batch.split(1)
     count, side_px = len(images), min(images.shape[1:3])
 
     def prepare(name: str, how: str, severity: int, mode: Mode) -> Call:
@@ -149,7 +150,7 @@ def serve_noctule(images: RgbImages) -> None:
             )
         if how == "corrupt":
             return lambda number: corrupt(
-                batch[number % count :][:1], name, ids=[number], severity=severity, mode=mode
+                alone[number % count], name, ids=[number], severity=severity, mode=mode
             )
         in_pixels = compat._in_pixels(corruption, side_px)
         return lambda number: in_pixels(

@@ -54,7 +54,7 @@ def whole_number(
     except (TypeError, ValueError, RuntimeError) as error:
         raise _wrong_type(value, where, "a whole number", allowed) from error
     if number < low or (high is not None and number > high):
-        raise InputError(f"{_shown(number)} is out of range", where=where, remedy=allowed)
+        raise InputError(f"{shown(number)} is out of range", where=where, remedy=allowed)
     return number
 
 
@@ -83,7 +83,8 @@ def real_number(
         remedy: Remedy in error messages, if the range alone does not suffice.
 
     Raises:
-        InputError: `value` is not a number (bool and str are not), is NaN, or is out of range.
+        InputError: `value` is not a number (bool and str are not), is not finite, or is out of
+            range.
 
     >>> real_number(1, "confidence", low=0, high=1, open_ends=True)
     Traceback (most recent call last):
@@ -95,11 +96,13 @@ def real_number(
         raise _wrong_type(value, where, "a number", allowed)
     try:
         number = float(value)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+    except OverflowError:  # an integer of hundreds of digits
+        number = math.inf
+    except (TypeError, ValueError, RuntimeError) as error:
         raise _wrong_type(value, where, "a number", allowed) from error
     inside = low < number < high if open_ends else low <= number <= high
-    if math.isnan(number) or not inside:
-        raise InputError(f"{_shown(value)} is out of range", where=where, remedy=allowed)
+    if not (inside and math.isfinite(number)):
+        raise InputError(f"{shown(value)} is out of range", where=where, remedy=allowed)
     return number
 
 
@@ -120,9 +123,10 @@ def image_ids(ids: Any, where: str = "ids") -> list[str | int]:
     ([5, 6], ['a', 5])
     """
     remedy = "Use a string or a whole number for each image."
-    is_flat = hasattr(ids, "__len__") and getattr(ids, "ndim", 1) == 1
-    if isinstance(ids, str | bytes | Mapping | Set) or not is_flat:
-        raise _wrong_type(ids, where, "a sequence", remedy)
+    if type(ids) is not list:
+        is_flat = hasattr(ids, "__len__") and getattr(ids, "ndim", 1) == 1
+        if isinstance(ids, str | bytes | Mapping | Set) or not is_flat:
+            raise _wrong_type(ids, where, "a sequence", remedy)
     return [
         str(id_) if isinstance(id_, str) else _image_number(id_, where, remedy) for id_ in ids
     ]
@@ -148,7 +152,7 @@ def choice(value: Any, where: str, choices: Sequence[ChoiceT]) -> ChoiceT:
     for known in choices:
         if isinstance(value, str) and value == known:
             return known
-    text = value if isinstance(value, str) else _shown(value)
+    text = value if isinstance(value, str) else shown(value)
     raise unknown_name("value", text[:MAX_SHOWN], choices, where=where)
 
 
@@ -197,11 +201,11 @@ def _wrong_type(value: Any, where: str, noun: str, allowed: str) -> InputError:
     name = type(value).__name__
     article = "an" if name[:1] in "aeiou" else "a"
     return InputError(
-        f"{_shown(value)} is {article} {name}, not {noun}", where=where, remedy=allowed
+        f"{shown(value)} is {article} {name}, not {noun}", where=where, remedy=allowed
     )
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """The value in an error message: truncated, and without raising errors of its own."""
     try:
         text = repr(value)

@@ -102,7 +102,7 @@ def corrupt(
     height, width, _ = pixels.shape
     check_size(height, width, name)
     corruption = _in_pixels(CORRUPTIONS[name].in_mode(mode), min(height, width))
-    ids = [""] if corruption.is_constant(severity) else array_ids(pixels[None])
+    ids = array_ids(pixels[None]) if corruption.is_random(severity) else None
     drawn = corruption.draw(ids, seed, severity)
     result = np.empty_like(pixels)
     batch, out = (array.transpose(2, 0, 1)[None] for array in (pixels, result))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import os
 import pwd
 import resource
+import signal
 import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -95,7 +98,6 @@ CHANGES = {
     "processor": lambda patch: patch.setattr(
         type(cpu_target.target_context.codegen()), "magic_tuple", lambda self: ("x",)
     ),
-    "source": lambda patch: patch.setattr(Path, "read_bytes", lambda self: b"changed"),
 }
 
 
@@ -173,6 +175,114 @@ def test_a_part_raises_when_compiled_and_when_loaded() -> None:
         with pytest.raises(ValueError, match="too bright") as error:
             cached(use_level, "use_level")(201.0)
         assert error.value.args == ("too bright", 201.0)
+
+
+@pytest.mark.parametrize("named", ["kept/here", "", None])
+def test_the_variable_may_be_relative_or_empty(
+    named: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A relative directory is meant from the working directory; an empty name is none."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    if named is None:
+        monkeypatch.delenv("NOCTULE_CACHE_DIR")
+    else:
+        monkeypatch.setenv("NOCTULE_CACHE_DIR", named)
+    assert (use(), use()) == (False, True)
+    (path,) = files(tmp_path)
+    assert path.parents[1] == tmp_path / (named or "xdg/noctule")
+
+
+# -------------------------------------------------------------- what the compiled code is of
+
+
+HELPER = "@compiled\ndef helper(v): return v * {}\ndef use(v): return helper(v)"
+DEFINITIONS = {
+    "the function": "def use(v): return v * {}",
+    "a helper": HELPER,
+    "a helper's helper": HELPER.replace("use", "by") + "\nby = compiled(by)\n"
+    "def use(v): return by(v)",
+    "a constant": "FACTOR = {}\ndef use(v): return v * FACTOR",
+    "a tuple": "FACTORS = 1, ({},)\ndef use(v): return v * FACTORS[1][0]",
+    "an array": "FACTORS = np.arange(9) * {}\ndef use(v): return v * FACTORS[1]",
+    "a default": "def use(v, factor={}): return v * factor",
+    "a closure": "def make(factor):\n def use(v): return v * factor\n return use\n"
+    "use = make({})",
+    "a function of a module": "helpers = types.ModuleType('helpers')\n"
+    + HELPER.replace("return helper", "return helpers.helper")
+    + "\nhelpers.helper = helper",
+    "a function in a function": "def use(v):\n def twice(w): return w * {}\n return twice(v)",
+}
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS.values(), ids=DEFINITIONS)
+def test_code_is_that_of_all_that_is_called(definition: str) -> None:
+    """Of functions without a file, as in a notebook, and defined again."""
+
+    def define(factor: int) -> Any:
+        space: dict[str, Any] = {"compiled": compiling.compiled, "np": np, "types": types}
+        space["__name__"] = __name__
+        exec(compile(definition.format(factor), "<stdin>", "exec"), space)
+        return cached(space["use"], "use")
+
+    for factor, hits in ((2, 0), (3, 0), (2, 1)):
+        function = define(factor)
+        assert function(21) == 21 * factor
+        assert sum(function._cache_hits.values()) == hits
+
+
+def test_a_module_that_is_edited_and_imported_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of helpers, beside that of the function, which does not change."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    helpers = "from noctule.corruptions.loops.compiling import compiled\n" + HELPER
+    (tmp_path / "edited_helpers.py").write_text(helpers.format(2))
+    (tmp_path / "edited_user.py").write_text(
+        "from edited_helpers import helper\ndef use(v): return helper(v)\n"
+    )
+    modules = [importlib.import_module(name) for name in ("edited_helpers", "edited_user")]
+    assert cached(modules[1].use, "use")(21) == 42
+    (tmp_path / "edited_helpers.py").write_text(helpers.format(3))
+    assert cached(modules[1].use, "use")(21) == 42  # not what stands in the file
+    modules = [importlib.reload(module) for module in modules]
+    assert cached(modules[1].use, "use")(21) == 63
+
+
+NOTEBOOK = """
+import torch
+from noctule.corruptions import corrupt, corruption
+from noctule.corruptions.draws import Uniform
+from noctule.corruptions.loops.compiling import loop
+
+@corruption(family="color", source="none", draws={{"change": Uniform(0, 1)}})
+def dimmed(images, *, change):
+    "Dim."
+    return images // {0}
+
+@loop("uint8")
+def dimmed(image, out, change):
+    out[...] = image // {0}
+
+print(corrupt(torch.full((1, 1, 16, 16), 60, dtype=torch.uint8), "dimmed")[0, 0, 0, 0].item())
+"""
+
+
+@pytest.mark.slow
+def test_a_corruption_is_defined_again_in_a_notebook(directory: Path) -> None:
+    program = NOTEBOOK.format(2) + NOTEBOOK.format(3)
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-"],
+            input=program,
+            env=environment(directory),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.split() == ["30", "20"]
 
 
 # ------------------------------------------------------------------------ where none is kept
@@ -292,6 +402,25 @@ def test_compiling_for_long_is_mentioned_once_on_a_terminal(
     assert sys.stderr.getvalue() == expected  # type: ignore[attr-defined]
 
 
+def test_an_interrupt_ends_the_announcement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of compiling for long, which has ended."""
+
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(compiling, "NOTICE_AFTER_S", 0.2)
+    compiling._say_once.cache_clear()
+    function: Any = cached(twice, "twice")
+    with monkeypatch.context() as patch:
+        patch.setattr(function._compiler, "compile", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            function(21)
+    function._cache._notice.join(5)
+    assert sys.stderr.getvalue() == ""  # type: ignore[attr-defined]
+    assert function(21) == 42
+
+
 # -------------------------------------------------------------------------- threads, processes
 
 
@@ -308,18 +437,26 @@ def test_threads_that_call_at_once(directory: Path) -> None:
     assert len(files(directory)) == 1
 
 
-def start(program: str, cache: Path) -> subprocess.Popen[str]:
-    environment = os.environ | {"NOCTULE_CACHE_DIR": str(cache), "PYTHONDONTWRITEBYTECODE": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join(
+def environment(cache: Path) -> dict[str, str]:
+    variables = os.environ | {"NOCTULE_CACHE_DIR": str(cache), "PYTHONDONTWRITEBYTECODE": "1"}
+    variables["PYTHONPATH"] = os.pathsep.join(
         [str(ROOT / "src"), str(ROOT / "tests" / "helpers"), os.environ.get("PYTHONPATH", "")]
     )
+    return variables
+
+
+def start(program: str, cache: Path) -> subprocess.Popen[str]:
     command = [
         sys.executable,
         "-c",
         f"import compiled_code_runs; compiled_code_runs.{program}()",
     ]
     return subprocess.Popen(
-        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        env=environment(cache),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
 
 
@@ -342,3 +479,20 @@ def test_processes(directory: Path) -> None:
     written = {Path(path) for lines in first for path in lines[1:]}
     assert all(path.is_relative_to(directory) for path in written - {Path(os.devnull)})
     assert code_directory() in written
+
+
+def test_a_process_that_is_killed_while_it_writes(directory: Path) -> None:
+    """Leaves nothing that another would take for code."""
+    program = (
+        "import os, signal\n"
+        "from test_compiled_code import cached, twice\n"
+        "from pathlib import Path\n"
+        "Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "cached(twice, 'twice')(21)\n"
+    )
+    variables = environment(directory)
+    variables["PYTHONPATH"] += os.pathsep + str(Path(__file__).parent)
+    done = subprocess.run([sys.executable, "-c", program], env=variables, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert {path.suffix for path in files(directory)} == {""}
+    assert (use(), use()) == (False, True)

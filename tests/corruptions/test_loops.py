@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from corruption_cases import sample_images
-from noctule.corruptions import CORRUPTIONS, MODES, SEVERITIES, Mode
+from noctule.corruptions import CORRUPTIONS, MODES, SEVERITIES, Corruption, Mode, corrupt
 from noctule.corruptions.draws import NoiseField
 from noctule.corruptions.loops import compiling
 from noctule.corruptions.loops.agreement import SIZES_PX, differences
@@ -79,6 +79,7 @@ def test_differences_tells_a_wrong_loop(monkeypatch: pytest.MonkeyPatch) -> None
         out[...] = image
         out[0, 3, 5] = 255 - image[0, 3, 5]
 
+    assert loop_of(CORRUPTIONS["brightness"], torch.uint8)  # imported before it is replaced
     loop = compiling.CompiledLoop("brightness", "uint8", wrong, {})
     monkeypatch.setitem(compiling.LOOPS, ("brightness", "uint8"), loop)
     lines = differences("brightness", [(16, 16)], images=1)
@@ -100,3 +101,48 @@ def test_a_corruption_with_another_kernel_does_not_get_the_loop() -> None:
 def test_the_sum_of_a_block_of_pixelate_c_may_exceed_32_bits() -> None:
     image = torch.full((1, 1, 3000, 3000), 255, dtype=torch.uint8)
     assert CORRUPTIONS["pixelate_c"](image, share=1 / 3000).equal(image)
+
+
+@pytest.mark.parametrize("with_loop", [False, True])
+def test_a_corruption_may_have_no_parameters(
+    with_loop: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def negative(images: torch.Tensor) -> torch.Tensor:
+        return 255 - images
+
+    def negative_loop(image: Any, out: Any) -> None:
+        for i in range(image.size):
+            out.flat[i] = 255 - image.flat[i]
+
+    corruption = Corruption("negative", "color", "none", {}, negative)
+    if with_loop:
+        loop = compiling.CompiledLoop("negative", "uint8", negative_loop, {})
+        monkeypatch.setitem(CORRUPTIONS._entries, "negative", corruption)
+        monkeypatch.setitem(compiling.LOOPS, ("negative", "uint8"), loop)
+    images = sample_images(2, 16, 16)
+    assert (loop_of(corruption, torch.uint8) is not None) is with_loop
+    for severity in (None, 3):
+        assert corruption(images, severity=severity).equal(255 - images)
+        assert corruption(images, ids=["a", "b"], seed=1).equal(255 - images)
+    assert corruption.sample(["a"]) == {}
+    assert corruption.apply(images).equal(255 - images)
+
+
+@pytest.mark.parametrize("name", ["brightness", "gaussian_noise", "elastic_transform"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=["uint8", "float32"])
+def test_memory_layouts_make_no_difference(name: str, dtype: torch.dtype) -> None:
+    """Contiguous pixels stay so; what else is not contiguous becomes it."""
+    images = sample_images(3, 33, 40, dtype=dtype)
+    expected = corrupt(images, name, ids=range(3), severity=3)
+    assert expected.is_contiguous()
+    pixels = images.contiguous(memory_format=torch.channels_last)
+    found = corrupt(pixels, name, ids=range(3), severity=3)
+    assert found.equal(expected)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    room = torch.zeros(3, 50, 50, 3, dtype=dtype)
+    room[:, 4:37, 5:45] = images.permute(0, 2, 3, 1)
+    planes = torch.zeros(3, 3, 40, 33, dtype=dtype).copy_(images.mT)
+    for strided in (room[:, 4:37, 5:45].permute(0, 3, 1, 2), planes.mT):
+        found = corrupt(strided, name, ids=range(3), severity=3)
+        assert found.equal(expected)
+        assert found.is_contiguous()

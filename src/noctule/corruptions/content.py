@@ -36,7 +36,7 @@ def content_ids(images: Tensor) -> list[str]:
     ['3x32x32:0000000000000000']
     """
     if images.device.type == "cpu":
-        return array_ids(images.detach().numpy())
+        return array_ids(images.numpy(force=True))
     at_once = max(1, _HASHED_AT_ONCE // max(1, images[:1].numel()))
     with torch.inference_mode():
         hashes = (
@@ -55,25 +55,27 @@ _HASH_BLOCK = 1 << 16
 def array_ids(images: NDArray[Any]) -> list[str]:
     """`content_ids` of an array."""
     from noctule.corruptions.loops.hashing import hash_images, to_bytes  # imports Numba
-    from noctule.corruptions.loops.layout import pack
 
     if not images.flags.c_contiguous:
+        from noctule.corruptions.loops.layout import pack
+
         strided, images = images, np.empty(images.shape, images.dtype)
         for source, target in zip(strided, images, strict=True):
             pack(source, target)
     count, size = len(images), math.prod(images.shape[1:])
     values = images.reshape(count, size)
-    if size % 4 == 0 and values.dtype == np.uint8 and values.view(np.uint32).flags.aligned:
-        data = values
-    else:
+    aligned = size % 4 == 0 and values.dtype == np.uint8
+    words = values.view(np.uint32) if aligned else None
+    if words is None or not words.flags.aligned:
         data = np.zeros((count, -(-size // 4) * 4), dtype=np.uint8)
         for source, target in zip(values, data, strict=True):
             if source.dtype == np.uint8:
                 target[:size] = source
             else:
                 to_bytes(source, target[:size])
+        words = data.view(np.uint32)
     hashes = np.empty((count, 2), dtype=np.uint32)
-    hash_images(data.view(np.uint32), _factors_array(), hashes)
+    hash_images(words, _factors_array(), hashes)
     shape = "x".join(map(str, images.shape[1:]))
     return [f"{shape}:{high:08x}{low:08x}" for high, low in hashes.tolist()]
 

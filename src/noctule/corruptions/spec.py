@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noctule.arguments import seed_number, whole_number
-from noctule.corruptions.checks import as_ids, checked_images, checked_values, with_values
+from noctule.corruptions.checks import (
+    as_ids,
+    checked_images,
+    checked_tables,
+    checked_values,
+    with_values,
+)
 from noctule.corruptions.draws import (
     CONSTANT,
     SEVERITIES,
@@ -103,7 +109,7 @@ class Corruption:
         """
         draws = dict(self.draws)
         known = {key: d for key, d in self.draws.items() if isinstance(d, PerSeverity)}
-        for name, values in tables.items():
+        for name, values in checked_tables(tables, self.name).items():
             if not known:
                 raise InputError(
                     "none of its parameters has one value per severity", where=self.name
@@ -130,11 +136,10 @@ class Corruption:
         """Corrupt a batch; the arguments are those of `noctule.corrupt`."""
         images = checked_images(images, where=self.name, channels=self.channels)
         given = self._given(fixed, len(images))
-        if ids is not None or not self.is_constant(severity, given):
-            names: Sequence[str | int] = as_ids(ids, images)
-        else:
-            names = [""] * len(images)
-        drawn = self.draw(names, seed, severity)
+        random = self.is_random(severity, given)
+        if ids is not None or random:
+            ids = as_ids(ids, images)
+        drawn = self.draw(ids if random else None, seed, severity, len(images))
         for name, value in given.items():
             drawn.values[:, list(self.draws).index(name)] = value
         return self._run(images, drawn)
@@ -205,27 +210,28 @@ class Corruption:
         return result
 
     def _run(self, images: Tensor, drawn: Drawn) -> Tensor:
-        if images.device.type == "cpu":
-            from noctule.corruptions.loops import driver  # imports Numba
-
-            layout = torch.contiguous_format
-            if images.is_contiguous(memory_format=torch.channels_last):
-                layout = torch.preserve_format
-            result = torch.empty_like(images, memory_format=layout)
-            if driver.run(self, images.detach().numpy(), result.numpy(), drawn):
-                return result
+        if images.is_cpu:
+            array, driver = images.numpy(force=True), _loops().driver
+            out = driver.empty_like(array)
+            if driver.run(self, array, out, drawn):
+                return torch.from_numpy(out)
         return self.apply_kernel(images, drawn)
 
-    def draw(self, ids: Sequence[str | int], seed: int, severity: int | None) -> Drawn:
-        """`sample` as arrays of numbers, with which `apply_kernel` is called."""
-        from noctule.corruptions.loops.drawing import draw, keys_of  # imports Numba
+    def draw(
+        self, ids: Sequence[str | int] | None, seed: int, severity: int | None, count: int = 1
+    ) -> Drawn:
+        """`sample` as arrays of numbers, with which `apply_kernel` is called.
 
-        drawn = Drawn.empty(len(ids), len(self.draws))
+        Without ids, for `count` images, nothing may be random, see `is_random`.
+        """
+        words = np.zeros((count, 2), np.uint32) if ids is None else id_words(ids)
+        drawn = Drawn.empty(len(words), len(self.draws))
         # One draw chooses the severity for all tables of a corruption. Its name is part of the
         # random key, as are the names of all draws: renaming any of them changes pixels. Hence
         # "level", the former word for severity.
-        keys = keys_of(seed_number(seed), self.name, self._key_names)
-        draw(self._rows(severity), keys, id_words(ids), drawn.values, drawn.keys)
+        drawing = _loops().drawing
+        keys = drawing.keys_of(seed_number(seed), self.name, self._key_names)
+        drawing.draw(self._rows(severity)[0], keys, words, *drawn)
         return drawn
 
     @functools.cached_property
@@ -236,11 +242,11 @@ class Corruption:
         )
 
     @functools.cached_property
-    def _known_rows(self) -> dict[int | None, NDArray[np.float64]]:
+    def _known_rows(self) -> dict[int | None, tuple[NDArray[np.float64], frozenset[str]]]:
         return {}
 
-    def _rows(self, severity: int | None) -> NDArray[np.float64]:
-        """The draws at a severity as numbers: float64 (draws, 7)."""
+    def _rows(self, severity: int | None) -> tuple[NDArray[np.float64], frozenset[str]]:
+        """The draws at a severity as numbers, float64 (draws, 7), and those that are random."""
         if severity is not None:
             remedy = "Use 1 (mild) to 5 (severe), or None for the full range."
             severity = whole_number(
@@ -248,18 +254,15 @@ class Corruption:
             )
         rows = self._known_rows.get(severity)
         if rows is None:
-            listed = [draw.row(severity) for draw in self.draws.values()]
-            rows = np.array(listed, np.float64).reshape(-1, 7)
+            by_name = {name: draw.row(severity) for name, draw in self.draws.items()}
+            random = frozenset(name for name, row in by_name.items() if row[0] != CONSTANT)
+            rows = np.array([*by_name.values()], np.float64).reshape(-1, 7), random
             self._known_rows[severity] = rows
         return rows
 
-    def is_constant(self, severity: int | None, given: Collection[str] = ()) -> bool:
-        """Whether nothing is random, given the values of some parameters."""
-        kinds = self._rows(severity)[:, 0].tolist()
-        return all(
-            kind == CONSTANT or name in given
-            for kind, name in zip(kinds, self.draws, strict=True)
-        )
+    def is_random(self, severity: int | None, given: Collection[str] = ()) -> bool:
+        """Whether anything is random, given the values of some parameters."""
+        return not self._rows(severity)[1].issubset(given)
 
     def _parameters(self, drawn: Drawn, device: torch.device | str) -> Parameters:
         values = torch.from_numpy(drawn.values).to(device)
@@ -310,6 +313,17 @@ class Drawn(NamedTuple):
     def empty(cls, images: int, draws: int) -> Drawn:
         """Undefined values."""
         return cls(np.empty((images, draws)), np.empty((images, draws, 2), np.uint32))
+
+
+@functools.cache
+def _loops() -> Any:
+    """The package of compiled loops, whose import of Numba takes long."""
+    from noctule.corruptions import loops
+    from noctule.corruptions.loops import drawing, driver
+
+    assert drawing
+    assert driver
+    return loops
 
 
 def _working_bytes(device: torch.device) -> int:

@@ -42,6 +42,7 @@ from numba.core.registry import CPUDispatcher, cpu_target
 from numpy.typing import NDArray
 
 from noctule.corruptions.draws import NoiseField
+from noctule.corruptions.loops.fingerprint import describe
 from noctule.corruptions.loops.parts import CompiledPart, PartCompiler, WholeCompiler
 from noctule.corruptions.registry import CORRUPTIONS
 from noctule.errors import NoctuleWarning, OutputError
@@ -94,7 +95,6 @@ def loop(
 
     def register(function: F) -> F:
         corruption = name or function.__name__
-        _contents(inspect.getfile(function))  # now, before the file can be edited
         for dtype in dtypes:
             LOOPS[corruption, dtype] = CompiledLoop(
                 corruption, dtype, function, dict(tables or {}), in_python
@@ -131,36 +131,53 @@ class CompiledLoop:
         }
 
     @functools.cached_property
-    def drawn_by_tables(self) -> set[str]:
-        """The parameters of the corruption, and other names, on which the tables depend."""
-        return {name for names in self.table_parameters.values() for name in names}
+    def table_arguments(self) -> list[str]:
+        """The names on which tables depend: parameters of the corruption, and others."""
+        return [*{name: 0 for names in self.table_parameters.values() for name in names}]
+
+    def make_tables(self, arguments: Mapping[str, Any]) -> list[NDArray[Any]]:
+        """The last parameters of the loop, for values of `table_arguments`."""
+        return [
+            table(**{name: arguments[name] for name in self.table_parameters[key]})
+            for key, table in self.tables.items()
+        ]
 
     @functools.cached_property
     def run(self) -> Callable[..., None]:
         """The compiled loop over the images of a batch.
 
-        Its arguments are: images and out, (batch, channels, height, width); values, float64
-        (batch, draws); keys, uint32 (batch, draws, 2); which, the indices of the images to
-        change, int64 (images,); released; and the tables.
+        Its arguments are: images and out, C-contiguous (batch, channels, height, width), or, if
+        `interleaved`, (batch, height, width, 3); values, float64 (batch, draws); keys, uint32
+        (batch, draws, 2); which, the indices of the images to change, int64 (images,);
+        interleaved; released; and the tables.
         """
+        from noctule.corruptions.loops import layout  # which imports this module
+
         body, has_modes = self._arguments()
         tables = "".join(f", {name}" for name in self.tables)
         arguments = [*body, *(["released"] if has_modes else []), *self.tables]
         source = (
-            f"def run(images, out, values, keys, which, released{tables}):\n"
+            f"def run(images, out, values, keys, which, interleaved, released{tables}):\n"
+            f"    planes = room(images, interleaved)\n"
             f"    for k in range(len(which)):\n"
             f"        i = which[k]\n"
-            f"        loop(images[i], out[i], {', '.join(arguments)})\n"
+            f"        image, result = images[i], out[i]\n"
+            f"        if interleaved:\n"
+            f"            image, result = planes[0], planes[1]\n"
+            f"            split(images[i].reshape(-1), image.reshape(3, -1))\n"
+            f"        loop({', '.join(['image', 'result', *arguments])})\n"
+            f"        if interleaved:\n"
+            f"            interleave(result.reshape(3, -1), out[i].reshape(-1))\n"
         )
         function = self.function if self.in_python else compiled(self.function)
         space: dict[str, Any] = {"loop": function, "int64": np.int64}
+        space |= {name: getattr(layout, name) for name in ("room", "split", "interleave")}
         space["__name__"] = self.function.__module__  # Numba imports it when it loads the code
         exec(compile(source, f"<loop of {self.corruption}>", "exec"), space)
         run: Callable[..., None] = space["run"]
         if self.in_python:
             return run
-        name, file = f"{self.corruption}-{self.dtype}", inspect.getfile(self.function)
-        return cached(run, name, source, file)
+        return cached(run, f"{self.corruption}-{self.dtype}")
 
     def _arguments(self) -> tuple[list[str], bool]:
         """The draws as expressions of the batch's arrays, and whether there are modes."""
@@ -182,20 +199,28 @@ class CompiledLoop:
         return expressions, corruption.has_modes
 
 
-def cached(function: F, name: str, *parts: str) -> F:
+def cached(function: F, name: str) -> F:
     """Compile a function when it is first called, and keep its code on disk.
 
     Args:
         function: The function.
-        name: Name of its file, unique among the functions of noctule.
-        *parts: What else the code depends on: text, and paths of source files.
+        name: A name for its file.
     """
     dispatcher: Any = CPUDispatcher(
         function, targetoptions=_OPTIONS, pipeline_class=WholeCompiler
     )
     # Numba's own cache does not notice changes of functions that are called, cannot keep code
     # without a source file, and fails on a full disk.
-    dispatcher._cache = CodeCache(name, parts)
+    cache = dispatcher._cache = CodeCache(name, function)
+    compile_now = dispatcher.compile
+
+    def compile_and_end(signature: Any) -> Any:
+        try:
+            return compile_now(signature)
+        finally:  # also after an error or an interrupt
+            cache.cancel_notice()
+
+    dispatcher.compile = compile_and_end
     return cast(F, dispatcher)
 
 
@@ -206,9 +231,9 @@ class CodeCache:
     A directory that cannot be written to is mentioned once, and the code is used all the same.
     """
 
-    def __init__(self, name: str, parts: tuple[str, ...]) -> None:
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self.name = name
-        self.parts = parts
+        self.function = function
         self._notice: threading.Timer | None = None
 
     @property
@@ -231,8 +256,6 @@ class CodeCache:
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Keep a compiled function."""
-        if self._notice:
-            self._notice.cancel()
         body: bytes = _serialize.dumps(result._reduce())
         try:
             path = self._file(signature)
@@ -241,8 +264,18 @@ class CodeCache:
         except OSError as error:
             _warn_once(f"{error.filename or code_directory()}: {error.strerror}")
 
+    def cancel_notice(self) -> None:
+        """Do not mention that a function is being compiled, because that has ended."""
+        if self._notice:
+            self._notice.cancel()
+
+    @functools.cached_property
+    def _description(self) -> str:
+        # Of the time at which it is first compiled. Numba keeps to it.
+        return describe(self.function)
+
     def _file(self, signature: Any) -> Path:
-        key = _digest(repr((signature, self.parts, [*map(_contents, self.parts)])).encode())
+        key = _digest(f"{signature} {self._description}".encode())
         return code_directory() / f"{self.name}-{key.hex()}.code"
 
 
@@ -292,23 +325,15 @@ def _warn_once(reason: str) -> None:
     )
 
 
-_DIGEST_BYTES = 8
+_DIGEST_BYTES = 16
 
 
 def _digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
 
 
-@functools.cache
-def _contents(part: str) -> bytes:
-    """The contents of a part that is the path of a source file."""
-    with contextlib.suppress(OSError, ValueError):
-        return _digest(Path(part).read_bytes())
-    return b""
-
-
 def code_directory() -> Path:
-    """The directory of compiled code for this version of noctule and this machine.
+    """The directory of compiled code for these versions of the compiler and this machine.
 
     It lies in the directory that the environment variable NOCTULE_CACHE_DIR names, or in the
     user's cache directory.
@@ -332,11 +357,9 @@ def _user_cache() -> Path:
 
 @functools.cache
 def _version_key() -> str:
-    """A hash of what compiled code depends on: sources, the compiler and the processor.
-
-    The sources of the kernels are among them because loops use constants of theirs.
-    """
-    sources = [path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py"))]
+    """A hash of what all compiled code depends on: the compiler and the processor."""
     processor = cpu_target.target_context.codegen().magic_tuple()
     versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version)
-    return _digest(repr((processor, versions, [*map(_digest, sources)])).encode()).hex()
+    pipelines = Path(__file__).with_name("parts.py").read_bytes()
+    options = sorted(_OPTIONS.items())
+    return _digest(repr((processor, versions, options, pipelines)).encode()).hex()

@@ -18,7 +18,8 @@ from noctule.sampling import key_of
 @functools.lru_cache(maxsize=256)
 def keys_of(seed: int, corruption: str, names: tuple[str, ...]) -> NDArray[np.uint32]:
     """The keys of a corruption's draws: uint32 (draws, 2)."""
-    return np.array([key_of(seed, corruption, name) for name in names], dtype=np.uint32)
+    keys = [key_of(seed, corruption, name) for name in names]
+    return np.array(keys, np.uint32).reshape(-1, 2)
 
 
 def _draw(rows: Any, keys: Any, ids: Any, values: Any, words: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from noctule.corruptions.loops.compiling import LOOPS, CompiledLoop
-from noctule.corruptions.loops.layout import pack, unpack
+from noctule.corruptions.loops.hashing import in_unit_interval
 from noctule.corruptions.registry import CORRUPTIONS
 from noctule.corruptions.threads import in_threads
 
@@ -30,9 +30,13 @@ PRIMING_BYTES = (1 << 25) - (1 << 16)
 
 def loop_of(corruption: Corruption, dtype: torch.dtype) -> CompiledLoop | None:
     """The compiled loop of a corruption, or None if it has none."""
-    if not _may_have_loop(corruption.name, corruption.kernel):
-        return None
-    return LOOPS.get((corruption.name, str(dtype).removeprefix("torch.")))
+    return _loop_of(corruption, str(dtype).removeprefix("torch."))
+
+
+def _loop_of(corruption: Corruption, dtype: str) -> CompiledLoop | None:
+    if _may_have_loop(corruption.name, corruption.kernel):
+        return LOOPS.get((corruption.name, dtype))
+    return None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -61,26 +65,54 @@ def run(corruption: Corruption, images: Array, out: Array, drawn: Drawn) -> bool
     Args:
         corruption: The corruption, whose mode counts.
         images: uint8 or float32 (batch, channels, height, width), with any strides.
-        out: Array for the results, with the shape and dtype of the images and any strides.
+        out: Array for the results, as from `empty_like`.
         drawn: Parameters of each image.
 
     Returns:
         Whether it has a loop.
     """
-    loop = loop_of(corruption, torch.uint8 if images.itemsize == 1 else torch.float32)
+    loop = _loop_of(corruption, "uint8" if images.itemsize == 1 else "float32")
     if loop is None:
         return False
     released = corruption.mode == "released"
-    for which, tables in _groups(loop, corruption, images, drawn.values):
-
-        def work(part: slice, which: Array = which, tables: list[Array] = tables) -> None:
-            _run_part(loop, images, out, drawn, which[part], released, tables)
-
+    for which, tables in _groups(loop, corruption, images.shape, drawn.values):
+        arguments = (loop, images, out, drawn, which, released, tables)
         if len(which) > 1 and images[0].size * len(which) >= VALUES_PER_THREAD:
-            in_threads(work, len(which))
+            in_threads(functools.partial(_run_part, *arguments), len(which))
         else:
-            work(slice(None))
+            _run_part(*arguments)
     return True
+
+
+def empty_like(images: Array) -> Array:
+    """An array for results: of contiguous pixels if the images are, else contiguous."""
+    pixels = _as_pixels(images)
+    if pixels is None:
+        return np.empty(images.shape, images.dtype)
+    return np.empty(pixels.shape, images.dtype).transpose(0, 3, 1, 2)
+
+
+def _as_pixels(images: Array) -> Array | None:
+    """RGB images as (batch, height, width, 3), if they are so in memory."""
+    if images.flags.c_contiguous or images.shape[1] != 3:
+        return None
+    pixels = images.transpose(0, 2, 3, 1)
+    return pixels if pixels.flags.c_contiguous else None
+
+
+def are_in_unit_interval(images: Array) -> bool:
+    """Whether all values of float32 images, contiguous, are in [0, 1], and none is −0."""
+    values = images.reshape(-1)
+    found: list[bool] = []
+
+    def check(part: slice) -> None:
+        found.append(in_unit_interval(values[part]))
+
+    if len(values) >= 16 * VALUES_PER_THREAD:  # which takes 40 µs
+        in_threads(check, len(values))
+    else:
+        check(slice(None))
+    return all(found)
 
 
 def _run_part(
@@ -91,45 +123,37 @@ def _run_part(
     which: Array,
     released: bool,
     tables: list[Array],
+    part: slice = slice(None),
 ) -> None:
-    if images.flags.c_contiguous and out.flags.c_contiguous:
-        loop.run(images, out, *drawn, which, released, *tables)
+    which = which[part]
+    if images.flags.c_contiguous:
+        loop.run(images, out, *drawn, which, False, released, *tables)
         return
-    packed, result = (np.empty((1, *images.shape[1:]), images.dtype) for _ in range(2))
-    only = _indices(1)
-    for i in which:
-        pack(images[i], packed[0])
-        values, keys = drawn.values[i : i + 1], drawn.keys[i : i + 1]
-        loop.run(packed, result, values, keys, only, released, *tables)
-        unpack(result[0], out[i])
+    pixels = _as_pixels(images)
+    if pixels is not None:
+        loop.run(pixels, out.transpose(0, 2, 3, 1), *drawn, which, True, released, *tables)
+        return
+    for i in which:  # one copy at a time, to save memory
+        image, values, keys = images[i : i + 1].copy(), *(v[i : i + 1] for v in drawn)
+        loop.run(image, out[i : i + 1], values, keys, _indices(1), False, released, *tables)
 
 
 def _groups(
-    loop: CompiledLoop, corruption: Corruption, images: Array, values: Array
+    loop: CompiledLoop, corruption: Corruption, shape: tuple[int, ...], values: Array
 ) -> list[tuple[Array, list[Array]]]:
     """The indices of images with equal tables, and the tables."""
     if not loop.tables:
-        return [(_indices(len(images)), [])]
-    _, channels, height, width = images.shape
+        return [(_indices(len(values)), [])]
+    _, channels, height, width = shape
     released = corruption.mode == "released"
     known = {"channels": channels, "height": height, "width": width, "released": released}
-    names = [name for name in corruption.draws if name in loop.drawn_by_tables]
-    if not names:
-        return [(_indices(len(images)), _tables(loop, known))]
-    columns = [k for k, name in enumerate(corruption.draws) if name in names]
-    groups: dict[tuple[float, ...], list[int]] = {}
-    for index, row in enumerate(values[:, columns].tolist()):
-        groups.setdefault(tuple(row), []).append(index)
+    names, groups = loop.table_arguments, dict[tuple[float, ...], list[int]]()
+    for index, row in enumerate(values.tolist()):
+        known.update(zip(corruption.draws, row, strict=True))
+        groups.setdefault(tuple([known[name] for name in names]), []).append(index)
     return [
-        (np.array(indices), _tables(loop, known | dict(zip(names, row, strict=True))))
-        for row, indices in sorted(groups.items())
-    ]
-
-
-def _tables(loop: CompiledLoop, known: Mapping[str, Any]) -> list[Array]:
-    return [
-        table(**{name: known[name] for name in loop.table_parameters[key]})
-        for key, table in loop.tables.items()
+        (np.array(indices), loop.make_tables(dict(zip(names, group, strict=True))))
+        for group, indices in sorted(groups.items())
     ]
 
 

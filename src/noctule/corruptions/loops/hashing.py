@@ -1,4 +1,4 @@
-"""Hashing the content of images: the compiled twin of `noctule.corruptions.content`."""
+"""Hashing and checking the content of images: the twin of `noctule.corruptions.content`."""
 
 from __future__ import annotations
 
@@ -47,5 +47,18 @@ def _to_bytes(values: Any, out: Any) -> None:
         out[i] = np.uint8(np.rint(values[i] * np.float32(255)))
 
 
+def _in_unit_interval(values: Any) -> Any:
+    """Whether float32 values are in [0, 1], and none is −0; the array has one axis.
+
+    Their bits, read as an integer, are then at most those of 1. The bits of NaN and of what has
+    a sign are more.
+    """
+    bits, most = values.view(np.uint32), np.uint32(0)
+    for i in range(len(bits)):
+        most = max(most, bits[i])
+    return most <= np.uint32(0x3F800000)
+
+
 hash_images: Callable[..., None] = cached(_hash_images, "hash_images")
 to_bytes: Callable[..., None] = cached(_to_bytes, "to_bytes")
+in_unit_interval: Callable[..., bool] = cached(_in_unit_interval, "in_unit_interval")

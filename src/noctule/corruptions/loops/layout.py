@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,35 +14,21 @@ Array = NDArray[Any]
 
 def pack(image: Array, planes: Array) -> None:
     """Copy an image (channels, height, width) of any strides to a contiguous array."""
-    pixels = interleaved(image)
-    if pixels is None:
-        planes[...] = image
-    else:
-        split(pixels, planes.reshape(3, -1))
-
-
-def unpack(planes: Array, image: Array) -> None:
-    """Copy a contiguous array to an image (channels, height, width) of any strides."""
-    pixels = interleaved(image)
-    if pixels is None:
-        image[...] = planes
-    else:
-        interleave(planes.reshape(3, -1), pixels)
-
-
-def interleaved(image: Array) -> Array | None:
-    """The values of an RGB image as they are in memory, if its pixels are contiguous.
-
-    >>> pixels = np.zeros((20, 30, 3), np.uint8)
-    >>> interleaved(pixels.transpose(2, 0, 1)).shape
-    (1800,)
-    >>> interleaved(pixels.transpose(2, 1, 0))
-    """
     pixels = image.transpose(1, 2, 0)
-    return pixels.reshape(-1) if pixels.flags.c_contiguous and len(image) == 3 else None
+    if pixels.flags.c_contiguous and len(image) == 3:
+        split(pixels.reshape(-1), planes.reshape(3, -1))  # NumPy takes ten times as long
+    else:
+        planes[...] = image
+
+
+def _room(images: Any, interleaved: bool) -> Any:
+    """Undefined values for an interleaved image and its result, (2, 3, height, width)."""
+    _, height, width, channels = images.shape
+    return np.empty((2, channels, height, width) if interleaved else (0, 0, 0, 0), images.dtype)
 
 
 def _split(pixels: Any, planes: Any) -> None:
+    """Copy pixels (3 * pixels,) to planes (3, pixels)."""
     red, green, blue = planes[0], planes[1], planes[2]
     for i in range(len(red)):
         k = np.uint64(3) * np.uint64(i)  # unsigned, or the loop does not vectorise
@@ -53,6 +38,7 @@ def _split(pixels: Any, planes: Any) -> None:
 
 
 def _interleave(planes: Any, pixels: Any) -> None:
+    """Copy planes (3, pixels) to pixels (3 * pixels,)."""
     red, green, blue = planes[0], planes[1], planes[2]
     for i in range(len(red)):
         k = np.uint64(3) * np.uint64(i)
@@ -71,9 +57,7 @@ def _interleave_padded(planes: Any, pixels: Any) -> None:
         pixels[k + np.uint64(3)] = 255
 
 
-# NumPy takes ten times as long for these.
-split: Callable[[Array, Array], None] = cached(_split, "split")
-interleave: Callable[[Array, Array], None] = cached(_interleave, "interleave")
-interleave_padded: Callable[[Array, Array], None] = cached(
-    _interleave_padded, "interleave_padded"
-)
+room: Any = cached(_room, "room")
+split: Any = cached(_split, "split")
+interleave: Any = cached(_interleave, "interleave")
+interleave_padded: Any = cached(_interleave_padded, "interleave_padded")
