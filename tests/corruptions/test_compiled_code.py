@@ -151,16 +151,6 @@ def put_all(image: Any, out: Any) -> None:
         put(out, i, image[i])
 
 
-def test_a_part_has_no_machine_code() -> None:
-    function: Any = cached(use_level, "use_level")
-    assert function(100.0) == 100
-    part: Any = level
-    (result,) = part.overloads.values()
-    assert result.library.get_pointer_to_function(result.fndesc.llvm_func_name) == 0
-    with pytest.raises(TypeError, match="level can be called by compiled functions only"):
-        level(100.0)
-
-
 def test_a_loop_of_parts_vectorises() -> None:
     function: Any = cached(put_all, "put_all")
     image, out = np.arange(256, dtype=np.uint8), np.empty(256, np.uint8)

@@ -38,12 +38,11 @@ import llvmlite
 import numba
 import numpy as np
 from numba.core import compiler, serialize
-from numba.core.registry import CPUDispatcher, cpu_target
+from numba.core.registry import cpu_target
 from numpy.typing import NDArray
 
 from noctule.corruptions.draws import NoiseField
 from noctule.corruptions.loops.fingerprint import describe
-from noctule.corruptions.loops.parts import CompiledPart, PartCompiler, WholeCompiler
 from noctule.corruptions.registry import CORRUPTIONS
 from noctule.errors import NoctuleWarning, OutputError
 
@@ -54,12 +53,7 @@ DIRECTORY_VARIABLE = "NOCTULE_CACHE_DIR"
 NOTICE_AFTER_S = 1.0
 _REMEDY = f"Set {DIRECTORY_VARIABLE} to a directory that can be written to."
 # "numpy" divides by zero without an exception, whose test would stop vectorisation.
-_OPTIONS: Any = {
-    "nopython": True,
-    "nogil": True,
-    "error_model": "numpy",
-    "no_cfunc_wrapper": True,
-}
+_OPTIONS: Any = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 _compiler: Any = compiler  # Numba's internals have no types
 _serialize: Any = serialize
@@ -69,9 +63,8 @@ LOOPS: dict[tuple[str, str], CompiledLoop] = {}
 
 
 def compiled(function: F) -> F:
-    """Compile a function that only loops can call; its code is kept as a part of theirs."""
-    options = {**_OPTIONS, "no_cpython_wrapper": True}
-    return cast(F, CompiledPart(function, targetoptions=options, pipeline_class=PartCompiler))
+    """Compile a function that loops call; its code is kept as a part of theirs."""
+    return cast(F, numba.njit(**_OPTIONS)(function))
 
 
 def loop(
@@ -206,9 +199,7 @@ def cached(function: F, name: str) -> F:
         function: The function.
         name: A name for its file.
     """
-    dispatcher: Any = CPUDispatcher(
-        function, targetoptions=_OPTIONS, pipeline_class=WholeCompiler
-    )
+    dispatcher: Any = numba.njit(**_OPTIONS)(function)
     # Numba's own cache does not notice changes of functions that are called, cannot keep code
     # without a source file, and fails on a full disk.
     cache = dispatcher._cache = CodeCache(name, function)
@@ -360,6 +351,5 @@ def _version_key() -> str:
     """A hash of what all compiled code depends on: the compiler and the processor."""
     processor = cpu_target.target_context.codegen().magic_tuple()
     versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version)
-    pipelines = Path(__file__).with_name("parts.py").read_bytes()
     options = sorted(_OPTIONS.items())
-    return _digest(repr((processor, versions, options, pipelines)).encode()).hex()
+    return _digest(repr((processor, versions, options)).encode()).hex()
