@@ -127,7 +127,7 @@ def test_the_directory_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert code_directory().parent == tmp_path / "Library" / "Caches" / "noctule"
 
 
-# ----------------------------------------------------------------------------------- the parts
+# ------------------------------------------------------------------------------- helpers
 
 
 @compiled
@@ -151,7 +151,7 @@ def put_all(image: Any, out: Any) -> None:
         put(out, i, image[i])
 
 
-def test_a_loop_of_parts_vectorises() -> None:
+def test_a_loop_vectorises_with_its_helpers() -> None:
     function: Any = cached(put_all, "put_all")
     image, out = np.arange(256, dtype=np.uint8), np.empty(256, np.uint8)
     function(image, out)
@@ -160,7 +160,7 @@ def test_a_loop_of_parts_vectorises() -> None:
     assert " x i8>" in text
 
 
-def test_a_part_raises_when_compiled_and_when_loaded() -> None:
+def test_a_helper_raises_when_compiled_and_when_loaded() -> None:
     for _ in range(2):
         with pytest.raises(ValueError, match="too bright") as error:
             cached(use_level, "use_level")(201.0)
