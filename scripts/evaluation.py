@@ -1,6 +1,7 @@
 """Wall time of an ImageNet-NOC evaluation of a ResNet, against two bounds.
 
     python scripts/evaluation.py [--images 96] [--repeats 3] [--device cpu] [--network resnet18]
+        [--quick]
 
 In one process and in turn, over a folder of JPEG files (500 × 375, quality 90) cut from sample
 photographs:
@@ -54,14 +55,19 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", type=torch.device, default="cpu")
     parser.add_argument("--network", choices=("resnet18", "resnet50"), default="resnet18")
+    parser.add_argument("--quick", action="store_true", help="check the program, not speed")
     options = parser.parse_args()
+    if options.quick:
+        options.images, options.repeats = 2, 1
     torch.manual_seed(0)
-    network = torchvision.models.get_model(options.network, weights=None, num_classes=1000)
-    classifier = load_classifier(network, preprocessing=IMAGENET)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         make_jpegs(root / "photos", options.images)
         dataset = open_dataset(root / "photos")
+        network = torchvision.models.get_model(
+            options.network, weights=None, num_classes=len(dataset.class_names)
+        )
+        classifier = load_classifier(network, preprocessing=IMAGENET)
         times: dict[str, list[float]] = {"noctule": [], "forward": [], "naive": []}
         where = options.device
         forward(classifier, dataset, where, conditions=1)  # not counted

@@ -312,7 +312,16 @@ def quantised() -> Any:
     return torch.ao.quantization.quantize_dynamic(flat().eval(), {nn.Linear}, torch.qint8)
 
 
+@torch.inference_mode()
+def relaid() -> Any:
+    """A network made outside of inference mode, whose weights got new memory inside."""
+    with torch.inference_mode(False):
+        module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 14 * 14, 4))
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 KINDS = {
+    "relaid": relaid,
     "view": View, "5-D": FiveDimensional, "extra state": lambda: Extra(*flat()),
     "scripted": scripted, "stored": stored, "traced": traced, "exported": exported,
     "quantised": quantised, "parallel": lambda: nn.DataParallel(flat()),

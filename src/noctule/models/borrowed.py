@@ -139,7 +139,9 @@ class _TensorState:
 
     def put_back_gradient(self) -> None:
         if self.tensor.is_leaf:
-            self.tensor.requires_grad_(self.requires_grad)
+            # Weights that were moved in inference mode refuse even what changes nothing.
+            if self.tensor.requires_grad != self.requires_grad:
+                self.tensor.requires_grad_(self.requires_grad)
             if self.grad is not None or self.tensor.grad is not None:
                 self.tensor.grad = self.grad
 
