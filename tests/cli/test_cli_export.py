@@ -209,16 +209,17 @@ def test_out_in_data_and_a_run_folder_are_refused(
     assert "is a run folder" in err
 
 
-def test_a_published_folder_needs_its_benchmark(
+def test_a_folder_without_manifest_is_a_benchmark_of_its_own_or_the_named_one(
     noctule_cli, folder, benchmark_file, tmp_path
 ) -> None:
     out = tmp_path / "set"
     noctule_cli("export", benchmark_file, folder, out, "--processes", 1)
     for name in ("manifest.json", "images.csv", "SHA256SUMS"):
         (out / name).unlink()
-    status, _, err = noctule_cli("evaluate", MODEL, "--stored", out)
-    assert status == 2
-    assert "Name it with --benchmark" in err
+    found = tmp_path / "found"
+    status, _, err = noctule_cli("evaluate", MODEL, "--stored", out, "--out", found)
+    assert status == 0, err
+    assert noctule.RunStore.open(found).identity.benchmark["name"] == "set"
     for arguments in ((), (folder,)):
         run = tmp_path / f"run{len(arguments)}"
         status, _, err = noctule_cli(

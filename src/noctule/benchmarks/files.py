@@ -19,7 +19,7 @@ def benchmark_names() -> tuple[str, ...]:
     """Names of the registered benchmarks, sorted.
 
     >>> benchmark_names()[:3]
-    ('cifar10-c', 'cifar10-c-extra', 'imagenet-c')
+    ('cifar10-c', 'cifar10-c-extra', 'imagenet-3dcc')
     """
     return tuple(sorted(BENCHMARKS))
 

@@ -189,6 +189,7 @@ class Loop:
         self.identity = source.identity
         self.device = device
         self.dtype = input_dtype(source.classifier.module)
+        self.conditions = {str(condition): condition for condition in source.conditions}
         dataset = source.dataset
         self.right_labels = dict(zip(dataset.ids, dataset.right_labels or (), strict=False))
         self.gives_probabilities = source.classifier.outputs == PROBABILITIES
@@ -247,25 +248,23 @@ class Loop:
         source, rows = self.source, SliceRows(self.source, index)
         for indices in plan:
             outcomes = []
-            for condition in source.conditions:
+            for name, condition in self.conditions.items():
                 batch = source.images(condition, indices)
                 if batch.unreadable:
                     rows.leave_out(batch, condition)
                 if batch.ids:
                     logits = self.forward(batch.images)
-                    labels = self.labels(batch, logits)
-                    outcomes.append(reduce_logits(batch.ids, str(condition), labels, logits))
-                tally.add(len(indices))
+                    labels = batch.labels
+                    if self.right_labels:
+                        labels = likeliest(logits, [self.right_labels[i] for i in batch.ids])
+                    outcomes.append(reduce_logits(batch.ids, name, labels, logits))
+                tally.done += len(indices)
+                if tally.progress:
+                    tally.progress(tally.done, tally.total)
             # The device is waited for once per batch, not once per condition.
             rows.tables += outcome_tables(outcomes)
             rows.hashes |= zip(batch.ids, batch.hashes, strict=True)
         return rows
-
-    def labels(self, batch: Batch, logits: Tensor) -> Tensor:
-        """The labels of a batch; of several right labels the likeliest."""
-        if not self.right_labels:
-            return batch.labels
-        return likeliest(logits, [self.right_labels[image_id] for image_id in batch.ids])
 
     # Not in inference mode: a network may keep a tensor, which training could not use then.
     @torch.inference_mode(mode=False)
@@ -377,19 +376,13 @@ class Tally:
     """The progress of a shard: what is finished, by any process, and what this one computes."""
 
     def __init__(self, store: RunStore, shard: Shard, progress: Progress | None) -> None:
-        self._store, self._shard, self._progress = store, shard, progress
-        self._total = self._outcomes(range(store.identity.num_slices))
-        self._done = self._outcomes(store.finished_slices())
-
-    def add(self, images: int) -> None:
-        """Count images under one condition."""
-        self._done += images
-        if self._progress:
-            self._progress(self._done, self._total)
+        self._store, self._shard, self.progress = store, shard, progress
+        self.total = self._outcomes(range(store.identity.num_slices))
+        self.done = self._outcomes(store.finished_slices())
 
     def recount(self) -> None:
         """Count what is finished, when this process is between two slices."""
-        self._done = self._outcomes(self._store.finished_slices())
+        self.done = self._outcomes(self._store.finished_slices())
 
     def _outcomes(self, slices: Iterable[int]) -> int:
         identity = self._store.identity
