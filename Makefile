@@ -1,14 +1,16 @@
 # make demo   set up, evaluate the embedded classifier on the embedded photographs, run a small study
 # make test   set up, run style checks, type checks and tests, and name the ten slowest tests
+# make test-all   the same, then the tests that take long: kills, programs that measure, studies
 # make test-faults   inject kills, memory limits and other faults: about 10 minutes
 PYTHON ?= python3
 VENV ?= .venv
 # The versions of the dependencies; CONSTRAINTS=/dev/null takes the newest.
 CONSTRAINTS ?= constraints.txt
 BIN = $(VENV)/bin
+TESTS = $(BIN)/python -m pytest --numprocesses auto --dist worksteal --durations 10
 READY = $(VENV)/.ready
 
-.PHONY: demo test test-faults lint types check browser setup site weights reference agreement study clean
+.PHONY: demo test test-all test-faults lint types check browser setup site weights reference agreement study clean
 
 demo: $(READY)
 	$(BIN)/noctule show astronaut --overview --out demo/corruptions.png
@@ -19,6 +21,9 @@ demo: $(READY)
 
 test: lint types check
 
+test-all: test
+	$(TESTS) -m slow
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -28,7 +33,7 @@ types: $(READY)
 
 check: $(READY) browser
 	$(BIN)/noctule compile
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --durations 10
+	$(TESTS) -m 'not slow'
 
 test-faults: $(READY)
 	$(BIN)/python -m pytest tests/faults

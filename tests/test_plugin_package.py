@@ -90,6 +90,7 @@ def test_the_compiled_loop_of_the_package_gives_the_bytes_of_its_kernel(site: Pa
     )
 
 
+@pytest.mark.slow
 def test_a_study_trains_against_a_corruption_of_the_package(site: Path) -> None:
     noctule(
         site,

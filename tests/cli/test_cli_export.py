@@ -269,6 +269,7 @@ def test_the_size_of_the_images(noctule_cli, folder, benchmark_file, options, si
     assert f"of {size} × {size} px" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals differ")
 def test_ctrl_c_says_how_to_go_on_and_exporting_goes_on(tmp_path: Path) -> None:
     code = "import noctule.cli.export; from noctule.cli import main; main()"

@@ -214,6 +214,7 @@ def runs() -> Iterator[Runs]:
         runs.process.kill()
 
 
+@pytest.mark.slow
 def test_a_run_killed_ten_times_equals_an_undisturbed_one(runs: Runs, tmp_path: Path) -> None:
     runs.start(tmp_path / "whole")
     start = time.perf_counter()
