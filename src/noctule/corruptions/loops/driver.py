@@ -77,7 +77,9 @@ def run(corruption: Corruption, images: Array, out: Array, drawn: Drawn) -> bool
     released = corruption.mode == "released"
     for which, tables in _groups(loop, corruption, images.shape, drawn.values):
         arguments = (loop, images, out, drawn, which, released, tables)
-        if len(which) > 1 and images[0].size * len(which) >= VALUES_PER_THREAD:
+        # In Python, threads wait for each other between images.
+        values = images[0].size * (1 if loop.in_python else len(which))
+        if len(which) > 1 and values >= VALUES_PER_THREAD:
             in_threads(functools.partial(_run_part, *arguments), len(which))
         else:
             _run_part(*arguments)
