@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from simplejpeg import decode_jpeg
 from torch import Tensor
 
@@ -21,9 +23,8 @@ def through_jpeg(images: Tensor, quality: Sequence[int]) -> Tensor:
 
     Bit-identical to Pillow's `save(…, "JPEG", quality=q)` and `open`, if Pillow is built with
     libjpeg-turbo, as its wheels are; chroma has half the resolution. Grey images give the same
-    pixels as their RGB copies. torchvision encodes, because simplejpeg uses the less exact of
-    two transforms below a quality of 96; simplejpeg decodes, in half the time. Neither keeps
-    other threads of Python waiting.
+    pixels as their RGB copies. Pillow encodes, because simplejpeg uses the less exact of two
+    transforms below a quality of 96; simplejpeg decodes in half the time.
 
     Args:
         images: uint8 (batch, 1 or 3, height, width), on any device.
@@ -62,9 +63,7 @@ def recode(image: NDArray[np.uint8], quality: int, out: NDArray[np.uint8]) -> No
     Raises:
         InputError: A side is above `LONGEST_PX`.
     """
-    from torchvision.io import encode_jpeg  # takes a second to import
-
-    from noctule.corruptions.loops.layout import interleave, split  # imports Numba
+    from noctule.corruptions.loops.layout import interleave_padded, split  # imports Numba
 
     channels, height, width = image.shape
     if max(height, width) > LONGEST_PX:
@@ -73,17 +72,17 @@ def recode(image: NDArray[np.uint8], quality: int, out: NDArray[np.uint8]) -> No
             f"{LONGEST_PX:,} px",
             remedy="Resize the images, or leave out jpeg_compression.",
         )
-    # (height, width, channels) in memory, as the encoder needs it.
-    pixels = np.empty((height, width, channels), np.uint8)
-    if channels == 1:
-        pixels[:, :, 0] = image[0]
-    else:
-        interleave(image.reshape(3, -1), pixels.reshape(-1))
-    file = encode_jpeg(torch.from_numpy(pixels).permute(2, 0, 1), quality).numpy()
+    file = io.BytesIO()
     # Misaligned by a byte, because libjpeg-turbo bypasses the cache for aligned buffers.
-    decoded = np.empty(image.size + 1, np.uint8)[1:]
-    decode_jpeg(file, "gray" if channels == 1 else "rgb", buffer=decoded)
+    pixels = np.empty(image.size + 1, np.uint8)[1:]
     if channels == 1:
-        out[0] = decoded.reshape(height, width)
-    else:
-        split(decoded, out.reshape(3, -1))
+        Image.fromarray(image[0]).save(file, "JPEG", quality=quality)
+        decode_jpeg(file.getbuffer(), "gray", buffer=pixels)
+        out[0] = pixels.reshape(height, width)
+        return
+    padded = np.empty(4 * height * width, np.uint8)  # Pillow copies what is not padded
+    interleave_padded(image.reshape(3, -1), padded)
+    colours = Image.frombuffer("RGBX", (width, height), padded, "raw", "RGBX", 0, 1)
+    colours.save(file, "JPEG", quality=quality)
+    decode_jpeg(file.getbuffer(), "rgb", buffer=pixels)
+    split(pixels, out.reshape(3, -1))
