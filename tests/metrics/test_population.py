@@ -57,7 +57,7 @@ def test_without_errors_the_interval_ends_where_that_many_would_be_missed_too_ra
     n, population = 1000, 2000
     high = share_bounds(np.array([0.0]), np.array([0.0]), n, 0.95).high.item()
     end = population * population_factor(n, population) * high
-    assert 0.5**end == pytest.approx(0.025, rel=0.01)  # the chance to miss so many errors
+    assert 0.5**end == pytest.approx(0.025, rel=0.01)  # the chance to miss that many errors
 
 
 def test_only_the_ends_move():

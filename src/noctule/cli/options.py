@@ -140,7 +140,7 @@ PromptsOption = Annotated[
     str | None,
     opt(
         "FILE",
-        help="Prompts for CLIP and SigLIP, one per line, with {} in the place of the name; or "
+        help="Prompts for CLIP and SigLIP, one per line, with {} for the name; or "
         "a list in a package, such as open_clip:OPENAI_IMAGENET_TEMPLATES; or one prompt.",
         default="'a photo of a {}.'",
     ),

@@ -54,7 +54,7 @@ def load_classifier(
             while it is read.
         classes: Names of the classes of a zero-shot classifier (CLIP, SigLIP), in the order of
             the data's: a file with one per line, "package:LIST", or the names.
-        prompts: Its prompts, with {} in the place of the name: a file with one per line,
+        prompts: Its prompts, with {} for the name: a file with one per line,
             "package:LIST", or one or several prompts; by default "a photo of a {}.".
 
     Raises:

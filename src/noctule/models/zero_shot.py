@@ -39,7 +39,7 @@ class ClassTexts(NamedTuple):
 
     Attributes:
         names: In the order of the logits.
-        prompts: With {} in the place of the name.
+        prompts: With {} for the name.
 
     >>> ClassTexts(("cat", "dog"), ("a {}.", "the {}.")).texts
     ['a cat.', 'the cat.', 'a dog.', 'the dog.']
@@ -118,7 +118,7 @@ def class_texts(request: ModelRequest) -> ClassTexts:
             raise InputError(
                 f"the prompt '{shown(prompt)}' has no {{}}",
                 where="--prompts",
-                remedy=f"Put {{}} in the place of the name of the class: '{DEFAULT_PROMPT}'.",
+                remedy=f"Put {{}} where the name of the class goes: '{DEFAULT_PROMPT}'.",
             )
     return ClassTexts(tuple(names), tuple(entries))
 
