@@ -106,6 +106,18 @@ def real_number(
     return number
 
 
+def is_sequence(value: Any) -> bool:
+    """Whether a value is a list, a tuple, an array with one axis, or the like, but not a text.
+
+    >>> is_sequence((1, 2)), is_sequence({1, 2}), is_sequence("12")
+    (True, False, False)
+    """
+    if type(value) is list:  # the usual one, without the slower tests below
+        return True
+    is_flat = hasattr(value, "__len__") and getattr(value, "ndim", 1) == 1
+    return is_flat and not isinstance(value, str | bytes | Mapping | Set)
+
+
 def image_ids(ids: Any, where: str = "ids") -> list[str | int]:
     """Convert image ids to a list of strings and ints.
 
@@ -123,10 +135,8 @@ def image_ids(ids: Any, where: str = "ids") -> list[str | int]:
     ([5, 6], ['a', 5])
     """
     remedy = "Use a string or a whole number for each image."
-    if type(ids) is not list:
-        is_flat = hasattr(ids, "__len__") and getattr(ids, "ndim", 1) == 1
-        if isinstance(ids, str | bytes | Mapping | Set) or not is_flat:
-            raise _wrong_type(ids, where, "a sequence", remedy)
+    if not is_sequence(ids):
+        raise _wrong_type(ids, where, "a sequence", remedy)
     return [
         str(id_) if isinstance(id_, str) else _image_number(id_, where, remedy) for id_ in ids
     ]

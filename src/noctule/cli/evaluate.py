@@ -146,7 +146,7 @@ def evaluate(
     """
     from noctule.benchmarks import Selection
     from noctule.evaluation.loop import default_folder, run_images
-    from noctule.evaluation.machines import Processes, chosen_devices, decoders
+    from noctule.evaluation.machines import Processes, chosen_devices
     from noctule.evaluation.sharing import Shard, launched_rank
     from noctule.report.progress import progress_bar
     from noctule.scoring import score_run
@@ -176,7 +176,7 @@ def evaluate(
         preprocessing=(resize, crop, interpolation, image_mode, mean, std),
         seed=seed,
         batch_size=batch_size,
-        workers=decoders(workers, len(devices)),
+        workers=workers,
         precision=precision,
         on_unreadable=on_unreadable,
         self_check=self_check,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noctule.arguments import image_ids, real_number, shown
+from noctule.arguments import image_ids, is_sequence, real_number, shown
 from noctule.corruptions.content import content_ids
 from noctule.corruptions.draws import SEVERITIES, Choice, Integer, PerSeverity, Uniform
 from noctule.errors import InputError
@@ -184,8 +184,7 @@ def with_values(draw: PerSeverity, values: Sequence[float], where: str) -> PerSe
     """
     low, high = draw.limits
     remedy = f"Use {len(SEVERITIES)} values, from mild to severe."
-    is_flat = hasattr(values, "__len__") and getattr(values, "ndim", 1) == 1
-    if isinstance(values, str | bytes | Mapping | Set) or not is_flat:
+    if not is_sequence(values):
         raise InputError(f"{shown(values)} is not a sequence", where=where, remedy=remedy)
     if len(values) != len(SEVERITIES):
         raise InputError(f"has {len(values)} values", where=where, remedy=remedy)

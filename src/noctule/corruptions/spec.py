@@ -211,7 +211,7 @@ class Corruption:
 
     def _run(self, images: Tensor, drawn: Drawn) -> Tensor:
         if images.is_cpu:
-            array, driver = images.numpy(force=True), _loops().driver
+            array, (_, driver) = images.numpy(force=True), _loops()
             out = driver.empty_like(array)
             if driver.run(self, array, out, drawn):
                 return torch.from_numpy(out)
@@ -229,7 +229,7 @@ class Corruption:
         # One draw chooses the severity for all tables of a corruption. Its name is part of the
         # random key, as are the names of all draws: renaming any of them changes pixels. Hence
         # "level", the former word for severity.
-        drawing = _loops().drawing
+        drawing, _ = _loops()
         keys = drawing.keys_of(seed_number(seed), self.name, self._key_names)
         drawing.draw(self._rows(severity)[0], keys, words, *drawn)
         return drawn
@@ -316,14 +316,11 @@ class Drawn(NamedTuple):
 
 
 @functools.cache
-def _loops() -> Any:
-    """The package of compiled loops, whose import of Numba takes long."""
-    from noctule.corruptions import loops
+def _loops() -> tuple[Any, Any]:
+    """The modules `drawing` and `driver` of the loops, whose import of Numba takes long."""
     from noctule.corruptions.loops import drawing, driver
 
-    assert drawing
-    assert driver
-    return loops
+    return drawing, driver
 
 
 def _working_bytes(device: torch.device) -> int:

@@ -6,7 +6,7 @@ import functools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import torch
 from noctule.errors import InputError, NoctuleWarning
 from noctule.evaluation.execution import MAX_PROCESSES, Report, run_jobs, usable_cores
 from noctule.evaluation.loop import Loop
-from noctule.evaluation.settings import Progress, Settings
+from noctule.evaluation.settings import Progress, Settings, workers_for
 from noctule.evaluation.sharing import Rank, Shard
 from noctule.evaluation.sources import ImageSource
 from noctule.models.borrowed import borrowed
@@ -23,7 +23,6 @@ from noctule.store import RunIdentity, RunStore
 
 ALL = "all"
 ONLY = Rank()
-MOST_DECODERS = 8
 
 
 def chosen_devices(names: Sequence[str], rank: Rank = ONLY) -> list[str]:
@@ -71,13 +70,6 @@ def _named(name: str, gpus: list[str]) -> list[str]:
     return gpus if name == ALL else [name]
 
 
-def decoders(workers: int | None, processes: int) -> int | None:
-    """Decoding processes of each of several processes; None leaves it to the data."""
-    if workers is not None or processes == 1:
-        return workers
-    return max(1, min(MOST_DECODERS, usable_cores() // processes))
-
-
 class _Warned(NamedTuple):
     """The report of a warning."""
 
@@ -118,7 +110,7 @@ class Processes:
         count = len(self.devices)
         with RunStore.writing(folder, identity):  # to clear up after processes that are killed
             run_jobs(
-                functools.partial(_fill, self.reopen, folder),
+                functools.partial(_fill, self.reopen, folder, count),
                 [shard] * count,
                 processes=count,
                 devices=[torch.device(name) for name in self.devices],
@@ -130,14 +122,17 @@ class Processes:
 def _fill(
     reopen: Callable[[str], ImageSource],
     folder: Path,
+    processes: int,
     shard: Shard,
     device: torch.device,
     report: Report,
 ) -> None:
-    """The work of one process."""
+    """The work of one of several processes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NoctuleWarning)  # the first process has shown them
         source = reopen(str(device))
+    workers = workers_for(source.dataset, source.settings.workers, processes)
+    source.settings = replace(source.settings, workers=workers)
     with borrowed(source.classifier, device) as device:
         loop = Loop(source, device)
         with warnings.catch_warnings():

@@ -134,8 +134,14 @@ def default_precision(device_type: str) -> Literal["float32", "bfloat16"]:
     return "float32" if device_type == "cpu" else "bfloat16"
 
 
-def workers_for(dataset: Dataset, workers: int | None) -> int:
-    """The number of decoding processes: by default one per core for files, none for arrays."""
+def workers_for(dataset: Dataset, workers: int | None, processes: int = 1) -> int:
+    """The number of decoding processes: by default one per core for files, none for arrays.
+
+    Args:
+        dataset: The images.
+        workers: The number if it is chosen.
+        processes: Processes that share the cores, each with decoding processes of its own.
+    """
     if workers is not None:
         return whole_number(workers, "workers", low=0, high=MAX_WORKERS)
-    return 0 if dataset.in_memory else min(8, usable_cores())
+    return 0 if dataset.in_memory else max(1, min(8, usable_cores() // processes))

@@ -185,7 +185,7 @@ def run_prepared(
 
     workers = execution.workers
     if workers is None and not prepared.train_set.in_memory:
-        workers = max(1, min(8, usable_cores() // processes))
+        workers = workers_for(prepared.train_set, None, processes)
     jobs = [
         GroupJob(folder.folder, group, prepared.train_set, prepared.test_set, workers)
         for group in groups(members, processes, execution.models_at_once)
