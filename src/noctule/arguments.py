@@ -54,7 +54,7 @@ def whole_number(
     except (TypeError, ValueError, RuntimeError) as error:
         raise _wrong_type(value, where, "a whole number", allowed) from error
     if number < low or (high is not None and number > high):
-        raise InputError(f"{shown(number)} is out of range", where=where, remedy=allowed)
+        raise InputError(f"{short_repr(number)} is out of range", where=where, remedy=allowed)
     return number
 
 
@@ -102,7 +102,7 @@ def real_number(
         raise _wrong_type(value, where, "a number", allowed) from error
     inside = low < number < high if open_ends else low <= number <= high
     if not (inside and math.isfinite(number)):
-        raise InputError(f"{shown(value)} is out of range", where=where, remedy=allowed)
+        raise InputError(f"{short_repr(value)} is out of range", where=where, remedy=allowed)
     return number
 
 
@@ -162,7 +162,7 @@ def choice(value: Any, where: str, choices: Sequence[ChoiceT]) -> ChoiceT:
     for known in choices:
         if isinstance(value, str) and value == known:
             return known
-    text = value if isinstance(value, str) else shown(value)
+    text = value if isinstance(value, str) else short_repr(value)
     raise unknown_name("value", text[:MAX_SHOWN], choices, where=where)
 
 
@@ -211,11 +211,11 @@ def _wrong_type(value: Any, where: str, noun: str, allowed: str) -> InputError:
     name = type(value).__name__
     article = "an" if name[:1] in "aeiou" else "a"
     return InputError(
-        f"{shown(value)} is {article} {name}, not {noun}", where=where, remedy=allowed
+        f"{short_repr(value)} is {article} {name}, not {noun}", where=where, remedy=allowed
     )
 
 
-def shown(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """The value in an error message: truncated, and without raising errors of its own."""
     try:
         text = repr(value)

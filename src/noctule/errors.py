@@ -125,6 +125,16 @@ def shown(text: object) -> str:
     )
 
 
+def listed(items: Iterable[object]) -> str:
+    """Items in a sentence.
+
+    >>> listed(["a"]), listed([1, 3, 5])
+    ('a', '1, 3 and 5')
+    """
+    *most, last = map(str, items)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 _NO_MEMORY = re.compile(
     "out of memory|not enough memory|cannot allocate memory|can't allocate memory"
     "|unable to allocate|failed to map segment|bad_alloc|_ALLOC_FAILED"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from noctule.benchmarks.spec import Benchmark, Whole
 from noctule.corruptions import CORRUPTIONS
-from noctule.errors import InputError, unknown_name
+from noctule.errors import InputError, listed, unknown_name
 
 Names = str | Iterable[str] | None
 
@@ -100,22 +100,12 @@ def _size(
     if absent := [name for name in whole.corruptions if name not in corruptions]:
         parts.append(f"{len(corruptions)} of {len(whole.corruptions)} corruptions")
         if in_full:
-            parts.append(f"without {_listed(absent)}")
+            parts.append(f"without {listed(absent)}")
     if severities is not None and whole.severities not in (None, severities):
         noun = "severity" if len(severities) == 1 else "severities"
-        rest = f" of {_listed(whole.severities or ())}" if in_full else ""
-        parts.append(f"{noun} {_listed(severities)}{rest}")
+        rest = f" of {listed(whole.severities or ())}" if in_full else ""
+        parts.append(f"{noun} {listed(severities)}{rest}")
     return ", ".join(parts)
-
-
-def _listed(items: Iterable[object]) -> str:
-    """Items as in a sentence.
-
-    >>> _listed([1, 3, 5])
-    '1, 3 and 5'
-    """
-    *others, last = map(str, items)
-    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _found(names: str | Iterable[str], benchmark: Benchmark, option: str) -> tuple[str, ...]:
@@ -170,10 +160,10 @@ def _severities(severities: Iterable[int], benchmark: Benchmark) -> tuple[int, .
             raise InputError(
                 f"{benchmark.name} has no severity {severity!r:.20}",
                 where=option,
-                remedy=f"Its severities are {_listed(known)}.",
+                remedy=f"Its severities are {listed(known)}.",
             )
         if severity in chosen[:index]:
             raise InputError(f"{severity} is listed twice", where=option)
     if not chosen:
-        raise InputError("lists no severity", where=option, remedy=f"Use {_listed(known)}.")
+        raise InputError("lists no severity", where=option, remedy=f"Use {listed(known)}.")
     return tuple(severity for severity in known if severity in chosen)

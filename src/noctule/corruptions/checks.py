@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noctule.arguments import image_ids, is_sequence, real_number, shown
+from noctule.arguments import image_ids, is_sequence, real_number, short_repr
 from noctule.corruptions.content import content_ids
 from noctule.corruptions.draws import SEVERITIES, Choice, Integer, PerSeverity, Uniform
 from noctule.errors import InputError
@@ -143,10 +143,10 @@ def checked_values(
         array = value.numpy(force=True) if isinstance(value, Tensor) else np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:  # such as lists of unequal lengths
         raise InputError(
-            f"{shown(value)} is not a number", where=where, remedy=remedy
+            f"{short_repr(value)} is not a number", where=where, remedy=remedy
         ) from error
     if array.dtype.kind not in "iuf":
-        raise InputError(f"{shown(value)} is not a number", where=where, remedy=remedy)
+        raise InputError(f"{short_repr(value)} is not a number", where=where, remedy=remedy)
     numbers = array.astype(np.float64)
     if numbers.ndim > 1 or numbers.size not in (1, count):
         raise InputError(
@@ -172,7 +172,9 @@ def checked_tables(tables: Any, where: str) -> Mapping[str, Any]:
     """
     if not isinstance(tables, Mapping):
         remedy = "Pass a dictionary of five values for each parameter."
-        raise InputError(f"{shown(tables)} is not a dictionary", where=where, remedy=remedy)
+        raise InputError(
+            f"{short_repr(tables)} is not a dictionary", where=where, remedy=remedy
+        )
     return tables
 
 
@@ -185,7 +187,7 @@ def with_values(draw: PerSeverity, values: Sequence[float], where: str) -> PerSe
     low, high = draw.limits
     remedy = f"Use {len(SEVERITIES)} values, from mild to severe."
     if not is_sequence(values):
-        raise InputError(f"{shown(values)} is not a sequence", where=where, remedy=remedy)
+        raise InputError(f"{short_repr(values)} is not a sequence", where=where, remedy=remedy)
     if len(values) != len(SEVERITIES):
         raise InputError(f"has {len(values)} values", where=where, remedy=remedy)
     values = [real_number(value, where, low=low, high=high) for value in values]

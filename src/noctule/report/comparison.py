@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from noctule.comparison import Comparison
+from noctule.errors import listed
 from noctule.metrics.paired import POWER, Difference
-from noctule.report.formatting import counted, interval, interval_name, listed, number
+from noctule.report.formatting import counted, interval, interval_name, number
 from noctule.report.table import Cell, Column, Row, Table, render_table
 
 _SUMMARIES = {"mean_error": "mean error", "mce": "mCE", "relative_mce": "relative mCE"}
