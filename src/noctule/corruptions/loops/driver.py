@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,7 @@ def run(corruption: Corruption, images: Array, out: Array, drawn: Drawn) -> bool
     for which, tables in _groups(loop, corruption, images.shape, drawn.values):
         arguments = (loop, images, out, drawn, which, released, tables)
         # In Python, threads wait for each other between images.
-        values = images[0].size * (1 if loop.in_python else len(which))
+        values = math.prod(images.shape[1:]) * (1 if loop.in_python else len(which))
         if len(which) > 1 and values >= VALUES_PER_THREAD:
             in_threads(functools.partial(_run_part, *arguments), len(which))
         else:
