@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from noctule import plugins
 from noctule._version import __version__
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "pyarrow", "scipy", "simplejpeg")
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "pyarrow", "scipy")
 
 
 class Commit(NamedTuple):

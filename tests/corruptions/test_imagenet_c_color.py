@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from skimage import color
 
 from corruption_cases import check_both_dtypes, coffee, sample_images
 from noctule.corruptions import CORRUPTIONS, SEVERITIES
-from noctule.corruptions.imagenet_c.jpeg import LONGEST_PX, through_jpeg
-from noctule.errors import InputError
+from noctule.corruptions.imagenet_c.jpeg import through_jpeg
+from noctule.corruptions.loops.imagenet_c.jpeg import steps_of
+from noctule.corruptions.loops.imagenet_c.jpeg import through_jpeg as loop_of_jpeg
 from oracles.imagenet_c_color import ORACLES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -275,38 +277,56 @@ def pillow_jpeg(image: torch.Tensor, quality: int) -> torch.Tensor:
     return torch.from_numpy(opened.transpose(2, 0, 1).copy())
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def loop_jpeg(images: torch.Tensor, qualities: list[int]) -> torch.Tensor:
+    result = np.empty_like(images.numpy())
+    for image, quality, out in zip(images.numpy(), qualities, result, strict=True):
+        loop_of_jpeg(image, steps_of(quality), out)
+    return torch.from_numpy(result)
+
+
+def hard_images(height: int, width: int, channels: int) -> torch.Tensor:
+    """Photographs, noise, noise in black and white, and the sharpest of all 64 frequencies."""
+    shape = (channels, height, width)
+    noise = torch.from_numpy(np.random.default_rng(height * width).integers(0, 256, shape))
+    position = (2 * np.arange(max(height, width)) + 1) * np.pi / 16
+    waves = np.cos(np.arange(8)[:, None] * position)
+    signs = waves[:, None, :height, None] * waves[None, :, None, :width] > 0
+    frequencies = torch.from_numpy(255 * signs.reshape(64, 1, height, width))
+    return torch.cat([
+        sample_images(2, height, width, channels=channels),
+        torch.stack([noise, 255 * (noise > 127)]).to(torch.uint8),
+        frequencies.to(torch.uint8).expand(64, *shape),
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("way", [through_jpeg, loop_jpeg], ids=["kernel", "loop"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_jpeg_is_pillows_to_the_bit(channels: int, threads: int) -> None:
-    """At every kind of edge of its blocks, whatever the number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        for size in ((16, 16), (17, 33), (48, 80), (97, 61)):
-            images = sample_images(7, *size, channels=channels)
-            qualities = [1, 7, 25, 50, 85, 95, 100]
-            kept = images.clone()
-            result = through_jpeg(images, qualities)
-            assert images.equal(kept)
-            for image, opened, quality in zip(images, result, qualities, strict=True):
-                assert opened.equal(pillow_jpeg(image, quality)), (size, quality)
-    finally:
-        torch.set_num_threads(before)
+def test_jpeg_is_pillows_to_the_bit(
+    channels: int, way: Callable[[torch.Tensor, list[int]], torch.Tensor]
+) -> None:
+    """At every kind of edge of its blocks: of 8 px, and of 16 px for two of the colours."""
+    sizes = [(1, 1), (2, 4), (4, 5), (5, 6), (9, 8), (16, 7), (17, 33), (31, 16), (40, 26)]
+    for height, width in sizes:
+        images = hard_images(height, width, channels)
+        for quality in (1, 7, 49, 50, 85, 100):
+            result = way(images, [quality] * len(images))
+            for image, found in zip(images, result, strict=True):
+                assert found.equal(pillow_jpeg(image, quality)), (height, width, quality)
+
+
+@pytest.mark.parametrize("way", [through_jpeg, loop_jpeg], ids=["kernel", "loop"])
+def test_jpeg_at_every_quality(
+    way: Callable[[torch.Tensor, list[int]], torch.Tensor],
+) -> None:
+    qualities = [*range(1, 101)]
+    images = sample_images(1, 40, 40, channels=3).expand(100, -1, -1, -1)
+    for found, quality in zip(way(images, qualities), qualities, strict=True):
+        assert found.equal(pillow_jpeg(images[0], quality)), quality
 
 
 def test_jpeg_of_an_empty_batch() -> None:
     images = torch.zeros(0, 3, 16, 16, dtype=torch.uint8)
     assert through_jpeg(images, []).equal(images)
-
-
-@pytest.mark.parametrize("size", [(1, LONGEST_PX + 1), (LONGEST_PX + 1, 1)])
-def test_jpeg_of_too_long_a_side_is_refused(size: tuple[int, int]) -> None:
-    with pytest.raises(InputError, match="65501"):
-        through_jpeg(torch.zeros(1, 3, *size, dtype=torch.uint8), [50])
-    longest = torch.full(
-        (1, 1, *(min(side, LONGEST_PX) for side in size)), 9, dtype=torch.uint8
-    )
-    assert through_jpeg(longest, [95]).equal(longest)
 
 
 @pytest.mark.parametrize("off", [-0.4, 0.4])

@@ -231,7 +231,7 @@ def image(height: int, width: int) -> torch.Tensor:
 
 def machine() -> str:
     """What exact values may depend on."""
-    libraries = ("torch", "numpy", "scipy", "pillow", "simplejpeg")
+    libraries = ("torch", "numpy", "scipy", "pillow")
     versions = [f"{name} {importlib.metadata.version(name)}" for name in libraries]
     instructions = torch.backends.cpu.get_cpu_capability()
     return ", ".join([platform.system(), platform.machine(), instructions, *versions])

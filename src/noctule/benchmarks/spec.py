@@ -20,7 +20,6 @@ from noctule.benchmarks.references import Reference, Text, shipped_references
 from noctule.config import Spec, SpecValueError, build_spec
 from noctule.corruptions import CORRUPTIONS, SEVERITIES, Corruption, Mode
 from noctule.corruptions.checks import MAX_SIDE_PX, MIN_SIDE_PX
-from noctule.corruptions.imagenet_c.jpeg import through_jpeg
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.errors import InputError
 
@@ -34,6 +33,7 @@ LATER_FIELDS = (
     "whole",
     "stored_only",
 )
+JPEG = CORRUPTIONS["jpeg_compression"]
 
 
 class Whole(Spec):
@@ -225,7 +225,7 @@ class Benchmark(Spec):
             images, ids=ids, seed=seed, severity=condition.severity
         )
         if self.mode == "released" and self.stored_jpeg_quality is not None:
-            return through_jpeg(result, [self.stored_jpeg_quality] * len(result))
+            return JPEG(result, quality=self.stored_jpeg_quality)
         return result
 
     @property

@@ -35,7 +35,7 @@ SCHEMA_VERSION = 2
 MANIFEST_FILE, IMAGES_FILE, LABELS_FILE = "manifest.json", "images.csv", "labels.npy"
 AGAIN = "Rerun the command that exported it: it writes missing and damaged files again."
 MOST_CHARACTERS = 60  # of a value in a message
-PACKAGES = ("numpy", "pillow", "simplejpeg", "torch", "torchvision")
+PACKAGES = ("numpy", "pillow", "torch", "torchvision")
 
 Format = Literal["png", "jpeg", "webdataset", "npy"]
 FORMATS: tuple[Format, ...] = get_args(Format)

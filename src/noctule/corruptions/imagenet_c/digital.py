@@ -28,12 +28,12 @@ CPU = torch.device("cpu")
     family="digital",
     source=f"{SOURCE}: JPEG compression",
     draws={"quality": PerSeverity(25, 18, 15, 10, 7, lowest=1, highest=100)},
-    bytes_per_value=1,
+    bytes_per_value=30,
 )
 def jpeg_compression(images: Images, *, quality: PerImage) -> Images:
     """Encode as JPEG and decode again, as Pillow does; chroma has half the resolution.
 
-    float32 images are first rounded to 8 bits. The codec runs on the CPU.
+    float32 images are first rounded to 8 bits.
 
     Args:
         quality: Quality in libjpeg's units, 1 to 100.

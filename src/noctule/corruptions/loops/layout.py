@@ -47,17 +47,6 @@ def _interleave(planes: Any, pixels: Any) -> None:
         pixels[k + np.uint64(2)] = blue[i]
 
 
-def _interleave_padded(planes: Any, pixels: Any) -> None:
-    red, green, blue = planes[0], planes[1], planes[2]
-    for i in range(len(red)):
-        k = np.uint64(4) * np.uint64(i)
-        pixels[k] = red[i]
-        pixels[k + np.uint64(1)] = green[i]
-        pixels[k + np.uint64(2)] = blue[i]
-        pixels[k + np.uint64(3)] = 255
-
-
 room: Any = cached(_room, "room")
 split: Any = cached(_split, "split")
 interleave: Any = cached(_interleave, "interleave")
-interleave_padded: Any = cached(_interleave_padded, "interleave_padded")

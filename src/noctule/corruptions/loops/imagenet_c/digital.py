@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from noctule.corruptions.imagenet_c.jpeg import recode
 from noctule.corruptions.loops.compiling import compiled, loop
-from noctule.corruptions.loops.hashing import to_bytes
+from noctule.corruptions.loops.imagenet_c.jpeg import steps_of, through_jpeg
 from noctule.corruptions.loops.pixels import put
 
 BITS = 22  # of the fractions in Pillow's fixed-point arithmetic
@@ -17,19 +16,22 @@ MOST = 8  # pixels whose sums are formed for all positions at once
 MOST_IN_INT32 = 1 << 23  # pixels whose sum fits 32 bits, in which sums take less time
 
 
-@loop("uint8", in_python=True)
-def jpeg_compression(image: Any, out: Any, quality: int) -> None:
+@loop("uint8", tables={"steps": steps_of})
+def jpeg_compression(image: Any, out: Any, quality: int, steps: Any) -> None:
     """See `noctule.corruptions.imagenet_c.digital.jpeg_compression`."""
-    recode(image, int(quality), out)
+    through_jpeg(image, steps, out)
 
 
-@loop("float32", name="jpeg_compression", in_python=True)
-def jpeg_compression_float32(image: Any, out: Any, quality: int) -> None:
+@loop("float32", name="jpeg_compression", tables={"steps": steps_of})
+def jpeg_compression_float32(image: Any, out: Any, quality: int, steps: Any) -> None:
     """See `noctule.corruptions.imagenet_c.digital.jpeg_compression`."""
     levels = np.empty(image.shape, np.uint8)
-    to_bytes(image.reshape(-1), levels.reshape(-1))
-    recode(levels, int(quality), levels)
-    np.divide(levels, np.float32(255), out=out)
+    values, flat, result = image.reshape(-1), levels.reshape(-1), out.reshape(-1)
+    for i in range(len(flat)):
+        flat[i] = np.uint8(np.int32(np.rint(values[i] * np.float32(255))))
+    through_jpeg(levels, steps, levels)
+    for i in range(len(flat)):
+        result[i] = np.float32(flat[i]) / np.float32(255)
 
 
 @loop("float32")
