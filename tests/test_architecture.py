@@ -14,6 +14,7 @@ import noctule
 PACKAGE = Path(noctule.__file__).parent
 ROOMS = [
     "_version", "errors", "arguments", "input_files", "plugins", "registry", "extras",
+    "display",
     "processes",
     "csv_files", "config",
     "provenance", "sampling", "corruptions", "compat", "benchmarks", "data", "models",

@@ -5,10 +5,10 @@
 ['arlequin', 'artifacts', 'backlight']
 
 `corrupt` and `CORRUPTIONS` make corrupted images, `evaluate` scores a classifier on a
-benchmark, `export` writes one to disk and `evaluate_stored` reads it, `score_runs` scores
-stored runs again; `run_study` trains a network per corruption, `overlap_of` says how much they
-overlap, and `noctule.studies.design` makes benchmarks from that. Everything is imported on
-first use.
+benchmark, `export` writes one to disk and `evaluate_stored` reads it; `load_run` and `rows`
+read a stored run, `score_runs` scores several again; `run_study`
+trains a network per corruption, `overlap_of` says how much they overlap, and
+`noctule.studies.design` makes benchmarks from that. Everything is imported on first use.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from noctule.comparison import Comparison, compare
     from noctule.corruptions import CORRUPTIONS, Corruption, corrupt, corruption
     from noctule.data import Dataset, open_dataset
-    from noctule.evaluation.loop import Evaluation, evaluate
+    from noctule.evaluation.loop import evaluate
     from noctule.evaluation.settings import Settings
     from noctule.metrics import Estimate, Scores
     from noctule.models import Classifier, Preprocessing, load_classifier
-    from noctule.scoring import score_run, score_runs
+    from noctule.scoring import Evaluation, load_run, rows, score_run, score_runs
     from noctule.store import RunStore
     from noctule.stored import evaluate_stored, export, open_stored, verify
     from noctule.studies.matrix import OverlapMatrix, read_matrix
@@ -47,12 +47,12 @@ _HOMES = {
     "comparison": ("Comparison", "compare"),
     "corruptions": ("CORRUPTIONS", "Corruption", "corrupt", "corruption"),
     "data": ("Dataset", "open_dataset"),
-    "evaluation.loop": ("Evaluation", "evaluate"),
+    "evaluation.loop": ("evaluate",),
     "evaluation.settings": ("Settings",),
     "stored": ("evaluate_stored", "export", "open_stored", "verify"),
     "metrics": ("Estimate", "Scores"),
     "models": ("Classifier", "Preprocessing", "load_classifier"),
-    "scoring": ("score_run", "score_runs"),
+    "scoring": ("Evaluation", "load_run", "rows", "score_run", "score_runs"),
     "store": ("RunStore",),
     "studies.matrix": ("OverlapMatrix", "read_matrix"),
     "studies.overlap": ("overlap_of",),
@@ -67,9 +67,9 @@ __all__ = [
     "NoctuleWarning", "OutputError",
     "OverlapMatrix", "Preprocessing", "Reference", "RunStore", "Scores", "Settings", "Study",
     "UnreadableImageError", "__version__", "compare", "corrupt", "corruption", "evaluate",
-    "evaluate_stored", "export", "load_benchmark", "load_classifier", "load_study",
-    "open_dataset", "open_stored", "overlap_of", "read_matrix", "run_study", "score_run",
-    "score_runs", "verify",
+    "evaluate_stored", "export", "load_benchmark", "load_classifier", "load_run", "load_study",
+    "open_dataset", "open_stored", "overlap_of", "read_matrix", "rows", "run_study",
+    "score_run", "score_runs", "verify",
 ]  # fmt: skip
 
 

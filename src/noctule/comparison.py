@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from noctule.arguments import choice, real_number
 from noctule.benchmarks import CLEAN, Benchmark
 from noctule.benchmarks.parts import part_note, part_of
+from noctule.display import Displayed
 from noctule.errors import InputError
 from noctule.metrics.estimates import Estimate, IntervalSettings
 from noctule.metrics.intervals import difference_p
@@ -37,8 +38,8 @@ _ROUNDING_POINTS = 1e-9
 _NO_INTERVAL = "differences of this metric have no interval"
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Displayed):
     """Model B, the candidate, against model A, the baseline, on the same images.
 
     Attributes:

@@ -19,6 +19,8 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "onnx": ("onnxruntime",),
     "hf": ("transformers", "datasets"),
     "openclip": ("open_clip",),
+    "pandas": ("pandas",),
+    "polars": ("polars",),
 }
 """Modules of the packages in each extra."""
 

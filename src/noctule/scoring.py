@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from noctule.benchmarks import CLEAN, Benchmark, Reference, why_no_reference
 from noctule.benchmarks.references import shipped_outcomes
-from noctule.errors import InputError
+from noctule.errors import InputError, unknown_name
 from noctule.metrics.estimates import bootstrap_settings
 from noctule.metrics.means import ImageValues
 from noctule.metrics.outcome_matrix import (
@@ -27,6 +27,7 @@ from noctule.metrics.scores import (
     columns_of,
     score_outcomes,
 )
+from noctule.outcomes import SCHEMA
 from noctule.store import RunStore
 from noctule.store.comparability import check_reference, check_same_pixels
 
@@ -34,6 +35,72 @@ IMAGENET, IMAGENET_IMAGES = "imagenet-1k-val", 50_000
 
 
 Run = str | Path | RunStore
+
+
+class Evaluation(NamedTuple):
+    """A finished evaluation: the run folder with its rows, and the scores."""
+
+    run: RunStore
+    scores: Scores
+
+    def __repr__(self) -> str:
+        """The folder, and the scores in one line."""
+        return f"Evaluation(run={str(self.run.folder)!r}, scores={self.scores!r})"
+
+    def __str__(self) -> str:
+        """The scores as a table, below the model and the data."""
+        return f"{self.run.title}\n\n{self.scores}"
+
+    def _repr_html_(self) -> str | None:
+        """The scores for notebooks."""
+        return self.scores._repr_html_()
+
+
+def load_run(
+    run: Run,
+    *,
+    reference: Run | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+) -> Evaluation:
+    """A finished run as `noctule.evaluate` returned it: the store and the scores.
+
+    Args:
+        run: The run, or its folder.
+        reference: See `score_runs`, as are the others.
+        seed: Seed of the bootstrap.
+        resamples: Number of bootstrap resamples.
+        confidence: Confidence of the intervals.
+
+    Raises:
+        InputError: The run is unfinished or damaged, or the reference does not fit.
+    """
+    store = _opened(run)
+    settings: dict[str, Any] = {"seed": seed, "resamples": resamples, "confidence": confidence}
+    return Evaluation(store, score_run(store, reference=reference, **settings))
+
+
+def rows(
+    run: Run, conditions: Sequence[str] | None = None, *, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """The outcomes of a finished run: a row for each image and condition.
+
+    The columns are those of `noctule.outcomes.SCHEMA`. `.to_pandas()` and `polars.from_arrow`
+    make data frames of the table.
+
+    Args:
+        run: The run, or its folder.
+        conditions: Names of the conditions, such as "clean" or "fog@3"; None for all.
+        columns: Names of the columns; None for all.
+
+    Raises:
+        InputError: The run is unfinished or damaged, or lacks a condition or a column.
+    """
+    for name in columns or ():
+        if name not in SCHEMA.names:
+            raise unknown_name("column", name, SCHEMA.names, where="columns")
+    return _opened(run).rows(conditions, columns=columns)
 
 
 def score_run(

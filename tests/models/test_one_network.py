@@ -15,9 +15,10 @@ from torch import nn
 from torchvision import models
 
 from noctule.benchmarks import Benchmark
-from noctule.evaluation.loop import Evaluation, evaluate
+from noctule.evaluation.loop import evaluate
 from noctule.evaluation.settings import Settings
 from noctule.models import Classifier, Preprocessing, load_classifier
+from noctule.scoring import Evaluation
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::noctule.NoctuleWarning"

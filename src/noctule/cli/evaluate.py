@@ -384,10 +384,7 @@ def _print_missing(store: RunStore, shard: str, missing: int) -> None:
 def _print_scores(store: RunStore, format: Format, scores: Any) -> None:
     from noctule.report.scores import render, score_table
 
-    model, data = store.identity.model_title, store.identity.dataset["name"]
-    title = f"{model} on {data}, {store.identity.benchmark['title']}"
-    if store.identity.benchmark.get("mode") == "released":
-        title += ", released mode"
+    title = store.title
     if format == "table":
         echo(score_table(scores, title), f"Rows and provenance: {store.folder}")
     else:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +21,7 @@ from noctule.arguments import path_like
 from noctule.benchmarks import Benchmark, Condition, Selection, load_benchmark
 from noctule.benchmarks.parts import Names
 from noctule.data import Dataset, open_dataset
+from noctule.display import notebook_progress
 from noctule.errors import InputError, NoctuleWarning, UnreadableImageError, machine_errors
 from noctule.evaluation.checks import check_run
 from noctule.evaluation.loading import Batch, split
@@ -33,7 +34,6 @@ from noctule.evaluation.sources import (
     LiveImages,
     to_device,
 )
-from noctule.metrics import Scores
 from noctule.models import Classifier, Preprocessing, load_classifier
 from noctule.models.behaviour import behaviour_of, probe_images, refuse_other_behaviour
 from noctule.models.borrowed import borrowed, input_dtype
@@ -45,7 +45,7 @@ from noctule.models.outputs import (
 )
 from noctule.outcomes import SCHEMA, likeliest, outcome_tables, reduce_logits
 from noctule.processes import end_if_unguarded
-from noctule.scoring import score_run
+from noctule.scoring import Evaluation, score_run
 from noctule.store import RunIdentity, RunStore
 from noctule.store.comparability import open_reference
 from noctule.store.writers import Writer
@@ -53,13 +53,6 @@ from noctule.store.writers import Writer
 WHOLE = Shard()
 POLL_S = 1.0  # while other processes compute the last slices
 Fill = Callable[[Path, RunIdentity, Shard, Progress | None], None]
-
-
-class Evaluation(NamedTuple):
-    """A finished evaluation: the run folder with its rows, and the scores."""
-
-    run: RunStore
-    scores: Scores
 
 
 @machine_errors()
@@ -95,7 +88,8 @@ def evaluate(
         reference: A run on the same data that CE is relative to, if the benchmark has no
             reference errors for this data.
         settings: Device, seed and so on.
-        progress: Called after each batch under each condition.
+        progress: Called after each batch under each condition; by default a notebook shows a
+            bar.
 
     Returns:
         The run and its scores. A reference that does not fit raises before anything is run.
@@ -125,7 +119,9 @@ def run_and_score(
     if reference is not None:
         planned = RunStore(folder_of(source.identity, out), source.identity)
         reference = open_reference(reference, planned)
-    run = run_images(source, out=out, progress=progress)
+    title = f"{source.classifier.name} on {source.dataset.name}"
+    with notebook_progress(progress, title) as advance:
+        run = run_images(source, out=out, progress=advance)
     return Evaluation(run, score_run(run, reference=reference))
 
 

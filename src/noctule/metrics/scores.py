@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from noctule.benchmarks import CLEAN, Benchmark, Reference, part_note
+from noctule.display import Displayed
 from noctule.errors import InputError
 from noctule.metrics.estimates import (
     Estimate,
@@ -39,8 +40,8 @@ RANKING = ("relative_ce", "ce", "error")
 """What runs are ranked by where the benchmark's own metric is not defined for all of them."""
 
 
-@dataclass(frozen=True)
-class Scores:
+@dataclass(frozen=True, repr=False)
+class Scores(Displayed):
     """Every score of one run.
 
     Attributes:
@@ -109,6 +110,24 @@ class Scores:
             {"scope": scope, "name": name, "metric": metric, **estimate.to_dict()}
             for (scope, name, metric), estimate in self.estimates.items()
         ]
+
+    def metrics(self) -> dict[str, float]:
+        """The defined scores as one flat dictionary, for loggers of experiments.
+
+        The mean over the corruptions is called by its own name, such as "mean_error" or "mce";
+        a score on clean images and under a corruption has that name below its own:
+        "error/clean", "ce/shear". The ends of an interval follow: "mce/low", "mce/high",
+        "ce/shear/low". Values are stored values: errors are fractions, CE is in percent. A
+        score that is not defined has no key.
+        """
+        flat: dict[str, float] = {}
+        for (scope, name, metric), estimate in self.estimates.items():
+            if scope == "condition" and name != CLEAN:
+                continue
+            key = metric if scope == "benchmark" else f"{metric}/{name}"
+            ends = {"": estimate.value, "/low": estimate.low, "/high": estimate.high}
+            flat |= {key + end: value for end, value in ends.items() if value is not None}
+        return flat
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-ready data; the records are under "scores".

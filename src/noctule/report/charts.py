@@ -6,6 +6,7 @@ page and, through vl-convert, which needs no browser, the SVG, PNG and PDF files
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import statistics
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import altair as alt
+from PIL import Image
 
 from noctule.errors import shown, unknown_name
 from noctule.metrics.estimates import Estimate
@@ -28,6 +30,7 @@ FIGURE_FORMATS = ("svg", "png", "pdf")
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SHAPES = ("circle", "diamond", "triangle-up", "cross")
 COLUMN_WIDTH_PT = 245  # of a two-column paper, 3.4 inches
+_NOTEBOOK_WIDTH_PX = 480
 _PNG_SCALE = 300 / 72  # 300 dots to the inch at that width
 _FIT = {"autosize": {"type": "fit-x", "contains": "padding"}}
 _PAGE_FONT = "system-ui, sans-serif"
@@ -89,6 +92,22 @@ class Figure:
         size = {"width": COLUMN_WIDTH_PT, **_FIT} if self.responsive else {}
         config = {**_config("black", _PAPER_FONT, 8), "background": "white"}
         return self._spec(self.paper_chart or self.chart, size, config)
+
+    def notebook_chart(self) -> alt.Chart | alt.LayerChart:
+        """The chart for a notebook, where its own renderer draws it."""
+        config = {**_config("black", _PAGE_FONT, 12), "background": "white"}
+        size: Record = {"width": _NOTEBOOK_WIDTH_PX} if self.responsive else {}
+        chart = self.chart.properties(description=self.description, **size)
+        configured: alt.Chart | alt.LayerChart = chart.configure(**config)
+        return configured
+
+    def notebook_png(self, scale: float = 2.0) -> bytes:
+        """The chart for a notebook as PNG, `scale` times as large as it is to be shown."""
+        spec = _all_shown(self.notebook_chart().to_dict())
+        buffer = io.BytesIO()  # written again by Pillow, it is a tenth as large
+        with Image.open(io.BytesIO(vega("vegalite_to_png", spec, scale=scale))) as image:
+            image.convert("RGB").quantize(256).save(buffer, "PNG", optimize=True)
+        return buffer.getvalue()
 
     def _spec(self, chart: alt.Chart | alt.LayerChart, size: Record, config: Record) -> Record:
         data = chart.properties(description=self.description).to_dict()

@@ -67,7 +67,7 @@ def verdict(comparison: Comparison) -> str:
         models = "This is the same run twice: A and B" if same else f"{a} and {b}"
         outcomes = counted(comparison.num_outcomes, "outcome")
         return f"{models} do not differ in any of {outcomes} (right or wrong)."
-    sentences = [_mean_sentence(comparison, a, b), _clean_sentence(comparison, a, b)]
+    sentences = [mean_sentence(comparison), _clean_sentence(comparison, a, b)]
     sentences += [_parts_sentence(comparison, a, b), _images_sentence(comparison)]
     return " ".join(filter(None, sentences))
 
@@ -77,7 +77,9 @@ def _names(comparison: Comparison) -> tuple[str, str]:
     return ("A", "B") if a == b else (a, b)
 
 
-def _mean_sentence(comparison: Comparison, a: str, b: str) -> str:
+def mean_sentence(comparison: Comparison) -> str:
+    """How the mean errors of the two models differ."""
+    a, b = _names(comparison)
     mean = comparison.mean_error.difference
     value, low, high, extent = mean.value or 0.0, mean.low, mean.high, ""
     significant = bool(comparison.mean_error.real)

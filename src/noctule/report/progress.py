@@ -1,23 +1,26 @@
-"""Progress on stderr: bars in a terminal, elsewhere an occasional line."""
+"""Progress: bars in a terminal and in a notebook, elsewhere an occasional line on stderr."""
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Column
 from rich.text import Text
 
+from noctule.display import in_notebook
 from noctule.errors import shown
 
 # Outside of a terminal: lines are at least the first of these apart, and come after a tenth of
 # the work, or after the second of these if the tenth takes longer.
 _LEAST_S, _MOST_S = 30.0, 600.0
 _STEP = 0.1
+_NOTEBOOK_S = 0.2  # least time between two updates of a cell's output
 
 
 @contextmanager
@@ -35,6 +38,10 @@ def progress_bar(
     description, console = shown(description), Console(stderr=True)
     if not is_shown:
         yield lambda done, total: None
+        return
+    if in_notebook():
+        with _notebook_bars() as update:
+            yield lambda done, total: update(description, done, total)
         return
     if not console.is_terminal:
         lines = _Lines(console.file)
@@ -57,17 +64,12 @@ def study_progress(
     Yields a function to call with (kind, number newly done).
     """
     console = Console(stderr=True)
+    if in_notebook():
+        with _notebook_bars() as update:
+            yield _added_up(work, update)
+        return
     if not console.is_terminal:
-        lines, done = _Lines(console.file), {kind: first for kind, (first, _) in work.items()}
-        for kind, (first, total) in work.items():
-            lines.update(kind, first, total)
-
-        def advance(step: tuple[str, int]) -> None:
-            kind, more = step
-            done[kind] += more
-            lines.update(kind, done[kind], work[kind][1])
-
-        yield advance
+        yield _added_up(work, _Lines(console.file).update)
         return
     with _bars(console) as bars:
         tasks = {
@@ -99,6 +101,54 @@ def status_line(description: str) -> Iterator[Callable[[str], None]]:
     with Progress(words, console=console, transient=True) as progress:
         task = progress.add_task(description, total=None)
         yield lambda text: progress.update(task, description=f"{description}: {text}")
+
+
+def _added_up(
+    work: Mapping[str, tuple[int, int]], update: Callable[[str, int, int], None]
+) -> Callable[[tuple[str, int]], None]:
+    """A function of (kind, number newly done) that calls one of (kind, number done, total)."""
+    done = {kind: first for kind, (first, _) in work.items()}
+    for kind, (first, total) in work.items():
+        update(kind, first, total)
+
+    def advance(step: tuple[str, int]) -> None:
+        kind, more = step
+        done[kind] += more
+        update(kind, done[kind], work[kind][1])
+
+    return advance
+
+
+@contextmanager
+def _notebook_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each kind of work in the output of a cell, which is empty at the end.
+
+    It needs IPython only; rich's own display in notebooks needs ipywidgets as well.
+    """
+    import IPython.display
+
+    display: Any = IPython.display
+    output = display.display(display.HTML(""), display_id=True)
+    start = last = time.monotonic()
+    state: dict[str, tuple[int, int, int]] = {}
+
+    def update(kind: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        first = state.get(kind, (done, done, total))[0]
+        state[kind] = first, done, total
+        if now - last < _NOTEBOOK_S:
+            return
+        last = now
+        bars = []
+        for name, (begun, count, most) in state.items():
+            left_s = (most - count) * (now - start) / (count - begun) if count > begun else None
+            words = html.escape(_state(shown(name), count, most, left_s))
+            bars.append(f'<progress value="{count}" max="{max(most, 1)}"></progress> {words}')
+        output.update(display.HTML("<br>".join(bars)))
+
+    yield update
+    output.update(display.HTML(""))
 
 
 class _Lines:

@@ -47,7 +47,7 @@ def score_table(scores: Scores, title: str) -> Table:
     if scores.has_clean:
         rows.insert(0, row("clean", *("" for _ in ratios)))
     return Table(
-        title, columns, rows, _notes(scores), _lines(scores),
+        title, columns, rows, _notes(scores), headlines(scores),
         summary_rows=1, data=scores.to_records(),
     )  # fmt: skip
 
@@ -60,7 +60,7 @@ def _ratios(scores: Scores) -> list[Metric]:
     return sorted(ratios, key=lambda one: one is not METRICS[scores.metric])
 
 
-def _lines(scores: Scores) -> list[str]:
+def headlines(scores: Scores) -> list[str]:
     """The result in a few lines, starting with the benchmark's own metric."""
     interval = interval_name(scores.confidence)
     lines = [

@@ -167,6 +167,14 @@ class RunStore:
                 if failed is not None:
                     failed.discard()
 
+    @property
+    def title(self) -> str:
+        """The model, the data and the benchmark, for tables."""
+        identity = self.identity
+        benchmark = identity.benchmark["title"]
+        mode = ", released mode" if identity.benchmark.get("mode") == "released" else ""
+        return f"{identity.model_title} on {identity.dataset['name']}, {benchmark}{mode}"
+
     def finished_slices(self) -> list[int]:
         """Numbers of the finished slices, ascending."""
         rows = self.folder / ROWS_FOLDER

@@ -16,12 +16,13 @@ from noctule.benchmarks.parts import Names
 from noctule.data import Dataset, open_dataset
 from noctule.errors import InputError, NoctuleWarning, UnreadableImageError, machine_errors
 from noctule.evaluation.loading import Batch, Part
-from noctule.evaluation.loop import Evaluation, run_and_score
+from noctule.evaluation.loop import run_and_score
 from noctule.evaluation.protocols import scored
 from noctule.evaluation.settings import Progress, Settings, checked_settings
 from noctule.evaluation.sources import ImageSource, identify, to_device
 from noctule.models import Classifier, Preprocessing, load_classifier
 from noctule.processes import end_if_unguarded
+from noctule.scoring import Evaluation
 from noctule.store import RunIdentity, RunStore
 from noctule.stored.field_of_view import warn_if_fields_of_view_differ
 from noctule.stored.manifest import Manifest

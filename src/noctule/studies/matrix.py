@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from noctule.arguments import path_like
 from noctule.csv_files import csv_lines, unguard_formula
+from noctule.display import Displayed
 from noctule.errors import InputError
 from noctule.input_files import read_text
 from noctule.store.disk import output_errors, write_atomically
@@ -23,8 +24,8 @@ CORNER = "overlap"
 _ROUNDING = 1e-9  # largest relative difference of cells that count as equal
 
 
-@dataclass(frozen=True, eq=False)
-class OverlapMatrix:
+@dataclass(frozen=True, eq=False, repr=False)
+class OverlapMatrix(Displayed):
     """The overlap of all pairs of candidates: robustness to one that comes with the other.
 
     A candidate for which training did not help has no defined overlap with any other: it is in

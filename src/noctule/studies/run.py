@@ -14,6 +14,7 @@ import torch
 from noctule import provenance
 from noctule.arguments import path_like, whole_number
 from noctule.data import Dataset, open_dataset
+from noctule.display import notebook_work
 from noctule.errors import InputError, machine_errors, unknown_name
 from noctule.evaluation.execution import MAX_PROCESSES, Report, run_jobs, usable_cores
 from noctule.evaluation.settings import Settings, default_precision, workers_for
@@ -61,7 +62,7 @@ def run_study(
     *,
     out: str | Path | None = None,
     execution: ExecutionConfig | None = None,
-    on_advance: Report = lambda advance: None,
+    on_advance: Report | None = None,
     trust: bool = False,
 ) -> StudyFolder:
     """Train the networks of a study and measure each under every candidate.
@@ -73,7 +74,7 @@ def run_study(
         study: A `Study`, the name of a study of the package, or the path of a TOML file.
         out: Folder of the study; by default a folder in runs/ that is named after the study.
         execution: Devices and processes, which do not change the results.
-        on_advance: Called with `Advance` reports.
+        on_advance: Called with `Advance` reports; by default a notebook shows bars.
         trust: Whether a function that the study names as its architecture may be imported and
             run.
 
@@ -89,7 +90,9 @@ def run_study(
     spec = study if isinstance(study, Study) else load_study(study)
     folder = None if out is None else path_like(out, "out")
     prepared = prepare_study(spec, out=folder, execution=execution, trust=trust)
-    run_prepared(prepared, execution=execution, on_advance=on_advance)
+    only = () if execution is None else execution.only
+    with notebook_work(on_advance, lambda: work_left(prepared.folder, only)) as advance:
+        run_prepared(prepared, execution=execution, on_advance=advance)
     return prepared.folder
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noctule.arguments import real_number, whole_number
+from noctule.display import Displayed
 from noctule.errors import InputError
 from noctule.studies.design.measures import DesignScores, score_design
 from noctule.studies.matrix import OverlapMatrix
@@ -19,8 +20,8 @@ _ROUNDING = 1e-12  # largest difference of gains in coverage that count as equal
 _TIES_SHOWN = 12  # number of sets of equal coverage that are listed
 
 
-@dataclass(frozen=True)
-class ChosenSet:
+@dataclass(frozen=True, repr=False)
+class ChosenSet(Displayed):
     """A set of corruptions that is chosen from candidates.
 
     Attributes:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations, count, product
 
 from noctule.arguments import seed_number, whole_number
+from noctule.display import Displayed
 from noctule.errors import InputError
 from noctule.sampling import image_words, key_of
 from noctule.studies.design.measures import DesignScores, score_design
@@ -21,8 +22,8 @@ Members = dict[int, Names]
 first names."""
 
 
-@dataclass(frozen=True)
-class FamilyDesign:
+@dataclass(frozen=True, repr=False)
+class FamilyDesign(Displayed):
     """A set of corruptions, with the same number from each of some families.
 
     Attributes:
