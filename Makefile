@@ -1,4 +1,5 @@
-# make demo   set up, evaluate the embedded classifier on the embedded photographs, run a small study
+# make demo   set up, evaluate the embedded classifier on the embedded photographs, write its report,
+#             run a small study
 # make test   set up, run style checks, type checks and tests, and name the ten slowest tests
 # make test-all   the same, then the tests that take long: kills, programs that measure, studies
 # make test-faults   inject kills, memory limits and other faults: about 10 minutes
@@ -15,9 +16,12 @@ READY = $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/noctule show astronaut --overview --out demo/corruptions.png
 	$(BIN)/noctule evaluate photo-patches photo-patches --benchmark imagenet-noc --out demo/run
+	$(BIN)/noctule report demo/run --out demo/report.html
 	$(BIN)/noctule study run photo-patches-demo --out demo/study
-	@echo "The corruptions are shown in demo/corruptions.png, the run is in demo/run,"
-	@echo "the overlap of four corruptions in demo/study/results/heatmap.png."
+	@echo
+	@echo "Open demo/report.html in a browser: the report of the run in demo/run."
+	@echo "demo/corruptions.png shows the corruptions, demo/study/results/report.html the overlap"
+	@echo "of four of them."
 
 test: lint types check
 

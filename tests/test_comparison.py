@@ -491,11 +491,9 @@ def test_the_table_fits_80_columns_and_obeys_no_markup() -> None:
     assert any("detectable" in line and "95 % CI" in line for line in lines)
 
 
-def test_csv_and_json_carry_full_precision(pair: tuple[Path, Path]) -> None:
+def test_csv_carries_full_precision(pair: tuple[Path, Path]) -> None:
     found = compare(*pair)
-    data = json.loads(render_comparison(found, "json"))
-    assert data.pop("verdict") == verdict(found)
-    assert data == json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    data = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert data["differences"] == found.to_records()
     rows = list(csv.DictReader(io.StringIO(render_comparison(found, "csv"))))
     assert len(rows) == len(found.rows)

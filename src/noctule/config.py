@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from noctule.arguments import path_like
-from noctule.errors import InputError, OutputError, unknown_name
+from noctule.errors import InputError, OutputError, listed, unknown_name
 from noctule.input_files import read_text, reject_special_files
 from noctule.registry import Registry
 
@@ -201,7 +201,12 @@ def _input_error(error: ValidationError, spec: type[Spec], where: object) -> Inp
     if isinstance(cause, SpecValueError):
         return InputError(cause.what, where=location, remedy=cause.remedy)
     if first["type"] == "missing":
-        return InputError("this key is missing", where=location)
+        missing = [
+            _truncate(_dotted(one["loc"])) for one in details if one["type"] == "missing"
+        ]
+        if len(missing) == 1:
+            return InputError("this key is missing", where=location)
+        return InputError(f"the keys {listed(missing)} are missing", where=where)
     demand = first["msg"].removeprefix("Input ").replace("tuple", "list")
     demand = demand.replace("dictionary", "table")
     return InputError(f"{demand}, not {_repr(first['input'])}", where=location)

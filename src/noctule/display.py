@@ -10,6 +10,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from noctule.extras import MissingExtraError, require
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import altair
     import pandas
     import polars
+
+progress_hidden: ContextVar[bool] = ContextVar("progress_hidden", default=False)
+"""Whether no progress is shown, as with `--quiet`."""
 
 _VIEWS = "noctule.report.display"
 _PROGRESS = "noctule.report.progress"

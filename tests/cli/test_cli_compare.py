@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from command_line import run
+from command_line import result_of, run
 from noctule.comparison import compare
 from noctule.report.comparison import verdict
 from stored_runs import stored_run
@@ -39,9 +39,10 @@ def test_the_verdict_and_the_table_are_printed(noctule_cli: Any) -> None:
 
 
 def test_every_format(noctule_cli: Any) -> None:
-    data = json.loads(noctule_cli("a", "b", "-f", "json")[1])
+    data = result_of(noctule_cli("a", "b", "--json")[1])
     found = compare("a", "b")
-    assert data == {"verdict": verdict(found), **json.loads(json.dumps(found.to_dict()))}
+    expected = {"verdict": verdict(found), **found.to_dict(), "worse": []}
+    assert data == json.loads(json.dumps(expected))
     rows = list(csv.DictReader(io.StringIO(noctule_cli("a", "b", "-f", "csv")[1])))
     assert [*dict.fromkeys(row["name"] for row in rows)][:3] == ["clean", "shear", "hue"]
     assert "| shear | 0.0 | 10.0 |" in noctule_cli("a", "b", "-f", "markdown")[1]
@@ -50,10 +51,10 @@ def test_every_format(noctule_cli: Any) -> None:
 
 def test_a_reference_and_conditions(noctule_cli: Any) -> None:
     status, out, err = noctule_cli(
-        "a", "b", "--reference", "b", "--by", "condition", "-f", "json", "--confidence", 0.9
+        "a", "b", "--reference", "b", "--by", "condition", "--json", "--confidence", 0.9
     )
     assert status == 0, err
-    data = json.loads(out)
+    data = result_of(out)
     assert (data["reference"], data["by"], data["confidence"]) == (
         "second (b)",
         "condition",
@@ -65,9 +66,10 @@ def test_a_reference_and_conditions(noctule_cli: Any) -> None:
 
 
 def test_fail_if_worse(noctule_cli: Any) -> None:
-    status, out, err = noctule_cli("a", "b", "--fail-if-worse", 1, "-f", "json")
+    status, out, err = noctule_cli("a", "b", "--fail-if-worse", 1, "--json")
     assert status == 1
-    assert json.loads(out)["model_b"] == "second"
+    assert result_of(out)["model_b"] == "second"
+    assert len(result_of(out)["worse"]) == 2
     assert err.count("noctule: b is worse than a: ") == 2
     assert "the mean error is 5.00 points higher" in err
     # Of 200 images 20: 9 points more than 1, D = 18, Σ (d − .01)² = 19.62. z² · 19.62 + z⁴ =

@@ -66,7 +66,7 @@ def test_export_verify_and_evaluate_again(
 
     (out / "shear/2/red/5.png").unlink()
     status, printed, err = noctule_cli("verify", out)
-    assert (status, printed) == (2, "missing: shear/2/red/5.png\n")
+    assert (status, printed) == (1, "missing: shear/2/red/5.png\n")
     assert "1 missing, 0 changed" in err
     status, _, err = noctule_cli("evaluate", MODEL, "--stored", out)
     assert status == 2

@@ -36,7 +36,7 @@ def test_the_commands_print_in_one_place() -> None:
         )
 
 
-@pytest.mark.parametrize("form", ["table", "csv", "json", "markdown", "latex"])
+@pytest.mark.parametrize("form", ["table", "csv", "markdown", "latex"])
 def test_scores_of_a_hostile_run(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

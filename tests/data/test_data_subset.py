@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from command_line import run
+from command_line import result_of, run
 from noctule.comparison import compare
 from noctule.data import Dataset, open_dataset
 from noctule.errors import InputError
@@ -205,11 +205,11 @@ def test_intervals_of_a_limit_are_shorter(runs, monkeypatch, capsys):
         (runs / "same.txt").write_text("\n".join(ids))
         status, out, err = run(
             monkeypatch, capsys, "evaluate", "nets:net", "set.npz", "--benchmark", "one.toml",
-            "--no-self-check", "--device", "cpu", "--out", f"{name}-again", "--format", "json",
+            "--no-self-check", "--device", "cpu", "--out", f"{name}-again", "--json",
             *options,
         )  # fmt: skip
         assert status == 0, err
-        found[name] = json.loads(out)
+        found[name] = result_of(out)
     assert (found["limit"]["population"], found["ids"].get("population")) == (40, None)
     factor = 0.2 / -np.log(0.8)
     for ours, theirs in zip(found["limit"]["scores"], found["ids"]["scores"], strict=True):

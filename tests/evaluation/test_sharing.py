@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 
 import sharing_runs
+from command_line import result_of
 from noctule import InputError
 from noctule.benchmarks import load_benchmark
 from noctule.evaluation import loop
@@ -138,7 +138,7 @@ def test_a_killed_process_leaves_what_it_finished(
     sharing_runs.run(folder)
     assert (folder / "rows" / "000000.parquet").stat().st_mtime_ns == first.st_mtime_ns
     assert rows(folder) == undisturbed
-    state = json.loads(noctule_cli("status", folder, "--format", "json")[1])
+    state = result_of(noctule_cli("status", folder, "--json")[1])
     assert (state["slices"], state["images"], state["writers"]) == ([3, 3], [600, 600], [])
     assert "was killed" in state["failures"][0]["error"]
 

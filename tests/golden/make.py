@@ -162,9 +162,9 @@ def printing_commands() -> dict[str, tuple[str, ...]]:
     commands: dict[str, tuple[str, ...]] = {}
     for kind in RUNS:
         a, b, reference = f"{kind}-a", f"{kind}-b", ("--reference", f"{kind}-b")
-        for form in ("csv", "json"):
-            commands[f"{kind}-metrics.{form}"] = ("metrics", a, *reference, "-f", form)
-            commands[f"{kind}-compare.{form}"] = ("compare", a, b, *reference, "-f", form)
+        for ending, form in (("csv", ("-f", "csv")), ("json", ("--json",))):
+            commands[f"{kind}-metrics.{ending}"] = ("metrics", a, *reference, *form)
+            commands[f"{kind}-compare.{ending}"] = ("compare", a, b, *reference, *form)
         commands[f"{kind}-metrics-b.csv"] = (
             "metrics", b, "--resamples", "200", "--confidence", "0.9", "--seed", "3",
             "-f", "csv",
@@ -189,7 +189,7 @@ def printing_commands() -> dict[str, tuple[str, ...]]:
         "--count", "4", "-o", "n-by-k",
     )  # fmt: skip
     commands["leaderboard-check.json"] = (
-        "leaderboard", "check", "submitted/submission", "-f", "json",
+        "leaderboard", "check", "submitted/submission", "--json",
     )  # fmt: skip
     return commands
 
@@ -278,6 +278,9 @@ def program(*arguments: str) -> str:
             ) from stop
     finally:
         sys.argv = before
+    if "--json" in arguments:
+        result = json.loads(printed.getvalue())["result"]
+        return json.dumps(result.get("submissions", result))
     return printed.getvalue()
 
 

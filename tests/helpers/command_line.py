@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from noctule.cli import main
@@ -19,3 +22,8 @@ def run(
         status = stop.code or 0
     output = capsys.readouterr()
     return status, output.out, output.err
+
+
+def result_of(out: str) -> Any:
+    """The result in what a command prints with `--json`."""
+    return json.loads(out)["result"]

@@ -19,7 +19,7 @@ import torch
 from torchvision import models
 
 import sealed_runs
-from command_line import run
+from command_line import result_of, run
 from leaderboard_cases import (
     CLASSES,
     DESCRIPTION,
@@ -570,10 +570,10 @@ def test_the_exit_status_says_what_was_found(
     assert "All checks passed." in out
     forged = copied(honest, tmp_path)
     forge_claims(claimed_mce=1.0)(forged)
-    status, out, _ = check(honest, forged, "--format", "json")
+    status, out, _ = check(honest, forged, "--json")
     assert status == 1
-    assert [one["holds"] for one in json.loads(out)] == [True, False]
-    mce = next(one for one in json.loads(out)[1]["lines"] if one["name"] == "mCE")
+    assert [one["holds"] for one in result_of(out)["submissions"]] == [True, False]
+    mce = next(one for one in result_of(out)["submissions"][1]["lines"] if one["name"] == "mCE")
     assert mce["state"] == "does not hold"
     status, out, _ = check(forged, tmp_path / "nothing", "--format", "markdown")
     assert status == 2

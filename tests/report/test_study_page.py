@@ -430,5 +430,5 @@ def test_report_takes_a_study(
 ) -> None:
     out = tmp_path / "study.html"
     status, said, err = run(monkeypatch, capsys, "report", DOCS / "overlap.csv", "-o", out)
-    assert (status, said.strip(), err) == (0, str(out), "")
+    assert (status, said.strip(), err) == (0, f"Open {out} in a browser.", "")
     assert out.read_text() == drawn(DOCS / "overlap.csv")[0]

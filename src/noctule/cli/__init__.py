@@ -9,6 +9,7 @@ from noctule.cli import evaluate as _evaluate
 from noctule.cli import export as _export
 from noctule.cli import leaderboard as _leaderboard
 from noctule.cli import listing as _listing
+from noctule.cli import new as _new
 from noctule.cli import report as _report
 from noctule.cli import show as _show
 from noctule.cli import status as _status
@@ -16,7 +17,7 @@ from noctule.cli import study as _study
 from noctule.cli.app import app, main
 
 # The imports register the commands.
-del _compare, _compile, _design, _evaluate, _export, _leaderboard, _listing, _report, _show
-del _status, _study
+del _compare, _compile, _design, _evaluate, _export, _leaderboard, _listing, _new, _report
+del _show, _status, _study
 
 __all__ = ["app", "main"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -12,18 +13,26 @@ from typing import Annotated, Any
 import typer
 
 from noctule._version import __version__
-from noctule.cli.echo import echo_message
+from noctule.cli.echo import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EXIT_USER_ERROR,
+    begin,
+    echo_error,
+    echo_warning,
+    finish,
+    json_alone,
+    record_error,
+)
 from noctule.cli.help import HELP_NAMES, CommandGroup
 from noctule.errors import NoctuleError, NoctuleWarning, machine_error
 
-EXIT_USER_ERROR = 2
 _MAX_NAME_CHARS = 200
 
 
 app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich cuts long words of the help
     context_settings={"help_option_names": HELP_NAMES},
@@ -32,25 +41,43 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the program. User errors print a message without a traceback and exit with status 2.
+    """Run the program, and exit with one of the statuses in docs/cli.md.
 
-    Errors of the machine (`machine_error`) and of the operating system, such as a folder
-    without read permission, are reported in the same way.
+    User errors print a message without a traceback. Errors of the machine (`machine_error`) and
+    of the operating system, such as a folder without read permission, are reported in the same
+    way.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # the terminal's encoding may lack characters
             stream.reconfigure(errors="backslashreplace")
+    begin(sys.argv[1:])
+    with json_alone(sys.stdout), warnings.catch_warnings():
+        warnings.simplefilter("default", NoctuleWarning)
+        warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
+        status = _status()
+    finish(status)
+    sys.exit(status)
+
+
+def _status() -> int:
+    """Run the command; its exit status, after a message about what stopped it."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("default", NoctuleWarning)
-            warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
-            app()
+        return app(prog_name="noctule", standalone_mode=False) or 0
     except Exception as error:
+        if hasattr(error, "format_message") and hasattr(error, "show"):  # of Typer: wrong usage
+            error.show()
+            record_error(error.format_message())
+            return EXIT_USER_ERROR
+        if isinstance(error, typer.Abort):
+            return EXIT_INTERRUPTED
         message = _message(error)
         if message is None:
-            raise
-        echo_message(message)
-        sys.exit(EXIT_USER_ERROR)
+            traceback.print_exc()
+            name = f"{type(error).__name__}: {error}"
+            echo_error(f"this is a bug in noctule, please report it: {name}")
+            return EXIT_BUG
+        echo_error(message, error)
+        return EXIT_USER_ERROR
 
 
 def _message(error: Exception) -> str | None:
@@ -72,7 +99,7 @@ def _show_warning(
 ) -> None:
     """Print noctule's own warnings as messages, and all others as Python does."""
     if issubclass(category, NoctuleWarning):
-        echo_message(message)
+        echo_warning(message)
     else:
         show_default(message, category, *position, **options)
 

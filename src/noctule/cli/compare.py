@@ -8,11 +8,9 @@ from typing import Annotated, Literal
 import typer
 
 from noctule.cli.app import app
-from noctule.cli.echo import echo, echo_message, echo_text
+from noctule.cli.echo import EXIT_NO, echo, echo_failure, echo_text
 from noctule.cli.help import Command
 from noctule.cli.options import FormatOption, ReferenceOption, arg, opt
-
-EXIT_WORSE = 1
 
 
 @app.command(cls=Command)
@@ -42,15 +40,16 @@ def compare(
     """
     from noctule.comparison import compare as compare_runs
     from noctule.comparison import reasons_it_is_worse
-    from noctule.report.comparison import comparison_table, render_comparison
+    from noctule.report.comparison import comparison_table, render_comparison, verdict
 
     result = compare_runs(run_a, run_b, reference=reference, by=by, confidence=confidence)
     reasons = [] if fail_if_worse is None else reasons_it_is_worse(result, fail_if_worse)
+    data = {"verdict": verdict(result), **result.to_dict(), "worse": reasons}
     if format == "table":
-        echo(comparison_table(result))
+        echo(comparison_table(result), data=data)
     else:
-        echo_text(render_comparison(result, format))
+        echo_text(render_comparison(result, format), data=data)
     for reason in reasons:
-        echo_message(f"{run_b} is worse than {run_a}: {reason}")
+        echo_failure(f"{run_b} is worse than {run_a}: {reason}")
     if reasons:
-        raise typer.Exit(EXIT_WORSE)
+        raise typer.Exit(EXIT_NO)

@@ -21,4 +21,5 @@ def compile_() -> None:
     from noctule.corruptions.loops.compiling import check_directory, code_directory
 
     check_directory()
-    echo(f"{compile_all()} loops are compiled, in {code_directory()}")
+    count, folder = compile_all(), code_directory()
+    echo(f"{count} loops are compiled, in {folder}", data={"loops": count, "folder": folder})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -94,10 +94,19 @@ def choose(
         *exact.tie_notes,
         *_covers(choice),
         *_undefined(overlap),
+        data={
+            "matrix": matrix,
+            "method": method,
+            "proven": exact.proven,
+            **{one.method: _data(one.names, one.scores) for one in (exact, greedy)},
+            "best_sets": [list(names) for names in exact.best_sets],
+            "undefined": dict(overlap.undefined),
+        },
     )
     if out is not None:
         _write(benchmark_of(choice, overlap, out.stem), out)
-        echo(f"{out}", f"Use it with: noctule evaluate MODEL DATA --benchmark {out}")
+        use_it = f"Use it with: noctule evaluate MODEL DATA --benchmark {out}"
+        echo(f"{out}", use_it, data={"benchmark": out})
     echo("", *_stability(overlap, choice, resamples, time_limit))
 
 
@@ -135,6 +144,13 @@ def score(
         text_table("Weight of each candidate", header, rows),
         *notes,
         *_undefined(overlap),
+        data={
+            "benchmark": spec.name,
+            "left_out": left_out,
+            "score": _data(names, scores),
+            "weights": weights,
+            "undefined": dict(overlap.undefined),
+        },
     )
 
 
@@ -180,12 +196,17 @@ def n_by_k(
         text_table(f"{families} families with {per_family} corruptions each", header, rows),
         *([f"Only {len(designs)} such benchmarks exist."] if len(designs) < count else []),
         *_undefined(overlap),
+        data={
+            "families": members,
+            "benchmarks": [_data(one.names, one.scores) for one in designs],
+            "undefined": dict(overlap.undefined),
+        },
     )
     if out is not None:
         for number, design in enumerate(designs, start=1):
             name = f"{families}-by-{per_family}-{number:03d}"
             _write(benchmark_of(design, overlap, name), out / f"{name}.toml")
-        echo(f"{out}: {len(designs)} benchmarks")
+        echo(f"{out}: {len(designs)} benchmarks", data={"folder": out})
 
 
 def _read(path: Path, seed: int = 0) -> OverlapMatrix:
@@ -269,6 +290,17 @@ def _numbers(scores: DesignScores) -> list[tuple[str, str]]:
     return list(zip(names, cells, strict=True))
 
 
+def _data(names: Sequence[str], scores: DesignScores) -> dict[str, Any]:
+    """A set of corruptions and its scores as data; what is not defined is None."""
+    return {
+        "corruptions": list(names),
+        "coverage": scores.coverage,
+        "redundancy": scores.redundancy,
+        "balance": scores.balance,
+        "largest_overlap": scores.largest_overlap,
+    }
+
+
 def _short(scores: DesignScores) -> tuple[str, str, str]:
     return (
         number(scores.coverage, 3),
@@ -325,6 +357,7 @@ def _stability(
             on_resample=advance,
         )
     shares = {name: share for name, share in result.share.items() if share}
+    echo(data={"stability": {"resamples": result.resamples, "share": shares}})
     rows = [
         [name, f"{100 * shares[name]:.0f}", "yes" if name in choice.names else "no"]
         for name in sorted(shares, key=lambda name: (-shares[name], name))

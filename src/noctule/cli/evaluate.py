@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from noctule.cli.app import app
-from noctule.cli.echo import echo, echo_message, echo_text, interruptible
+from noctule.cli.echo import echo, echo_message, echo_text, echo_warning, interruptible
 from noctule.cli.help import Command
 from noctule.cli.options import (
+    DRY_RUN,
     BackgroundOption,
     BootstrapSeedOption,
     ClassesOption,
     ConfidenceOption,
     CorruptionsOption,
     CropOption,
+    DryRunOption,
     Format,
     FormatOption,
     IdsOption,
@@ -48,6 +51,8 @@ from noctule.metrics import METRICS
 if TYPE_CHECKING:
     from noctule.benchmarks import Benchmark, Selection
     from noctule.data import Dataset
+    from noctule.evaluation.loop import Fill
+    from noctule.evaluation.sharing import Shard
     from noctule.evaluation.sources import ImageSource
     from noctule.models import Classifier
     from noctule.store import RunStore
@@ -108,6 +113,7 @@ def evaluate(
         Literal["logits", "probabilities"] | None, opt(default="recognised")
     ] = None,
     format: FormatOption = "table",
+    dry_run: DryRunOption = False,
 ) -> None:
     """Evaluate a classifier on a benchmark: error, mCE and relative mCE, with 95 % CIs.
 
@@ -148,7 +154,6 @@ def evaluate(
     from noctule.evaluation.loop import default_folder, run_images
     from noctule.evaluation.machines import Processes, chosen_devices
     from noctule.evaluation.sharing import Shard, launched_rank
-    from noctule.report.progress import progress_bar
     from noctule.scoring import score_run
     from noctule.store import RunStore
     from noctule.store.comparability import open_reference
@@ -190,20 +195,16 @@ def evaluate(
     folder = out or default_folder(source.identity)
     planned = RunStore(folder, source.identity)
     reference_run = open_reference(reference, planned) if reference else None
-    resume = f"Finished work is kept in {folder}; rerun the same command to resume."
-    title = f"{classifier.name} on {source.dataset.name}"
-    with interruptible(resume), progress_bar(title, rank.number == 0) as advance:
-        store = run_images(
-            source,
-            out=folder,
-            progress=advance,
-            shard=part,
-            fill=Processes(reopen, devices).fill if len(devices) > 1 else None,
-        )
+    if dry_run:
+        run_images(source, out=folder, dry_run=True)
+        _print_plan(source, folder, devices)
+        return
+    fill = Processes(reopen, devices).fill if len(devices) > 1 else None
+    store = _run(source, folder, part, fill, shows=rank.number == 0)
     if missing := len(store.missing_slices()):
         _print_missing(store, str(part), missing)
     elif rank.number == 0:
-        _print_scores(store, format, score_run(store, reference=reference_run))
+        _print_scores(store, format, score_run(store, reference=reference_run), is_new=True)
 
 
 @app.command(cls=Command, epilog=SCORES)
@@ -374,23 +375,74 @@ def _print_preprocessing(classifier: Classifier) -> None:
         echo_message(f"{classifier.name}: images {classifier.preprocessing.describe()}.")
 
 
+def _run(
+    source: ImageSource, folder: Path, part: Shard, fill: Fill | None, *, shows: bool
+) -> RunStore:
+    """Fill the run folder, and show the progress."""
+    from noctule.evaluation.loop import run_images
+    from noctule.report.progress import progress_bar
+
+    resume = f"Finished work is kept in {folder}; rerun the same command to resume."
+    title = f"{source.classifier.name} on {source.dataset.name}"
+    with interruptible(resume), progress_bar(title, shows) as advance:
+        return run_images(source, out=folder, progress=advance, shard=part, fill=fill)
+
+
+def _print_plan(source: ImageSource, folder: Path, devices: Sequence[str]) -> None:
+    """What a run would compute, after all checks."""
+    from noctule.report.table import text_table
+    from noctule.store import RunStore
+
+    identity, classifier = source.identity, source.classifier
+    run = RunStore.find(folder, identity)
+    slices = [] if run is None else run.finished_slices()
+    finished = sum(len(identity.images_of(index)) for index in slices)
+    images, conditions = len(source.dataset), len(identity.conditions)
+    passes = (images - finished) * conditions
+    facts = {
+        "model": classifier.name,
+        "images": f"{images:,} of {source.dataset.name}",
+        "preprocessing": classifier.preprocessing.describe(),
+        "benchmark": str(identity.benchmark["title"]),
+        "conditions": f"{conditions}: {', '.join(identity.conditions)}",
+        "device": ", ".join(devices) or identity.device_type,
+        "precision": identity.precision,
+        "run folder": str(folder),
+        "finished": f"{finished:,} of {images:,} images",
+        "forward passes left": f"{passes:,}, in batches of {identity.batch_size}",
+    }
+    data = {**facts, "images": images, "conditions": list(identity.conditions)}
+    data |= {"finished": finished, "forward passes left": passes}
+    echo(
+        text_table(DRY_RUN, ("", ""), facts.items()),
+        data={"plan": {key.replace(" ", "_"): value for key, value in data.items()}},
+    )
+
+
 def _print_missing(store: RunStore, shard: str, missing: int) -> None:
+    echo(data={"run": store.folder, "missing_slices": missing})
     echo_message(
         f"shard {shard} is finished; {missing} of {store.identity.num_slices} slices of the "
         "run are missing. The shard that finishes last prints the scores."
     )
 
 
-def _print_scores(store: RunStore, format: Format, scores: Any) -> None:
+def _print_scores(
+    store: RunStore, format: Format, scores: Any, *, is_new: bool = False
+) -> None:
     from noctule.report.scores import render, score_table
 
     title = store.title
+    skipped = store.unreadable()
+    data = {"run": store.folder, "title": title, **scores.to_dict(), "skipped": len(skipped)}
     if format == "table":
-        echo(score_table(scores, title), f"Rows and provenance: {store.folder}")
+        next_step = [f"Write a report with: noctule report {store.folder}"] if is_new else []
+        where = f"Rows and provenance: {store.folder}"
+        echo(score_table(scores, title), where, *next_step, data=data)
     else:
-        echo_text(render(scores, format, title=title))
-    if skipped := store.unreadable():
-        echo_message(
+        echo_text(render(scores, format, title=title), data=data)
+    if skipped:
+        echo_warning(
             f"{len(skipped)} unreadable images were skipped and are not counted; the first is "
             f"'{skipped[0][0]}': {skipped[0][1]}"
         )

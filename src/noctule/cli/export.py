@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from noctule.cli.app import EXIT_USER_ERROR, app
-from noctule.cli.echo import echo, echo_message, interruptible
+from noctule.cli.app import app
+from noctule.cli.echo import EXIT_NO, echo, echo_failure, interruptible
 from noctule.cli.help import Command
 from noctule.cli.options import (
+    DRY_RUN,
     BackgroundOption,
     BenchmarkArgument,
     ClassesOption,
     CropOption,
+    DryRunOption,
     LabelsOption,
     ModelArgsOption,
     ModeOption,
@@ -60,6 +62,7 @@ def export(
     processes: Annotated[
         int | None, opt("N", default="one per device, or per CPU core without --device")
     ] = None,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Write all corrupted images of a benchmark to disk, for use in any framework.
 
@@ -112,13 +115,25 @@ def export(
             devices=device or (),
             processes=processes,
             progress=advance,
+            dry_run=dry_run,
         )
     height, width = manifest.image_px
-    echo(
-        f"{out}: {len(dataset)} images of {height} × {width} px under every condition of "
-        f"{manifest.benchmark['name']}",
-        f"Check the files with: noctule verify {out}",
-    )
+    name, conditions = manifest.benchmark["name"], len(spec.conditions)
+    stored = {"folder": out, "benchmark": name, "format": format, "seed": seed,
+              "images": len(dataset), "conditions": conditions, "height_px": height,
+              "width_px": width}  # fmt: skip
+    what = f"{len(dataset):,} images of {height} × {width} px under every condition of {name}"
+    if dry_run:
+        stored["bytes_as_pixels"] = 3 * height * width * len(dataset) * conditions
+        size = stored["bytes_as_pixels"] / 2**30
+        count = len(dataset) * conditions
+        echo(
+            DRY_RUN,
+            f"{out}: {what}, {count:,} in all, as {format}; {size:,.3g} GiB as pixels",
+            data={"plan": stored},
+        )
+        return
+    echo(f"{out}: {what}", f"Check the files with: noctule verify {out}", data=stored)
 
 
 @app.command(cls=Command)
@@ -126,7 +141,7 @@ def verify(
     out: Annotated[Path, arg("FOLDER")],
     again: Annotated[int, opt("N")] = 0,
 ) -> None:
-    """Check every exported file against its hash. Exits with status 2 on any mismatch.
+    """Check every exported file against its hash. Exits with status 1 on any mismatch.
 
     Args:
         out: Folder written by `noctule export`.
@@ -141,13 +156,21 @@ def verify(
     problems = {
         kind: getattr(result, kind) for kind in ("missing", "changed", "extra", "differing")
     }
-    echo(*(f"{kind}: {name}" for kind, names in problems.items() for name in names))
+    echo(
+        *(f"{kind}: {name}" for kind, names in problems.items() for name in names),
+        data={
+            "folder": out,
+            "files": result.num_files,
+            "remade": result.num_remade,
+            **problems,
+        },
+    )
     if not result.is_good:
         counts = ", ".join(f"{len(names)} {kind}" for kind, names in problems.items())
         remedies = [AGAIN] if result.missing or result.changed else []
         remedies += ["Remove the extra files."] if result.extra else []
-        echo_message(f"{out}: of {result.num_files} files {counts}. {' '.join(remedies)}")
-        raise typer.Exit(EXIT_USER_ERROR)
+        echo_failure(f"{out}: of {result.num_files} files {counts}. {' '.join(remedies)}")
+        raise typer.Exit(EXIT_NO)
     again_text = f"; {result.num_remade} images corrupted again, all identical"
     echo(f"{result.num_files} files unchanged{again_text if result.num_remade else ''}.")
 

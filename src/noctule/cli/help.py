@@ -11,7 +11,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from noctule.cli.plugin import with_plugin_option
+from noctule.cli.common import common_options, with_common_options
 
 HELP_NAMES = ("-h", "--help")
 
@@ -47,7 +47,7 @@ class CommandGroup(TyperGroup):
         command = super().get_command(ctx, cmd_name)
         if command is not None and command.short_help is None:
             command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())
-        return None if command is None else with_plugin_option(command)
+        return None if command is None else with_common_options(command)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, then the options."""
@@ -57,8 +57,14 @@ class CommandGroup(TyperGroup):
 
 def _write_parameters(command: Any, ctx: Any, formatter: Any) -> None:
     parameters = [one for one in command.get_params(ctx) if not getattr(one, "hidden", False)]
-    for kind, heading in (("argument", "Arguments"), ("option", "Options")):
-        entries = [one for one in parameters if one.param_type_name == kind]
+    common = [one for one in parameters if one in common_options()]
+    own = [one for one in parameters if one not in common]
+    sections = {
+        "Arguments": [one for one in own if one.param_type_name == "argument"],
+        "Options": [one for one in own if one.param_type_name == "option"],
+        "Options of every command": common,
+    }
+    for heading, entries in sections.items():
         if not entries:
             continue
         with formatter.section(heading):

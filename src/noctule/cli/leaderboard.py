@@ -7,14 +7,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from noctule.cli.app import EXIT_USER_ERROR, app
-from noctule.cli.echo import echo, echo_text
+from noctule.cli.app import app
+from noctule.cli.echo import EXIT_NO, EXIT_USER_ERROR, echo, echo_text
 from noctule.cli.help import Command, CommandGroup
 from noctule.cli.options import ResamplesOption, RunArgument, arg, opt
 from noctule.errors import InputError
 from noctule.extras import require
-
-EXIT_DOES_NOT_HOLD = 1
 
 leaderboard_app = typer.Typer(
     cls=CommandGroup,
@@ -61,15 +59,14 @@ def prepare(
         link=link,
         notes=notes,
     )
-    echo(f"{out}", f"Check it with: noctule leaderboard check {out}")
+    check_it = f"Check it with: noctule leaderboard check {out}"
+    echo(f"{out}", check_it, data={"submission": out})
 
 
 @leaderboard_app.command(cls=Command)
 def check(
     submissions: Annotated[list[Path], arg("FOLDER...")],
-    format: Annotated[
-        Literal["table", "json", "markdown"], opt("", "--format", "-f")
-    ] = "table",
+    format: Annotated[Literal["table", "markdown"], opt("", "--format", "-f")] = "table",
 ) -> None:
     """Recompute all numbers of a submission from its rows, and verify its other claims.
 
@@ -82,7 +79,7 @@ def check(
         format: Output format. Markdown suits a pull request comment.
     """
     from noctule.leaderboard import check_submission
-    from noctule.leaderboard.check_report import Checked, json_text, markdown_text, table_of
+    from noctule.leaderboard.check_report import Checked, markdown_text, table_of
 
     results = []
     for folder in submissions:
@@ -93,9 +90,8 @@ def check(
         except OSError as error:  # the other folders are to be checked all the same
             refused = InputError(f"cannot be read: {error.strerror or error}")
             results.append(Checked(str(folder), refused))
-    if format == "json":
-        echo_text(json_text(results))
-    elif format == "markdown":
+    echo(data={"submissions": [one.to_record() for one in results]})
+    if format == "markdown":
         echo_text(markdown_text(results))
     else:
         for one in results:
@@ -104,7 +100,7 @@ def check(
     if any(isinstance(one.result, InputError) for one in results):
         raise typer.Exit(EXIT_USER_ERROR)
     if not all(not isinstance(one.result, InputError) and one.result.holds for one in results):
-        raise typer.Exit(EXIT_DOES_NOT_HOLD)
+        raise typer.Exit(EXIT_NO)
 
 
 @leaderboard_app.command(cls=Command)
@@ -138,4 +134,8 @@ def build(
         resamples=resamples,
         landmarks=landmarks,
     )
-    echo(f"{len(pages)} pages: {out / 'index.html'}")
+    site = out / "index.html"
+    echo(
+        f"{len(pages)} pages. Open {site} in a browser.",
+        data={"site": site, "pages": len(pages)},
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from noctule.cli.app import app
 from noctule.cli.echo import echo
@@ -31,15 +31,31 @@ def list_(
         name: Show this corruption, benchmark or study in full, with its source and parameters.
     """
     if name is None:
-        echo(*(table() for kind, table in LISTINGS.items() if what in ("all", kind)))
+        tables = {kind: table() for kind, table in LISTINGS.items() if what in ("all", kind)}
+        data = {kind: table.records() for kind, table in tables.items()}
+        echo(*tables.values(), data=data)
     elif what in DETAILS:
-        echo(*DETAILS[what](name))
+        parts = DETAILS[what](name)
+        echo(*parts, data={what: _entry(parts)})
     else:
         raise InputError(
             f"'{name}' cannot be shown in full",
             where=f"list {what}",
             remedy=f"Use one of: list {' NAME, list '.join(DETAILS)} NAME.",
         )
+
+
+def _entry(parts: Sequence[Part]) -> dict[str, Any]:
+    """The facts of one entry and its parameters as data."""
+    entry: dict[str, Any] = {"name": parts[0]}
+    for part in parts[1:]:
+        if isinstance(part, str):
+            entry["description"] = " ".join(filter(None, [entry.get("description"), part]))
+        elif any(part.header):
+            entry["parameters"] = part.records()
+        else:
+            entry |= {str(row.values[0]): row.values[1] for row in part.rows}
+    return entry
 
 
 def _corruptions() -> Table:

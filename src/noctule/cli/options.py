@@ -37,13 +37,18 @@ def opt(
     )
 
 
-Format = Literal["table", "csv", "json", "markdown", "latex"]
+DRY_RUN = "Everything is checked, and nothing is written. The command would compute:"
+Format = Literal["table", "csv", "markdown", "latex"]
 Mode = Literal["paper", "released"]
 
 RunArgument = Annotated[Path, arg("RUN", help="Folder of a finished run.")]
 BenchmarkArgument = Annotated[
     str,
     arg("BENCHMARK", help="Name from `noctule list benchmarks`, or path of a TOML file."),
+]
+DryRunOption = Annotated[
+    bool,
+    opt("", "--dry-run", help="Check everything and print the plan; write nothing."),
 ]
 FormatOption = Annotated[Format, opt("", "--format", "-f", help="Output format.")]
 ReferenceOption = Annotated[

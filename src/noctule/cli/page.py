@@ -113,7 +113,7 @@ def serve_page(
     listening = listen(port)
     address = "http://{}:{}/".format(*listening.getsockname())
     server = server_of(viewer, start, listening)
-    echo(f"{address}  Press Ctrl-C to stop.")
+    echo(f"{address}  Press Ctrl-C to stop.", data={"address": address})
     if open_browser:  # the socket already listens, so the browser waits for the first answer
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
     run_server(server, listening)

@@ -51,9 +51,9 @@ def report(
             seed=seed,
             confidence=confidence,
         )
-    echo(str(out))
-    if figures is not None:
-        echo(str(figures))
+    lines = [f"Open {out} in a browser."]
+    lines += [] if figures is None else [f"Figures and tables: {figures}"]
+    echo(*lines, data={"report": out, "figures": figures})
 
 
 def _is_study(path: Path) -> bool:

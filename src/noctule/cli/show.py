@@ -120,7 +120,10 @@ def show(
     rows = _rows(prepared, chosen, names, severity, overview, image_id or name, seed)
     _save(rows, out or Path("noctule.png"))
     shown = names[0] if len(names) == 1 else f"{len(names)} corruptions"
-    echo(f"{out or 'noctule.png'}: {image_id or name} under {shown}")
+    echo(
+        f"{out or 'noctule.png'}: {image_id or name} under {shown}",
+        data={"image": out or "noctule.png", "id": image_id or name, "corruptions": names},
+    )
 
 
 def _preprocessing(

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from noctule.cli.app import app
-from noctule.cli.echo import echo, echo_text
+from noctule.cli.echo import echo
 from noctule.cli.help import Command
-from noctule.cli.options import arg, opt
+from noctule.cli.options import arg
 
 
 @app.command(cls=Command)
 def status(
     run: Annotated[Path, arg("RUN")],
-    format: Annotated[Literal["text", "json"], opt("", "--format", "-f")] = "text",
 ) -> None:
     """Show how far a run has come: progress, rate, time left, processes and failures.
 
     Args:
         run: Folder of a run, finished or not.
-        format: Output format.
     """
     from noctule.report.progress import duration
     from noctule.store.status import run_status
 
     state = run_status(run)
-    if format == "json":
-        echo_text(json.dumps(state._asdict(), indent=2) + "\n")
-        return
     (slices, all_slices), (images, all_images) = state.slices, state.images
     lines = [
         f"{run}: {images:,} of {all_images:,} images under {state.conditions} conditions "
@@ -54,7 +48,7 @@ def status(
             f"{count} failure{'s' * (count > 1)}, the last {f'at {when}, ' if when else ''}of "
             f"{_process(last)}: {last.get('error')}"
         )
-    echo(*lines)
+    echo(*lines, data=state._asdict())
 
 
 def _process(content: Mapping[str, Any]) -> str:

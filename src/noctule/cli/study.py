@@ -10,8 +10,11 @@ import typer
 from noctule.cli.app import app
 from noctule.cli.echo import echo, echo_message, interruptible
 from noctule.cli.help import Command, CommandGroup
+from noctule.cli.new import NewFileArgument, write_template
 from noctule.cli.options import (
+    DRY_RUN,
     ConfidenceOption,
+    DryRunOption,
     ModelArgsOption,
     ResamplesOption,
     TrustOption,
@@ -25,7 +28,7 @@ from noctule.extras import require
 
 if TYPE_CHECKING:
     from noctule.studies.folder import StudyFolder
-    from noctule.studies.run import ExecutionConfig
+    from noctule.studies.run import ExecutionConfig, PreparedStudy
     from noctule.studies.spec import Study
 
 study_app = typer.Typer(
@@ -95,6 +98,7 @@ def run(
     workers: WorkersOption = None,
     only: OnlyOption = None,
     trust: TrustOption = False,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Train and evaluate all networks of a study, then score their overlap.
 
@@ -140,7 +144,17 @@ def run(
     # An architecture named on the command line is trusted.
     trust = trust or architecture is not None
     execution = _execution(device, processes, models_at_once, workers, only)
-    _run(_changed(spec, changes), out, execution, trust)
+    _run(_changed(spec, changes), out, execution, trust, dry_run=dry_run)
+
+
+@study_app.command(cls=Command)
+def new(path: NewFileArgument) -> None:
+    """Write a commented TOML file to start a study of your own from.
+
+    Args:
+        path: File to write, a .toml that does not exist yet.
+    """
+    write_template("study", path, f"Run it with: noctule study run {path} --dry-run")
 
 
 @study_app.command(cls=Command)
@@ -181,6 +195,14 @@ def status(folder: FolderArgument) -> None:
     echo(
         text_table(study_folder.study.title, ("network", "state", "epochs"), rows),
         f"{done} Resume with: noctule study resume {folder}" if missing else done,
+        data={
+            "study": folder,
+            "epochs": epochs,
+            "networks": [
+                {"network": str(one.member), "state": one.state, "epochs": one.epochs}
+                for one in study_folder.status()
+            ],
+        },
     )
 
 
@@ -194,7 +216,8 @@ def overlap_(
     confidence: ConfidenceOption = 0.95,
     seed: Annotated[int, opt("N")] = 0,
     out: Annotated[
-        Path | None, opt("PATH", "--out", "-o", default="results/ in the study folder")
+        Path | None,
+        opt("PATH", "--out", "-o", default="in the study folder"),
     ] = None,
 ) -> None:
     """Recompute the overlap from stored rows, with other options. No network is run.
@@ -234,15 +257,30 @@ def _execution(
     )
 
 
-def _run(spec: Study, out: Path | None, execution: ExecutionConfig, trust: bool) -> None:
+def _run(
+    spec: Study,
+    out: Path | None,
+    execution: ExecutionConfig,
+    trust: bool,
+    *,
+    dry_run: bool = False,
+) -> None:
     from noctule.report.progress import progress_bar, study_progress
     from noctule.studies.run import prepare_study, run_prepared, work_left
 
     with progress_bar("reading images") as advance_reading:
         prepared = prepare_study(
-            spec, out=out, execution=execution, progress=advance_reading, trust=trust
+            spec,
+            out=out,
+            execution=execution,
+            progress=advance_reading,
+            trust=trust,
+            dry_run=dry_run,
         )
     folder = prepared.folder
+    if dry_run:
+        _print_plan(prepared, execution)
+        return
     echo_message(f"study folder {folder.folder}")
     resume = (
         f"Finished epochs are kept in {folder.folder}. "
@@ -252,19 +290,60 @@ def _run(spec: Study, out: Path | None, execution: ExecutionConfig, trust: bool)
     with interruptible(resume), progress as advance:
         run_prepared(prepared, execution=execution, on_advance=advance)
     if missing := folder.missing():
-        echo(f"{len(missing)} networks are not finished yet, the first is {missing[0]}.")
+        echo(
+            f"{len(missing)} networks are not finished yet, the first is {missing[0]}.",
+            data={"study": folder.folder, "missing": [str(one) for one in missing]},
+        )
         return
     _score(folder, None)
+    echo(f"Design a benchmark with: noctule design {folder.folder} --size 8 --out mine.toml")
+
+
+def _print_plan(prepared: PreparedStudy, execution: ExecutionConfig) -> None:
+    """What a study would compute, after all checks."""
+    from noctule.report.formatting import counted
+    from noctule.report.table import text_table
+    from noctule.studies.run import work_left
+
+    folder, study = prepared.folder, prepared.folder.study
+    work = work_left(folder, execution.only)
+    facts = {
+        "study": study.title,
+        "networks": f"{len(study.members)}: the standard one and one for each of "
+        f"{len(study.candidates)} candidates, with {counted(len(study.seeds), 'seed')}",
+        "architecture": study.architecture,
+        "epochs": str(study.recipe.epochs),
+        "training images": f"{len(prepared.train_set):,} of {prepared.train_set.name}",
+        "test images": f"{len(prepared.test_set):,} of {prepared.test_set.name}",
+        "device": folder.identity["device_type"],
+        "precision": folder.identity["precision"],
+        "study folder": str(folder.folder),
+        **{kind: f"{done:,} of {total:,} are done" for kind, (done, total) in work.items()},
+    }
+    data = {key.replace(" ", "_"): value for key, value in facts.items()}
+    data |= {kind: {"done": done, "total": total} for kind, (done, total) in work.items()}
+    echo(text_table(DRY_RUN, ("", ""), facts.items()), data={"plan": data})
 
 
 def _score(folder: StudyFolder, out: Path | None, **choices: Any) -> None:
+    from noctule.report.pairs import pairs_of
     from noctule.report.study import write_results
 
-    results = write_results(folder, out or folder.results, **choices)
+    target = out or folder.results_in(choices.get("form", "robustness"))
+    results = write_results(folder, target, **choices)
+    matrix, page = results.matrix, results.files[-1]
     echo(
         *results.summary,
-        f"Matrix, tables and figures: {out or folder.results}",
-        f"Report: {results.files[-1]}",
+        f"Matrix, tables and figures: {target}",
+        f"Report: open {page} in a browser.",
+        data={
+            "study": folder.folder,
+            "results": target,
+            "report": page,
+            "form": matrix.form,
+            "overlap": [pair._asdict() for pair in pairs_of(matrix)],
+            "undefined": dict(matrix.undefined),
+        },
     )
 
 

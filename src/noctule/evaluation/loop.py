@@ -48,6 +48,7 @@ from noctule.processes import end_if_unguarded
 from noctule.scoring import Evaluation, score_run
 from noctule.store import RunIdentity, RunStore
 from noctule.store.comparability import open_reference
+from noctule.store.disk import refuse_unwritable
 from noctule.store.writers import Writer
 
 WHOLE = Shard()
@@ -132,6 +133,7 @@ def run_images(
     progress: Progress | None = None,
     shard: Shard = WHOLE,
     fill: Fill | None = None,
+    dry_run: bool = False,
 ) -> RunStore:
     """Fill a run folder with the outcomes that are missing, beside other processes.
 
@@ -141,6 +143,7 @@ def run_images(
         progress: See `evaluate`.
         shard: The part of the run to compute; the others may be missing afterwards.
         fill: Computes what is missing, after all checks; None for this process.
+        dry_run: Whether to check everything and write nothing; the run may not exist then.
     """
     source.classifier.warn_of_preprocessing()
     source.check()
@@ -156,6 +159,9 @@ def run_images(
             return run
         if run is None or not run.finished_slices():
             loop.self_check()
+        if dry_run:
+            refuse_unwritable(folder)
+            return run or RunStore(folder, source.identity)
         if fill is None:
             loop.fill(folder, behaviour, shard, progress)
     if fill is not None:

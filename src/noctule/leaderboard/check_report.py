@@ -1,8 +1,7 @@
-"""The result of a check as a terminal table, JSON, or Markdown for a pull request."""
+"""The result of a check as a terminal table, data, or Markdown for a pull request."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -33,6 +32,19 @@ class Checked(NamedTuple):
             return f"No check failed; {unverified} of {total} cannot be verified."
         return "All checks passed."
 
+    def to_record(self) -> dict[str, Any]:
+        """JSON-ready data."""
+        if isinstance(self.result, InputError):
+            return {"folder": self.folder, "holds": False, "error": str(self.result)}
+        return {
+            "folder": self.folder,
+            "holds": self.result.holds,
+            "lines": [
+                {"name": one.name, "state": one.state, "detail": one.detail}
+                for one in self.result.items
+            ],
+        }
+
 
 def table_of(checked: Checked) -> Table | None:
     """The items as a table; None if the folder could not be checked."""
@@ -40,11 +52,6 @@ def table_of(checked: Checked) -> Table | None:
         return None
     rows = [(MARKS[one.state], one.name, one.state, one.detail) for one in checked.result.items]
     return text_table(checked.folder, ("", "what", "", "values"), rows)
-
-
-def json_text(results: Sequence[Checked]) -> str:
-    """A JSON record per submission, in ASCII."""
-    return json.dumps([_record(one) for one in results], indent=2) + "\n"
 
 
 def markdown_text(results: Sequence[Checked]) -> str:
@@ -61,19 +68,6 @@ def markdown_text(results: Sequence[Checked]) -> str:
         ]
         parts += ["| | what | | values |", "|---|---|---|---|", *lines, "", one.verdict, ""]
     return "\n".join(parts)
-
-
-def _record(checked: Checked) -> dict[str, Any]:
-    if isinstance(checked.result, InputError):
-        return {"folder": checked.folder, "holds": False, "error": str(checked.result)}
-    return {
-        "folder": checked.folder,
-        "holds": checked.result.holds,
-        "lines": [
-            {"name": one.name, "state": one.state, "detail": one.detail}
-            for one in checked.result.items
-        ],
-    }
 
 
 def _code(text: object) -> str:

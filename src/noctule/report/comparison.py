@@ -15,8 +15,7 @@ _SUMMARIES = {"mean_error": "mean error", "mce": "mCE", "relative_mce": "relativ
 
 def render_comparison(comparison: Comparison, format: str) -> str:
     """A comparison in one of `FORMATS` other than "table"; see `render_table`."""
-    data = {"verdict": verdict(comparison), **comparison.to_dict()}
-    return render_table(comparison_table(comparison), format, data)
+    return render_table(comparison_table(comparison), format)
 
 
 def comparison_table(comparison: Comparison, name: str = "") -> Table:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Column
 from rich.text import Text
 
-from noctule.display import in_notebook
+from noctule.display import in_notebook, progress_hidden
 from noctule.errors import shown
 
 # Outside of a terminal: lines are at least the first of these apart, and come after a tenth of
@@ -36,7 +36,7 @@ def progress_bar(
     Yields a function to call with (number done, total number).
     """
     description, console = shown(description), Console(stderr=True)
-    if not is_shown:
+    if progress_hidden.get() or not is_shown:
         yield lambda done, total: None
         return
     if in_notebook():
@@ -64,6 +64,9 @@ def study_progress(
     Yields a function to call with (kind, number newly done).
     """
     console = Console(stderr=True)
+    if progress_hidden.get():
+        yield lambda step: None
+        return
     if in_notebook():
         with _notebook_bars() as update:
             yield _added_up(work, update)
@@ -86,6 +89,9 @@ def status_line(description: str) -> Iterator[Callable[[str], None]]:
     Yields a function to call with a description of the state.
     """
     description, console = shown(description), Console(stderr=True)
+    if progress_hidden.get():
+        yield lambda text: None
+        return
     if not console.is_terminal:
         last = time.monotonic()
 

@@ -18,9 +18,7 @@ from noctule.report.table import Cell, Column, Row, Table, Value, render_table
 
 def render(scores: Scores, format: str, *, title: str) -> str:
     """Scores in one of `FORMATS` other than "table"; see `render_table`."""
-    return render_table(
-        score_table(scores, title), format, {"title": title, **scores.to_dict()}
-    )
+    return render_table(score_table(scores, title), format)
 
 
 def score_table(scores: Scores, title: str) -> Table:

@@ -6,7 +6,6 @@ texts of `Table.texts`, so that a table reads the same everywhere; only CSV has 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -329,24 +328,21 @@ def escape_latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in one_line(text))
 
 
-FORMATS = ("table", "csv", "json", "markdown", "latex")
+FORMATS = ("table", "csv", "markdown", "latex")
 FILE_FORMS = {"md": markdown, "tex": latex, "csv": table_csv}
 
 
-def render_table(table: Table, format: str, data: Mapping[str, Any]) -> str:
+def render_table(table: Table, format: str) -> str:
     """A table in one of `FORMATS` other than "table", which `report.terminal` renders.
 
     Args:
         table: The table; its CSV has full precision.
         format: Name of the format.
-        data: JSON-ready data, which JSON holds.
 
     Raises:
         InputError: Unknown format.
     """
     match format:
-        case "json":
-            return json.dumps(data, indent=2) + "\n"
         case "csv":
             return table_csv(table)
         case "markdown":

@@ -36,6 +36,17 @@ def output_errors(where: object, remedy: str | None = None) -> Iterator[None]:
         raise OutputError(what, where=where, remedy=remedy) from error
 
 
+def refuse_unwritable(folder: Path) -> None:
+    """Check that a folder could be written, without writing anything.
+
+    Raises:
+        OutputError: It, or the nearest folder above it that exists, cannot be written.
+    """
+    existing = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise OutputError("cannot be written: Permission denied", where=existing)
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file completely, or leave what was there; OSError if it cannot be written."""
     temporary = temporary_for(path)

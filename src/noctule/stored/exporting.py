@@ -32,6 +32,7 @@ from noctule.store.disk import (
     LOCK_FILE,
     locked,
     output_errors,
+    refuse_unwritable,
     remove_temporaries,
     sha256_of,
     temporaries_of,
@@ -72,6 +73,7 @@ def export(
     devices: Sequence[str] = (),
     processes: int | None = None,
     progress: Progress = lambda done, total: None,
+    dry_run: bool = False,
 ) -> Manifest:
     """Write every image of a benchmark, corrupted and clean, for any framework to read.
 
@@ -102,6 +104,7 @@ def export(
             round differently.
         processes: Number of processes; None is one per device, or one per core without devices.
         progress: Called now and then; for a finished set, with (files read, files in all).
+        dry_run: Whether to check everything and write nothing.
 
     Raises:
         InputError: An argument cannot be used, an image cannot be read, two files would have
@@ -137,6 +140,9 @@ def export(
         few = plan.dataset.in_memory or len(plan.dataset) < FEW_IMAGES
         readers = 1 if few else processes
         _run(_read_piece, plan, plan.pieces, readers, lambda advance: None)
+    if dry_run:
+        refuse_unwritable(folder)
+        return manifest
     with output_errors(folder, KEPT), locked(folder, "exporting into"):
         for leftover in _leftovers(folder):
             leftover.unlink(missing_ok=True)

@@ -24,6 +24,7 @@ from noctule.models.sources.trained import training_record
 from noctule.store import RunStore
 from noctule.store.disk import append_record, output_errors, read_records, write_atomically
 from noctule.store.identity import RUN_FILE, refuse_other
+from noctule.studies.matrix import Form
 from noctule.studies.spec import Member, Study
 from noctule.studies.training.checkpoint import epochs_saved
 
@@ -77,14 +78,27 @@ class StudyFolder:
                 differ), or files that are not a study.
             OutputError: The folder cannot be written.
         """
+        if (existing := cls.find(folder, identity)) is not None:
+            return existing
         with output_errors(folder):
             if not (folder / STUDY_FILE).exists():
-                _reject_foreign(folder)
                 folder.mkdir(parents=True, exist_ok=True)
                 text = to_toml(_without_none(identity["study"]))
                 write_atomically(folder / "study.toml", text.encode())
                 text = json.dumps(identity, indent=2) + "\n"
                 write_atomically(folder / STUDY_FILE, text.encode())
+        return cls.open(folder)
+
+    @classmethod
+    def find(cls, folder: Path, identity: Mapping[str, Any]) -> StudyFolder | None:
+        """The study of this identity in a folder, or None if it may be started there.
+
+        Nothing is written. The errors are those of `create_or_resume`.
+        """
+        if not (folder / STUDY_FILE).exists():
+            with output_errors(folder):
+                _reject_foreign(folder)
+            return None
         existing = cls.open(folder)
         refuse_other(_determining(existing.identity), _determining(identity), folder, "study")
         return existing
@@ -170,7 +184,11 @@ class StudyFolder:
     @property
     def results(self) -> Path:
         """Folder of the matrix, figures and tables."""
-        return self.folder / "results"
+        return self.results_in("robustness")
+
+    def results_in(self, form: Form) -> Path:
+        """Folder of the results in one form of the overlap, so that both forms are kept."""
+        return self.folder / ("results" if form == "robustness" else f"results-{form}")
 
     def status(self) -> list[MemberStatus]:
         """Progress of every network."""

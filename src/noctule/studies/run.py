@@ -20,6 +20,7 @@ from noctule.evaluation.execution import MAX_PROCESSES, Report, run_jobs, usable
 from noctule.evaluation.settings import Settings, default_precision, workers_for
 from noctule.models.load import runs_code
 from noctule.processes import end_if_unguarded
+from noctule.store.disk import refuse_unwritable
 from noctule.studies.checks import check_readable, check_study
 from noctule.studies.folder import STUDY_FILE, StudyFolder, study_identity
 from noctule.studies.group import Advance, Diverged, GroupJob, train_and_measure
@@ -103,11 +104,12 @@ def prepare_study(
     execution: ExecutionConfig | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     trust: bool = False,
+    dry_run: bool = False,
 ) -> PreparedStudy:
     """Check a study and create or open its folder, without training anything.
 
     When a study starts for the first time, every image is decoded, which `progress` reports. If
-    it is finished, no network is built.
+    it is finished, no network is built. With `dry_run`, nothing is written.
 
     Raises:
         InputError: An input is unsuitable, the study names a function and `trust` is False, or
@@ -136,7 +138,11 @@ def prepare_study(
         for dataset in (train_set, test_set):
             workers = workers_for(dataset, execution.workers)
             check_readable(dataset, study.images.preprocessing(), workers, progress)
-    folder = StudyFolder.create_or_resume(path, identity)
+    if dry_run:
+        refuse_unwritable(path)
+        folder = StudyFolder.find(path, identity) or StudyFolder(path, study, identity)
+    else:
+        folder = StudyFolder.create_or_resume(path, identity)
     return PreparedStudy(folder, train_set, test_set)
 
 
