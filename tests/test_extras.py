@@ -17,6 +17,12 @@ from noctule.extras import EXTRAS
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 # pyarrow looks for pandas by itself, and takes the None that hides it for the package.
 HIDDEN = sorted({name for names in EXTRAS.values() for name in names} - {"pandas"})
+ALONE = {
+    "report": "noctule.report.run",
+    "serve": "noctule.explore.server",
+    "study": "noctule.studies.design",
+    "photos": "noctule.data.sources.photo_patches",
+}
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +39,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         done = without_extras(folder, command)
         assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.mark.parametrize("extra", ALONE)
+def test_an_extra_needs_no_other(extra: str) -> None:
+    hidden = {*HIDDEN} - {*EXTRAS[extra]}
+    code = f"import sys; sys.modules.update(dict.fromkeys({hidden})); import {ALONE[extra]}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def without_extras(folder: Path, command: str) -> subprocess.CompletedProcess[str]:

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser
 import noctule.report.vega as vega_module
 from browser import DESK, PHONE, browser, visit
 from noctule.errors import InputError, MachineError, OutputError, shown
-from noctule.report import page as page_module
+from noctule.report import template as template_module
 from noctule.report.charts import Figure, save_figure
 from noctule.report.page import (
     Block,
@@ -40,10 +40,10 @@ from noctule.report.page import (
     Tile,
     Tiles,
     render,
-    render_template,
     write_page,
 )
 from noctule.report.table import Column, Row, Table
+from noctule.report.template import render_template
 
 __all__ = ["browser"]
 
@@ -92,7 +92,7 @@ def a_table(names: list[str]) -> Table:
 
 @pytest.fixture
 def template(monkeypatch: pytest.MonkeyPatch) -> str:
-    environment = page_module._environment()
+    environment = template_module._environment()
     loaders = ChoiceLoader([environment.loader, DictLoader({"test.html": TEMPLATE})])  # type: ignore[list-item]
     monkeypatch.setattr(environment, "loader", loaders)
     return "test.html"

@@ -22,7 +22,7 @@ from noctule.explore.photographs import (
 )
 from noctule.explore.predictions import Predictor
 from noctule.models import Preprocessing
-from noctule.report.page import render_template
+from noctule.report.template import render_template
 
 FULL_RANGE = "full"
 LARGEST_SEED = 2**32 - 1

@@ -64,7 +64,7 @@ class View:
             MissingExtraError: The extra `report` is not installed.
         """
         require("report")
-        from noctule.report.page import render_template
+        from noctule.report.template import render_template
 
         figure, scale = self.figure(), 2
         png = figure.notebook_png(scale)
