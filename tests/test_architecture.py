@@ -19,7 +19,7 @@ ROOMS = [
     "csv_files", "config",
     "provenance", "sampling", "corruptions", "compat", "benchmarks", "data", "models",
     "outcomes", "store", "metrics", "scoring", "comparison", "evaluation", "stored", "studies",
-    "report",
+    "report", "testing", "pytest_plugin",
     "explore", "leaderboard", "cli", "__main__",
 ]  # fmt: skip
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

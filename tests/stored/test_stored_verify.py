@@ -165,7 +165,10 @@ def test_hashes_that_cannot_be_used_are_refused(
     [
         ("{", "is not a stored set's manifest"),
         ("[]", "is not a stored set's manifest"),
-        ('{"schema_version": 2}', "manifest.json: the keys benchmark, dataset, seed, preprocessing"),
+        (
+            '{"schema_version": 2}',
+            "manifest.json: the keys benchmark, dataset, seed, preprocessing",
+        ),
         ('{"schema_version": 3}', "was written by another noctule"),
         (None, "is not a stored set: it has no manifest.json"),
     ],

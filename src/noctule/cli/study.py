@@ -28,6 +28,7 @@ from noctule.extras import require
 
 if TYPE_CHECKING:
     from noctule.studies.folder import StudyFolder
+    from noctule.studies.matrix import OverlapMatrix
     from noctule.studies.run import ExecutionConfig, PreparedStudy
     from noctule.studies.spec import Study
 
@@ -295,8 +296,10 @@ def _run(
             data={"study": folder.folder, "missing": [str(one) for one in missing]},
         )
         return
-    _score(folder, None)
-    echo(f"Design a benchmark with: noctule design {folder.folder} --size 8 --out mine.toml")
+    if defined := len(_score(folder, None).names):
+        size = min(8, -(-defined // 2))
+        command = f"noctule design {folder.folder} --size {size} --out mine.toml"
+        echo(f"Design a benchmark with: {command}")
 
 
 def _print_plan(prepared: PreparedStudy, execution: ExecutionConfig) -> None:
@@ -325,7 +328,7 @@ def _print_plan(prepared: PreparedStudy, execution: ExecutionConfig) -> None:
     echo(text_table(DRY_RUN, ("", ""), facts.items()), data={"plan": data})
 
 
-def _score(folder: StudyFolder, out: Path | None, **choices: Any) -> None:
+def _score(folder: StudyFolder, out: Path | None, **choices: Any) -> OverlapMatrix:
     from noctule.report.pairs import pairs_of
     from noctule.report.study import write_results
 
@@ -345,6 +348,7 @@ def _score(folder: StudyFolder, out: Path | None, **choices: Any) -> None:
             "undefined": dict(matrix.undefined),
         },
     )
+    return matrix
 
 
 def _changed(spec: Study, changes: dict[str, Any]) -> Study:

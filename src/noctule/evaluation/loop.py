@@ -100,13 +100,37 @@ def evaluate(
         OutputError: The run folder cannot be written; finished slices are kept.
     """
     end_if_unguarded()
+    source = live_images(
+        model,
+        data,
+        benchmark,
+        corruptions=corruptions,
+        severities=severities,
+        skip=skip,
+        name=name,
+        settings=settings,
+    )
+    return run_and_score(source, out=out, reference=reference, progress=progress)
+
+
+def live_images(
+    model: str | nn.Module | Classifier | Callable[..., Any],
+    data: str | Path | Dataset | tuple[Any, Any],
+    benchmark: str | Path | Benchmark,
+    *,
+    corruptions: Names = None,
+    severities: Iterable[int] | None = None,
+    skip: Names = None,
+    name: str | None = None,
+    settings: Settings | None = None,
+) -> LiveImages:
+    """The images for a model, opened; arguments and errors are those of `evaluate`."""
     settings = checked_settings(settings)
     classifier, dataset = load_classifier(model).named(name), open_dataset(data)
     if not isinstance(benchmark, Benchmark):
         benchmark = load_benchmark(benchmark)
     benchmark = Selection(corruptions, severities, skip).of(benchmark)
-    source = LiveImages(classifier, dataset, benchmark, settings)
-    return run_and_score(source, out=out, reference=reference, progress=progress)
+    return LiveImages(classifier, dataset, benchmark, settings)
 
 
 def run_and_score(
