@@ -40,6 +40,7 @@ CORE = [
     "noctule show photo.png --out sheet.png",
 ]
 UNTRAINED = "import noctule; noctule.models.build_untrained('timm:resnet10t', 16, 64)"
+LOADED = 'python -c \'import noctule; noctule.load_run("run").scores'
 EXTRAS = {
     "core": "noctule --version",
     "report": "noctule report run --out report.html",
@@ -52,6 +53,8 @@ EXTRAS = {
     ),
     "hf": EVALUATE.format("hf:vit", "hf"),
     "openclip": "python -c 'import open_clip'",
+    "pandas": f"{LOADED}.to_pandas()'",
+    "polars": f"{LOADED}.to_polars()'",
     "all": "noctule study run photo-patches-demo --out study",
 }
 # Prints versions, and the size of what PyTorch and torchvision do not bring.

@@ -144,12 +144,22 @@ def test_what_a_plugin_prints_is_not_in_the_json(made: Path, tmp_path: Path) -> 
     assert "from a program\n" in done.stderr
 
 
+def test_what_is_printed_in_the_same_process_is_not_in_the_json(
+    cli: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "loud.py").write_text("print('printed')\n")
+    status, out, err = cli("metrics", "a", "--json", "--plugin", tmp_path / "loud.py")
+    assert (status, result_of(out)["num_images"]) == (0, 10)
+    assert err == "printed\n"
+
+
 def test_json_of_what_fails(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     status, out, err = cli("metrics", "nowhere", "--json")
+    remedy = "Pass the folder that `noctule evaluate MODEL DATA` printed."
     error = {"message": "is not a run folder: it has no run.json", "where": "nowhere",
-             "remedy": None}  # fmt: skip
+             "remedy": remedy}  # fmt: skip
     assert (status, json.loads(out)["error"]) == (2, error)
-    assert err == "noctule: nowhere: is not a run folder: it has no run.json\n"
+    assert err == f"noctule: nowhere: is not a run folder: it has no run.json. {remedy}\n"
     status, out, err = cli("metrics", "a", "--severity", "3", "--json")
     assert status == 2
     assert "No such option" in json.loads(out)["error"]["message"]
@@ -159,6 +169,15 @@ def test_json_of_what_fails(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (status, json.loads(out)["exit_status"]) == (3, 3)
     assert "ZeroDivisionError" in json.loads(out)["error"]["message"]
     assert "Traceback" in err
+
+
+def test_of_several_ranks_one_prints(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    for options in ([], ["--json"]):
+        status, out, _ = cli(*QUICK["evaluate"].split(), *options)
+        assert (status, out) == (0, "")
 
 
 def test_quiet_and_verbose(cli: Cli) -> None:
@@ -177,6 +196,16 @@ def test_quiet_and_verbose(cli: Cli) -> None:
     assert err.count("\n") == 1  # errors are shown
     _, _, err = cli("metrics", "nowhere", "--verbose")
     assert "read_identity" in err  # where it comes from
+
+
+def test_quiet_hides_progress(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_LEAST_S", "_MOST_S", "_STEP"):
+        monkeypatch.setattr(f"noctule.report.progress.{name}", 0)
+    arguments = QUICK["evaluate"].replace("--dry-run", "").split()
+    assert "(100 %)" in cli(*arguments, "--out", tmp_path / "a")[2]
+    assert cli(*arguments, "--out", tmp_path / "b", "-q")[2] == ""
 
 
 def test_the_reasons_of_a_failing_check_are_not_quiet(cli: Cli, tmp_path: Path) -> None:

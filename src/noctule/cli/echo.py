@@ -52,6 +52,7 @@ class Session:
         warnings: Warnings, in order.
         error: What ended the program.
         result: What the command has found, JSON-ready.
+        prints: Whether results are printed; of several ranks, only the first prints them.
         start: Time of the start, in seconds.
     """
 
@@ -62,6 +63,7 @@ class Session:
     warnings: list[str] = field(default_factory=list)
     error: dict[str, Any] | None = None
     result: dict[str, Any] = field(default_factory=dict)
+    prints: bool = True
     start: float = field(default_factory=time.monotonic)
 
 
@@ -130,7 +132,7 @@ def finish(status: int) -> None:
         versions.append(f"PyTorch {sys.modules['torch'].__version__}")
     took = f"finished after {time.monotonic() - session.start:.1f} s with exit status {status}"
     echo_debug(f"{', '.join(versions)} on {platform.platform()}: {took}")
-    if session.as_json:
+    if session.as_json and session.prints:
         print_json(status)
     for handler in LOGGER.handlers:
         handler.close()
@@ -169,7 +171,7 @@ def echo(*parts: Part, data: Mapping[str, Any] | None = None) -> None:
     from noctule.report.terminal import columns_of, terminal_text
 
     LOGGER.info("%s", terminal_text(parts, None))
-    if not session.as_json:
+    if session.prints and not session.as_json:
         # typer.echo ignores that a terminal's encoding may lack characters.
         sys.stdout.write(terminal_text(parts, columns_of(sys.stdout)) + "\n")
         sys.stdout.flush()
@@ -178,7 +180,7 @@ def echo(*parts: Part, data: Mapping[str, Any] | None = None) -> None:
 def echo_text(text: str, *, data: Mapping[str, Any] | None = None) -> None:
     """Print rendered text, such as CSV or LaTeX, without control characters."""
     session.result |= data or {}
-    if not session.as_json:
+    if session.prints and not session.as_json:
         typer.echo(shown(text), nl=False)
 
 

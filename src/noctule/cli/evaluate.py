@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from noctule.cli.app import app
-from noctule.cli.echo import echo, echo_message, echo_text, echo_warning, interruptible
+from noctule.cli.echo import (
+    echo,
+    echo_message,
+    echo_text,
+    echo_warning,
+    interruptible,
+    session,
+)
 from noctule.cli.help import Command
 from noctule.cli.options import (
     DRY_RUN,
@@ -171,6 +178,7 @@ def evaluate(
     )
     part, rank = Shard() if shard is None else Shard.parse(shard), launched_rank()
     if rank.number > 0:
+        session.prints = False
         warnings.simplefilter("ignore", NoctuleWarning)  # rank 0 shows them
     devices = chosen_devices(device or [], rank)
     reopen = functools.partial(

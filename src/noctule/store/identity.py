@@ -114,7 +114,11 @@ def read_identity(folder: Path) -> RunIdentity:
     """
     path = folder / RUN_FILE
     if not path.exists():
-        raise InputError("is not a run folder: it has no run.json", where=folder)
+        raise InputError(
+            "is not a run folder: it has no run.json",
+            where=folder,
+            remedy="Pass the folder that `noctule evaluate MODEL DATA` printed.",
+        )
     try:
         data = _read_json(path)
         _check_version(data["schema_version"], path)

@@ -112,7 +112,11 @@ class StudyFolder:
         """
         path = folder / STUDY_FILE
         if not path.exists():
-            raise InputError(f"is not a study folder: it has no {STUDY_FILE}", where=folder)
+            raise InputError(
+                f"is not a study folder: it has no {STUDY_FILE}",
+                where=folder,
+                remedy="Pass the folder that `noctule study run STUDY` printed.",
+            )
         try:
             identity = json.loads(read_text(path))
             version, study = identity["schema_version"], identity["study"]
