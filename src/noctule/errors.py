@@ -168,7 +168,7 @@ def machine_error(error: BaseException) -> MachineError | None:
                 "too many files are open",
                 remedy="Raise the limit (ulimit -n 1024), or use fewer --workers.",
             )
-        if _is_memory(cause):
+        if _lacks_memory(cause):
             message = next(iter(str(cause).strip().splitlines()), "")
             detail = f": {message[:200]}" if message else ""
             return MachineError(f"the memory is exhausted{detail}", remedy=_MORE_MEMORY)
@@ -176,7 +176,19 @@ def machine_error(error: BaseException) -> MachineError | None:
     return None
 
 
-def _is_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception, or what caused it, is that the memory is exhausted.
+
+    >>> out_of_memory(RuntimeError("CUDA out of memory.")), out_of_memory(ValueError())
+    (True, False)
+    """
+    cause: BaseException | None = error
+    while cause is not None and not _lacks_memory(cause):
+        cause = cause.__cause__
+    return cause is not None
+
+
+def _lacks_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if isinstance(error, OSError) and error.errno is not None:

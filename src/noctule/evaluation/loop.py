@@ -22,7 +22,13 @@ from noctule.benchmarks import Benchmark, Condition, Selection, load_benchmark
 from noctule.benchmarks.parts import Names
 from noctule.data import Dataset, open_dataset
 from noctule.display import notebook_progress
-from noctule.errors import InputError, NoctuleWarning, UnreadableImageError, machine_errors
+from noctule.errors import (
+    InputError,
+    NoctuleWarning,
+    UnreadableImageError,
+    machine_errors,
+    out_of_memory,
+)
 from noctule.evaluation.checks import check_run
 from noctule.evaluation.loading import Batch, split
 from noctule.evaluation.provenance import record_start, refuse_other_images
@@ -219,6 +225,7 @@ class Loop:
         dataset = source.dataset
         self.right_labels = dict(zip(dataset.ids, dataset.right_labels or (), strict=False))
         self.gives_probabilities = source.classifier.outputs == PROBABILITIES
+        self.most_images = self.identity.batch_size  # halved if the memory is exhausted
 
     def fill(
         self,
@@ -307,22 +314,24 @@ class Loop:
             preprocessing: How they are normalised; None for the classifier's own.
             raw: Whether to return what the model does.
         """
-        preprocessing = preprocessing or self.classifier.preprocessing
-        inputs = preprocessing.normalise(images).to(self.dtype).contiguous()
+        if len(images) > self.most_images:
+            parts = torch.split(images, self.most_images)
+            return torch.cat([self.forward(part, preprocessing, raw=raw) for part in parts])
         low = self.identity.precision == "bfloat16" and self.dtype == torch.float32
+        is_exhausted = False
         try:
+            normalise = (preprocessing or self.classifier.preprocessing).normalise
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
-                returned = self.classifier.module(inputs)
-        except InputError:
-            raise
+                returned = self.classifier.module(normalise(images).to(self.dtype).contiguous())
         except Exception as error:
-            shape = " × ".join(map(str, inputs.shape))
-            raise InputError(
-                f"the model failed on a batch of {shape}: {type(error).__name__}: {error}",
-                where=self.classifier.name,
-                remedy="Check what size of image and batch it takes (--crop, --batch-size), "
-                "and whether it runs on this device (--device).",
-            ) from error
+            is_exhausted = len(images) > 1 and out_of_memory(error)
+            if not is_exhausted and isinstance(error, InputError):
+                raise
+            if not is_exhausted:
+                raise model_error(error, images, self.classifier.name) from error
+        if is_exhausted:  # the exception, which holds what has filled the memory, is gone
+            self._halve(len(images))
+            return self.forward(images, preprocessing, raw=raw)
         outputs = output_tensor(returned, self.classifier.name)
         if raw:
             return outputs
@@ -330,6 +339,18 @@ class Loop:
             outputs = log_probabilities(outputs)
         protocol = self.source.protocol
         return outputs if protocol is None else protocol.outputs(outputs)
+
+    def _halve(self, images: int) -> None:
+        """Show the model half as many images at once, from here on; it is said."""
+        self.most_images = -(-images // 2)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        warnings.warn(
+            f"{self.classifier.name}: the memory is exhausted by {images:,} images at once; "
+            f"going on with {self.most_images:,}. A smaller --batch-size avoids this.",
+            NoctuleWarning,
+            stacklevel=3,
+        )
 
     def probed(self, images: Tensor) -> Tensor:
         """What the model returns for probes, from and to the CPU; see `checked_behaviour`."""
@@ -396,6 +417,17 @@ class Loop:
                 where=run.folder,
             )
         return behaviour
+
+
+def model_error(error: Exception, images: Tensor, name: str) -> InputError:
+    """The error for a model that has failed on a batch."""
+    shape = " × ".join(map(str, images.shape))
+    return InputError(
+        f"the model failed on a batch of {shape}: {type(error).__name__}: {error}",
+        where=name,
+        remedy="Check what size of image and batch it takes (--crop, --batch-size), "
+        "and whether it runs on this device (--device).",
+    )
 
 
 class Tally:
