@@ -64,6 +64,15 @@ def as_int32(word: int) -> int:
     return (word + 2**31) % 2**32 - 2**31
 
 
+def fresh_seed() -> int:
+    """A seed from PyTorch's generator, for transforms that draw new numbers in each call.
+
+    The one exception to keyed random numbers: DataLoader seeds this generator differently in
+    each worker and epoch, and `torch.manual_seed` repeats it.
+    """
+    return int(torch.randint(2**63 - 1, ()))
+
+
 def image_words(keys: Sequence[Key], ids: Sequence[str | int]) -> list[Words]:
     """Two words per image for each key: int32 (len(ids),) each.
 

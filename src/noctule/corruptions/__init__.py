@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from torch import Tensor
 
+from noctule.corruptions.containers import as_batch
 from noctule.corruptions.draws import SEVERITIES
 from noctule.corruptions.registry import CORRUPTIONS, corruption
 from noctule.corruptions.spec import MODES, Corruption, Mode
 from noctule.registry import import_modules
+
+ImagesT = TypeVar("ImagesT")
 
 __all__ = ["CORRUPTIONS", "MODES", "SEVERITIES", "Corruption", "Mode", "corrupt", "corruption"]
 
@@ -18,7 +22,7 @@ for _benchmark in ("noc", "imagenet_c", "imagenet_c_bar"):  # in the order of li
 
 
 def corrupt(
-    images: Tensor,
+    images: ImagesT,
     name: str,
     *,
     ids: Sequence[str | int] | Tensor | None = None,
@@ -26,7 +30,7 @@ def corrupt(
     severity: int | None = None,
     mode: Mode = "paper",
     **fixed: float | int | str | Tensor,
-) -> Tensor:
+) -> ImagesT:
     """Corrupt a batch of images, each independently of the others.
 
     The same id, seed and severity give the same result in any batch, process and on any device.
@@ -35,9 +39,11 @@ def corrupt(
     random numbers.
 
     Args:
-        images: uint8, or float32 in [0, 1]; (batch, channels, height, width) with 1 or 3
-            channels, on any device. Never modified. float32 values up to 1e-6 outside [0, 1],
-            as left by rounding, are clamped.
+        images: uint8, or float32 in [0, 1]; a tensor (batch, channels, height, width) with 1 or
+            3 channels, on any device. Never modified. float32 values up to 1e-6 outside [0, 1],
+            as left by rounding, are clamped. Also a tensor (channels, height, width), a NumPy
+            array (height, width, channels) or (batch, height, width, channels), or a PIL image
+            of mode RGB or L.
         name: A name in `noctule.CORRUPTIONS`.
         ids: An integer or string for each image; 5 and "5" are the same id. By default, a
             64-bit hash of each image, see `noctule.corruptions.content.content_ids`; float32
@@ -49,7 +55,7 @@ def corrupt(
         **fixed: Parameters to set instead of drawing them: one value, or one for each image.
 
     Returns:
-        The corrupted images, with the shape, dtype and device of the input.
+        The corrupted images, with the type, shape, dtype and device of the input.
 
     Raises:
         InputError: The name, mode or a parameter is unknown, or the images or the severity are
@@ -60,6 +66,9 @@ def corrupt(
     >>> corrupt(images, "brightness", change=0.2)[0, 0, 0, 0].item()
     151
     """
-    return CORRUPTIONS[name].in_mode(mode)(
-        images, ids=ids, seed=seed, severity=severity, **fixed
+    batch, restore = as_batch(images, name)
+    corrupted = CORRUPTIONS[name].in_mode(mode)(
+        batch, ids=ids, seed=seed, severity=severity, **fixed
     )
+    result: ImagesT = restore(corrupted)
+    return result
