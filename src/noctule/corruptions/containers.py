@@ -16,7 +16,7 @@ from noctule.errors import InputError
 _PIL_MODES = ("RGB", "L")
 
 
-class ImageBatch(NamedTuple):
+class Unpacked(NamedTuple):
     """Images as a batch.
 
     Attributes:
@@ -28,7 +28,7 @@ class ImageBatch(NamedTuple):
     restore: Callable[[Tensor], Any]
 
 
-def as_batch(images: Any, where: str) -> ImageBatch:
+def as_batch(images: Any, where: str) -> Unpacked:
     """Take images out of their container.
 
     Args:
@@ -56,7 +56,7 @@ def as_batch(images: Any, where: str) -> ImageBatch:
                 remedy="Use image.convert('RGB') or image.convert('L').",
             )
         batch = _of_array(np.array(images), where)
-        return ImageBatch(batch.images, lambda result: Image.fromarray(batch.restore(result)))
+        return Unpacked(batch.images, lambda result: Image.fromarray(batch.restore(result)))
     raise InputError(
         f"images is of type {type(images).__name__}",
         where=where,
@@ -64,7 +64,7 @@ def as_batch(images: Any, where: str) -> ImageBatch:
     )
 
 
-def _of_tensor(images: Tensor, where: str) -> ImageBatch:
+def _of_tensor(images: Tensor, where: str) -> Unpacked:
     if images.ndim < 3:
         raise InputError(
             f"images has shape {tuple(images.shape)}",
@@ -82,10 +82,10 @@ def _of_tensor(images: Tensor, where: str) -> ImageBatch:
         wrapped: Tensor = tv_tensors.wrap(result, like=images)
         return wrapped
 
-    return ImageBatch(plain[None] if images.ndim == 3 else plain.flatten(0, -4), restore)
+    return Unpacked(plain[None] if images.ndim == 3 else plain.flatten(0, -4), restore)
 
 
-def _of_array(images: NDArray[Any], where: str) -> ImageBatch:
+def _of_array(images: NDArray[Any], where: str) -> Unpacked:
     pixels = images[:, :, None] if images.ndim == 2 else images
     if pixels.ndim not in (3, 4) or pixels.shape[-1] not in (1, 3):
         raise InputError(
@@ -108,4 +108,4 @@ def _of_array(images: NDArray[Any], where: str) -> ImageBatch:
         array: NDArray[Any] = result.permute(0, 2, 3, 1).numpy()
         return np.ascontiguousarray(array.reshape(images.shape))
 
-    return ImageBatch(batch, restore)
+    return Unpacked(batch, restore)
