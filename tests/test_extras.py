@@ -115,6 +115,24 @@ def test_the_core_needs_no_extra(folder: Path, command: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_results_show_themselves_without_any_extra(folder: Path) -> None:
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({HIDDEN}))\n"
+        "import noctule\n"
+        "evaluation = noctule.load_run('run')\n"
+        "print(repr(evaluation), evaluation, evaluation._repr_html_())\n"
+        "print(repr(noctule.compare('run', 'run')))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(
+        "Evaluation(run='run', scores=<Scores: imagenet-noc, 16 images;"
+    )
+    assert " None\n<Comparison: " in done.stdout
+
+
 def test_the_extras_are_those_of_the_project() -> None:
     project = tomllib.loads(PROJECT.read_text())["project"]["optional-dependencies"]
     assert EXTRAS.keys() == project.keys() - {"all", "dev", "peers"}
