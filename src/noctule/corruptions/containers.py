@@ -16,7 +16,7 @@ from noctule.errors import InputError
 _PIL_MODES = ("RGB", "L")
 
 
-class Unpacked(NamedTuple):
+class Unwrapped(NamedTuple):
     """Images as a batch.
 
     Attributes:
@@ -28,7 +28,7 @@ class Unpacked(NamedTuple):
     restore: Callable[[Tensor], Any]
 
 
-def as_batch(images: Any, where: str) -> Unpacked:
+def as_batch(images: Any, where: str) -> Unwrapped:
     """Take images out of their container.
 
     Args:
@@ -56,7 +56,7 @@ def as_batch(images: Any, where: str) -> Unpacked:
                 remedy="Use image.convert('RGB') or image.convert('L').",
             )
         batch = _of_array(np.array(images), where)
-        return Unpacked(batch.images, lambda result: Image.fromarray(batch.restore(result)))
+        return Unwrapped(batch.images, lambda result: Image.fromarray(batch.restore(result)))
     raise InputError(
         f"images is of type {type(images).__name__}",
         where=where,
@@ -64,7 +64,7 @@ def as_batch(images: Any, where: str) -> Unpacked:
     )
 
 
-def _of_tensor(images: Tensor, where: str) -> Unpacked:
+def _of_tensor(images: Tensor, where: str) -> Unwrapped:
     if images.ndim < 3:
         raise InputError(
             f"images has shape {tuple(images.shape)}",
@@ -82,10 +82,10 @@ def _of_tensor(images: Tensor, where: str) -> Unpacked:
         wrapped: Tensor = tv_tensors.wrap(result, like=images)
         return wrapped
 
-    return Unpacked(plain[None] if images.ndim == 3 else plain.flatten(0, -4), restore)
+    return Unwrapped(plain[None] if images.ndim == 3 else plain.flatten(0, -4), restore)
 
 
-def _of_array(images: NDArray[Any], where: str) -> Unpacked:
+def _of_array(images: NDArray[Any], where: str) -> Unwrapped:
     pixels = images[:, :, None] if images.ndim == 2 else images
     if pixels.ndim not in (3, 4) or pixels.shape[-1] not in (1, 3):
         raise InputError(
@@ -108,4 +108,4 @@ def _of_array(images: NDArray[Any], where: str) -> Unpacked:
         array: NDArray[Any] = result.permute(0, 2, 3, 1).numpy()
         return np.ascontiguousarray(array.reshape(images.shape))
 
-    return Unpacked(batch, restore)
+    return Unwrapped(batch, restore)

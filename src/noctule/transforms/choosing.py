@@ -46,7 +46,7 @@ class AppliedCorruption(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Chooser:
+class CorruptionChoice:
     """The checked arguments of a transform.
 
     Attributes:
@@ -70,7 +70,7 @@ class Chooser:
     @classmethod
     def checked(
         cls, names: Any, p: Any, severity: Any, seed: Any, mode: Any, per: Any, fixed: Any
-    ) -> Chooser:
+    ) -> CorruptionChoice:
         """Check the arguments of a transform.
 
         Raises:

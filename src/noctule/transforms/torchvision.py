@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 from noctule.corruptions import Mode
 from noctule.corruptions.containers import as_batch
 from noctule.errors import InputError
-from noctule.transforms.choosing import AppliedCorruption, Chooser, Ids
+from noctule.transforms.choosing import AppliedCorruption, CorruptionChoice, Ids
 from noctule.transforms.warp import (
     Origins,
     check_size,
@@ -41,7 +41,7 @@ class _Transform(v2.Transform):  # type: ignore[misc]  # torchvision has no type
         applied: What the latest call did; None before the first.
     """
 
-    def __init__(self, chooser: Chooser) -> None:
+    def __init__(self, chooser: CorruptionChoice) -> None:
         super().__init__()
         self.chooser = chooser
         self.applied: AppliedCorruption | None = None
@@ -137,7 +137,9 @@ class Corrupt(_Transform):
         per: str = "image",
         **fixed: float | int | str,
     ) -> None:
-        super().__init__(Chooser.checked([name], 1.0, severity, seed, mode, per, fixed))
+        super().__init__(
+            CorruptionChoice.checked([name], 1.0, severity, seed, mode, per, fixed)
+        )
         self._shown = f"{name!r}" + _shown(severity=severity, seed=seed, **fixed)
 
     def __repr__(self) -> str:
@@ -176,7 +178,7 @@ class RandomCorruption(_Transform):
         mode: Mode = "paper",
         per: str = "image",
     ) -> None:
-        super().__init__(Chooser.checked(names, p, severity, seed, mode, per, {}))
+        super().__init__(CorruptionChoice.checked(names, p, severity, seed, mode, per, {}))
         self._shown = f"{[*names]!r}, p={p}" + _shown(severity=severity, seed=seed)
 
     def __repr__(self) -> str:
