@@ -374,11 +374,22 @@ def test_both_forms_of_the_overlap_are_kept(cli: Cli, made: Path) -> None:
     assert cli("study", "status", "study")[0] == 0  # it is still a study
 
 
-def test_a_shell_completes_commands() -> None:
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("ev", ["evaluate"]),
+        ("evaluate --form", ["--format"]),
+        ("compare a b --by cor", ["corruption"]),
+        ("evaluate -b imagenet-noc-", ["imagenet-noc-2020-06", "imagenet-noc-candidates"]),
+        ("study run photo-patches-", ["photo-patches-demo", "photo-patches-quick"]),
+    ],
+)
+def test_a_shell_completes(typed: str, expected: list[str]) -> None:
+    words = f"noctule {typed}"
     done = subprocess.run(
         [sys.executable, "-c", "from noctule.cli import main; main()"],
-        env={**os.environ, "_NOCTULE_COMPLETE": "complete_bash", "COMP_WORDS": "noctule ev",
-             "COMP_CWORD": "1"},
+        env={**os.environ, "_NOCTULE_COMPLETE": "complete_bash", "COMP_WORDS": words,
+             "COMP_CWORD": str(len(words.split()) - 1)},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.stdout.split() == ["evaluate"]
+    assert done.stdout.split() == expected

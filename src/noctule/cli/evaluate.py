@@ -49,6 +49,7 @@ from noctule.cli.options import (
     arg,
     device_option,
     model_options,
+    names_in,
     opt,
     parse_numbers,
 )
@@ -76,7 +77,10 @@ def evaluate(
     model: Annotated[str, arg("MODEL")] = "photo-patches",
     data: Annotated[str | None, arg("DATA", default="photo-patches")] = None,
     benchmark: Annotated[
-        str | None, opt("NAME", "--benchmark", "-b", default="imagenet-noc")
+        str | None,
+        opt(
+            "NAME", "--benchmark", "-b", default="imagenet-noc", complete=names_in("benchmarks")
+        ),
     ] = None,
     stored: Annotated[Path | None, opt("PATH")] = None,
     mode: ModeOption = None,

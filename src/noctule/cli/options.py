@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -13,15 +15,35 @@ from noctule.errors import InputError
 NumberT = TypeVar("NumberT", int, float)
 
 
-def arg(metavar: str, *, help: str | None = None, default: str | bool = True) -> Any:
+def names_in(folder: str) -> Callable[[str], list[str]]:
+    """Completes the names of noctule's own TOML files in a folder, without loading anything."""
+
+    def complete(incomplete: str) -> list[str]:
+        names = sorted(path.name for path in (files("noctule") / folder).iterdir())
+        stems = (name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+        return [stem for stem in stems if stem.startswith(incomplete)]
+
+    return complete
+
+
+def arg(
+    metavar: str,
+    *,
+    help: str | None = None,
+    default: str | bool = True,
+    complete: Callable[[str], list[str]] | None = None,
+) -> Any:
     """An argument of a command.
 
     Args:
         metavar: Its name in the help, in capitals.
         help: Its help; None if the command's docstring describes it under "Args:".
         default: The default as the help shows it; True shows the value.
+        complete: Gives the values that a shell completes what is typed to.
     """
-    return typer.Argument(metavar=metavar, help=help, show_default=default)
+    return typer.Argument(
+        metavar=metavar, help=help, show_default=default, autocompletion=complete
+    )
 
 
 def opt(
@@ -30,10 +52,16 @@ def opt(
     help: str | None = None,
     default: str | bool = True,
     min: int | None = None,
+    complete: Callable[[str], list[str]] | None = None,
 ) -> Any:
     """An option of a command, as `arg`; flags and choices need no metavar."""
     return typer.Option(
-        *names, metavar=metavar or None, help=help, show_default=default, min=min
+        *names,
+        metavar=metavar or None,
+        help=help,
+        show_default=default,
+        min=min,
+        autocompletion=complete,
     )
 
 
@@ -44,7 +72,11 @@ Mode = Literal["paper", "released"]
 RunArgument = Annotated[Path, arg("RUN", help="Folder of a finished run.")]
 BenchmarkArgument = Annotated[
     str,
-    arg("BENCHMARK", help="Name from `noctule list benchmarks`, or path of a TOML file."),
+    arg(
+        "BENCHMARK",
+        help="Name from `noctule list benchmarks`, or path of a TOML file.",
+        complete=names_in("benchmarks"),
+    ),
 ]
 DryRunOption = Annotated[
     bool,

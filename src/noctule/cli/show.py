@@ -22,6 +22,7 @@ from noctule.cli.options import (
     WeightsOption,
     arg,
     model_options,
+    names_in,
     opt,
 )
 from noctule.errors import InputError, NoctuleWarning, UnreadableImageError, unknown_name
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
 def show(
     photo: Annotated[str, arg("PHOTO")] = "astronaut",
     corruption: Annotated[str, opt("NAME", "--corruption", "-c")] = "all",
-    benchmark: Annotated[str | None, opt("NAME", "--benchmark", "-b")] = None,
+    benchmark: Annotated[
+        str | None, opt("NAME", "--benchmark", "-b", complete=names_in("benchmarks"))
+    ] = None,
     mode: ModeOption = None,
     severity: Annotated[int | None, opt("N")] = None,
     overview: Annotated[bool, opt("", "--overview")] = False,

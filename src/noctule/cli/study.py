@@ -19,6 +19,7 @@ from noctule.cli.options import (
     ResamplesOption,
     TrustOption,
     arg,
+    names_in,
     opt,
     parse_model_args,
     parse_numbers,
@@ -82,7 +83,7 @@ FormOption = Annotated[
 
 @study_app.command(cls=Command)
 def run(
-    study: Annotated[str | None, arg("STUDY")] = None,
+    study: Annotated[str | None, arg("STUDY", complete=names_in("studies"))] = None,
     quick: Annotated[bool, opt("", "--quick")] = False,
     out: Annotated[Path | None, opt("PATH", "--out", "-o", default="under runs/")] = None,
     train: Annotated[str | None, opt("DATA")] = None,
