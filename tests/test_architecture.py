@@ -19,7 +19,8 @@ ROOMS = [
     "csv_files", "config",
     "provenance", "sampling", "corruptions", "compat", "transforms", "benchmarks", "data",
     "models",
-    "outcomes", "store", "metrics", "scoring", "comparison", "evaluation", "stored", "studies",
+    "outcomes", "store", "metrics", "scoring", "comparison", "evaluation", "callbacks",
+    "stored", "studies",
     "report", "testing", "pytest_plugin",
     "explore", "leaderboard", "cli", "__main__",
 ]  # fmt: skip
