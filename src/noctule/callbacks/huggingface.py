@@ -18,7 +18,7 @@ from noctule.callbacks.monitor import RobustnessMonitor
 class RobustnessTrainerCallback(TrainerCallback):
     """Logs the robustness of a network at the end of every few epochs of training.
 
-        trainer.add_callback(RobustnessTrainerCallback(trainer, data, preprocessing=preprocessing))
+        trainer.add_callback(RobustnessTrainerCallback(trainer, data, limit=1000))
 
     The scores are logged with `trainer.log`, so that all loggers of `report_to` get them. If
     several processes train, the first evaluates.
