@@ -211,7 +211,7 @@ def test_rows_are_a_table(folders: tuple[Path, Path]) -> None:
 
 def test_outside_of_a_notebook_there_is_no_bar() -> None:
     with notebook_progress(None, "work") as advance:
-        assert advance is None
+        assert advance(1, 2) is None
     with notebook_progress(print, "work") as advance:
         assert advance is print
 
@@ -236,14 +236,23 @@ def test_a_real_kernel_shows_bars_and_results(folders: tuple[Path, Path]) -> Non
         "evaluation",
         "print(sum('<progress' in one.get('text/html', '') for one in seen), 'bars')",
         f"noctule.load_run({str(folders[0])!r}).scores",
+        "del seen[:]\n"
+        f"stored = {str(folders[0] / 'stored')!r}\n"
+        "manifest = noctule.export('imagenet-noc', (images, numpy.arange(16)), stored,\n"
+        "    processes=1)\n"
+        "bars = sum('<progress' in one.get('text/html', '') for one in seen)\n"
+        "verified = noctule.verify(stored).is_good\n"
+        "all_bars = sum('<progress' in one.get('text/html', '') for one in seen)\n"
+        "print(0 < bars < all_bars, verified)",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(one) for one in code])
     kernel = nbformat.from_dict({"name": "python3", "display_name": "", "language": "python"})
     notebook.metadata["kernelspec"] = kernel
     NotebookClient(notebook, timeout=120).execute()
-    first, second, third = (cell.outputs for cell in notebook.cells)
+    first, second, third, fourth = (cell.outputs for cell in notebook.cells)
     assert first[0]["data"]["text/html"] == ""  # the bars are gone
     assert "<table" in first[-1]["data"]["text/html"]
     assert second[0]["text"] == "2 bars\n"  # one for each condition of the only batch
+    assert "".join(one.get("text", "") for one in fourth) == "True True\n"
     assert "<img" in third[0]["data"]["text/html"]
     assert third[0]["data"]["text/plain"].startswith("<Scores: two, 10 images; ")

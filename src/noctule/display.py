@@ -91,15 +91,15 @@ def in_notebook() -> bool:
 @contextmanager
 def notebook_progress(
     progress: Callable[[int, int], None] | None, description: str
-) -> Iterator[Callable[[int, int], None] | None]:
-    """The caller's function for progress; in a notebook without one, a bar.
+) -> Iterator[Callable[[int, int], None]]:
+    """The caller's function for progress; without one, a bar in a notebook, or else nothing.
 
     Args:
         progress: Called with (number done, total number); None for the default.
         description: The work.
     """
     if progress is not None or not in_notebook():
-        yield progress
+        yield progress or (lambda done, total: None)
         return
     with importlib.import_module(_PROGRESS).progress_bar(description) as advance:
         yield advance

@@ -22,6 +22,7 @@ import torch
 from noctule.arguments import path_like, seed_number, whole_number
 from noctule.benchmarks import Benchmark
 from noctule.data import Dataset
+from noctule.display import notebook_progress
 from noctule.errors import InputError, machine_errors
 from noctule.evaluation.execution import MAX_PROCESSES, Report, run_jobs, usable_cores
 from noctule.evaluation.machines import chosen_devices
@@ -72,7 +73,7 @@ def export(
     seed: int = 0,
     devices: Sequence[str] = (),
     processes: int | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress | None = None,
     dry_run: bool = False,
 ) -> Manifest:
     """Write every image of a benchmark, corrupted and clean, for any framework to read.
@@ -103,7 +104,8 @@ def export(
             every GPU; by default, the CPU. The manifest records a GPU: some of its corruptions
             round differently.
         processes: Number of processes; None is one per device, or one per core without devices.
-        progress: Called now and then; for a finished set, with (files read, files in all).
+        progress: Called now and then; for a finished set, with (files read, files in all). By
+            default, a notebook shows a bar.
         dry_run: Whether to check everything and write nothing.
 
     Raises:
@@ -143,16 +145,18 @@ def export(
     if dry_run:
         refuse_unwritable(folder)
         return manifest
-    with output_errors(folder, KEPT), locked(folder, "exporting into"):
+    title = f"exporting {plan.dataset.name}"
+    show = notebook_progress(progress, title)
+    with output_errors(folder, KEPT), locked(folder, "exporting into"), show as advance:
         for leftover in _leftovers(folder):
             leftover.unlink(missing_ok=True)
         if _is_begun(folder, manifest) and (folder / SUMS_FILE).is_file():
-            _repair(plan, manifest, progress)
+            _repair(plan, manifest, advance)
         else:
             # Also if it was begun: whatever has become of these files, the plan is right.
             _begin(plan, manifest)
         if not (folder / SUMS_FILE).is_file():
-            _write_missing(plan, processes, chosen, progress)
+            _write_missing(plan, processes, chosen, advance)
             _finish(plan, processes)
         shutil.rmtree(folder / PIECES_FOLDER, ignore_errors=True)
     return manifest

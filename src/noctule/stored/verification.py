@@ -14,6 +14,7 @@ from torch import Tensor
 
 from noctule.arguments import path_like, whole_number
 from noctule.benchmarks import Condition
+from noctule.display import notebook_progress
 from noctule.errors import InputError
 from noctule.evaluation.execution import usable_cores
 from noctule.models import Preprocessing
@@ -59,7 +60,7 @@ def verify(
     folder: str | Path,
     *,
     again: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Verification:
     """Compare every file of a stored set with its hash.
 
@@ -68,7 +69,7 @@ def verify(
         again: Number of images to make again from the uncorrupted ones and compare to the bit,
             if no file is missing or changed. They are drawn with replacement; if there are no
             more images than that, each is made once.
-        progress: Called with (files done, files in all).
+        progress: Called with (files done, files in all); by default a notebook shows a bar.
 
     Raises:
         InputError: The set is not finished, its hashes cannot be read, or images that were
@@ -77,7 +78,8 @@ def verify(
     folder = path_like(folder, "folder").expanduser()
     again = whole_number(again, "again", low=0)
     manifest = _manifest(folder, again)
-    states = states_of(folder, list(read_sums(folder, AGAIN)), progress)
+    with notebook_progress(progress, "hashing") as advance:
+        states = states_of(folder, list(read_sums(folder, AGAIN)), advance)
     missing = [name for name, state in states.items() if state == "missing"]
     changed = [name for name, state in states.items() if state == "changed"]
     extra = sorted(set(_files(folder)) - states.keys() - {SUMS_FILE})
