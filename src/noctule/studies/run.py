@@ -134,15 +134,15 @@ def prepare_study(
     identity = study_identity(
         study, train_set, test_set, device_type=device_type, precision=precision
     )
-    if not is_begun:
+    folder = StudyFolder.find(path, identity)
+    if dry_run:
+        refuse_unwritable(path)
+    if folder is None:
         for dataset in (train_set, test_set):
             workers = workers_for(dataset, execution.workers)
             check_readable(dataset, study.images.preprocessing(), workers, progress)
-    if dry_run:
-        refuse_unwritable(path)
-        folder = StudyFolder.find(path, identity) or StudyFolder(path, study, identity)
-    else:
-        folder = StudyFolder.create_or_resume(path, identity)
+        planned = StudyFolder(path, study, identity)
+        folder = planned if dry_run else StudyFolder.create_or_resume(path, identity)
     return PreparedStudy(folder, train_set, test_set)
 
 
