@@ -2,6 +2,7 @@
 #             run a small study
 # make test   set up, run style checks, type checks and tests, and name the ten slowest tests
 # make test-all   the same, then the tests that take long: kills, programs that measure, studies
+# make docs   build the documentation as a site, site/docs
 # make test-faults   inject kills, memory limits and other faults: about 10 minutes
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,7 +12,7 @@ BIN = $(VENV)/bin
 TESTS = $(BIN)/python -m pytest --numprocesses auto --dist worksteal --durations 10
 READY = $(VENV)/.ready
 
-.PHONY: demo test test-all test-faults lint types check browser setup site weights reference agreement study clean
+.PHONY: docs demo test test-all test-faults lint types check browser setup site weights reference agreement study clean
 
 demo: $(READY)
 	$(BIN)/noctule show astronaut --overview --out demo/corruptions.png
@@ -64,6 +65,11 @@ $(READY): pyproject.toml $(CONSTRAINTS) peers.txt
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade \
 		--target $(VENV)/imagecorruptions-imaug imagecorruptions-imaug==1.1.5
 	@touch $(READY)
+
+# The documentation as a site, in site/docs: about two minutes. It opens offline, from the disk.
+docs: $(READY)
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs site/docs
+	@echo "Open site/docs/index.html in a browser."
 
 # The shipped classifiers, and the reference errors of the weaker one.
 weights: $(READY)

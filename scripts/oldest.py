@@ -3,7 +3,7 @@
     python scripts/oldest.py > oldest.txt
     python -m pip install --constraint oldest.txt --editable '.[dev]'
 
-They bind what users install; the tools of the extras dev and peers stay free.
+They bind what users install; the tools of the extras dev, docs and peers stay free.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
-TOOLS = ("dev", "peers")
+TOOLS = ("dev", "docs", "peers")
 REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)>=([0-9.]+)")
 
 

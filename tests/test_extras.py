@@ -135,5 +135,5 @@ def test_results_show_themselves_without_any_extra(folder: Path) -> None:
 
 def test_the_extras_are_those_of_the_project() -> None:
     project = tomllib.loads(PROJECT.read_text())["project"]["optional-dependencies"]
-    assert EXTRAS.keys() == project.keys() - {"all", "dev", "peers"}
+    assert EXTRAS.keys() == project.keys() - {"all", "dev", "docs", "peers"}
     assert project["all"] == [f"noctule[{','.join(EXTRAS)}]"]

@@ -108,9 +108,9 @@ def emphasis(matrix: OverlapMatrix, names: Sequence[str]) -> NDArray[np.float64]
 
 
 def balance(matrix: OverlapMatrix, names: Sequence[str]) -> float:
-    """exp(entropy(w)) / |C| with w from `emphasis`, in [1 / |C|, 1].
+    """exp(entropy(w)) / n with w from `emphasis`, in [1 / n, 1]; n is the number of candidates.
 
-    It is 1 if all candidates have the same weight, and m / |C| if m candidates have the same
+    It is 1 if all candidates have the same weight, and m / n if m candidates have the same
     weight and the others have none.
 
     Raises:
