@@ -241,7 +241,7 @@ def test_the_command(
     assert "val, labels of real.json, 10 of 12 images, One" in out
     status, _, err = run(monkeypatch, capsys, *command, "--stored", "val")
     assert status == 2
-    assert "--right-labels: stored images are evaluated as a whole" in err
+    assert "--right-labels: stored images have one label each" in err
 
 
 def test_stored_images_cannot_have_several(tmp_path: Path) -> None:

@@ -229,10 +229,8 @@ def test_false_records_of_the_whole(runs, tmp_path, number):
         RunStore.open(tmp_path)
 
 
-def test_stored_images_and_false_records(runs, monkeypatch, capsys):
+def test_a_missing_file_of_ids(runs, monkeypatch, capsys):
     monkeypatch.chdir(runs)
-    status, _, err = run(monkeypatch, capsys, "evaluate", "--stored", ".", "--limit", 2)
-    assert (status, "--limit: stored images are evaluated as a whole" in err) == (2, True)
     status, _, err = run(monkeypatch, capsys, "evaluate", "photo-patches", "--ids", "none.txt")
     assert (status, "none.txt: cannot be read" in err) == (2, True)
 

@@ -326,7 +326,7 @@ def test_stored_images_are_scored_alike(tmp_path: Path) -> None:
     (tmp_path / "map.json").write_text(
         json.dumps({name: [name] for name in WNIDS[:3]} | {"*": []})
     )
-    with pytest.raises(InputError, match="leaves out 3 images, but stored images are eval"):
+    with pytest.raises(InputError, match="leaves out 3 images, but stored images must"):
         evaluate_stored(
             model, tmp_path / "stored", out=tmp_path / "3",
             settings=settings("restricted", tmp_path / "map.json"),

@@ -151,6 +151,18 @@ def test_clean_images_and_ids_come_from_the_data(tmp_path: Path) -> None:
     assert run.identity.dataset["stored"]["clean"] == "data"
 
 
+def test_a_part_of_a_published_set_goes_by_the_ids_of_the_data(tmp_path: Path) -> None:
+    folder = write_folders(tmp_path / "set", clean=False)
+    chosen = ["n03/val_0.JPEG", "n01/val_1.JPEG"]
+    (tmp_path / "ids.txt").write_text("\n".join(chosen))
+    data = originals(tmp_path / "val")
+    run = evaluated(folder, tmp_path, data=data, model=Says(4), ids_file=tmp_path / "ids.txt")
+    whole = expected(lambda name, k: f"{name}/val_{k}.JPEG")
+    assert outcomes(run) == {key: whole[key] for key in whole if key[0] in chosen}
+    assert run.identity.dataset["subset"]["num_images"] == 6  # of the set, not of the data
+    assert "live_fingerprint" not in run.identity.dataset["stored"]
+
+
 def test_classes_in_the_datas_order(tmp_path: Path) -> None:
     """A flat folder counts classes its own way: here n01, n02, n03 are 2, 0, 1."""
     flat, label_of = tmp_path / "flat", {"n01": 2, "n02": 0, "n03": 1}

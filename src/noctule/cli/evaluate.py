@@ -299,17 +299,12 @@ def _images(
         assert spec is not None
         name = "photo-patches" if data is None else data
         return open_dataset(name, **opening), selection.of(spec)
-    for key, option in (
-        ("limit", "--limit"),
-        ("ids_file", "--ids"),
-        ("right_labels_file", "--right-labels"),
-    ):
-        if opening[key] is not None:
-            raise InputError(
-                "stored images are evaluated as a whole",
-                where=option,
-                remedy=f"Omit {option}, or evaluate the images live.",
-            )
+    if opening["right_labels_file"] is not None:
+        raise InputError(
+            "stored images have one label each",
+            where="--right-labels",
+            remedy="Omit --right-labels, or evaluate the images live.",
+        )
     for key, option in (("labels_file", "--labels"), ("background", "--background")):
         value = opening[key]
         if data is None and value is not None:
@@ -318,8 +313,9 @@ def _images(
                 where=option,
                 remedy=f"Pass the clean images as DATA, or omit {option}.",
             )
+    part = {key: opening.pop(key) for key in ("limit", "ids_file")}
     clean = None if data is None else open_dataset(data, **opening)
-    images = open_stored(stored, spec, clean, selection)
+    images = open_stored(stored, spec, clean, selection, **part)
     if mode not in (None, images.benchmark.mode):
         raise InputError(
             f"its images are in mode '{images.benchmark.mode}', not '{mode}'",

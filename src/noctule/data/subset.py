@@ -27,7 +27,7 @@ class SubsetDataset(Dataset):
 
     Args:
         whole: The dataset.
-        indices: Indices of the images, ascending.
+        indices: Indices of the images in it, ascending.
         limit: Number of images that was asked for, if one was.
         classes: Indices of the classes that remain; None for all.
         right_labels: The right labels of each image of the whole, if they are not its own. The
@@ -44,7 +44,7 @@ class SubsetDataset(Dataset):
         right_labels: Sequence[tuple[int, ...]] | None = None,
         name: str = "",
     ) -> None:
-        self._whole, self._indices = whole, tuple(indices)
+        self._whole, self.indices = whole, tuple(indices)
         self.background, self.left_out = whole.background, whole.left_out
         self._fingerprint = whole.fingerprint()
         classes = range(len(whole.class_names)) if classes is None else classes
@@ -83,7 +83,7 @@ class SubsetDataset(Dataset):
 
     def read(self, index: int) -> Image.Image:
         """See `Dataset.read`."""
-        return self._whole.read(self._indices[index])
+        return self._whole.read(self.indices[index])
 
     def content(self) -> Iterator[bytes]:
         """The fingerprint of the whole dataset."""

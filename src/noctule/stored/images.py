@@ -167,6 +167,26 @@ class ShardImages:
         }
 
 
+class ChosenImages(NamedTuple):
+    """Some images of a condition.
+
+    Attributes:
+        whole: All of its images.
+        indices: Index among them of each chosen one.
+    """
+
+    whole: Images
+    indices: Sequence[int]
+
+    def read(self, index: int) -> Image.Image:
+        """Chosen image `index`."""
+        return self.whole.read(self.indices[index])
+
+    def file(self, index: int) -> Path | None:
+        """The file of chosen image `index`, if there is one."""
+        return self.whole.file(self.indices[index])
+
+
 class DatasetImages(NamedTuple):
     """Images of a dataset.
 

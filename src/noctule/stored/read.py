@@ -12,15 +12,23 @@ from typing import TYPE_CHECKING, Literal
 
 from noctule.arguments import path_like
 from noctule.benchmarks import Benchmark, Condition, Selection
-from noctule.data import Dataset
+from noctule.data import Dataset, open_dataset
 from noctule.data.files import base_name, missing_path
+from noctule.data.subset import SubsetDataset
 from noctule.errors import InputError, UnreadableImageError
 from noctule.input_files import real_path, reject_special_files
 from noctule.store.comparability import check_stored_benchmark
 from noctule.store.identity import RUN_FILE
 from noctule.store.sums import SUMS_FILE, FileSum, hash_file, read_sums
 from noctule.stored.found import found_benchmark
-from noctule.stored.images import DIGEST_BYTES, DatasetImages, FileImages, Images, ShardImages
+from noctule.stored.images import (
+    DIGEST_BYTES,
+    ChosenImages,
+    DatasetImages,
+    FileImages,
+    Images,
+    ShardImages,
+)
 from noctule.stored.layout import (
     SHARD_SIZE,
     Layout,
@@ -85,7 +93,8 @@ class StoredSet(Dataset):
         self.manifest = manifest
         self.condition: Condition | None = None
         self.required_px: tuple[int, int] | None = None
-        self._digests = tuple(contents.digests)
+        # Names and sizes of all files or, if noctule wrote them, their hashes.
+        self._content = [f"{digest}\n" for digest in (kind, *contents.digests)]
         super().__init__(
             name, images.class_names, images.ids, images.labels, domain=images.domain
         )
@@ -129,6 +138,30 @@ class StoredSet(Dataset):
         view.condition, view.required_px = condition, image_px
         return view
 
+    def part(self, subset: SubsetDataset) -> StoredSet:
+        """The images of a subset of the set, under every condition."""
+        view = copy.copy(self)
+        view.name, view.ids, view.labels = subset.name, subset.ids, subset.labels
+        view.subset, view.image_px = subset.subset, self.image_px
+        view.images = {
+            condition: ChosenImages(images, subset.indices)
+            for condition, images in self.images.items()
+        }
+        view._content = [self.fingerprint()]
+        return view
+
+    @property
+    def live_fingerprint(self) -> str | None:
+        """The fingerprint of the data, or of the part of it, that noctule made the set of."""
+        if self.manifest is None:
+            return None
+        fingerprint = str(self.manifest.dataset["fingerprint"])
+        if self.subset is None:
+            return fingerprint
+        live = copy.copy(self)
+        live._content = [fingerprint]
+        return live.fingerprint()
+
     def read(self, index: int) -> Image.Image:
         """Image `index` under the condition shown.
 
@@ -148,8 +181,11 @@ class StoredSet(Dataset):
         return image
 
     def content(self) -> Iterator[bytes]:
-        """Names and sizes of all files or, if noctule wrote them, their hashes."""
-        return (f"{digest}\n".encode() for digest in (self.kind, *self._digests))
+        """Names and sizes of all files or, if noctule wrote them, their hashes.
+
+        Of a part of a set, the fingerprint of the whole.
+        """
+        return (text.encode() for text in self._content)
 
 
 def open_stored(
@@ -157,6 +193,9 @@ def open_stored(
     benchmark: Benchmark | None = None,
     data: Dataset | None = None,
     selection: Selection | None = None,
+    *,
+    limit: int | None = None,
+    ids_file: str | Path | None = None,
 ) -> StoredSet:
     """The stored set in a folder, checked for completeness; no image is decoded.
 
@@ -171,6 +210,8 @@ def open_stored(
         data: The uncorrupted images, for a set that was published without them or without an
             order of its classes. Images are matched by name, or in arrays by position.
         selection: Which conditions of the benchmark are wanted, if not all.
+        limit: Number of images to use, see `noctule.open_dataset`.
+        ids_file: Text file with the ids of the images to use, one per line.
 
     Raises:
         InputError: Conditions, images or classes are missing or superfluous (they are named);
@@ -179,8 +220,16 @@ def open_stored(
             written, or has other corruptions than the benchmark's. Changed images in files and
             shards are found when they are read: `UnreadableImageError`.
     """
-    folder, chosen = path_like(folder, "folder").expanduser(), selection or Selection()
+    folder = path_like(folder, "folder").expanduser()
     refuse_no_folder(folder)
+    stored = _open_whole(folder, benchmark, data, selection or Selection())
+    subset = open_dataset(stored, limit=limit, ids_file=ids_file)
+    return stored.part(subset) if isinstance(subset, SubsetDataset) else stored
+
+
+def _open_whole(
+    folder: Path, benchmark: Benchmark | None, data: Dataset | None, chosen: Selection
+) -> StoredSet:
     manifest = read_manifest(folder)
     if data is not None and data.right_labels is not None:
         raise InputError(

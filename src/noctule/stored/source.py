@@ -39,6 +39,8 @@ def evaluate_stored(
     corruptions: Names = None,
     severities: Iterable[int] | None = None,
     skip: Names = None,
+    limit: int | None = None,
+    ids_file: str | Path | None = None,
     name: str | None = None,
     out: str | Path | None = None,
     reference: str | Path | RunStore | None = None,
@@ -58,6 +60,8 @@ def evaluate_stored(
         corruptions: See `noctule.evaluate`. What is not evaluated need not be on disk.
         severities: See `noctule.evaluate`.
         skip: See `noctule.evaluate`.
+        limit: Number of images to use, see `noctule.open_dataset`.
+        ids_file: Text file with the ids of the images to use, one per line.
         name: See `noctule.evaluate`.
         out: See `noctule.evaluate`.
         reference: See `noctule.evaluate`.
@@ -73,7 +77,8 @@ def evaluate_stored(
     if not (benchmark is None or isinstance(benchmark, Benchmark)):
         benchmark = load_benchmark(benchmark)
     clean = None if data is None else open_dataset(data)
-    stored = open_stored(folder, benchmark, clean, Selection(corruptions, severities, skip))
+    selection = Selection(corruptions, severities, skip)
+    stored = open_stored(folder, benchmark, clean, selection, limit=limit, ids_file=ids_file)
     settings, classifier = checked_settings(settings), load_classifier(model).named(name)
     source = StoredImages(classifier, stored, settings)
     return run_and_score(source, out=out, reference=reference, progress=progress)
@@ -111,8 +116,8 @@ class StoredImages(ImageSource):
         kept, self.protocol = scored(classifier, self.dataset, settings)
         if kept is not self.dataset:
             raise InputError(
-                f"leaves out {len(self.dataset) - len(kept):,} images, but stored images are "
-                "evaluated as a whole",
+                f"leaves out {len(self.dataset) - len(kept):,} images, but stored images "
+                "must all be of these classes",
                 where="--class-map",
                 remedy="Map every class, or evaluate the images live.",
             )
@@ -131,7 +136,7 @@ class StoredImages(ImageSource):
             "encoder": manifest and dict(manifest.encoder),
         }
         if manifest and manifest.lossless and prepares_alike(self.whole, manifest):
-            record["live_fingerprint"] = manifest.dataset["fingerprint"]
+            record["live_fingerprint"] = stored.live_fingerprint
         return replace(
             identity,
             dataset={**identity.dataset, "stored": record},
