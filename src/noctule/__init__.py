@@ -5,8 +5,8 @@
 ['arlequin', 'artifacts', 'backlight']
 
 `corrupt` and `CORRUPTIONS` make corrupted images, `evaluate` scores a classifier on a
-benchmark, `export` writes one to disk and `evaluate_stored` reads it; `load_run` and `rows`
-read a stored run, `score_runs` scores several again; `run_study`
+benchmark and `evaluate_many` several, `export` writes one to disk and `evaluate_stored` reads
+it; `load_run` and `rows` read a stored run, `score_runs` scores several again; `run_study`
 trains a network per corruption, `overlap_of` says how much they overlap, and
 `noctule.studies.design` makes benchmarks from that. Everything is imported on first use.
 """
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from noctule.data import Dataset, open_dataset
     from noctule.evaluation.loop import evaluate
     from noctule.evaluation.settings import Settings
+    from noctule.evaluation.zoo import evaluate_many
     from noctule.metrics import Estimate, Scores
     from noctule.models import Classifier, Preprocessing, load_classifier
     from noctule.scoring import Evaluation, load_run, rows, score_run, score_runs
@@ -49,6 +50,7 @@ _HOMES = {
     "data": ("Dataset", "open_dataset"),
     "evaluation.loop": ("evaluate",),
     "evaluation.settings": ("Settings",),
+    "evaluation.zoo": ("evaluate_many",),
     "stored": ("evaluate_stored", "export", "open_stored", "verify"),
     "metrics": ("Estimate", "Scores"),
     "models": ("Classifier", "Preprocessing", "load_classifier"),
@@ -67,7 +69,8 @@ __all__ = [
     "NoctuleWarning", "OutputError",
     "OverlapMatrix", "Preprocessing", "Reference", "RunStore", "Scores", "Settings", "Study",
     "UnreadableImageError", "__version__", "compare", "corrupt", "corruption", "evaluate",
-    "evaluate_stored", "export", "load_benchmark", "load_classifier", "load_run", "load_study",
+    "evaluate_many", "evaluate_stored", "export", "load_benchmark", "load_classifier",
+    "load_run", "load_study",
     "open_dataset", "open_stored", "overlap_of", "read_matrix", "rows", "run_study",
     "score_run", "score_runs", "verify",
 ]  # fmt: skip

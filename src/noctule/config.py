@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from noctule.arguments import path_like
-from noctule.errors import InputError, OutputError, listed, unknown_name
+from noctule.errors import InputError, OutputError, listed, nearest, unknown_name
 from noctule.input_files import read_text, reject_special_files
 from noctule.registry import Registry
 
@@ -192,6 +192,8 @@ def _input_error(error: ValidationError, spec: type[Spec], where: object) -> Inp
     # A misspelt key is both unknown and missing; the error names the unknown key.
     details = error.errors(include_url=False)
     first = next((entry for entry in details if entry["type"] == "extra_forbidden"), details[0])
+    if several := _several_keys(details, spec):
+        return InputError(several[0], where=where, remedy=several[1])
     path = first["loc"]
     location = f"{where}: {_truncate(_dotted(path))}" if path else str(where)
     if first["type"] == "extra_forbidden":
@@ -210,6 +212,26 @@ def _input_error(error: ValidationError, spec: type[Spec], where: object) -> Inp
     demand = first["msg"].removeprefix("Input ").replace("tuple", "list")
     demand = demand.replace("dictionary", "table")
     return InputError(f"{demand}, not {_repr(first['input'])}", where=location)
+
+
+def _several_keys(details: Sequence[Any], spec: type[Spec]) -> tuple[str, str] | None:
+    """A description of all unknown and missing keys, if one error is not enough for them."""
+    unknown = [one["loc"] for one in details if one["type"] == "extra_forbidden"]
+    missing = [one["loc"] for one in details if one["type"] == "missing"]
+    tables = {path[:-1] for path in unknown + missing}
+    if not unknown or (len(unknown) == 1 and len(tables) == 1):
+        return None
+    hints = []
+    for path in unknown:
+        guess = nearest(str(path[-1]), _known_keys(spec, path[:-1]))
+        hint = f" (did you mean '{guess}'?)" if guess else ""
+        hints.append(_truncate(_dotted(path)) + hint)
+    what = f"unknown {'keys' if len(hints) > 1 else 'key'}: {listed(hints)}"
+    if missing:
+        what += f"; missing: {listed(_truncate(_dotted(path)) for path in missing)}"
+    tables_known = dict.fromkeys(tuple(_known_keys(spec, path[:-1])) for path in unknown)
+    known = "; ".join(", ".join(sorted(keys)) for keys in tables_known)
+    return what, f"Known keys: {known}."
 
 
 def _dotted(path: Sequence[int | str]) -> str:

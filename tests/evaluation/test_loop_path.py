@@ -35,7 +35,7 @@ def location(frame: FrameType | None) -> Call:
     return (frame.f_code.co_filename, frame.f_code.co_qualname) if frame else ("", "")
 
 
-def test_a_batch_passes_fewer_than_30_functions(tmp_path: Path) -> None:
+def test_a_batch_passes_at_most_32_functions(tmp_path: Path) -> None:
     """Beside the network's own; and each file is entered by at most three different calls."""
     benchmark = Benchmark(
         name="b", title="B", source="tests", corruptions=("shear", "gaussian")
@@ -62,7 +62,7 @@ def test_a_batch_passes_fewer_than_30_functions(tmp_path: Path) -> None:
     path = [call for call in calls[ends[0] + 2 : ends[1] + 2] if "<" not in call[1][1]]
     functions = {callee for _, callee in path}
     assert {name for _, name in functions} >= {"StoredImages.images", "Loop.forward", "_table"}
-    assert len(functions) < 30, functions
+    assert len(functions) <= 32, functions
     entries = {(caller, callee) for caller, callee in path if caller[0] != callee[0]}
     files = [callee[0] for _, callee in entries]
     assert max(files.count(file) for file in files) <= 3

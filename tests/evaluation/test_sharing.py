@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import sharing_runs
 from command_line import result_of
 from noctule import InputError
 from noctule.benchmarks import load_benchmark
-from noctule.evaluation import loop
+from noctule.evaluation import lockstep, loop
 from noctule.evaluation.machines import chosen_devices
 from noctule.evaluation.settings import Settings
 from noctule.evaluation.sharing import Claims, Rank, Shard, launched_rank
@@ -79,7 +80,7 @@ def by_command(command: Command, tmp_path_factory: pytest.TempPathFactory) -> di
 
 @pytest.fixture
 def quick_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "POLL_S", 0.05)
+    monkeypatch.setattr(lockstep, "POLL_S", 0.05)
 
 
 def test_a_second_start_takes_over_from_one_that_is_killed(
@@ -358,14 +359,15 @@ def test_claims_leave_out_what_others_compute_or_have_finished(tmp_path: Path) -
         with exclusive(store.folder):
             other.join()
         assert other.claim(1)
-        claims = Claims(store, writer, [0, 1, 2])
+        run = SimpleNamespace(store=store, writer=writer)
+        claims = Claims([run], [0, 1, 2])
         ahead, behind = iter(claims), iter(claims)
         assert [next(ahead), *behind, *ahead] == [2, 2]
         assert not other.claim(2)
         assert other.claim(0)
         with exclusive(store.folder):
             assert not other.leave()
-        assert list(Claims(store, writer, [1])) == [0]
+        assert list(Claims([run], [1])) == [0]
 
 
 def test_a_slice_of_imagenet_c_is_small() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from noctule.benchmarks import Benchmark, Selection
     from noctule.data import Dataset
     from noctule.evaluation.loop import Fill
-    from noctule.evaluation.sharing import Shard
+    from noctule.evaluation.sharing import Rank, Shard
     from noctule.evaluation.sources import ImageSource
     from noctule.models import Classifier
     from noctule.store import RunStore
@@ -103,6 +103,8 @@ def evaluate(
     right_labels: RightLabelsOption = None,
     protocol: Annotated[str | None, opt("NAME")] = None,
     class_map: Annotated[str | None, opt("NAME")] = None,
+    models: Annotated[Path | None, opt("FILE")] = None,
+    models_at_once: Annotated[int | None, opt("N", default="all that fit")] = None,
     seed: Annotated[int | None, opt("N", default="0")] = None,
     device: Annotated[list[str] | None, device_option("a GPU if there is one")] = None,
     shard: Annotated[str | None, opt("K/N")] = None,
@@ -146,6 +148,9 @@ def evaluate(
             id or name.
         class_map: Classes of the model that belong to each class of DATA: laion-c, objectnet,
             or a JSON or CSV file. Probabilities are summed.
+        models: TOML file with many models, in place of MODEL; those with equal preprocessing
+            share decoded and corrupted images. Run folders are named after them, under --out.
+        models_at_once: Largest number of models on the device at the same time.
         seed: Random seed for the corruptions. Not allowed with --stored, whose images are
             fixed.
         shard: Compute part K of N only, as in a job array. The part that finishes last prints
@@ -162,12 +167,9 @@ def evaluate(
         outputs: What the model returns.
     """
     from noctule.benchmarks import Selection
-    from noctule.evaluation.loop import default_folder, run_images
-    from noctule.evaluation.machines import Processes, chosen_devices
+    from noctule.cli.models import Many
+    from noctule.evaluation.machines import chosen_devices
     from noctule.evaluation.sharing import Shard, launched_rank
-    from noctule.scoring import score_run
-    from noctule.store import RunStore
-    from noctule.store.comparability import open_reference
 
     numbers = None if severities is None else parse_numbers("--severities", severities, int)
     selection = Selection(corruptions, numbers, skip or None)
@@ -185,38 +187,45 @@ def evaluate(
         session.prints = False
         warnings.simplefilter("ignore", NoctuleWarning)  # rank 0 shows them
     devices = chosen_devices(device or [], rank)
+    images = (data, labels, background, limit, ids, right_labels)
+    corrupted = (benchmark, selection, mode, stored)
+    settings = {
+        "seed": seed,
+        "batch_size": batch_size,
+        "workers": workers,
+        "precision": precision,
+        "on_unreadable": on_unreadable,
+        "self_check": self_check,
+        "protocol": protocol,
+        "class_map": class_map,
+    }
+    network, preprocessing = (
+        (model, loading, name, outputs),
+        (resize, crop, interpolation, image_mode, mean, std),
+    )
+    if models is not None:
+        Many(models, models_at_once, devices, part, rank, out, reference, format).evaluate(
+            images, corrupted, (*network, *preprocessing), settings, dry_run=dry_run
+        )
+        return
     reopen = functools.partial(
         _source,
-        images=(data, labels, background, limit, ids, right_labels),
-        corrupted=(benchmark, selection, mode, stored),
-        network=(model, loading, name, outputs),
-        preprocessing=(resize, crop, interpolation, image_mode, mean, std),
-        seed=seed,
-        batch_size=batch_size,
-        workers=workers,
-        precision=precision,
-        on_unreadable=on_unreadable,
-        self_check=self_check,
-        protocol=protocol,
-        class_map=class_map,
+        images=images,
+        corrupted=corrupted,
+        network=network,
+        preprocessing=preprocessing,
+        settings=settings,
     )
-    source = reopen(devices[0])
-    classifier = source.classifier
-    if rank.number == 0:
-        _print_preprocessing(classifier)
-    folder = out or default_folder(source.identity)
-    planned = RunStore(folder, source.identity)
-    reference_run = open_reference(reference, planned) if reference else None
-    if dry_run:
-        run_images(source, out=folder, dry_run=True)
-        _print_plan(source, folder, devices)
-        return
-    fill = Processes(reopen, devices).fill if len(devices) > 1 else None
-    store = _run(source, folder, part, fill, shows=rank.number == 0)
-    if missing := len(store.missing_slices()):
-        _print_missing(store, str(part), missing)
-    elif rank.number == 0:
-        _print_scores(store, format, score_run(store, reference=reference_run), is_new=True)
+    _evaluate_one(
+        reopen,
+        devices,
+        part,
+        rank,
+        out=out,
+        reference=reference,
+        format=format,
+        dry_run=dry_run,
+    )
 
 
 @app.command(cls=Command, epilog=SCORES)
@@ -243,6 +252,43 @@ def metrics(
     _print_scores(store, format, scores)
 
 
+def _evaluate_one(
+    reopen: Callable[[str], ImageSource],
+    devices: Sequence[str],
+    part: Shard,
+    rank: Rank,
+    *,
+    out: Path | None,
+    reference: Path | None,
+    format: Format,
+    dry_run: bool,
+) -> None:
+    """Evaluate one model, and print its scores."""
+    from noctule.evaluation.loop import default_folder, run_images
+    from noctule.evaluation.machines import Processes
+    from noctule.scoring import score_run
+    from noctule.store import RunStore
+    from noctule.store.comparability import open_reference
+
+    source = reopen(devices[0])
+    classifier = source.classifier
+    if rank.number == 0:
+        _print_preprocessing(classifier)
+    folder = out or default_folder(source.identity)
+    planned = RunStore(folder, source.identity)
+    reference_run = open_reference(reference, planned) if reference else None
+    if dry_run:
+        run_images(source, out=folder, dry_run=True)
+        _print_plan(source, folder, devices)
+        return
+    fill = Processes(reopen, devices).fill if len(devices) > 1 else None
+    store = _run(source, folder, part, fill, shows=rank.number == 0)
+    if missing := len(store.missing_slices()):
+        _print_missing(store, str(part), missing)
+    elif rank.number == 0:
+        _print_scores(store, format, score_run(store, reference=reference_run), is_new=True)
+
+
 def _source(
     device: str,
     *,
@@ -250,29 +296,71 @@ def _source(
     corrupted: tuple[Any, ...],
     network: tuple[Any, ...],
     preprocessing: tuple[Any, ...],
-    seed: int | None,
-    **settings: Any,
+    settings: dict[str, Any],
 ) -> ImageSource:
     """The source of a run's images with its classifier, from the command's options.
 
     It depends on nothing else, so that every process of a run can open its own.
     """
-    from noctule.evaluation.settings import Settings
-    from noctule.evaluation.sources import LiveImages
+    opened = open_images(images, corrupted, settings)
+    return shown_to(_classifier(*network, *preprocessing), opened, device, settings)
+
+
+def _classifier(
+    model: str,
+    loading: dict[str, Any],
+    name: str | None,
+    outputs: str | None,
+    resize: int | None,
+    crop: int | None,
+    interpolation: str | None,
+    image_mode: str | None,
+    mean: str | None,
+    std: str | None,
+) -> Classifier:
+    """The classifier, with the options for its outputs and preprocessing applied."""
     from noctule.models import load_classifier
-    from noctule.stored import StoredImages, StoredSet
+    from noctule.models.overrides import with_preprocessing
+
+    classifier = with_preprocessing(
+        load_classifier(model, **loading).named(name),
+        resize=resize,
+        crop=crop,
+        interpolation=interpolation,
+        image_mode=image_mode,
+        mean=None if mean is None else parse_numbers("--mean", mean, float),
+        std=None if std is None else parse_numbers("--std", std, float),
+    )
+    return classifier if outputs is None else replace(classifier, outputs=outputs)
+
+
+def open_images(
+    images: tuple[Any, ...], corrupted: tuple[Any, ...], settings: dict[str, Any]
+) -> tuple[Dataset, Benchmark]:
+    """The images to evaluate and their benchmark, from the command's options."""
+    from noctule.stored import StoredSet
 
     data, *values = images
     keys = ("labels_file", "background", "limit", "ids_file", "right_labels_file")
     dataset, spec = _images(data, dict(zip(keys, values, strict=True)), *corrupted)
     if isinstance(dataset, StoredSet):
-        _check_seed(seed, dataset)
-    model, loading, name, outputs = network
-    classifier = load_classifier(model, **loading).named(name)
-    classifier = _with_preprocessing(classifier, *preprocessing)
-    if outputs is not None:
-        classifier = replace(classifier, outputs=outputs)
-    chosen = Settings(seed=seed or 0, device=device, **settings)
+        _check_seed(settings["seed"], dataset)
+    return dataset, spec
+
+
+def shown_to(
+    classifier: Classifier,
+    opened: tuple[Dataset, Benchmark],
+    device: str,
+    settings: dict[str, Any],
+) -> ImageSource:
+    """The images for one classifier."""
+    from noctule.evaluation.settings import Settings
+    from noctule.evaluation.sources import LiveImages
+    from noctule.stored import StoredImages, StoredSet
+
+    dataset, spec = opened
+    chosen = Settings(device=device, **{**settings, "seed": settings["seed"] or 0})
     if isinstance(dataset, StoredSet):
         return StoredImages(classifier, dataset, chosen)
     return LiveImages(classifier, dataset, spec, chosen)
@@ -335,46 +423,6 @@ def _check_seed(seed: int | None, stored: StoredSet) -> None:
         f"the images of {stored.name} {made}, not {seed}",
         where="--seed",
         remedy="Omit --seed, or export the images with that seed.",
-    )
-
-
-def _with_preprocessing(
-    classifier: Classifier,
-    resize: int | None,
-    crop: int | None,
-    interpolation: str | None,
-    image_mode: str | None,
-    mean: str | None,
-    std: str | None,
-) -> Classifier:
-    """The classifier with the preprocessing options applied."""
-    own = classifier.preprocessing
-    changes: dict[str, Any] = {}
-    if image_mode not in (None, own.mode):
-        changes["mode"] = image_mode
-        for field in ("mean", "std"):  # a number for all channels suits any mode
-            if len(set(values := getattr(own, field))) == 1:
-                changes[field] = values[:1] * (1 if image_mode == "L" else 3)
-        changes["fill"] = None
-    if interpolation is not None:
-        changes["interpolation"] = interpolation
-    if resize is not None:
-        changes["resize_px"] = resize
-    if crop is not None:
-        changes["crop_px"] = (crop, crop)
-    if mean is not None:
-        changes["mean"] = parse_numbers("--mean", mean, float)
-    if std is not None:
-        changes["std"] = parse_numbers("--std", std, float)
-    if not changes:
-        return classifier
-    note = classifier.preprocessing_note
-    return replace(
-        classifier,
-        preprocessing=replace(own, **changes),
-        preprocessing_note=note
-        and "Preprocessing follows the options, and otherwise the model's own settings or "
-        "noctule's defaults",
     )
 
 

@@ -1,24 +1,20 @@
-"""The evaluation loop: read once, show under every condition, keep every outcome."""
+"""An evaluation: checks, then a model that is shown every image under every condition."""
 
 from __future__ import annotations
 
-import itertools
 import re
-import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
 from noctule.arguments import path_like
-from noctule.benchmarks import Benchmark, Condition, Selection, load_benchmark
+from noctule.benchmarks import Benchmark, Selection, load_benchmark
 from noctule.benchmarks.parts import Names
 from noctule.data import Dataset, open_dataset
 from noctule.display import notebook_progress
@@ -30,10 +26,10 @@ from noctule.errors import (
     out_of_memory,
 )
 from noctule.evaluation.checks import check_run
-from noctule.evaluation.loading import Batch, split
-from noctule.evaluation.provenance import record_start, refuse_other_images
+from noctule.evaluation.lockstep import Lane, fill_runs
+from noctule.evaluation.provenance import refuse_other_images
 from noctule.evaluation.settings import Progress, Settings, checked_settings
-from noctule.evaluation.sharing import Claims, Shard
+from noctule.evaluation.sharing import Shard
 from noctule.evaluation.sources import (
     TRIAL_IMAGES,
     ImageSource,
@@ -49,16 +45,13 @@ from noctule.models.outputs import (
     log_probabilities,
     output_tensor,
 )
-from noctule.outcomes import SCHEMA, likeliest, outcome_tables, reduce_logits
 from noctule.processes import end_if_unguarded
 from noctule.scoring import Evaluation, score_run
 from noctule.store import RunIdentity, RunStore
 from noctule.store.comparability import open_reference
 from noctule.store.disk import refuse_unwritable
-from noctule.store.writers import Writer
 
 WHOLE = Shard()
-POLL_S = 1.0  # while other processes compute the last slices
 Fill = Callable[[Path, RunIdentity, Shard, Progress | None], None]
 
 
@@ -175,28 +168,43 @@ def run_images(
         fill: Computes what is missing, after all checks; None for this process.
         dry_run: Whether to check everything and write nothing; the run may not exist then.
     """
-    source.classifier.warn_of_preprocessing()
-    source.check()
-    device = source.settings.resolved_device()
     folder = folder_of(source.identity, out)
-    run = RunStore.find(folder, source.identity)
-    if run is not None:
-        refuse_other_images(run, source)
-    with borrowed(source.classifier, device) as device:
-        loop = Loop(source, device)
-        behaviour = loop.checked_behaviour(run)
-        if run is not None and not shard.part_of(run.missing_slices()):
-            return run
-        if run is None or not run.finished_slices():
-            loop.self_check()
+    with checked(source, folder, shard) as lane:
+        if lane.is_finished:
+            return RunStore.open(folder)
         if dry_run:
             refuse_unwritable(folder)
-            return run or RunStore(folder, source.identity)
+            return lane.run or RunStore(folder, source.identity)
         if fill is None:
-            loop.fill(folder, behaviour, shard, progress)
+            fill_runs([lane], shard, progress)
     if fill is not None:
         fill(folder, source.identity, shard, progress)
     return RunStore.open(folder)
+
+
+@contextmanager
+def checked(source: ImageSource, folder: Path, shard: Shard = WHOLE) -> Iterator[Lane]:
+    """A run that can be filled, after all checks. Its network is on the device meanwhile.
+
+    Args:
+        source: The images, and the classifier.
+        folder: The run folder.
+        shard: The part of the run to compute.
+
+    Raises:
+        InputError: Something does not fit, or would spoil the run.
+    """
+    source.classifier.warn_of_preprocessing()
+    source.check()
+    run = RunStore.find(folder, source.identity)
+    if run is not None:
+        refuse_other_images(run, source)
+    with borrowed(source.classifier, source.settings.resolved_device()) as device:
+        loop = Loop(source, device)
+        lane = Lane(loop, folder, loop.checked_behaviour(run), run, shard)
+        if not lane.is_finished and (run is None or not run.finished_slices()):
+            loop.self_check()
+        yield lane
 
 
 def default_folder(identity: RunIdentity) -> Path:
@@ -221,83 +229,10 @@ class Loop:
         self.identity = source.identity
         self.device = device
         self.dtype = input_dtype(source.classifier.module)
-        self.conditions = {str(condition): condition for condition in source.conditions}
         dataset = source.dataset
         self.right_labels = dict(zip(dataset.ids, dataset.right_labels or (), strict=False))
         self.gives_probabilities = source.classifier.outputs == PROBABILITIES
         self.most_images = self.identity.batch_size  # halved if the memory is exhausted
-
-    def fill(
-        self,
-        folder: Path,
-        behaviour: list[list[float]],
-        shard: Shard,
-        progress: Progress | None,
-    ) -> None:
-        """Compute the missing slices of a shard; wait for those that others compute.
-
-        Args:
-            folder: The run folder.
-            behaviour: What `checked_behaviour` has returned.
-            shard: The part of the run to compute.
-            progress: Called after each batch under each condition.
-        """
-        with RunStore.writing(folder, self.identity, str(self.device)) as (store, writer):
-            record_start(store, self.source, self.device, behaviour)
-            tally = Tally(store, shard, progress)
-            while missing := shard.part_of(store.missing_slices()):
-                if not self._compute(store, writer, missing, tally):
-                    time.sleep(POLL_S)
-                    tally.recount()
-
-    def _compute(
-        self, store: RunStore, writer: Writer, slices: Sequence[int], tally: Tally
-    ) -> bool:
-        """Compute those of some slices that nobody else computes; whether there are any."""
-        plans = [
-            split(self.identity.images_of(index), self.identity.batch_size) for index in slices
-        ]
-        starts = list(itertools.accumulate(map(len, plans), initial=0))
-        claims = Claims(store, writer, slices)
-
-        def order() -> Iterator[int]:
-            for position in claims:
-                yield from range(starts[position], starts[position + 1])
-
-        batches = [indices for plan in plans for indices in plan]
-        # Forward passes on a CPU take so long that slices read ahead are better left to others.
-        ahead = len(plans[0]) if self.device.type == "cpu" else len(batches)
-        position = None
-        with self.source.reading(batches, self.device, order(), ahead):
-            for position in claims:
-                index = slices[position]
-                store.write_slice(index, *self._rows(index, plans[position], tally).finished())
-                writer.release(index)
-                tally.recount()
-        return position is not None
-
-    def _rows(self, index: int, plan: Sequence[range], tally: Tally) -> SliceRows:
-        """Compute one slice."""
-        source, rows = self.source, SliceRows(self.source, index)
-        for indices in plan:
-            outcomes = []
-            for name, condition in self.conditions.items():
-                batch = source.images(condition, indices)
-                if batch.unreadable:
-                    rows.leave_out(batch, condition)
-                if batch.ids:
-                    logits = self.forward(batch.images)
-                    labels = batch.labels
-                    if self.right_labels:
-                        labels = likeliest(logits, [self.right_labels[i] for i in batch.ids])
-                    outcomes.append(reduce_logits(batch.ids, name, labels, logits))
-                tally.done += len(indices)
-                if tally.progress:
-                    tally.progress(tally.done, tally.total)
-            # The device is waited for once per batch, not once per condition.
-            rows.tables += outcome_tables(outcomes)
-            rows.hashes |= zip(batch.ids, batch.hashes, strict=True)
-        return rows
 
     # Not in inference mode: a network may keep a tensor, which training could not use then.
     @torch.inference_mode(mode=False)
@@ -428,72 +363,3 @@ def model_error(error: Exception, images: Tensor, name: str) -> InputError:
         remedy="Check what size of image and batch it takes (--crop, --batch-size), "
         "and whether it runs on this device (--device).",
     )
-
-
-class Tally:
-    """The progress of a shard: what is finished, by any process, and what this one computes."""
-
-    def __init__(self, store: RunStore, shard: Shard, progress: Progress | None) -> None:
-        self._store, self._shard, self.progress = store, shard, progress
-        self.total = self._outcomes(range(store.identity.num_slices))
-        self.done = self._outcomes(store.finished_slices())
-
-    def recount(self) -> None:
-        """Count what is finished, when this process is between two slices."""
-        self.done = self._outcomes(self._store.finished_slices())
-
-    def _outcomes(self, slices: Iterable[int]) -> int:
-        identity = self._store.identity
-        images = sum(len(identity.images_of(one)) for one in self._shard.part_of(slices))
-        return images * len(identity.conditions)
-
-
-@dataclass
-class SliceRows:
-    """What has been computed of one slice.
-
-    Attributes:
-        source: The source of the images.
-        index: Number of the slice.
-        tables: Outcome rows, in order.
-        hashes: Hash of each image that was read, by its id.
-        reasons: Why an image cannot be read, by its id.
-    """
-
-    source: ImageSource
-    index: int
-    tables: list[pa.Table] = field(default_factory=list)
-    hashes: dict[str, str] = field(default_factory=dict)
-    reasons: dict[str, str] = field(default_factory=dict)
-
-    def leave_out(self, batch: Batch, condition: Condition) -> None:
-        """Note the unreadable images of a batch, or stop there."""
-        for image_id, reason in batch.unreadable:
-            if self.source.identity.on_unreadable == "stop":
-                raise self.source.unreadable_error(condition, image_id, reason)
-            self.reasons.setdefault(image_id, reason)
-
-    def finished(self) -> tuple[pa.Table, list[tuple[str, str]], dict[str, str]]:
-        """Rows, unreadable images and hashes.
-
-        An image that cannot be read under one condition counts under none.
-        """
-        rows = concatenated(self.tables)
-        if not self.reasons:
-            return rows, [], self.hashes
-        left_out = pc.is_in(rows["image_id"], value_set=pa.array(list(self.reasons)))
-        ids = [self.source.dataset.ids[i] for i in self.source.identity.images_of(self.index)]
-        return (
-            rows.filter(pc.invert(left_out)),
-            [
-                (image_id, self.reasons[image_id])
-                for image_id in ids
-                if image_id in self.reasons
-            ],
-            {key: value for key, value in self.hashes.items() if key not in self.reasons},
-        )
-
-
-def concatenated(tables: Sequence[pa.Table]) -> pa.Table:
-    """Outcome rows as one table, in order; an empty one if there are none."""
-    return pa.concat_tables([SCHEMA.empty_table(), *tables]).combine_chunks()

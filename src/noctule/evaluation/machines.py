@@ -14,6 +14,7 @@ import torch
 
 from noctule.errors import InputError, NoctuleWarning
 from noctule.evaluation.execution import MAX_PROCESSES, Report, run_jobs, usable_cores
+from noctule.evaluation.lockstep import Lane, fill_runs
 from noctule.evaluation.loop import Loop
 from noctule.evaluation.settings import Progress, Settings, workers_for
 from noctule.evaluation.sharing import Rank, Shard
@@ -135,11 +136,12 @@ def _fill(
     source.settings = replace(source.settings, workers=workers)
     with borrowed(source.classifier, device) as device:
         loop = Loop(source, device)
+        run = RunStore.find(folder, source.identity)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NoctuleWarning)
-            behaviour = loop.checked_behaviour(RunStore.find(folder, source.identity))
+            lane = Lane(loop, folder, loop.checked_behaviour(run), run, shard)
         with _reported_warnings(report):
-            loop.fill(folder, behaviour, shard, lambda *numbers: report(numbers))
+            fill_runs([lane], shard, lambda *numbers: report(numbers))
 
 
 @contextmanager

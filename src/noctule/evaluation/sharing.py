@@ -11,7 +11,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from noctule.errors import InputError
 from noctule.store import RunStore
@@ -107,31 +107,57 @@ def launched_rank(environment: Mapping[str, str] = os.environ) -> Rank:
     return Rank()
 
 
-class Claims:
+class Claimant(Protocol):
+    """A run, and this process in its folder."""
+
+    store: RunStore
+    writer: Writer
+
+
+ClaimantT = TypeVar("ClaimantT", bound=Claimant)
+
+
+class Claims(Generic[ClaimantT]):
     """Positions, in a list of slices, of those that this process computes.
 
     Each is claimed when an iterator first asks for it; all iterators give the same ones.
+
+    Args:
+        runs: The runs that lack slices; those that are left when a slice is claimed count.
+        slices: Numbers of the slices.
     """
 
-    def __init__(self, store: RunStore, writer: Writer, slices: Sequence[int]) -> None:
-        self._store, self._writer = store, writer
+    def __init__(self, runs: Sequence[ClaimantT], slices: Sequence[int]) -> None:
+        self._runs = runs
         self._untried = iter(enumerate(slices))
         self._claimed: list[int] = []
+        self._claimants: dict[int, list[ClaimantT]] = {}
 
     def __iter__(self) -> Iterator[int]:
         for number in itertools.count():
             if number == len(self._claimed):
-                free = (position for position, index in self._untried if self._claim(index))
+                free = (position for position, index in self._untried
+                        if self._claim(position, index))  # fmt: skip
                 self._claimed += itertools.islice(free, 1)
                 if number == len(self._claimed):
                     return
             yield self._claimed[number]
 
-    def _claim(self, index: int) -> bool:
-        path = self._store.slice_path(index)
-        if path.is_file() or not self._writer.claim(index):
-            return False
-        if path.is_file():  # finished a moment ago
-            self._writer.release(index)
-            return False
-        return True
+    def claimants(self, position: int) -> list[ClaimantT]:
+        """The runs whose slice at a claimed position this process computes."""
+        return self._claimants[position]
+
+    def _claim(self, position: int, index: int) -> bool:
+        claimants = [run for run in self._runs if _is_claimed(run, index)]
+        self._claimants[position] = claimants
+        return bool(claimants)
+
+
+def _is_claimed(run: Claimant, index: int) -> bool:
+    path = run.store.slice_path(index)
+    if path.is_file() or not run.writer.claim(index):
+        return False
+    if path.is_file():  # finished a moment ago
+        run.writer.release(index)
+        return False
+    return True

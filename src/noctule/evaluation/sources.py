@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -53,6 +54,12 @@ class ImageSource(ABC):
     identity: RunIdentity
     _batches: Generator[Batch, None, None]
     _device: torch.device
+
+    @property
+    def stream_key(self) -> str:
+        """Equal for two sources of one command if their images are equal, bit by bit."""
+        crops = self.classifier.preprocessing.crops.to_dict()
+        return json.dumps([crops, self.identity.dataset["fingerprint"]])
 
     @abstractmethod
     def check(self) -> None:

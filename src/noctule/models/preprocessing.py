@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -73,6 +73,11 @@ class Preprocessing:
     def channels(self) -> int:
         """Number of channels of the image: 3 or 1."""
         return _CHANNELS[self.mode]
+
+    @property
+    def crops(self) -> Preprocessing:
+        """What `prepare` depends on: the same without normalisation."""
+        return replace(self, mean=(0.0,) * self.channels, std=(1.0,) * self.channels)
 
     def prepare(self, source: Image.Image) -> torch.Tensor:
         """The input of corruptions: uint8 (C, H, W), resized and cropped, not normalised."""
