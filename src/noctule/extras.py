@@ -19,6 +19,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "onnx": ("onnxruntime",),
     "hf": ("transformers", "datasets"),
     "openclip": ("open_clip",),
+    "ray": ("ray",),
     "pandas": ("pandas",),
     "polars": ("polars",),
 }

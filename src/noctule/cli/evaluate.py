@@ -108,6 +108,7 @@ def evaluate(
     seed: Annotated[int | None, opt("N", default="0")] = None,
     device: Annotated[list[str] | None, device_option("a GPU if there is one")] = None,
     shard: Annotated[str | None, opt("K/N")] = None,
+    on: Annotated[str | None, opt("CLUSTER")] = None,
     batch_size: Annotated[int | None, opt("N", default="32 on a CPU, 256 on a GPU")] = None,
     workers: Annotated[int | None, opt("N", default="one per CPU core, at most 8")] = None,
     precision: Annotated[
@@ -155,6 +156,8 @@ def evaluate(
             fixed.
         shard: Compute part K of N only, as in a job array. The part that finishes last prints
             the scores.
+        on: Compute on a Ray cluster: ray (the one of RAY_ADDRESS, or this machine), or
+            ray://HOST:PORT. All its machines must see the run folder and the data.
         batch_size: Images per forward pass.
         workers: Processes that decode image files. Arrays need none.
         precision: Precision of the forward pass.
@@ -187,6 +190,8 @@ def evaluate(
         session.prints = False
         warnings.simplefilter("ignore", NoctuleWarning)  # rank 0 shows them
     devices = chosen_devices(device or [], rank)
+    if on is not None:
+        _check_cluster(on, devices, models)
     images = (data, labels, background, limit, ids, right_labels)
     corrupted = (benchmark, selection, mode, stored)
     settings = {
@@ -221,6 +226,7 @@ def evaluate(
         devices,
         part,
         rank,
+        on=on,
         out=out,
         reference=reference,
         format=format,
@@ -258,6 +264,7 @@ def _evaluate_one(
     part: Shard,
     rank: Rank,
     *,
+    on: str | None,
     out: Path | None,
     reference: Path | None,
     format: Format,
@@ -265,7 +272,6 @@ def _evaluate_one(
 ) -> None:
     """Evaluate one model, and print its scores."""
     from noctule.evaluation.loop import default_folder, run_images
-    from noctule.evaluation.machines import Processes
     from noctule.scoring import score_run
     from noctule.store import RunStore
     from noctule.store.comparability import open_reference
@@ -281,12 +287,44 @@ def _evaluate_one(
         run_images(source, out=folder, dry_run=True)
         _print_plan(source, folder, devices)
         return
-    fill = Processes(reopen, devices).fill if len(devices) > 1 else None
+    fill = _filling(reopen, devices, on)
     store = _run(source, folder, part, fill, shows=rank.number == 0)
     if missing := len(store.missing_slices()):
         _print_missing(store, str(part), missing)
     elif rank.number == 0:
         _print_scores(store, format, score_run(store, reference=reference_run), is_new=True)
+
+
+def _check_cluster(on: str, devices: Sequence[str], models: Path | None) -> None:
+    """Check what can be checked of --on before anything is loaded."""
+    from noctule.evaluation.ray_cluster import check_address
+    from noctule.extras import require
+
+    if models is not None:
+        raise InputError(
+            "several models are not evaluated on Ray",
+            where="--on",
+            remedy="Pass one MODEL in each command, or leave out --on.",
+        )
+    if len(devices) > 1:
+        raise InputError(
+            "Ray chooses the devices", where="--device", remedy="Pass cpu or cuda once."
+        )
+    require("ray")
+    check_address(on)
+
+
+def _filling(
+    reopen: Callable[[str], ImageSource], devices: Sequence[str], on: str | None
+) -> Fill | None:
+    """How the run folder is filled; None for this process alone."""
+    if on is None:
+        from noctule.evaluation.machines import Processes
+
+        return Processes(reopen, devices).fill if len(devices) > 1 else None
+    from noctule.evaluation.ray_cluster import RayTasks
+
+    return RayTasks(reopen, devices[0].partition(":")[0], on).fill
 
 
 def _source(

@@ -111,7 +111,7 @@ class Processes:
         count = len(self.devices)
         with RunStore.writing(folder, identity):  # to clear up after processes that are killed
             run_jobs(
-                functools.partial(_fill, self.reopen, folder, count),
+                functools.partial(fill_part, self.reopen, folder, count),
                 [shard] * count,
                 processes=count,
                 devices=[torch.device(name) for name in self.devices],
@@ -120,7 +120,7 @@ class Processes:
             )
 
 
-def _fill(
+def fill_part(
     reopen: Callable[[str], ImageSource],
     folder: Path,
     processes: int,
@@ -128,7 +128,16 @@ def _fill(
     device: torch.device,
     report: Report,
 ) -> None:
-    """The work of one of several processes."""
+    """The work of one of several processes: fill what is missing, and what nobody else does.
+
+    Args:
+        reopen: See `Processes`.
+        folder: The run folder.
+        processes: Number of processes that share the cores of this machine.
+        shard: The part of the run to fill.
+        device: Device of this process.
+        report: Called with the progress and with warnings.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NoctuleWarning)  # the first process has shown them
         source = reopen(str(device))
