@@ -53,6 +53,7 @@ EXTRAS = {
     ),
     "hf": EVALUATE.format("hf:vit", "hf"),
     "openclip": "python -c 'import open_clip'",
+    "ray": EVALUATE.format("photo-patches --on ray", "ray"),
     "pandas": f"{LOADED}.to_pandas()'",
     "polars": f"{LOADED}.to_polars()'",
     "all": "noctule study run photo-patches-demo --out study",

@@ -81,6 +81,7 @@ def without_extras(folder: Path, command: str) -> subprocess.CompletedProcess[st
         ("evaluate hf:folder data.npz", "hf", "transformers"),
         ("evaluate photo-patches hf:owner/birds", "hf", "transformers"),
         ("evaluate openclip:ViT-B-32 data.npz", "openclip", "open_clip"),
+        ("evaluate photo-patches data.npz --no-self-check --on ray", "ray", "ray"),
     ],
 )
 def test_a_missing_extra_is_named_before_any_work(
