@@ -19,9 +19,9 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "onnx": ("onnxruntime",),
     "hf": ("transformers", "datasets"),
     "openclip": ("open_clip",),
-    "ray": ("ray",),
     "pandas": ("pandas",),
     "polars": ("polars",),
+    "ray": ("ray",),
 }
 """Modules of the packages in each extra."""
 

@@ -65,6 +65,7 @@ def test_the_command_refuses_an_address_at_once(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "no Ray cluster answers" in done.stderr
     assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
     assert not [*tmp_path.rglob("rows")]
 
 

@@ -190,8 +190,7 @@ def evaluate(
         session.prints = False
         warnings.simplefilter("ignore", NoctuleWarning)  # rank 0 shows them
     devices = chosen_devices(device or [], rank)
-    if on is not None:
-        _check_cluster(on, devices, models)
+    _check_cluster(on, devices, models)
     images = (data, labels, background, limit, ids, right_labels)
     corrupted = (benchmark, selection, mode, stored)
     settings = {
@@ -204,10 +203,8 @@ def evaluate(
         "protocol": protocol,
         "class_map": class_map,
     }
-    network, preprocessing = (
-        (model, loading, name, outputs),
-        (resize, crop, interpolation, image_mode, mean, std),
-    )
+    network = (model, loading, name, outputs)
+    preprocessing = (resize, crop, interpolation, image_mode, mean, std)
     if models is not None:
         Many(models, models_at_once, devices, part, rank, out, reference, format).evaluate(
             images, corrupted, (*network, *preprocessing), settings, dry_run=dry_run
@@ -295,8 +292,10 @@ def _evaluate_one(
         _print_scores(store, format, score_run(store, reference=reference_run), is_new=True)
 
 
-def _check_cluster(on: str, devices: Sequence[str], models: Path | None) -> None:
+def _check_cluster(on: str | None, devices: Sequence[str], models: Path | None) -> None:
     """Check what can be checked of --on before anything is loaded."""
+    if on is None:
+        return
     from noctule.evaluation.ray_cluster import check_address
     from noctule.extras import require
 

@@ -30,7 +30,6 @@ from noctule.evaluation.machines import fill_part
 from noctule.evaluation.settings import Progress
 from noctule.evaluation.sharing import Shard
 from noctule.evaluation.sources import ImageSource
-from noctule.extras import require
 from noctule.store import RunIdentity, RunStore
 from noctule.store.identity import RUN_FILE
 
@@ -75,10 +74,6 @@ class RayTasks:
     reopen: Callable[[str], ImageSource]
     device: str
     address: str = PREFIX
-
-    def __post_init__(self) -> None:
-        require("ray")
-        check_address(self.address)
 
     def fill(
         self, folder: Path, identity: RunIdentity, shard: Shard, progress: Progress | None
@@ -149,11 +144,12 @@ def _connected(address: str) -> Iterator[Any]:
     options: dict[str, Any] = {} if where else {"include_dashboard": False}
     try:
         ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, ImportError, RuntimeError, ValueError) as error:
         raise InputError(
             f"Ray cannot be reached: {str(error).splitlines()[0]}",
             where=f"--on {address}",
-            remedy="Check the address and `ray status`, or unset RAY_ADDRESS.",
+            remedy="Check the address and `ray status`, or unset RAY_ADDRESS. Addresses that "
+            "start with ray:// need: pip install 'ray[client]'",
         ) from error
     try:
         yield ray
