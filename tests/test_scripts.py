@@ -22,6 +22,9 @@ NEEDED = {
     "loader": ("torchvision",),
     "scaling": ("torchvision",),
     "evaluation": ("torchvision",),
+    "zoo": ("torchvision",),
+    "costs": ("torchvision",),
+    "schedule": (),
     "growth": ("altair", "vl_convert"),
 }
 

@@ -8,9 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from noctule import RunStore
+from noctule import Benchmark, RunStore, export
 
 ZOO = """
 [models.good]
@@ -117,3 +118,30 @@ def test_a_missing_file_is_named(noctule_cli: Any, folder: Path) -> None:
     status, _, err = noctule_cli("evaluate", "--models", "zoo.toml", folder)
     assert status == 2
     assert "zoo.toml" in err
+
+
+def test_a_cache_serves_all_models_and_the_next_command(noctule_cli: Any, folder: Path) -> None:
+    Path("zoo.toml").write_text(ZOO.replace("Broken", "Channels"))
+    arguments = (*OPTIONS, "--cache", "crops")
+    status, _, err = noctule_cli(
+        "evaluate", "--models", "zoo.toml", folder, *arguments, "--out", "zoo"
+    )
+    assert status == 0, err
+    files = {path.name: path.read_bytes() for path in Path("crops").iterdir()}
+    assert len(files) == 2  # one for each preprocessing
+    status, _, err = noctule_cli(
+        "evaluate", "test_cli:Channels", folder, *arguments, "--name", "good", "--out", "one"
+    )
+    assert status == 0, err
+    assert {path.name: path.read_bytes() for path in Path("crops").iterdir()} == files
+    rows = [path.read_bytes() for path in sorted(Path("one/rows").iterdir())]
+    assert rows == [path.read_bytes() for path in sorted(Path("zoo/good/rows").iterdir())]
+
+
+def test_stored_images_are_not_cached(noctule_cli: Any, tmp_path: Path) -> None:
+    benchmark = Benchmark(name="b", title="B", source="tests", corruptions=("hue",))
+    pixels = np.zeros((4, 16, 16, 3), np.uint8)
+    export(benchmark, (pixels, [0, 1, 0, 1]), tmp_path / "set", processes=1)
+    status, _, err = noctule_cli("evaluate", "--stored", tmp_path / "set", "--cache", "crops")
+    assert status == 2
+    assert "--cache: stored images are not cached" in err

@@ -117,6 +117,7 @@ def evaluate(
     ] = None,
     on_unreadable: Annotated[Literal["stop", "skip"], opt("ACTION")] = "stop",
     self_check: Annotated[bool, opt()] = True,
+    cache: Annotated[Path | None, opt("PATH")] = None,
     resize: ResizeOption = None,
     crop: CropOption = None,
     interpolation: Annotated[str | None, opt("FILTER")] = None,
@@ -163,6 +164,8 @@ def evaluate(
         precision: Precision of the forward pass.
         on_unreadable: What to do with images that cannot be decoded.
         self_check: Run sanity checks on a sample of the data first.
+        cache: Folder for decoded and cropped images. A second model with equal preprocessing
+            decodes none.
         interpolation: Filter for resizing: nearest, bilinear, bicubic, lanczos, box or hamming.
         image_mode: Colour or grey (L) images.
         mean: Normalization mean, such as 0.485,0.456,0.406; one number for grey images.
@@ -202,6 +205,7 @@ def evaluate(
         "self_check": self_check,
         "protocol": protocol,
         "class_map": class_map,
+        "cache": cache,
     }
     network = (model, loading, name, outputs)
     preprocessing = (resize, crop, interpolation, image_mode, mean, std)
@@ -218,17 +222,7 @@ def evaluate(
         preprocessing=preprocessing,
         settings=settings,
     )
-    _evaluate_one(
-        reopen,
-        devices,
-        part,
-        rank,
-        on=on,
-        out=out,
-        reference=reference,
-        format=format,
-        dry_run=dry_run,
-    )
+    _evaluate_one(reopen, devices, part, rank, on, out, reference, format, dry_run=dry_run)
 
 
 @app.command(cls=Command, epilog=SCORES)
@@ -260,11 +254,11 @@ def _evaluate_one(
     devices: Sequence[str],
     part: Shard,
     rank: Rank,
-    *,
     on: str | None,
     out: Path | None,
     reference: Path | None,
     format: Format,
+    *,
     dry_run: bool,
 ) -> None:
     """Evaluate one model, and print its scores."""

@@ -20,6 +20,7 @@ from noctule.data import Dataset
 from noctule.data.dataset import WHITE
 from noctule.data.decode import COMPOSITED
 from noctule.errors import InputError, NoctuleWarning, UnreadableImageError, machine_error
+from noctule.evaluation.cache import Crop, CropCache
 from noctule.models import Preprocessing
 from noctule.processes import Alive, CannotStartError, Child, started
 
@@ -34,6 +35,7 @@ class Batch(NamedTuple):
         unreadable: (id, reason) of the unreadable images.
         hashes: `image_hash` of each readable image.
         has_composited: Whether some images were transparent and have been given a background.
+        trouble: What is wrong with the cache, empty if nothing is.
     """
 
     ids: list[str]
@@ -42,6 +44,7 @@ class Batch(NamedTuple):
     unreadable: list[tuple[str, str]]
     hashes: list[str]
     has_composited: bool = False
+    trouble: str = ""
 
 
 class Part(NamedTuple):
@@ -51,11 +54,13 @@ class Part(NamedTuple):
         dataset: The images.
         preprocessing: How they are resized and cropped.
         indices: Index of each image in the dataset.
+        cache: Crops that are known already.
     """
 
     dataset: Dataset
     preprocessing: Preprocessing
     indices: Sequence[int]
+    cache: CropCache | None = None
 
 
 def in_order(dataset: Dataset, batch_size: int) -> list[range]:
@@ -108,6 +113,8 @@ def load_parts(
         part = parts[position]
         if batch.has_composited:
             _warn_of_composited(part.dataset)
+        if batch.trouble:  # Python shows the same text once
+            warnings.warn(batch.trouble, NoctuleWarning, stacklevel=2)
         if batch.ids:
             first = first or batch
             if batch.images.shape[1:] != first.images.shape[1:]:
@@ -168,9 +175,9 @@ def _send_batches(connection: Connection, parts: Sequence[Part]) -> None:
 
     while True:
         position: int = connection.recv()
-        batch = read_batch(*parts[position], on_image)
+        batch = read_batch(*parts[position], on_image=on_image)
         shape = tuple(batch.images.shape)
-        rest = (batch.unreadable, batch.hashes, batch.has_composited)
+        rest = (batch.unreadable, batch.hashes, batch.has_composited, batch.trouble)
         connection.send((batch.ids, batch.labels.numpy(), shape, *rest))
         if batch.ids:
             connection.send_bytes(_bytes_of(batch.images))
@@ -194,24 +201,27 @@ def read_batch(
     dataset: Dataset,
     preprocessing: Preprocessing,
     indices: Sequence[int],
+    cache: CropCache | None = None,
+    *,
     on_image: Callable[[], None] = lambda: None,
 ) -> Batch:
     """Decode, resize and crop the images with these indices; `on_image` is called before each.
 
     An unreadable image is data here, not an exception: the caller decides whether to stop.
+    Images that are in the cache are not decoded, and the others are added to it.
 
     Raises:
         InputError: The images differ in size.
         MachineError: The memory is exhausted, or too many files are open.
     """
-    ids: list[str] = []
-    images: list[Tensor] = []
-    readable: list[int] = []
-    hashes: list[str] = []
+    crops: dict[int, Crop] = {}
     unreadable: list[tuple[str, str]] = []
-    has_composited = False
+    known, trouble = ({}, "") if cache is None else cache.read(indices)
     for index in indices:
         on_image()
+        if index in known:
+            crops[index] = known[index]
+            continue
         try:
             decoded = dataset.read(index)
             image = preprocessing.prepare(decoded)
@@ -220,21 +230,24 @@ def read_batch(
                 raise cause from error
             unreadable.append((dataset.ids[index], error.reason))
             continue
-        if images and image.shape != images[0].shape:
-            raise _differing(dataset, (ids[0], images[0]), (dataset.ids[index], image))
-        has_composited |= COMPOSITED in decoded.info
-        ids.append(dataset.ids[index])
-        images.append(image)
-        readable.append(index)
-        hashes.append(image_hash(decoded))
-    stacked = torch.stack(images) if images else torch.empty(0, dtype=torch.uint8)
+        crops[index] = Crop(image, image_hash(decoded), COMPOSITED in decoded.info)
+        first, crop = next(iter(crops.items()))
+        if image.shape != crop.pixels.shape:
+            pairs = (dataset.ids[first], crop.pixels), (dataset.ids[index], image)
+            raise _differing(dataset, *pairs)
+    if cache is not None:
+        new = {index: crop for index, crop in crops.items() if index not in known}
+        trouble = cache.write(new) or trouble
+    readable = list(crops)
+    images = [crop.pixels for crop in crops.values()]
     return Batch(
-        ids,
+        [dataset.ids[index] for index in readable],
         torch.from_numpy(dataset.labels[np.asarray(readable, int)]),
-        stacked,
+        torch.stack(images) if images else torch.empty(0, dtype=torch.uint8),
         unreadable,
-        hashes,
-        has_composited,
+        [crop.image_hash for crop in crops.values()],
+        any(crop.is_composited for crop in crops.values()),
+        trouble,
     )
 
 

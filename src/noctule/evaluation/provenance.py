@@ -48,7 +48,7 @@ def _hashes_of(source: ImageSource, indices: Sequence[int]) -> dict[str, str]:
     """Hash of each image that can be read, by its id."""
     plan = [indices[start : start + 32] for start in range(0, len(indices), 32)]
     hashes: dict[str, str] = {}
-    with source.reading(plan, torch.device("cpu")):
+    with source.reading(plan, torch.device("cpu"), cached=False):
         for part in plan:
             for condition in source.read_conditions:
                 batch = source.images(condition, part)

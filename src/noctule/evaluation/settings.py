@@ -42,6 +42,8 @@ class Settings:
             `noctule.evaluation.protocols`. None if model and data have the same classes.
         class_map: With a protocol, the classes of the model that belong to each class of the
             data: a name or file, see `noctule.data.class_map`.
+        cache: Folder in which decoded crops are kept for other models; None keeps none. See
+            `noctule.evaluation.cache`.
         self_check: Whether to run sanity checks on a sample of the data first, and to stop if
             something is badly wrong. The classes are checked in any case.
 
@@ -58,6 +60,7 @@ class Settings:
     self_check: bool = True
     protocol: str | None = None
     class_map: str | Path | None = None
+    cache: str | Path | None = None
 
     def __post_init__(self) -> None:
         if not (self.device is None or isinstance(self.device, str | torch.device)):
@@ -85,6 +88,8 @@ class Settings:
                     where="class_map",
                     remedy="Add --protocol restricted, or --protocol 1000-way.",
                 )
+        if self.cache is not None:
+            plain["cache"] = path_like(self.cache, "cache")
         for name, value in plain.items():
             object.__setattr__(self, name, value)
 

@@ -14,6 +14,7 @@ from noctule.benchmarks import Benchmark, Condition
 from noctule.corruptions.checks import MIN_SIDE_PX
 from noctule.data import Dataset
 from noctule.errors import InputError, UnreadableImageError
+from noctule.evaluation.cache import CropCache
 from noctule.evaluation.loading import Batch, Part, load_parts
 from noctule.evaluation.protocols import Protocol, scored
 from noctule.evaluation.settings import MAX_WORKERS, Settings, default_precision, workers_for
@@ -84,6 +85,8 @@ class ImageSource(ABC):
         device: torch.device,
         order: Iterable[int] | None = None,
         ahead: int = MAX_WORKERS,
+        *,
+        cached: bool = True,
     ) -> Iterator[None]:
         """Have worker processes read ahead.
 
@@ -93,10 +96,13 @@ class ImageSource(ABC):
             order: Positions in the plan of the wanted batches, in the order in which they will
                 be asked for; None for the whole plan.
             ahead: Number of batches that may be read ahead.
+            cached: Whether images may come from the cache.
         """
         parts = [
             self.part(condition, batch) for batch in plan for condition in self.read_conditions
         ]
+        if not cached:
+            parts = [part._replace(cache=None) for part in parts]
         each = len(self.read_conditions)
         wanted = order and (n * each + k for n in order for k in range(each))
         workers = min(workers_for(self.dataset, self.settings.workers), ahead * each)
@@ -127,6 +133,9 @@ class LiveImages(ImageSource):
         self.conditions = benchmark.conditions
         self.read_conditions = benchmark.conditions[:1]  # clean
         self.settings = settings
+        self.cache = None
+        if settings.cache is not None:
+            self.cache = CropCache.opened(settings.cache, self.dataset, self.preprocessing)
         self.identity = identify(classifier, self.dataset, benchmark, settings, self.protocol)
 
     def check(self) -> None:
@@ -143,11 +152,13 @@ class LiveImages(ImageSource):
         images = torch.zeros(TRIAL_IMAGES, channels, MIN_SIDE_PX, MIN_SIDE_PX).byte()
         for condition in self.conditions:
             self.benchmark.corrupt(condition, images, ids=range(TRIAL_IMAGES), seed=0)
+        if self.cache is not None:
+            self.cache.verify(self.dataset, self.preprocessing)
 
     def part(self, condition: Condition, indices: Sequence[int]) -> Part:
         """See `ImageSource.part`."""
         del condition
-        return Part(self.dataset, self.preprocessing, indices)
+        return Part(self.dataset, self.preprocessing, indices, self.cache)
 
     def images(self, condition: Condition, indices: Sequence[int]) -> Batch:
         """See `ImageSource.images`."""

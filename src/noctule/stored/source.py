@@ -98,6 +98,12 @@ class StoredImages(ImageSource):
 
     def __init__(self, classifier: Classifier, stored: StoredSet, settings: Settings) -> None:
         _check_crop(classifier.preprocessing, stored)
+        if settings.cache is not None:
+            raise InputError(
+                "stored images are not cached",
+                where="--cache",
+                remedy="Omit it, or evaluate the images live.",
+            )
         self.stored = stored
         self.whole = classifier.preprocessing
         self.conditions = self.read_conditions = tuple(stored.images)  # clean may be missing
