@@ -14,7 +14,7 @@ from pathlib import Path
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 TOOLS = ("dev", "docs", "peers")
-REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)>=([0-9.]+)")
+REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?>=([0-9.]+)")
 
 
 def main() -> None:

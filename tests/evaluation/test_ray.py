@@ -27,9 +27,9 @@ from stripes import LENIENT, QUICK, Stripes
 HERE = str(Path(__file__).parent)
 
 
-def source(device: str, broken: bool = False) -> ImageSource:
-    if broken:
-        raise InputError("planted in a task", where="here")
+def source(device: str, error: Exception | None = None) -> ImageSource:
+    if error is not None:
+        raise error
     return live_images(network(), Stripes(IMAGES), QUICK, settings=LENIENT)
 
 
@@ -124,8 +124,11 @@ def test_a_run_on_a_cluster_gives_the_same_rows(
 
 @pytest.mark.slow
 def test_an_error_in_a_task_is_the_error_of_the_run(cluster: Any, tmp_path: Path) -> None:
+    planted = InputError("planted in a task", where="here")
     with pytest.raises(InputError, match="planted in a task"):
-        evaluate_on_ray(tmp_path / "run", broken=True)
+        evaluate_on_ray(tmp_path / "run", error=planted)
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        evaluate_on_ray(tmp_path / "run", error=ZeroDivisionError("a bug"))
 
 
 def disturbed(folder: Path, disturb: Any) -> None:
@@ -194,5 +197,5 @@ def test_tasks_that_die_again_and_again(
         for pid in writers(folder):
             os.kill(pid, signal.SIGKILL)
 
-    with pytest.raises(MachineError, match="task of Ray failed"):
+    with pytest.raises(MachineError, match="a process or machine of Ray failed"):
         disturbed(folder, kill)

@@ -249,7 +249,7 @@ def _wait(
     ray: Any, tasks: list[Any], store: RunStore, shard: Shard, progress: Progress | None
 ) -> None:
     """Wait for the tasks, and show what is finished."""
-    from ray.exceptions import RayError
+    from ray.exceptions import RayError, RayTaskError
 
     identity, waiting = store.identity, tasks
     outcomes = len(identity.conditions)
@@ -262,12 +262,14 @@ def _wait(
                 missing = shard.part_of(store.missing_slices())
                 left = sum(len(identity.images_of(index)) for index in missing)
                 progress((total - left) * outcomes, total * outcomes)
+    except RayTaskError as error:
+        if isinstance(error.cause, NoctuleError):
+            raise error.cause from None
+        raise  # a bug, with the traceback of the task
     except RayError as error:
-        cause = getattr(error, "cause", None)
-        if isinstance(cause, NoctuleError):
-            raise cause from None
+        last = str(error).strip().splitlines()[-1]
         raise MachineError(
-            f"a task of Ray failed {RETRIES + 1} times: {str(error).strip().splitlines()[-1]}",
+            f"a process or machine of Ray failed {RETRIES + 1} times: {last}",
             remedy="See the logs of Ray. Finished work is kept: rerun the same command to "
             "resume.",
         ) from error
