@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import operator
 import os
+import re
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,8 @@ ChoiceT = TypeVar("ChoiceT", bound=str)
 
 MAX_SEED = 2**63 - 1
 MAX_SHOWN = 80
+# Path has removed one of two slashes.
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/{1,2}[^/]")
 
 
 def whole_number(
@@ -186,7 +189,8 @@ def path_like(value: Any, where: str) -> Path:
     """Convert a string or an `os.PathLike` object to a `Path`.
 
     Raises:
-        InputError: `value` is neither, is empty, or contains a zero byte.
+        InputError: `value` is neither, is empty, contains a zero byte, or is an address such as
+            s3://bucket/key.
     """
     try:
         text = os.fspath(value)
@@ -197,6 +201,12 @@ def path_like(value: Any, where: str) -> Path:
     if not text or "\0" in text:
         raise InputError(
             f"{text!r} is not a path", where=where, remedy="Pass the path of a file."
+        )
+    if _ADDRESS.match(text) and not Path(text).exists():
+        raise InputError(
+            f"'{text}' is an address, but noctule reads and writes files",
+            where=where,
+            remedy="Mount the store, or copy to and from a disk.",
         )
     return Path(text)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import noctule
 from noctule.data import dataset_forms, open_dataset
 from noctule.errors import InputError
 from photos import write
@@ -101,3 +102,15 @@ def test_importing_the_room_is_light():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "address", ["s3://bucket/images", "gs://b/x.tar", "https://a.org/x.zip"]
+)
+def test_addresses_are_refused(address: str) -> None:
+    with pytest.raises(InputError, match="is an address"):
+        open_dataset(address)
+    with pytest.raises(InputError, match="is an address"):
+        open_dataset(Path(address))
+    with pytest.raises(InputError, match=r"out: .* is an address"):
+        noctule.evaluate("photo-patches", "photo-patches", out=address)

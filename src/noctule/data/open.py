@@ -146,6 +146,7 @@ def _source(request: DataRequest) -> DataSource:
     if source is not None:
         return source
     if not exists:
+        path_like(path, "DATA")
         raise _no_such_dataset(path)
     reject_special_files(path)
     raise InputError("this file is not a dataset", where=path, remedy=_forms_text())
