@@ -31,7 +31,7 @@ PAGES = sorted(
     if re.search(r"^```(python)?$", page.read_text(encoding="utf-8"), re.M)
 )
 # Quick ones, for `make test`; the others evaluate more conditions or more images.
-QUICK = {"ci-gate.md", "own-corruption.md", "own-data.md", "own-model.md", "training.md"}
+QUICK = {"ci-gate.md", "own-corruption.md"}
 STAND_INS = {
     "torchvision:resnet50@IMAGENET1K_V1": "photo-patches",
     "/data/imagenet/flat --labels /data/imagenet/ILSVRC2012_devkit_t12": "photo-patches",

@@ -67,7 +67,7 @@ def all_commands(group: Any = None, path: str = "") -> Iterator[tuple[str, Any]]
 
 
 COMMANDS = dict(all_commands())
-# Every command in its quickest form; those that take long are tested with --dry-run.
+# Every command in its quickest form.
 QUICK = {
     "evaluate": "evaluate photo-patches data.npz --dry-run --no-self-check --device cpu",
     "metrics": "metrics a --resamples 10",
@@ -92,6 +92,7 @@ QUICK = {
     "status": "status a",
     "show": "show astronaut --corruption shear --out {tmp}/shear.png --size-px 32",
 }
+LONG = {"report", "study overlap", "study run"}
 # These fail here, and say so in JSON.
 FAILING = {"leaderboard prepare", "leaderboard check", "study resume"}
 
@@ -110,7 +111,9 @@ def test_every_command_has_the_common_options(name: str) -> None:
         assert f"`{option}" in PAGE
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in QUICK]
+)
 def test_json_is_all_that_stdout_holds(name: str, cli: Cli, made: Path, tmp_path: Path) -> None:
     (tmp_path / "three.toml").write_text(
         'name = "t"\ntitle = "t"\nsource = "t"\ncorruptions = ["shear", "hue"]\n'
