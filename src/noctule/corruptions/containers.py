@@ -71,10 +71,13 @@ def _of_tensor(images: Tensor, where: str) -> Unwrapped:
             where=where,
             remedy="Use (batch, channels, height, width) with 1 or 3 channels.",
         )
-    shape, plain = images.shape, images.as_subclass(Tensor)
+    plain = images if type(images) is Tensor else images.as_subclass(Tensor)
 
     def restore(result: Tensor) -> Tensor:
-        result = result.view(shape) if result.is_contiguous() else result.reshape(shape)
+        if images.ndim == 3:
+            result = result[0]  # `view` takes longer than brightness does for a small image
+        elif images.ndim > 4:
+            result = result.reshape(images.shape)
         if type(images) in (Tensor, torch.nn.Parameter):
             return result
         from torchvision import tv_tensors  # which made the other kinds of tensors
@@ -82,6 +85,8 @@ def _of_tensor(images: Tensor, where: str) -> Unwrapped:
         wrapped: Tensor = tv_tensors.wrap(result, like=images)
         return wrapped
 
+    if images.ndim == 4:
+        return Unwrapped(plain, restore)
     return Unwrapped(plain[None] if images.ndim == 3 else plain.flatten(0, -4), restore)
 
 
