@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TypeVar
 
 import torch
 
 from noctule.corruptions.grouping import even_parts
+
+T = TypeVar("T")
 
 
 def in_threads(work: Callable[[slice], None], count: int) -> None:
@@ -24,15 +27,24 @@ def in_threads(work: Callable[[slice], None], count: int) -> None:
     >>> sorted(done)
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
-    threads = max(1, min(torch.get_num_threads(), count))
-    first, *others = even_parts(count, threads)
-    tasks = [_pool(threads - 1).submit(work, part) for part in others]
+    first, *others = even_parts(count, thread_count(count))
+    tasks = begin_elsewhere(work, others)
     try:
         work(first)
     finally:
         wait(tasks)
     for task in tasks:
         task.result()
+
+
+def thread_count(items: int) -> int:
+    """The number of threads for these items, at least 1."""
+    return max(1, min(torch.get_num_threads(), items))
+
+
+def begin_elsewhere(work: Callable[[T], None], arguments: Sequence[T]) -> list[Future[None]]:
+    """Begin `work(argument)` in another thread for each of the arguments."""
+    return [_pool(len(arguments)).submit(work, argument) for argument in arguments]
 
 
 @functools.lru_cache(maxsize=1)

@@ -23,6 +23,7 @@ import errno
 import functools
 import hashlib
 import inspect
+import itertools
 import os
 import pickle
 import sys
@@ -115,6 +116,11 @@ class CompiledLoop:
     tables: Mapping[str, Table] = field(repr=False)
     in_python: bool = False
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its key in `LOOPS`."""
+        return self.corruption, self.dtype
+
     @functools.cached_property
     def table_parameters(self) -> dict[str, list[str]]:
         """The names of the parameters of each table's function."""
@@ -124,35 +130,42 @@ class CompiledLoop:
         }
 
     @functools.cached_property
-    def table_arguments(self) -> list[str]:
-        """The names on which tables depend: parameters of the corruption, and others."""
-        return [*{name: 0 for names in self.table_parameters.values() for name in names}]
+    def table_columns(self) -> dict[str, int]:
+        """The draws on which tables depend, and their positions among all draws."""
+        wanted = {*itertools.chain.from_iterable(self.table_parameters.values())}
+        draws = CORRUPTIONS[self.corruption].draws
+        return {name: column for column, name in enumerate(draws) if name in wanted}
 
     def make_tables(self, arguments: Mapping[str, Any]) -> list[NDArray[Any]]:
-        """The last parameters of the loop, for values of `table_arguments`."""
+        """The last parameters of the loop, for values of the parameters of tables."""
         return [
             table(**{name: arguments[name] for name in self.table_parameters[key]})
             for key, table in self.tables.items()
         ]
 
     @functools.cached_property
-    def run(self) -> Callable[..., None]:
+    def run(self) -> Callable[..., int]:
         """The compiled loop over the images of a batch.
 
         Its arguments are: images and out, C-contiguous (batch, channels, height, width), or, if
         `interleaved`, (batch, height, width, 3); values, float64 (batch, draws); keys, uint32
         (batch, draws, 2); which, the indices of the images to change, int64 (images,);
-        interleaved; released; and the tables.
+        counters, see `noctule.corruptions.loops.sharing`; interleaved; released; and the
+        tables. It returns the number of images that it changed.
         """
-        from noctule.corruptions.loops import layout  # which imports this module
+        from noctule.corruptions.loops import layout, sharing  # which import this module
 
         body, has_modes = self._arguments()
-        tables = "".join(f", {name}" for name in self.tables)
         arguments = [*body, *(["released"] if has_modes else []), *self.tables]
+        tables = "".join(f", {name}" for name in self.tables)
+        parameters = "images, out, values, keys, which, counters, interleaved, released"
         source = (
-            f"def run(images, out, values, keys, which, interleaved, released{tables}):\n"
-            f"    planes = room(images, interleaved)\n"
-            f"    for k in range(len(which)):\n"
+            f"def run({parameters}{tables}):\n"
+            f"    planes, done = room(images, interleaved), 0\n"
+            f"    for number in range(len(which)):\n"
+            f"        k = {'number' if self.in_python else 'take(counters, number)'}\n"
+            f"        if k >= len(which):\n"
+            f"            break\n"
             f"        i = which[k]\n"
             f"        image, result = images[i], out[i]\n"
             f"        if interleaved:\n"
@@ -161,13 +174,17 @@ class CompiledLoop:
             f"        loop({', '.join(['image', 'result', *arguments])})\n"
             f"        if interleaved:\n"
             f"            interleave(result.reshape(3, -1), out[i].reshape(-1))\n"
+            f"        done += 1\n"
+            f"        {'' if self.in_python else 'finish(counters)'}\n"
+            f"    return done\n"
         )
         function = self.function if self.in_python else compiled(self.function)
         space: dict[str, Any] = {"loop": function, "int64": np.int64}
         space |= {name: getattr(layout, name) for name in ("room", "split", "interleave")}
+        space |= {name: getattr(sharing, name) for name in ("take", "finish")}
         space["__name__"] = self.function.__module__  # Numba imports it when it loads the code
         exec(compile(source, f"<loop of {self.corruption}>", "exec"), space)
-        run: Callable[..., None] = space["run"]
+        run: Callable[..., int] = space["run"]
         if self.in_python:
             return run
         return cached(run, f"{self.corruption}-{self.dtype}")

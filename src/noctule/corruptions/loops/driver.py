@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import math
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from noctule.corruptions.loops.compiling import LOOPS, CompiledLoop
 from noctule.corruptions.loops.hashing import in_unit_interval
+from noctule.corruptions.loops.sharing import ALONE, share
 from noctule.corruptions.registry import CORRUPTIONS
 from noctule.corruptions.threads import in_threads
 
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-# Small batches are not worth the time that it takes to wake another thread.
-VALUES_PER_THREAD = 1 << 16
+# Below, waking another thread takes longer than it saves.
+WORTH_A_THREAD_S = 1.5e-4
+# Time per value of each loop when it last ran, by corruption and dtype.
+_S_PER_VALUE: dict[tuple[str, str], float] = {}
 # glibc returns freed memory to the system immediately, so that every large buffer costs page
 # faults (measured: up to half the time), until a block of about this size has been freed once.
 PRIMING_BYTES = (1 << 25) - (1 << 16)
@@ -77,14 +81,24 @@ def run(corruption: Corruption, images: Array, out: Array, drawn: Drawn) -> bool
         return False
     released = corruption.mode == "released"
     for which, tables in _groups(loop, corruption, images.shape, drawn.values):
-        arguments = (loop, images, out, drawn, which, released, tables)
-        # In Python, threads wait for each other between images.
-        values = math.prod(images.shape[1:]) * (1 if loop.in_python else len(which))
-        if len(which) > 1 and values >= VALUES_PER_THREAD:
-            in_threads(functools.partial(_run_part, *arguments), len(which))
-        else:
-            _run_part(*arguments)
+        work = functools.partial(_run_images, loop, images, out, drawn, released, tables)
+        _share_among_threads(work, loop, images, which)
     return True
+
+
+def _share_among_threads(
+    work: Callable[[Array, Array], None], loop: CompiledLoop, images: Array, which: Array
+) -> None:
+    """Call `work(which, counters)` in one thread, or in several if that saves time."""
+    seconds = math.prod(images.shape[1:]) * len(which) * _S_PER_VALUE.get(loop.key, 1e-9)
+    # In Python, threads wake each other several times for each image.
+    enough = WORTH_A_THREAD_S * (4 * len(which) if loop.in_python else 1)
+    if len(which) < 2 or seconds < enough:
+        work(which, ALONE)
+    elif loop.in_python or not (images.flags.c_contiguous or _as_pixels(images) is not None):
+        in_threads(lambda part: work(which[part], ALONE), len(which))
+    else:
+        share(functools.partial(work, which), len(which))
 
 
 def empty_like(images: Array) -> Array:
@@ -111,34 +125,39 @@ def are_in_unit_interval(images: Array) -> bool:
     def check(part: slice) -> None:
         found.append(in_unit_interval(values[part]))
 
-    if len(values) >= 16 * VALUES_PER_THREAD:  # which takes 40 µs
+    if len(values) >= 1 << 20:  # which takes 40 µs
         in_threads(check, len(values))
     else:
         check(slice(None))
     return all(found)
 
 
-def _run_part(
+def _run_images(
     loop: CompiledLoop,
     images: Array,
     out: Array,
     drawn: Drawn,
-    which: Array,
     released: bool,
     tables: list[Array],
-    part: slice = slice(None),
+    which: Array,
+    counters: Array,
 ) -> None:
-    which = which[part]
+    start, done = time.perf_counter(), 0
     if images.flags.c_contiguous:
-        loop.run(images, out, *drawn, which, False, released, *tables)
-        return
-    pixels = _as_pixels(images)
-    if pixels is not None:
-        loop.run(pixels, out.transpose(0, 2, 3, 1), *drawn, which, True, released, *tables)
-        return
-    for i in which:  # one copy at a time, to save memory
-        image, values, keys = images[i : i + 1].copy(), *(v[i : i + 1] for v in drawn)
-        loop.run(image, out[i : i + 1], values, keys, _indices(1), False, released, *tables)
+        done = loop.run(images, out, *drawn, which, counters, False, released, *tables)
+    elif (pixels := _as_pixels(images)) is not None:
+        target = out.transpose(0, 2, 3, 1)
+        done = loop.run(pixels, target, *drawn, which, counters, True, released, *tables)
+    else:
+        for i in which:  # one copy at a time, to save memory
+            image, values, keys = images[i : i + 1].copy(), *(v[i : i + 1] for v in drawn)
+            target = out[i : i + 1]
+            done += loop.run(
+                image, target, values, keys, _indices(1), ALONE, False, released, *tables
+            )
+    if done:
+        seconds = time.perf_counter() - start
+        _S_PER_VALUE[loop.key] = seconds / (done * math.prod(images.shape[1:]))
 
 
 def _groups(
@@ -150,13 +169,12 @@ def _groups(
     _, channels, height, width = shape
     released = corruption.mode == "released"
     known = {"channels": channels, "height": height, "width": width, "released": released}
-    names, groups = loop.table_arguments, dict[tuple[float, ...], list[int]]()
-    for index, row in enumerate(values.tolist()):
-        known.update(zip(corruption.draws, row, strict=True))
-        groups.setdefault(tuple([known[name] for name in names]), []).append(index)
+    names, groups = [*loop.table_columns], dict[tuple[float, ...], list[int]]()
+    for index, row in enumerate(values[:, [*loop.table_columns.values()]].tolist()):
+        groups.setdefault(tuple(row), []).append(index)
     return [
-        (np.array(indices), loop.make_tables(dict(zip(names, group, strict=True))))
-        for group, indices in sorted(groups.items())
+        (np.array(indices), loop.make_tables(known | dict(zip(names, row, strict=True))))
+        for row, indices in sorted(groups.items())
     ]
 
 

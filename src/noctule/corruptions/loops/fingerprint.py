@@ -79,7 +79,7 @@ def _references(function: FunctionType, codes: list[CodeType]) -> Iterator[tuple
 
 def _as_python(value: Any) -> FunctionType | None:
     """The function that is to be described in turn, compiled or not, or None."""
-    function = getattr(value, "py_func", value)
+    function = getattr(value, "py_func", getattr(value, "_defn", value))  # or an intrinsic
     if isinstance(function, FunctionType) and not _is_versioned(function.__module__ or ""):
         return function
     return None
