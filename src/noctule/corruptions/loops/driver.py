@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -82,23 +81,32 @@ def run(corruption: Corruption, images: Array, out: Array, drawn: Drawn) -> bool
     released = corruption.mode == "released"
     for which, tables in _groups(loop, corruption, images.shape, drawn.values):
         work = functools.partial(_run_images, loop, images, out, drawn, released, tables)
-        _share_among_threads(work, loop, images, which)
+        if len(which) < 2:
+            work(which, ALONE)
+        else:
+            _share_among_threads(work, loop, images, which)
     return True
 
 
 def _share_among_threads(
-    work: Callable[[Array, Array], None], loop: CompiledLoop, images: Array, which: Array
+    work: Callable[[Array, Array], int], loop: CompiledLoop, images: Array, which: Array
 ) -> None:
     """Call `work(which, counters)` in one thread, or in several if that saves time."""
-    seconds = math.prod(images.shape[1:]) * len(which) * _S_PER_VALUE.get(loop.key, 1e-9)
+    size, count = images[0].size, len(which)
+    seconds = size * count * _S_PER_VALUE.get(loop.key, 1e-9)
+
+    def timed_work(which: Array, counters: Array) -> None:
+        start = time.perf_counter()
+        if done := work(which, counters):
+            _S_PER_VALUE[loop.key] = (time.perf_counter() - start) / (done * size)
+
     # In Python, threads wake each other several times for each image.
-    enough = WORTH_A_THREAD_S * (4 * len(which) if loop.in_python else 1)
-    if len(which) < 2 or seconds < enough:
-        work(which, ALONE)
+    if seconds < WORTH_A_THREAD_S * (4 * count if loop.in_python else 1):
+        timed_work(which, ALONE)
     elif loop.in_python or not (images.flags.c_contiguous or _as_pixels(images) is not None):
-        in_threads(lambda part: work(which[part], ALONE), len(which))
+        in_threads(lambda part: timed_work(which[part], ALONE), count)
     else:
-        share(functools.partial(work, which), len(which))
+        share(functools.partial(timed_work, which), count)
 
 
 def empty_like(images: Array) -> Array:
@@ -141,23 +149,18 @@ def _run_images(
     tables: list[Array],
     which: Array,
     counters: Array,
-) -> None:
-    start, done = time.perf_counter(), 0
+) -> int:
+    """Corrupt some of the images, or those that this thread takes; return how many."""
     if images.flags.c_contiguous:
-        done = loop.run(images, out, *drawn, which, counters, False, released, *tables)
-    elif (pixels := _as_pixels(images)) is not None:
+        return loop.run(images, out, *drawn, which, counters, False, released, *tables)
+    if (pixels := _as_pixels(images)) is not None:
         target = out.transpose(0, 2, 3, 1)
-        done = loop.run(pixels, target, *drawn, which, counters, True, released, *tables)
-    else:
-        for i in which:  # one copy at a time, to save memory
-            image, values, keys = images[i : i + 1].copy(), *(v[i : i + 1] for v in drawn)
-            target = out[i : i + 1]
-            done += loop.run(
-                image, target, values, keys, _indices(1), ALONE, False, released, *tables
-            )
-    if done:
-        seconds = time.perf_counter() - start
-        _S_PER_VALUE[loop.key] = seconds / (done * math.prod(images.shape[1:]))
+        return loop.run(pixels, target, *drawn, which, counters, True, released, *tables)
+    for i in which:  # one copy at a time, to save memory
+        image, values, keys = images[i : i + 1].copy(), *(v[i : i + 1] for v in drawn)
+        target = out[i : i + 1]
+        loop.run(image, target, values, keys, _indices(1), ALONE, False, released, *tables)
+    return len(which)
 
 
 def _groups(
