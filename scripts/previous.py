@@ -121,10 +121,11 @@ def serve_version(images: RgbImages, dtype: str) -> None:
         if not this_version:
             words = {"level": severity, "mode": FORMER_MODES[mode]}
 
+        parts = batch.split(count)
+
         def call(number: int) -> object:
-            start = number * count
-            part = batch[start % len(batch) :][:count]
-            return noctule.corrupt(part, name, ids=range(start, start + count), **words)
+            ids = range(number * count, (number + 1) * count)
+            return noctule.corrupt(parts[number % len(parts)], name, ids=ids, **words)
 
         return call
 

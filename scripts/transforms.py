@@ -308,13 +308,16 @@ def serve_side(images: RgbImages, package: str, dtype: str) -> None:
     functions = {} if package == "noctule" else PACKAGES[package](height, width, dtype)
 
     def prepare(name: str, count: int) -> Call:
+        parts = [batch[start : start + count] for start in range(0, len(batch), count)]
+        if package == "albumentations":
+            parts = [*batch]
+
         def call(number: int) -> object:
-            start = number * count
-            part = batch[start % len(batch) :][:count]
+            part = parts[number % len(parts)]
             if package == "noctule":
-                ids = range(start, start + count)
+                ids = range(number * count, (number + 1) * count)
                 return corrupt(part, name, ids=ids, severity=SEVERITY, **OURS[name])
-            return functions[name](part[0] if package == "albumentations" else part)
+            return functions[name](part)
 
         return call
 

@@ -27,6 +27,9 @@ Array = NDArray[Any]
 WORTH_A_THREAD_S = 1.5e-4
 # Time per value of each loop when it last ran, by corruption and dtype.
 _S_PER_VALUE: dict[tuple[str, str], float] = {}
+# Tables that were made; to ask the functions that make them takes 8 to 16 µs.
+_KNOWN_TABLES: dict[tuple[Any, ...], list[Array]] = {}
+MOST_KNOWN, MOST_KNOWN_BYTES = 128, 1 << 17
 # glibc returns freed memory to the system immediately, so that every large buffer costs page
 # faults (measured: up to half the time), until a block of about this size has been freed once.
 PRIMING_BYTES = (1 << 25) - (1 << 16)
@@ -169,16 +172,33 @@ def _groups(
     """The indices of images with equal tables, and the tables."""
     if not loop.tables:
         return [(_indices(len(values)), [])]
-    _, channels, height, width = shape
-    released = corruption.mode == "released"
-    known = {"channels": channels, "height": height, "width": width, "released": released}
-    names, groups = [*loop.table_columns], dict[tuple[float, ...], list[int]]()
+    common = (*shape[1:], corruption.mode == "released")
+    if len(values) == 1:
+        row = values[0].tolist()
+        row = tuple([row[column] for column in loop.table_columns.values()])
+        return [(_indices(1), _tables(loop, common, row))]
+    groups = dict[tuple[float, ...], list[int]]()
     for index, row in enumerate(values[:, [*loop.table_columns.values()]].tolist()):
         groups.setdefault(tuple(row), []).append(index)
     return [
-        (np.array(indices), loop.make_tables(known | dict(zip(names, row, strict=True))))
+        (np.array(indices), _tables(loop, common, row))
         for row, indices in sorted(groups.items())
     ]
+
+
+def _tables(loop: CompiledLoop, common: tuple[int, ...], row: tuple[float, ...]) -> list[Array]:
+    """The tables for channels, height, width and mode, and for values of the draws."""
+    key = (*loop.key, *common, *row)
+    tables = _KNOWN_TABLES.get(key)
+    if tables is None:
+        names = ("channels", "height", "width", "released", *loop.table_columns)
+        tables = loop.make_tables(dict(zip(names, (*common, *row), strict=True)))
+        # Of large ones, the functions that make them know how many to keep.
+        if sum([table.nbytes for table in tables]) <= MOST_KNOWN_BYTES:
+            if len(_KNOWN_TABLES) == MOST_KNOWN:
+                _KNOWN_TABLES.clear()
+            _KNOWN_TABLES[key] = tables
+    return tables
 
 
 @functools.lru_cache(maxsize=64)
