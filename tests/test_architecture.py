@@ -13,7 +13,7 @@ import noctule
 
 PACKAGE = Path(noctule.__file__).parent
 ROOMS = [
-    "_version", "errors", "arguments", "input_files", "plugins", "registry", "extras",
+    "_version", "errors", "remote", "arguments", "input_files", "plugins", "registry", "extras",
     "display",
     "processes",
     "csv_files", "config",

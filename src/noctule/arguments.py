@@ -9,19 +9,17 @@ from __future__ import annotations
 import math
 import operator
 import os
-import re
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, TypeVar
 
 from noctule.errors import InputError, unknown_name
+from noctule.remote import AnyPath, RemotePath, address_of
 
 ChoiceT = TypeVar("ChoiceT", bound=str)
 
 MAX_SEED = 2**63 - 1
 MAX_SHOWN = 80
-# Path has removed one of two slashes.
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/{1,2}[^/]")
 
 
 def whole_number(
@@ -202,13 +200,27 @@ def path_like(value: Any, where: str) -> Path:
         raise InputError(
             f"{text!r} is not a path", where=where, remedy="Pass the path of a file."
         )
-    if _ADDRESS.match(text) and not Path(text).exists():
+    if address_of(text) is not None:
         raise InputError(
-            f"'{text}' is an address, but noctule reads and writes files",
+            f"'{text}' is an address, but a file or folder is needed",
             where=where,
             remedy="Mount the store, or copy to and from a disk.",
         )
     return Path(text)
+
+
+def run_path(value: Any, where: str) -> AnyPath:
+    """Convert what names a run folder: a path as in `path_like`, or an address.
+
+    Raises:
+        InputError: It is neither, or its store cannot keep a run; see `RemotePath.parse`.
+    """
+    if isinstance(value, RemotePath):
+        return value
+    address = address_of(value)
+    if address is not None and address[0] in ("file", "local"):
+        return Path(f"/{address[1]}")
+    return path_like(value, where) if address is None else RemotePath.parse(address, where)
 
 
 def _allowed(noun: str, low: int, high: int | None) -> str:

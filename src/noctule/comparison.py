@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pyarrow.compute as pc
@@ -26,6 +25,7 @@ from noctule.metrics.scores import (
     image_values,
     metric_estimates,
 )
+from noctule.remote import AnyPath
 from noctule.scoring import ReferenceRun, known_reference
 from noctule.store import RunStore
 from noctule.store.comparability import check_reference, check_same_pixels
@@ -123,10 +123,10 @@ class Comparison(Displayed):
 
 
 def compare(
-    run_a: str | Path | RunStore,
-    run_b: str | Path | RunStore,
+    run_a: str | AnyPath | RunStore,
+    run_b: str | AnyPath | RunStore,
     *,
-    reference: str | Path | RunStore | None = None,
+    reference: str | AnyPath | RunStore | None = None,
     by: By = "corruption",
     confidence: float = 0.95,
 ) -> Comparison:
@@ -332,7 +332,7 @@ def _p_of_more_than(one: Difference, points: float, num_images: int) -> float:
     return max(p_value, difference_p(value / 100, squares, num_images, points / 100))
 
 
-def _opened(run: str | Path | RunStore) -> RunStore:
+def _opened(run: str | AnyPath | RunStore) -> RunStore:
     store = run if isinstance(run, RunStore) else RunStore.open(run)
     try:
         _ = store.identity.dataset["fingerprint"], store.identity.seed, _model(store)

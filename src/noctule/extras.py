@@ -22,6 +22,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "pandas": ("pandas",),
     "polars": ("polars",),
     "ray": ("ray",),
+    "remote": ("fsspec", "s3fs"),
 }
 """Modules of the packages in each extra."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from noctule.errors import InputError
+from noctule.remote import AnyPath, RemoteError
 
 MAX_TEXT_BYTES: Final = 64 * 2**20
 """Largest size of a TOML or JSON file."""
@@ -35,7 +36,7 @@ _KINDS: Final = {
 }
 
 
-def reject_special_files(path: Path, *, folder_allowed: bool = False) -> None:
+def reject_special_files(path: AnyPath, *, folder_allowed: bool = False) -> None:
     """Reject a path that exists but is not a regular file; links are followed.
 
     Opening a named pipe blocks forever, and reading a device may never end. A path that does
@@ -65,7 +66,7 @@ def real_path(path: str | Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def read_text(path: Path) -> str:
+def read_text(path: AnyPath) -> str:
     """Read a TOML, JSON or similar small file, in UTF-8 with or without a byte order mark.
 
     Raises:
@@ -78,11 +79,13 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError("is not UTF-8 text", where=path) from error
+    except RemoteError:
+        raise
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", where=path) from error
 
 
-def reject_large_files(path: Path, max_bytes: int) -> None:
+def reject_large_files(path: AnyPath, max_bytes: int) -> None:
     """Reject a file that is larger than such files can be.
 
     Raises:

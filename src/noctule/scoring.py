@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -28,13 +27,14 @@ from noctule.metrics.scores import (
     score_outcomes,
 )
 from noctule.outcomes import SCHEMA
+from noctule.remote import AnyPath
 from noctule.store import RunStore
 from noctule.store.comparability import check_reference, check_same_pixels
 
 IMAGENET, IMAGENET_IMAGES = "imagenet-1k-val", 50_000
 
 
-Run = str | Path | RunStore
+Run = str | AnyPath | RunStore
 
 
 class Evaluation(NamedTuple):

@@ -19,6 +19,7 @@ from noctule.errors import InputError
 from noctule.evaluation.loop import folder_of, live_images, run_images
 from noctule.evaluation.settings import Settings
 from noctule.metrics import Scores
+from noctule.remote import AnyPath
 from noctule.report.comparison import comparison_table
 from noctule.report.formatting import estimate_texts, interval_name
 from noctule.report.scores import score_table
@@ -111,7 +112,7 @@ def assert_robust(
 
 
 def _baseline(
-    run: str | Path | RunStore | None, source: ImageSource, folder: Path
+    run: str | Path | RunStore | None, source: ImageSource, folder: AnyPath
 ) -> RunStore | None:
     return None if run is None else open_reference(run, RunStore(folder, source.identity))
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import noctule
 from noctule.data import dataset_forms, open_dataset
 from noctule.errors import InputError
 from photos import write
@@ -112,5 +111,3 @@ def test_addresses_are_refused(address: str) -> None:
         open_dataset(address)
     with pytest.raises(InputError, match="is an address"):
         open_dataset(Path(address))
-    with pytest.raises(InputError, match=r"out: .* is an address"):
-        noctule.evaluate("photo-patches", "photo-patches", out=address)

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from noctule import evaluate
-from noctule.store import RunStore
+from noctule.remote import AnyPath
+from noctule.store import RunStore, leases
 from stripes import LENIENT, QUICK, ChannelMeans, Stripes
 
 IMAGES = 600  # three slices of two conditions and clean images
@@ -32,20 +33,32 @@ class SlowMeans(ChannelMeans):
         return super().forward(images)
 
 
-def run(folder: Path, **options: Any) -> RunStore:
+def run(folder: str | AnyPath, **options: Any) -> RunStore:
     """Evaluate it in this process."""
     options = {"settings": LENIENT, **options}
     return evaluate(network(), Stripes(IMAGES), QUICK, out=folder, **options).run
 
 
-def start(folder: Path, sleep_s: float) -> subprocess.Popen[bytes]:
-    """Evaluate it in another process."""
-    command = "import sys; from pathlib import Path; from sharing_runs import run; "
-    command += "run(Path(sys.argv[1]))"
+def start(folder: str | AnyPath, sleep_s: float) -> subprocess.Popen[bytes]:
+    """Evaluate it in another process, whose signs of life in a store are `quick_leases`."""
+    command = "import sys; from sharing_runs import quick_leases, run; quick_leases(); "
+    command += "run(sys.argv[1])"
     return subprocess.Popen(
         [sys.executable, "-c", command, str(folder)],
         env={**os.environ, "NOCTULE_TEST_SLEEP_S": str(sleep_s)},
     )
+
+
+def quick_leases() -> None:
+    """Let a process count as dead after seconds; a store's times are whole seconds."""
+    leases.BEAT_S, leases.LIMIT_S = 0.5, 3.0
+
+
+def remote_rows(address: str) -> dict[str, bytes]:
+    """As `rows`, of a run in a store."""
+    files = dict(RunStore.open(address).files())
+    found = {Path(name).name: data for name, data in files.items() if name.startswith("rows/")}
+    return {**found, "sums": b"\n".join(sorted(files["SHA256SUMS"].splitlines()))}
 
 
 def rows(folder: Path) -> dict[str, bytes]:

@@ -329,7 +329,7 @@ def test_one_bad_source_among_many_is_named_and_nothing_is_written(
         (tmp_path / "nothing", "nothing: is neither a submission nor a run folder"),
     ):
         with pytest.raises(InputError, match=message):
-            build_site([sources["honest"], bad, sources["run"]], out, resamples=2)
+            build_site([sources["honest"], Path(str(bad)), sources["run"]], out, resamples=2)
         assert not out.exists()
     with pytest.raises(InputError, match="is the same run as"):
         build_site([sources["honest"], sources["honest"]], out, resamples=2)

@@ -77,6 +77,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Seen, Path]:
     settings = EvaluationSettings(seed=5, device="cpu", workers=0, self_check=False)
     source = LiveImages(prepared, open_dataset(folder / "data"), SEVERITIES, settings)
     store = run_images(source, out=folder / "run")
+    assert isinstance(store.folder, Path)
     return store.folder, seen, folder / "data"
 
 

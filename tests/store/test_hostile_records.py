@@ -54,7 +54,7 @@ def test_what_never_ends_is_not_opened(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="not a regular file"):
             open_dataset(tmp_path / spec, labels_file=labels and tmp_path / labels)
     with pytest.raises(InputError, match="not a regular file"):
-        slices.checked_bytes(tmp_path / "pipe", None)
+        list(disk.read_files([tmp_path / "pipe"], 10))
     with pytest.raises(InputError, match="not a regular file"):
         open_dataset(tmp_path / "flat", labels_file=Path("/dev/zero"))
 

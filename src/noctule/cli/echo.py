@@ -26,6 +26,7 @@ from noctule._version import __version__
 from noctule.display import progress_hidden
 from noctule.errors import NoctuleError, OutputError, shown
 from noctule.input_files import reject_special_files
+from noctule.remote import RemotePath
 
 if TYPE_CHECKING:
     from noctule.report.terminal import Part
@@ -153,7 +154,7 @@ def print_json(status: int) -> None:
 
 
 def _plain(value: object) -> str:
-    if isinstance(value, Path):
+    if isinstance(value, Path | RemotePath):
         return str(value)
     raise TypeError(f"{value!r} is not JSON")
 

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from noctule.evaluation.sharing import Rank, Shard
     from noctule.evaluation.sources import ImageSource
     from noctule.models import Classifier
+    from noctule.remote import AnyPath
     from noctule.store import RunStore
     from noctule.stored import StoredSet
 
@@ -143,7 +144,7 @@ def evaluate(
         stored: Evaluate corrupted images on disk: ImageNet-C, CIFAR-10-C, a folder written by
             `noctule export`, or any NAME/SEVERITY/CLASS/IMAGE or NAME/CLASS/IMAGE. Pass DATA
             only if the folder has no clean images; DATA then supplies them.
-        out: Run folder.
+        out: Run folder, or an address such as s3://bucket/run.
         name: Name of the model in tables and the run folder.
         protocol: How to score a model with more classes than DATA: 1000-way (all of its 1000
             classes compete) or restricted (those of DATA only). Classes are matched by WordNet
@@ -262,7 +263,7 @@ def _evaluate_one(
     dry_run: bool,
 ) -> None:
     """Evaluate one model, and print its scores."""
-    from noctule.evaluation.loop import default_folder, run_images
+    from noctule.evaluation.loop import folder_of, run_images
     from noctule.scoring import score_run
     from noctule.store import RunStore
     from noctule.store.comparability import open_reference
@@ -271,7 +272,7 @@ def _evaluate_one(
     classifier = source.classifier
     if rank.number == 0:
         _print_preprocessing(classifier)
-    folder = out or default_folder(source.identity)
+    folder = folder_of(source.identity, out)
     planned = RunStore(folder, source.identity)
     reference_run = open_reference(reference, planned) if reference else None
     if dry_run:
@@ -463,7 +464,7 @@ def _print_preprocessing(classifier: Classifier) -> None:
 
 
 def _run(
-    source: ImageSource, folder: Path, part: Shard, fill: Fill | None, *, shows: bool
+    source: ImageSource, folder: AnyPath, part: Shard, fill: Fill | None, *, shows: bool
 ) -> RunStore:
     """Fill the run folder, and show the progress."""
     from noctule.evaluation.loop import run_images
@@ -475,7 +476,7 @@ def _run(
         return run_images(source, out=folder, progress=advance, shard=part, fill=fill)
 
 
-def _print_plan(source: ImageSource, folder: Path, devices: Sequence[str]) -> None:
+def _print_plan(source: ImageSource, folder: AnyPath, devices: Sequence[str]) -> None:
     """What a run would compute, after all checks."""
     from noctule.report.table import text_table
     from noctule.store import RunStore

@@ -122,12 +122,14 @@ def build(
         landmarks: Also show published scores, with their source.
     """
     require("report")
+    from noctule.arguments import path_like
     from noctule.leaderboard.site import build_site
     from noctule.leaderboard.submission import SUBMISSION_FILE
     from noctule.store.finished import finished_runs
 
+    folders = [path_like(source, "FOLDER") for source in sources]
     pages = build_site(
-        finished_runs(sources, also=SUBMISSION_FILE),
+        [Path(str(one)) for one in finished_runs(folders, also=SUBMISSION_FILE)],
         out,
         title=title,
         training_data=training_data,

@@ -21,13 +21,15 @@ def status(
     Args:
         run: Folder of a run, finished or not.
     """
+    from noctule.arguments import run_path
     from noctule.report.progress import duration
     from noctule.store.status import run_status
 
-    state = run_status(run)
+    folder = run_path(run, "RUN")
+    state = run_status(folder)
     (slices, all_slices), (images, all_images) = state.slices, state.images
     lines = [
-        f"{run}: {images:,} of {all_images:,} images under {state.conditions} conditions "
+        f"{folder}: {images:,} of {all_images:,} images under {state.conditions} conditions "
         f"({100 * images // all_images} %), {slices:,} of {all_slices:,} slices"
     ]
     if slices < all_slices:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -23,6 +22,7 @@ from noctule.evaluation.settings import Progress
 from noctule.evaluation.sharing import Claims, Shard
 from noctule.evaluation.sources import ImageSource
 from noctule.outcomes import SCHEMA, BatchOutcomes, likeliest, outcome_tables, reduce_logits
+from noctule.remote import AnyPath
 from noctule.store import RunStore
 from noctule.store.writers import Writer
 
@@ -50,7 +50,7 @@ class Lane:
     def __init__(
         self,
         loop: Loop,
-        folder: Path,
+        folder: AnyPath,
         behaviour: list[list[float]],
         run: RunStore | None,
         shard: Shard,

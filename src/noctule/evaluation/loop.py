@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noctule.arguments import path_like
+from noctule.arguments import run_path
 from noctule.benchmarks import Benchmark, Selection, load_benchmark
 from noctule.benchmarks.parts import Names
 from noctule.data import Dataset, open_dataset
@@ -46,13 +46,14 @@ from noctule.models.outputs import (
     output_tensor,
 )
 from noctule.processes import end_if_unguarded
+from noctule.remote import AnyPath
 from noctule.scoring import Evaluation, score_run
 from noctule.store import RunIdentity, RunStore
 from noctule.store.comparability import open_reference
 from noctule.store.disk import refuse_unwritable
 
 WHOLE = Shard()
-Fill = Callable[[Path, RunIdentity, Shard, Progress | None], None]
+Fill = Callable[[AnyPath, RunIdentity, Shard, Progress | None], None]
 
 
 @machine_errors()
@@ -65,8 +66,8 @@ def evaluate(
     severities: Iterable[int] | None = None,
     skip: Names = None,
     name: str | None = None,
-    out: str | Path | None = None,
-    reference: str | Path | RunStore | None = None,
+    out: str | AnyPath | None = None,
+    reference: str | AnyPath | RunStore | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -83,8 +84,9 @@ def evaluate(
         severities: Severities of the benchmark to evaluate, if not all.
         skip: Corruptions of the benchmark to leave out.
         name: What tables and the run folder call the model; by default its own name.
-        out: The run folder; by default one under runs/ named after the model, benchmark and
-            data. If it holds an unfinished run of the same, the run is resumed.
+        out: The run folder, or an address such as s3://bucket/run; by default one under runs/
+            named after the model, benchmark and data. If it holds an unfinished run of the
+            same, the run is resumed.
         reference: A run on the same data that CE is relative to, if the benchmark has no
             reference errors for this data.
         settings: Device, seed and so on.
@@ -135,8 +137,8 @@ def live_images(
 def run_and_score(
     source: ImageSource,
     *,
-    out: str | Path | None,
-    reference: str | Path | RunStore | None,
+    out: str | AnyPath | None,
+    reference: str | AnyPath | RunStore | None,
     progress: Progress | None,
 ) -> Evaluation:
     """Evaluate a classifier on a source of images; the arguments are those of `evaluate`."""
@@ -152,7 +154,7 @@ def run_and_score(
 def run_images(
     source: ImageSource,
     *,
-    out: str | Path | None = None,
+    out: str | AnyPath | None = None,
     progress: Progress | None = None,
     shard: Shard = WHOLE,
     fill: Fill | None = None,
@@ -183,7 +185,7 @@ def run_images(
 
 
 @contextmanager
-def checked(source: ImageSource, folder: Path, shard: Shard = WHOLE) -> Iterator[Lane]:
+def checked(source: ImageSource, folder: AnyPath, shard: Shard = WHOLE) -> Iterator[Lane]:
     """A run that can be filled, after all checks. Its network is on the device meanwhile.
 
     Args:
@@ -215,9 +217,9 @@ def default_folder(identity: RunIdentity) -> Path:
     return Path("runs") / "-".join([*(word for word in words if word), identity.digest[:8]])
 
 
-def folder_of(identity: RunIdentity, out: str | Path | None) -> Path:
+def folder_of(identity: RunIdentity, out: str | AnyPath | None) -> AnyPath:
     """The folder that is asked for, or the default one."""
-    return default_folder(identity) if out is None else path_like(out, "out")
+    return default_folder(identity) if out is None else run_path(out, "out")
 
 
 class Loop:

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -20,6 +19,7 @@ from noctule.evaluation.settings import Progress, Settings, workers_for
 from noctule.evaluation.sharing import Rank, Shard
 from noctule.evaluation.sources import ImageSource
 from noctule.models.borrowed import borrowed
+from noctule.remote import AnyPath, refuse_private
 from noctule.store import RunIdentity, RunStore
 
 ALL = "all"
@@ -91,13 +91,14 @@ class Processes:
     devices: Sequence[str]
 
     def fill(
-        self, folder: Path, identity: RunIdentity, shard: Shard, progress: Progress | None
+        self, folder: AnyPath, identity: RunIdentity, shard: Shard, progress: Progress | None
     ) -> None:
         """Start the processes, and wait until no slice of the shard is missing.
 
         Raises:
             NoctuleError: The first error in one of them, which ends the others.
         """
+        refuse_private(folder)
         furthest = 0
 
         def on_report(content: Any) -> None:
@@ -122,7 +123,7 @@ class Processes:
 
 def fill_part(
     reopen: Callable[[str], ImageSource],
-    folder: Path,
+    folder: AnyPath,
     processes: int,
     shard: Shard,
     device: torch.device,

@@ -30,6 +30,7 @@ from noctule.evaluation.machines import fill_part
 from noctule.evaluation.settings import Progress
 from noctule.evaluation.sharing import Shard
 from noctule.evaluation.sources import ImageSource
+from noctule.remote import AnyPath, refuse_private
 from noctule.store import RunIdentity, RunStore
 from noctule.store.identity import RUN_FILE
 
@@ -76,7 +77,7 @@ class RayTasks:
     address: str = PREFIX
 
     def fill(
-        self, folder: Path, identity: RunIdentity, shard: Shard, progress: Progress | None
+        self, folder: AnyPath, identity: RunIdentity, shard: Shard, progress: Progress | None
     ) -> None:
         """Start the tasks, and wait until no slice of the shard is missing.
 
@@ -86,6 +87,7 @@ class RayTasks:
             NoctuleError: The first error in a task, which ends the others.
             MachineError: Processes ended again and again.
         """
+        refuse_private(folder)
         with RunStore.writing(folder, identity) as (store, _), _connected(self.address) as ray:
             folder = folder.resolve()
             check_nodes(_ask_nodes(ray, folder), folder)
@@ -157,7 +159,7 @@ def _connected(address: str) -> Iterator[Any]:
         ray.shutdown()
 
 
-def _ask_nodes(ray: Any, folder: Path) -> list[Node]:
+def _ask_nodes(ray: Any, folder: AnyPath) -> list[Node]:
     """The answers of all machines of the cluster."""
     from ray.exceptions import RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -181,11 +183,11 @@ def _ask_nodes(ray: Any, folder: Path) -> list[Node]:
         ) from error
 
 
-def _describe(folder: Path) -> Node:
+def _describe(folder: AnyPath) -> Node:
     return Node(platform.node(), VERSIONS, (folder / RUN_FILE).is_file())
 
 
-def check_nodes(nodes: list[Node], folder: Path) -> None:
+def check_nodes(nodes: list[Node], folder: AnyPath) -> None:
     """Check that all machines of a cluster can take part.
 
     Raises:
@@ -226,7 +228,7 @@ def _shares(ray: Any, device: str) -> tuple[int, int]:
 
 def _fill_in_task(
     reopen: Callable[[str], ImageSource],
-    folder: Path,
+    folder: AnyPath,
     shard: Shard,
     device: str,
     cores: int,

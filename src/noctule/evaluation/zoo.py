@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from noctule.arguments import path_like, whole_number
+from noctule.arguments import path_like, run_path, whole_number
 from noctule.benchmarks import Benchmark, Selection, load_benchmark
 from noctule.benchmarks.parts import Names
 from noctule.config import Spec, read_spec
@@ -36,6 +36,7 @@ from noctule.models import Classifier, load_classifier
 from noctule.models.classifier import MAX_NAME
 from noctule.models.overrides import with_preprocessing
 from noctule.processes import end_if_unguarded
+from noctule.remote import AnyPath
 from noctule.scoring import Evaluation, score_run
 from noctule.store import RunStore
 from noctule.store.comparability import open_reference
@@ -170,8 +171,8 @@ def evaluate_many(
     corruptions: Names = None,
     severities: Iterable[int] | None = None,
     skip: Names = None,
-    out: str | Path | None = None,
-    reference: str | Path | RunStore | None = None,
+    out: str | AnyPath | None = None,
+    reference: str | AnyPath | RunStore | None = None,
     settings: Settings | None = None,
     models_at_once: int | None = None,
     progress: Progress | None = None,
@@ -243,10 +244,10 @@ class _Planned(NamedTuple):
 def run_models(
     models: Mapping[str, Callable[[], ImageSource]],
     *,
-    out: str | Path | None = None,
+    out: str | AnyPath | None = None,
     shard: Shard = WHOLE,
     models_at_once: int | None = None,
-    reference: str | Path | RunStore | None = None,
+    reference: str | AnyPath | RunStore | None = None,
     progress: Progress | None = None,
 ) -> tuple[dict[str, RunStore], dict[str, Exception]]:
     """Fill the run folder of each model; the arguments are those of `evaluate_many`.
@@ -262,7 +263,7 @@ def run_models(
     """
     if models_at_once is not None:
         models_at_once = whole_number(models_at_once, "models_at_once", low=1, high=MAX_MODELS)
-    folder = None if out is None else path_like(out, "out")
+    folder = None if out is None else run_path(out, "out")
     zoo = _ZooRun(folder, shard, models_at_once or len(models), reference, progress)
     for members in zoo.plan(models).values():
         while members:
@@ -286,7 +287,7 @@ class PlannedRun(NamedTuple):
 
     name: str
     preprocessing: str
-    folder: Path
+    folder: AnyPath
     stream: int
     finished: int
     slices: int
@@ -295,11 +296,11 @@ class PlannedRun(NamedTuple):
 def plan_models(
     models: Mapping[str, Callable[[], ImageSource]],
     *,
-    out: str | Path | None,
-    reference: str | Path | None,
+    out: str | AnyPath | None,
+    reference: str | AnyPath | None,
 ) -> tuple[list[PlannedRun], dict[str, Exception]]:
     """As `run_models`, but everything is only checked, and nothing is written."""
-    folder = None if out is None else path_like(out, "out")
+    folder = None if out is None else run_path(out, "out")
     zoo = _ZooRun(folder, WHOLE, 1, reference, None)
     plans = []
     for stream, members in enumerate(zoo.plan(models).values(), start=1):
@@ -322,15 +323,15 @@ class _ZooRun:
 
     def __init__(
         self,
-        out: Path | None,
+        out: AnyPath | None,
         shard: Shard,
         models_at_once: int,
-        reference: str | Path | RunStore | None,
+        reference: str | AnyPath | RunStore | None,
         progress: Progress | None,
     ) -> None:
         self.out, self.shard, self.models_at_once = out, shard, models_at_once
         self.reference, self.progress = reference, progress
-        self.folders: dict[str, Path] = {}
+        self.folders: dict[str, AnyPath] = {}
         self.errors: dict[str, Exception] = {}
         self._before = self._planned = 0
 

@@ -82,9 +82,8 @@ def _write(store: RunStore, out: Path, description: str) -> None:
         for left in (draft / SUBMISSION_FILE, draft / RUN_FOLDER):
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
         (draft / ROWS_FOLDER).mkdir(parents=True)
-        for path in store.files():
-            name = path.relative_to(store.folder)
-            write_atomically(draft / RUN_FOLDER / name, path.read_bytes())
+        for name, content in store.files():
+            write_atomically(draft / RUN_FOLDER / name, content)
         write_atomically(draft / SUBMISSION_FILE, description.encode())
         (draft / LOCK_FILE).unlink()
         draft.rename(out)

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from noctule.arguments import run_path
 from noctule.benchmarks import CLEAN, Benchmark
 from noctule.errors import InputError, shown
 from noctule.input_files import real_path
+from noctule.remote import AnyPath
 from noctule.store import RunStore
 from noctule.store.comparability import check_reference, check_same_pixels
 
@@ -39,7 +41,9 @@ class Run:
         return tuple(name for name in self.conditions if name != CLEAN)
 
 
-def open_runs(folders: Sequence[str | Path], reference: str | Path | None = None) -> list[Run]:
+def open_runs(
+    folders: Sequence[str | AnyPath], reference: str | AnyPath | None = None
+) -> list[Run]:
     """Open runs, and check everything that can be checked without reading rows.
 
     Raises:
@@ -70,12 +74,13 @@ def _refuse_other_pixels(stores: Sequence[RunStore]) -> None:
             check_same_pixels(known, store)
 
 
-def _refuse_twice(folders: Sequence[str | Path]) -> None:
+def _refuse_twice(folders: Sequence[str | AnyPath]) -> None:
     if not folders:
         raise InputError("no run is given", remedy="Pass at least one run folder.")
-    seen: dict[Path, str | Path] = {}
+    seen: dict[AnyPath, str | AnyPath] = {}
     for folder in folders:
-        path = real_path(folder)
+        path = run_path(folder, "RUN")
+        path = real_path(path) if isinstance(path, Path) else path
         if path in seen:
             also = "" if str(seen[path]) == str(folder) else f", as {seen[path]} as well"
             raise InputError(
@@ -84,7 +89,7 @@ def _refuse_twice(folders: Sequence[str | Path]) -> None:
         seen[path] = folder
 
 
-def _opened(folder: str | Path) -> RunStore:
+def _opened(folder: str | AnyPath) -> RunStore:
     store = RunStore.open(folder)
     if missing := store.missing_slices():
         raise InputError(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from noctule.errors import InputError
 from noctule.input_files import real_path
+from noctule.remote import AnyPath, RemotePath
 from noctule.report.charts import FIGURE_FORMATS, save_figure
 from noctule.report.page import Page
 from noctule.report.table import table_files
@@ -17,7 +18,7 @@ from noctule.store.identity import RUN_FILE
 _PAGE = b"<!DOCTYPE html"
 
 
-def check_outputs(out: Path, figures: Path | None, runs: Iterable[Path] = ()) -> None:
+def check_outputs(out: Path, figures: Path | None, runs: Iterable[AnyPath] = ()) -> None:
     """Check before the long work that its results can be written.
 
     Args:
@@ -54,8 +55,10 @@ def check_outputs(out: Path, figures: Path | None, runs: Iterable[Path] = ()) ->
         _try_to_write(figures / "table.md")
 
 
-def _refuse_inside(path: Path | None, runs: Iterable[Path]) -> None:
+def _refuse_inside(path: Path | None, runs: Iterable[AnyPath]) -> None:
     for run in runs:
+        if isinstance(run, RemotePath):
+            continue
         is_run = (run / RUN_FILE).is_file()
         if path is not None and is_run and real_path(path).is_relative_to(real_path(run)):
             raise InputError(

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from noctule.arguments import whole_number
+from noctule.arguments import run_path, whole_number
 from noctule.benchmarks import CLEAN, Condition
 from noctule.comparison import compare
 from noctule.metrics import METRICS, Estimate, Metric, Scores
 from noctule.metrics.estimates import bootstrap_settings
+from noctule.remote import AnyPath
 from noctule.report import provenance
 from noctule.report.charts import (
     Dot,
@@ -81,17 +82,17 @@ class ReportOptions:
         settings: Settings of the intervals.
     """
 
-    reference: str | Path | None = None
+    reference: str | AnyPath | None = None
     samples: int = 2
     settings: RunSettings = field(default_factory=RunSettings)
 
 
 def write_report(
-    runs: Sequence[str | Path],
+    runs: Sequence[str | AnyPath],
     out: Path,
     *,
     figures: Path | None = None,
-    reference: str | Path | None = None,
+    reference: str | AnyPath | None = None,
     samples: int = 2,
     seed: int = 0,
     resamples: int = 1000,
@@ -116,7 +117,7 @@ def write_report(
         OutputError: `out` or `figures` cannot be written; found out before the long work.
     """
     sources = [*runs, *([] if reference is None else [reference])]
-    check_outputs(out, figures, [Path(one) for one in sources])
+    check_outputs(out, figures, [run_path(one, "RUN") for one in sources])
     whole_number(samples, "samples", low=0, high=1000)
     settings = RunSettings(*bootstrap_settings(seed, resamples, confidence))
     page = page_of(open_runs(runs, reference), ReportOptions(reference, samples, settings))

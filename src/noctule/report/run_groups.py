@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from noctule.benchmarks import CLEAN, Benchmark
 from noctule.metrics import METRICS, Estimate, Metric, Scores, headline_metric
 from noctule.metrics.scores import RANKING
+from noctule.remote import AnyPath
 from noctule.report.formatting import sentence
 from noctule.report.loading import Run
 from noctule.scoring import score_runs
@@ -114,7 +114,7 @@ def grouped(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def summarise(
-    runs: Sequence[Run], *, reference: str | Path | None = None, settings: RunSettings
+    runs: Sequence[Run], *, reference: str | AnyPath | None = None, settings: RunSettings
 ) -> RunGroup:
     """The scores of the runs of one group: the same numbers that `score_run` gives for each.
 

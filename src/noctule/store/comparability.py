@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from noctule.benchmarks import Benchmark, Condition
 from noctule.corruptions import SEVERITIES
 from noctule.corruptions.pixels import REFERENCE_SIDE_PX
 from noctule.errors import InputError
+from noctule.remote import AnyPath
 from noctule.store.identity import RunIdentity
 from noctule.store.run import RunStore
 
@@ -232,7 +232,7 @@ def check_same_pixels(run: RunStore, reference: RunStore) -> None:
         )
 
 
-def open_reference(reference: str | Path | RunStore, run: RunStore) -> RunStore:
+def open_reference(reference: str | AnyPath | RunStore, run: RunStore) -> RunStore:
     """A reference run that is complete, and whose errors are comparable with a run's.
 
     Args:

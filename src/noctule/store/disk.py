@@ -1,4 +1,8 @@
-"""Files that appear whole or not at all, folders with one writer, and appended lines."""
+"""Files that appear whole or not at all, folders with one writer, and appended lines.
+
+On a disk, or in an object store, where appended lines are objects of their own below the name
+that the file would have. Either form is read anywhere, so that runs can be copied.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,15 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from noctule.errors import InputError, OutputError
 from noctule.input_files import reject_large_files, reject_special_files
+from noctule.remote import AnyPath, RemotePath, read_all
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -32,23 +38,33 @@ def output_errors(where: object, remedy: str | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        what = f"cannot be written: {error.strerror or error}"
+        reason = error.what if isinstance(error, InputError) else error.strerror or error
+        what = f"cannot be written: {reason}"
         raise OutputError(what, where=where, remedy=remedy) from error
 
 
-def refuse_unwritable(folder: Path) -> None:
+def refuse_unwritable(folder: AnyPath) -> None:
     """Check that a folder could be written, without writing anything.
+
+    Of a store it is only known whether it can be read.
 
     Raises:
         OutputError: It, or the nearest folder above it that exists, cannot be written.
+        RemoteError: The store cannot be reached, or refuses.
     """
+    if isinstance(folder, RemotePath):
+        folder.exists()
+        return
     existing = next(one for one in (folder, *folder.absolute().parents) if one.exists())
     if not os.access(existing, os.W_OK | os.X_OK):
         raise OutputError("cannot be written: Permission denied", where=existing)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: AnyPath, data: bytes) -> None:
     """Write a file completely, or leave what was there; OSError if it cannot be written."""
+    if isinstance(path, RemotePath):
+        path.write_bytes(data)
+        return
     temporary = temporary_for(path)
     try:
         with _created(temporary) as file:
@@ -65,7 +81,7 @@ def temporary_for(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.urandom(8).hex()}{TEMPORARY_SUFFIX}")
 
 
-def temporaries_of(folder: Path, name: str | None = None) -> list[Path]:
+def temporaries_of(folder: AnyPath, name: str | None = None) -> list[Path]:
     """Temporary files that killed processes have left in a folder.
 
     Args:
@@ -74,12 +90,12 @@ def temporaries_of(folder: Path, name: str | None = None) -> list[Path]:
     """
     pattern = r"\..+" if name is None else re.escape(f".{name}")
     ours = re.compile(rf"{pattern}\.[0-9a-f]{{16}}{re.escape(TEMPORARY_SUFFIX)}")
-    if not folder.is_dir():
+    if isinstance(folder, RemotePath) or not folder.is_dir():
         return []
     return [path for path in folder.iterdir() if ours.fullmatch(path.name) and is_file(path)]
 
 
-def remove_temporaries(folder: Path) -> None:
+def remove_temporaries(folder: AnyPath) -> None:
     """Remove temporary files of killed processes; the caller holds the folder's lock."""
     for path in temporaries_of(folder):
         path.unlink(missing_ok=True)
@@ -149,16 +165,29 @@ def locked(folder: Path, doing: str) -> Iterator[None]:
             lock.unlink(missing_ok=True)  # still held: whoever opened it meanwhile tries again
 
 
-def is_file(path: Path) -> bool:
+def is_file(path: AnyPath) -> bool:
     """Whether there is a regular file: no link, no folder, no pipe."""
+    if isinstance(path, RemotePath):
+        return path.is_file()
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
         return False
 
 
-def append_line(path: Path, line: str) -> None:
-    """Append a line of text, on its own line even if the last one was cut short by a kill."""
+def append_line(path: AnyPath, line: str, name: str | None = None) -> None:
+    """Append a line of text, on its own line even if the last one was cut short by a kill.
+
+    Args:
+        path: The file.
+        line: The text.
+        name: Name of the line's object in a store, where a later line of the same name takes
+            its place; None for one that follows all others.
+    """
+    if isinstance(path, RemotePath) or path.is_dir():
+        name = name or f"{time.time_ns():020d}-{os.urandom(4).hex()}"
+        write_atomically(path / name, f"{line}\n".encode())
+        return
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     with os.fdopen(os.open(path, flags, 0o666), "ab+") as file:
         text = f"{line}\n"
@@ -166,20 +195,37 @@ def append_line(path: Path, line: str) -> None:
         _sync(file)
 
 
-def append_record(path: Path, data: Mapping[str, Any]) -> None:
+def append_record(path: AnyPath, data: Mapping[str, Any]) -> None:
     """Append a line of JSON; see `append_line`."""
     append_line(path, json.dumps(data))
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: AnyPath) -> list[str]:
+    """The lines of a file, the last of which a kill may have cut short; none without a file.
+
+    Raises:
+        InputError: It is no file, or too large.
+        OSError: It cannot be read.
+    """
+    if isinstance(path, RemotePath):
+        parts = [path] if path.is_file() else [path / name for name in path.times()]
+        texts = [one for one in read_all(parts, MAX_RECORDS_BYTES) if isinstance(one, bytes)]
+    else:
+        reject_special_files(path, folder_allowed=True)
+        if not path.exists():
+            return []
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        for file in files:
+            reject_special_files(file)
+            reject_large_files(file, MAX_RECORDS_BYTES)
+        texts = [file.read_bytes() for file in files]
+    return [line for text in texts for line in text.decode("utf-8", "replace").split("\n")]
+
+
+def read_records(path: AnyPath) -> list[dict[str, Any]]:
     """The JSON objects of a file, one per line, without lines cut short by a kill."""
     records = []
-    reject_special_files(path)
-    if not path.exists():
-        return []
-    reject_large_files(path, MAX_RECORDS_BYTES)
-    text = path.read_text(encoding="utf-8", errors="replace")
-    for line in text.splitlines():
+    for line in read_lines(path):
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):  # cut short: that start never took place
@@ -187,6 +233,30 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         if isinstance(value, dict):
             records.append(value)
     return records
+
+
+def read_files(paths: Sequence[AnyPath], most_bytes: int) -> Iterator[bytes | OSError]:
+    """The content of files, or why one cannot be read: it is too large, or no regular file.
+
+    Raises:
+        RemoteError: The store cannot be reached, or refuses.
+    """
+    remote = [path for path in paths if isinstance(path, RemotePath)]
+    if remote:
+        yield from read_all(remote, most_bytes + 1)
+    for path in paths:
+        if isinstance(path, Path):
+            try:
+                yield _read_file(path, most_bytes)
+            except OSError as error:
+                yield error
+
+
+def _read_file(path: Path, most_bytes: int) -> bytes:
+    reject_special_files(path)
+    if (size := path.stat().st_size) > most_bytes:
+        raise OSError(f"it has {size:,} bytes")
+    return path.read_bytes()
 
 
 def sha256_of(data: bytes) -> str:

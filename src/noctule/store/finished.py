@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
+from noctule.arguments import run_path
 from noctule.errors import InputError, NoctuleWarning
+from noctule.remote import AnyPath
 from noctule.store.identity import RUN_FILE
 from noctule.store.run import RunStore
 
 
-def finished_runs(paths: Sequence[Path], *, also: str | None = None) -> list[Path]:
+def finished_runs(paths: Sequence[AnyPath], *, also: str | None = None) -> list[AnyPath]:
     """The paths of finished runs; a NoctuleWarning names each of the others.
 
     A single path is returned as it is. So are missing paths and damaged runs, which are refused
@@ -24,8 +25,9 @@ def finished_runs(paths: Sequence[Path], *, also: str | None = None) -> list[Pat
     Raises:
         InputError: There are several paths, and none is a finished run.
     """
+    paths = [run_path(path, "RUN") for path in paths]
     if len(paths) == 1:
-        return list(paths)
+        return paths
     reasons = {path: _why_not(path, also) for path in paths}
     finished = [path for path in paths if reasons[path] is None]
     if paths and not finished:
@@ -40,7 +42,7 @@ def finished_runs(paths: Sequence[Path], *, also: str | None = None) -> list[Pat
     return finished
 
 
-def _why_not(path: Path, also: str | None) -> str | None:
+def _why_not(path: AnyPath, also: str | None) -> str | None:
     """Why a path is left out, or None."""
     if not path.exists() or (also is not None and (path / also).exists()):
         return None

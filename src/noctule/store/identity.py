@@ -15,6 +15,7 @@ from noctule.benchmarks import conditions_of
 from noctule.errors import InputError
 from noctule.input_files import read_text
 from noctule.models import Preprocessing
+from noctule.remote import AnyPath
 
 SCHEMA_VERSION = 3
 RUN_FILE = "run.json"
@@ -105,7 +106,7 @@ class RunIdentity:
         return range(start, min(start + self.slice_size, int(self.dataset["num_images"])))
 
 
-def read_identity(folder: Path) -> RunIdentity:
+def read_identity(folder: AnyPath) -> RunIdentity:
     """The identity in a folder's run.json, with every value checked.
 
     Raises:
@@ -135,7 +136,7 @@ def read_identity(folder: Path) -> RunIdentity:
     return identity
 
 
-def _no_record(path: Path, reason: str) -> InputError:
+def _no_record(path: AnyPath, reason: str) -> InputError:
     return InputError(
         f"is not a run's record: {reason[:_MOST_LETTERS]}",
         where=path,
@@ -143,7 +144,7 @@ def _no_record(path: Path, reason: str) -> InputError:
     )
 
 
-def _read_json(path: Path) -> Any:
+def _read_json(path: AnyPath) -> Any:
     if (size := path.stat().st_size) > _MOST_BYTES:
         raise ValueError(f"it has {size:,} bytes, and {_MOST_BYTES:,} are allowed")
     data = json.loads(read_text(path), parse_constant=_no_number, parse_float=_finite)
@@ -175,7 +176,7 @@ def check_depth(data: Any) -> None:
     raise ValueError(f"more than {_MOST_NESTED} tables and lists, one in another")
 
 
-def _check_version(version: object, path: Path) -> None:
+def _check_version(version: object, path: AnyPath) -> None:
     number = whole_number(version, "schema_version", low=0, high=10**9)
     if number == SCHEMA_VERSION:
         return
@@ -268,7 +269,7 @@ def _check_kind(value: object, name: str, kind: type[dict[str, Any] | list[Any] 
 
 
 def refuse_other(
-    existing: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path, what: str = "run"
+    existing: Mapping[str, Any], wanted: Mapping[str, Any], folder: AnyPath, what: str = "run"
 ) -> None:
     """Raise InputError with every key in which two identities differ, and both values.
 
@@ -292,7 +293,7 @@ def differences(
     return [(key, old, new) for key, (old, new) in pairs.items() if old != new]
 
 
-def another(what: str, texts: Sequence[str], folder: Path) -> InputError:
+def another(what: str, texts: Sequence[str], folder: AnyPath) -> InputError:
     """The error for a folder that holds another run, study or stored set."""
     return InputError(
         f"holds another {what}: {'; '.join(texts)}",

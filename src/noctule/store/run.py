@@ -13,15 +13,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from noctule.arguments import path_like
+from noctule.arguments import run_path
 from noctule.errors import InputError, NoctuleError
 from noctule.outcomes import SCHEMA
+from noctule.remote import AnyPath, RemoteError, RemotePath
 from noctule.store import flaws
 from noctule.store.disk import (
     LOCK_FILE,
     append_line,
     append_record,
     output_errors,
+    read_files,
+    read_lines,
     read_records,
     remove_temporaries,
     sha256_of,
@@ -30,6 +33,7 @@ from noctule.store.disk import (
 )
 from noctule.store.identity import RUN_FILE, RunIdentity, read_identity, refuse_other
 from noctule.store.slices import (
+    MOST_SLICE_BYTES,
     SliceNote,
     checked_bytes,
     damaged,
@@ -61,11 +65,11 @@ class RunStore:
     checked against its recorded hash, run.json, and what rows can be.
     """
 
-    folder: Path
+    folder: AnyPath
     identity: RunIdentity
 
     @classmethod
-    def create_or_resume(cls, folder: str | Path, identity: RunIdentity) -> RunStore:
+    def create_or_resume(cls, folder: str | AnyPath, identity: RunIdentity) -> RunStore:
         """Start a run, or resume one of the same identity.
 
         What killed processes left is removed, unless another process writes there.
@@ -75,7 +79,7 @@ class RunStore:
                 values), something that is not a run, or a damaged slice.
             OutputError: The folder cannot be written.
         """
-        folder = path_like(folder, "out")
+        folder = run_path(folder, "out")
         store = cls.find(folder, identity)
         rows = folder / ROWS_FOLDER
         if rows.is_symlink():
@@ -85,18 +89,23 @@ class RunStore:
             if not any(writer.is_alive for writer in writers_of(folder)):
                 remove_temporaries(folder)
                 remove_temporaries(rows)
+            if isinstance(folder, RemotePath):
+                _refuse_appended(folder)
             if store is None:
-                text = json.dumps(identity.to_dict(), indent=2) + "\n"
-                write_atomically(folder / RUN_FILE, text.encode())
+                text = (json.dumps(identity.to_dict(), indent=2) + "\n").encode()
+                if isinstance(folder, Path):
+                    write_atomically(folder / RUN_FILE, text)
+                elif not (folder / RUN_FILE).create(text):  # another process was faster
+                    store = cls.find(folder, identity)
         return store or cls.open(folder)
 
     @classmethod
-    def find(cls, folder: str | Path, identity: RunIdentity) -> RunStore | None:
+    def find(cls, folder: str | AnyPath, identity: RunIdentity) -> RunStore | None:
         """The run of this identity in a folder, or None if it may be started there.
 
         Nothing is written. The errors are those of `create_or_resume`.
         """
-        folder = Path(folder)
+        folder = run_path(folder, "out")
         if _is_fresh(folder):
             return None
         store = cls.open(folder)
@@ -104,14 +113,14 @@ class RunStore:
         return store
 
     @classmethod
-    def open(cls, folder: str | Path) -> RunStore:
+    def open(cls, folder: str | AnyPath) -> RunStore:
         """A run folder to read from, complete or not.
 
         Raises:
             InputError: It is not a run folder, was written by another version of noctule, or
                 has a damaged slice.
         """
-        folder = path_like(folder, "run")
+        folder = run_path(folder, "run")
         store = cls(folder, read_identity(folder))
         for note in store.notes():  # reads every file
             if flaw := store._count_flaw(note):
@@ -121,7 +130,7 @@ class RunStore:
     @classmethod
     @contextmanager
     def writing(
-        cls, folder: str | Path, identity: RunIdentity, device: str | None = None
+        cls, folder: str | AnyPath, identity: RunIdentity, device: str | None = None
     ) -> Iterator[tuple[RunStore, Writer]]:
         """Write a run beside other processes that write the same one.
 
@@ -137,7 +146,7 @@ class RunStore:
             InputError: As `create_or_resume`.
             OutputError: As `create_or_resume`.
         """
-        folder = path_like(folder, "out")
+        folder = run_path(folder, "out")
         writer, store = Writer(folder, device), None
         with output_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -192,7 +201,7 @@ class RunStore:
         """Numbers of the slices that are not finished, ascending."""
         return sorted(set(range(self.identity.num_slices)) - set(self.finished_slices()))
 
-    def slice_path(self, index: int) -> Path:
+    def slice_path(self, index: int) -> AnyPath:
         """The file of one slice."""
         return self.folder / ROWS_FOLDER / f"{index:06d}.parquet"
 
@@ -264,9 +273,8 @@ class RunStore:
         tables = []
         # Listed before the hashes are read: a hash is recorded before its file exists.
         finished = self.finished_slices()
-        sums = self._sums()
-        for index in finished:
-            note, table = self._read_slice(index, sums)
+        for note, table in self._read_slices(finished):
+            index = note.index
             if flaw := self._count_flaw(note) or self._row_flaw(note, table):
                 raise damaged(self.slice_path(index), flaw)
             if conditions is not None:
@@ -279,9 +287,7 @@ class RunStore:
         """All rows of files with the recorded hashes; their values are left to the caller to
         check, who can then list every flaw.
         """
-        finished = self.finished_slices()
-        sums = self._sums()
-        tables = [self._read_slice(index, sums)[1] for index in finished]
+        tables = [table for _, table in self._read_slices(self.finished_slices())]
         return pa.concat_tables([SCHEMA.empty_table(), *tables])
 
     def refuse_unfinished(self) -> None:
@@ -293,15 +299,21 @@ class RunStore:
                 remedy="Rerun the command that started this run to finish it.",
             )
 
+    def slice_times(self) -> dict[int, float]:
+        """When each finished slice was written, in seconds since 1970, by the store's clock."""
+        finished, rows = self.finished_slices(), self.folder / ROWS_FOLDER
+        if isinstance(rows, RemotePath):
+            times = rows.times()
+            return {index: times.get(self.slice_path(index).name, 0.0) for index in finished}
+        return {index: self.slice_path(index).stat().st_mtime for index in finished}
+
     def notes(self) -> list[SliceNote]:
         """The note in each finished slice, in order.
 
         Raises:
             InputError: A slice is damaged, or belongs to another run.
         """
-        finished = self.finished_slices()
-        sums = self._sums()
-        return [self._read_note(index, sums)[1] for index in finished]
+        return [note for _, note in self._read_notes(self.finished_slices())]
 
     def unreadable(self) -> list[tuple[str, str]]:
         """(image id, reason) of every image that was skipped, in the dataset's order."""
@@ -325,15 +337,21 @@ class RunStore:
         """The provenance of every start, the first one first."""
         return read_records(self.folder / PROVENANCE_FILE)
 
-    def files(self) -> list[Path]:
-        """Every file that belongs to the run."""
-        named = [self.folder / name for name in (RUN_FILE, PROVENANCE_FILE, SUMS_FILE)]
-        slices = [self.slice_path(index) for index in self.finished_slices()]
-        return [path for path in (*named, *slices) if path.is_file()]
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """Name and content of every file that belongs to the run, as on a disk."""
+        yield RUN_FILE, (self.folder / RUN_FILE).read_bytes()
+        for name in (PROVENANCE_FILE, SUMS_FILE):
+            if lines := [line for line in read_lines(self.folder / name) if line]:
+                yield name, "".join(f"{line}\n" for line in lines).encode()
+        for index in self.finished_slices():
+            yield f"{ROWS_FOLDER}/{index:06d}.parquet", self.slice_path(index).read_bytes()
 
     def discard(self) -> None:
-        """Remove a run without a finished slice, and its folder if nothing else is in it."""
-        if self.finished_slices():
+        """Remove a run without a finished slice, and its folder if nothing else is in it.
+
+        Not in a store, where another process may have joined meanwhile.
+        """
+        if isinstance(self.folder, RemotePath) or self.finished_slices():
             return
         with output_errors(self.folder):
             for name in (SUMS_FILE, PROVENANCE_FILE, RUN_FILE, FAILURES_FILE):
@@ -342,26 +360,34 @@ class RunStore:
                 if folder.is_dir() and not any(folder.iterdir()):
                     folder.rmdir()
 
-    def _sums(self) -> dict[Path, str]:
+    def _sums(self) -> dict[AnyPath, str]:
         """SHA-256 of each slice; of several lines the last one counts, torn ones do not."""
         path = self.folder / SUMS_FILE
         try:
-            text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+            lines = read_lines(path)
+        except RemoteError:
+            raise
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror}", where=path) from error
-        sums = filter(None, map(FileSum.parse, text.split("\n")))
+        sums = filter(None, map(FileSum.parse, lines))
         return {self.folder / file_sum.path: file_sum.sha256 for file_sum in sums}
 
     def _record_sum(self, index: int, sha256: str) -> None:
         path = self.slice_path(index)
         with in_turn(self.folder):
-            if self._sums().get(path) != sha256:
-                name = path.relative_to(self.folder).as_posix()
-                append_line(self.folder / SUMS_FILE, str(FileSum(sha256, name)))
+            if isinstance(path, RemotePath) or self._sums().get(path) != sha256:
+                line = str(FileSum(sha256, f"{ROWS_FOLDER}/{path.name}"))
+                append_line(self.folder / SUMS_FILE, line, name=path.name)
 
-    def _read_note(self, index: int, sums: Mapping[Path, str]) -> tuple[bytes, SliceNote]:
+    def _read_notes(self, indices: Sequence[int]) -> Iterator[tuple[bytes, SliceNote]]:
+        sums, paths = self._sums(), [self.slice_path(index) for index in indices]
+        contents = read_files(paths, MOST_SLICE_BYTES)
+        for index, path, content in zip(indices, paths, contents, strict=True):
+            data = checked_bytes(path, content, sums.get(path))
+            yield data, self._checked_note(index, data)
+
+    def _checked_note(self, index: int, data: bytes) -> SliceNote:
         path = self.slice_path(index)
-        data = checked_bytes(path, sums.get(path))
         note = read_note(data, path)
         if note.run != self.identity.digest:
             raise InputError(
@@ -372,11 +398,11 @@ class RunStore:
             )
         if note.index != index:
             raise damaged(path, f"it is slice {note.index}")
-        return data, note
+        return note
 
-    def _read_slice(self, index: int, sums: Mapping[Path, str]) -> tuple[SliceNote, pa.Table]:
-        data, note = self._read_note(index, sums)
-        return note, read_rows(data, self.slice_path(index))
+    def _read_slices(self, indices: Sequence[int]) -> Iterator[tuple[SliceNote, pa.Table]]:
+        for data, note in self._read_notes(indices):
+            yield note, read_rows(data, self.slice_path(note.index))
 
     def _count_flaw(self, note: SliceNote) -> str | None:
         """What is wrong with the numbers of rows and of skipped images, or None."""
@@ -408,8 +434,21 @@ class RunStore:
             )
 
 
-def _is_fresh(folder: Path) -> bool:
+def _refuse_appended(folder: RemotePath) -> None:
+    """Refuse to go on with a run that was copied from a disk into a store."""
+    for name in (SUMS_FILE, PROVENANCE_FILE, FAILURES_FILE):
+        if (folder / name).is_file():
+            raise InputError(
+                "is one file, as on a disk, and a store cannot append to it",
+                where=folder / name,
+                remedy="Finish the run on a disk, and copy it again.",
+            )
+
+
+def _is_fresh(folder: AnyPath) -> bool:
     """Whether a run may start here: nothing exists, or only what a killed start leaves."""
+    if isinstance(folder, RemotePath) and (folder / RUN_FILE).is_file():  # without listing all
+        return False
     if not folder.exists():
         return True
     if not folder.is_dir():
@@ -417,14 +456,23 @@ def _is_fresh(folder: Path) -> bool:
             "is a file, not a folder", where=folder, remedy="Choose another folder."
         )
     try:
-        names = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
-        names = {name for name in names if name.partition("/")[0] != WRITERS_FOLDER}
+        if isinstance(folder, RemotePath):
+            names = set(folder.names_below())
+        else:
+            names = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+        names = {
+            name
+            for name in names
+            if name.partition("/")[0] not in (WRITERS_FOLDER, FAILURES_FILE)
+        }
+    except RemoteError:
+        raise
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=folder) from error
     if RUN_FILE in names:
         return False
     leftovers = {path.name for path in temporaries_of(folder)}
-    if foreign := sorted(names - leftovers - {ROWS_FOLDER, LOCK_FILE, FAILURES_FILE}):
+    if foreign := sorted(names - leftovers - {ROWS_FOLDER, LOCK_FILE}):
         raise InputError(
             f"is not empty and not a run folder (it holds {foreign[0]})",
             where=folder,

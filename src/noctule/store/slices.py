@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from noctule.errors import InputError
-from noctule.input_files import reject_special_files
 from noctule.outcomes import SCHEMA
+from noctule.remote import AnyPath
 from noctule.store.disk import sha256_of
 
 TEXT_COLUMNS = ("image_id", "condition")
@@ -61,20 +60,21 @@ def slice_bytes(rows: pa.Table, note: SliceNote) -> bytes:
     return buffer.getvalue()
 
 
-def checked_bytes(path: Path, sha256: str | None) -> bytes:
+def checked_bytes(path: AnyPath, data: bytes | OSError, sha256: str | None) -> bytes:
     """The bytes of a slice, if they have the recorded hash.
 
+    Args:
+        path: Where it is, for messages.
+        data: The bytes, or why it cannot be read.
+        sha256: The recorded hash, if there is one.
+
     Raises:
-        InputError: It is not a regular file, is too large, cannot be read, or has another or
-            no recorded hash.
+        InputError: It cannot be read, or has another or no recorded hash.
     """
-    reject_special_files(path)
-    try:
-        if (size := path.stat().st_size) > MOST_SLICE_BYTES:
-            raise damaged(path, f"it has {size:,} bytes")
-        data = path.read_bytes()
-    except OSError as error:
-        raise damaged(path, str(error)) from error
+    if isinstance(data, OSError):
+        raise damaged(path, str(data)) from data
+    if len(data) > MOST_SLICE_BYTES:
+        raise damaged(path, f"it has more than {MOST_SLICE_BYTES:,} bytes")
     if sha256 is None:
         raise damaged(path, "there is no record of its SHA-256 hash")
     if sha256_of(data) != sha256:
@@ -82,7 +82,7 @@ def checked_bytes(path: Path, sha256: str | None) -> bytes:
     return data
 
 
-def read_note(data: bytes, path: Path) -> SliceNote:
+def read_note(data: bytes, path: AnyPath) -> SliceNote:
     """The note of a slice; no row is read.
 
     Args:
@@ -106,7 +106,7 @@ def read_note(data: bytes, path: Path) -> SliceNote:
     return note
 
 
-def read_rows(data: bytes, path: Path) -> pa.Table:
+def read_rows(data: bytes, path: AnyPath) -> pa.Table:
     """The rows of a slice in `outcomes.SCHEMA`, its pages checked against their checksums.
 
     Texts are read as dictionaries, so that a long text repeated a million times is kept once.
@@ -132,7 +132,7 @@ def read_rows(data: bytes, path: Path) -> pa.Table:
     return table
 
 
-def damaged(path: Path, reason: str) -> InputError:
+def damaged(path: AnyPath, reason: str) -> InputError:
     """The error for a slice that is not what was written."""
     return InputError(
         f"is damaged: {reason}",
@@ -144,7 +144,7 @@ def damaged(path: Path, reason: str) -> InputError:
 
 
 @contextmanager
-def _damage_in(path: Path) -> Iterator[None]:
+def _damage_in(path: AnyPath) -> Iterator[None]:
     """Turn whatever a crafted or torn file raises into `damaged`."""
     try:
         yield
@@ -170,7 +170,7 @@ def _parsed(data: Any) -> SliceNote:
     return note
 
 
-def _check_growth(footer: pq.FileMetaData, path: Path) -> None:
+def _check_growth(footer: pq.FileMetaData, path: AnyPath) -> None:
     groups = (footer.row_group(index) for index in range(footer.num_row_groups))
     total = sum(group.total_byte_size for group in groups)
     most = _MOST_BYTES_PER_ROW * footer.num_rows + 1024 * 1024

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from noctule.arguments import path_like
+from noctule.arguments import run_path
+from noctule.remote import AnyPath
 from noctule.store.identity import read_identity
 from noctule.store.run import RunStore
 from noctule.store.writers import failures_of, writers_of
@@ -38,16 +38,16 @@ class RunStatus(NamedTuple):
     left_s: float | None
 
 
-def run_status(folder: str | Path) -> RunStatus:
+def run_status(folder: str | AnyPath) -> RunStatus:
     """The state of a run, which other processes may be writing.
 
     Raises:
         InputError: It is not a run folder.
     """
-    folder = path_like(folder, "run")
+    folder = run_path(folder, "run")
     store = RunStore(folder, read_identity(folder))
     identity, finished = store.identity, store.finished_slices()
-    present = writers_of(folder)
+    present = writers_of(folder, now_s=time.time())
     killed = [
         {**writer.content, "time_utc": None, "error": "it was killed, or its machine failed"}
         for writer in present
@@ -75,7 +75,7 @@ def _images_per_s(
     known = [start for start in starts if start is not None]
     if not known:
         return None
-    times = {index: store.slice_path(index).stat().st_mtime for index in finished}
+    times = store.slice_times()
     recent = [index for index in finished if times[index] >= min(known)]
     images = sum(len(store.identity.images_of(index)) for index in recent)
     since_s = max((times[index] for index in recent), default=time.time()) - min(known)
