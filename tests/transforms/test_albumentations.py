@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import albumentations as A
@@ -100,6 +101,37 @@ def test_masks_with_channels() -> None:
     result = made(image=IMAGE, mask=several)["mask"]
     single = made(image=IMAGE, mask=MASK)["mask"]
     assert (result == np.stack([single, 2 * single], axis=2)).all()
+
+
+def test_further_targets_follow_and_images_are_corrupted_alike() -> None:
+    made = pipeline(
+        Corrupt("rotation", 3, seed=1), additional_targets={"second": "mask", "other": "image"}
+    )
+    wanted = made(image=IMAGE, mask=MASK)
+    assert not (wanted["mask"] == MASK).all()
+    result = made(image=IMAGE, second=MASK, other=IMAGE)
+    assert (result["second"] == wanted["mask"]).all()
+    assert (result["other"] == wanted["image"]).all()
+    images = made(images=np.stack([IMAGE, IMAGE]))["images"]
+    assert (images == wanted["image"]).all()
+    with pytest.raises(InputError, match="NoneType"):
+        made(volume=np.stack([IMAGE, IMAGE]))
+
+
+def test_a_recorded_pipeline_can_be_pickled_and_replayed() -> None:
+    recorded = A.ReplayCompose([ForAlbumentations(Corrupt("shear", 3))])
+    result = pickle.loads(pickle.dumps(recorded(image=IMAGE, mask=MASK)))
+    again = A.ReplayCompose.replay(result["replay"], image=IMAGE, mask=MASK)
+    assert (again["image"] == result["image"]).all()
+    assert (again["mask"] == result["mask"]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.int16, np.float64, np.bool_])
+def test_masks_of_every_dtype(dtype: type) -> None:
+    made = pipeline(Corrupt("rotation", 3, seed=1))
+    result = made(image=IMAGE, mask=MASK.astype(dtype))["mask"]
+    assert result.dtype == dtype
+    assert (result == made(image=IMAGE, mask=MASK)["mask"].astype(dtype)).all()
 
 
 def test_probability() -> None:

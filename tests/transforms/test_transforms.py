@@ -172,6 +172,19 @@ def test_frames_of_a_video_share_their_random_numbers() -> None:
     assert not several[0, 0].equal(several[1, 0])
 
 
+def test_a_video_without_frames() -> None:
+    video = tv_tensors.Video(torch.zeros(0, 3, 48, 64))
+    assert Corrupt("shear")(video).shape == video.shape
+
+
+def test_the_repr_shows_every_argument_that_is_not_the_default() -> None:
+    for shown in (
+        "Corrupt('shear', severity=(1, 3), seed=0, mode='released', per='batch')",
+        "RandomCorruption(['rain'], p=0.5, severity=(1, 5), mode='released')",
+    ):
+        assert repr(eval(shown)) == shown
+
+
 def test_fresh_numbers_follow_torch_and_can_be_repeated() -> None:
     transform = RandomCorruption(["gaussian_noise", "shear", "rain"], p=0.7)
     batch = IMAGE.expand(16, -1, -1, -1)
@@ -296,7 +309,9 @@ def test_a_module_in_a_training_step() -> None:
         (lambda: RandomCorruption("shear"), "not a list of corruptions"),
         (lambda: RandomCorruption(["shear"], p=1.5), "p: "),
         (lambda: RandomCorruption(["shear", "imagenet-noc"]), "unknown corruption"),
-        (lambda: Corrupt("shear", angle=3)(IMAGE), "unknown parameter 'angle'"),
+        (lambda: Corrupt("shear", angle=3), "unknown parameter 'angle'"),
+        (lambda: Corrupt("brightness", change=99), "brightness.change"),
+        (lambda: Corrupt("shear")(), "no image among the inputs, which are: nothing"),
         (lambda: Corrupt("shear")(IMAGE - 3.0), r"outside \[0, 1\]"),
         (lambda: Corrupt("shear")(IMAGE.to(torch.float16) / 255), "dtype torch.float16"),
         (lambda: Corrupt("shear")(as_array(IMAGE).astype(np.float64)), "dtype float64"),

@@ -135,7 +135,7 @@ class Corruption:
     ) -> Tensor:
         """Corrupt a batch; the arguments are those of `noctule.corrupt`."""
         images = checked_images(images, where=self.name, channels=self.channels)
-        given = self._given(fixed, len(images))
+        given = self.given(fixed, len(images))
         random = self.is_random(severity, given)
         if ids is not None or random:
             ids = as_ids(ids, images)
@@ -276,8 +276,12 @@ class Corruption:
                 parameters[name] = value.to(torch.int64) if draw.whole else value.clone()
         return parameters
 
-    def _given(self, fixed: Mapping[str, Any], count: int) -> dict[str, NDArray[Any]]:
-        """The parameters that the user sets, checked: one number, or one for each image."""
+    def given(self, fixed: Mapping[str, Any], count: int) -> dict[str, NDArray[Any]]:
+        """The parameters that the user sets, checked: one number, or one for each image.
+
+        Raises:
+            InputError: There is no such parameter, or its value is out of range.
+        """
         found = {}
         for name, value in fixed.items():
             draw = self.draws.get(name)

@@ -83,7 +83,7 @@ class CorruptionChoice:
         for name in names:
             if name not in CORRUPTIONS:
                 raise unknown_name("corruption", name, CORRUPTIONS)
-        return cls(
+        choices = cls(
             tuple(names),
             real_number(p, "p", low=0, high=1),
             _severities(severity),
@@ -92,6 +92,9 @@ class CorruptionChoice:
             choice(per, "per", ("image", "batch")),
             dict(fixed),
         )
+        for name in names:
+            choices.corruption(name).given(choices.fixed, 1)
+        return choices
 
     def corruption(self, name: str) -> Corruption:
         """A corruption in the mode of the transform."""

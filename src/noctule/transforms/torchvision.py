@@ -64,11 +64,13 @@ class _Transform(v2.Transform):  # type: ignore[misc]  # torchvision has no type
             InputError: There is no image, or one is unsuitable; boxes, masks or key points
                 cannot follow.
         """
-        flat, structure = tree_flatten(inputs if len(inputs) > 1 else inputs[0])
+        flat, structure = tree_flatten(inputs[0] if len(inputs) == 1 else inputs)
         which = _images_among(flat)
         batches = {index: as_batch(flat[index], self._name) for index in which}
         frames = {
-            index: flat[index].shape[-4] if isinstance(flat[index], tv_tensors.Video) else 1
+            index: flat[index].shape[-4] or 1
+            if isinstance(flat[index], tv_tensors.Video)
+            else 1
             for index in which
         }
         first = which[0]
@@ -140,7 +142,7 @@ class Corrupt(_Transform):
         super().__init__(
             CorruptionChoice.checked([name], 1.0, severity, seed, mode, per, fixed)
         )
-        self._shown = f"{name!r}" + _shown(severity=severity, seed=seed, **fixed)
+        self._shown = f"{name!r}" + _shown(severity, seed, mode, per, fixed)
 
     def __repr__(self) -> str:
         return f"Corrupt({self._shown})"
@@ -179,15 +181,18 @@ class RandomCorruption(_Transform):
         per: str = "image",
     ) -> None:
         super().__init__(CorruptionChoice.checked(names, p, severity, seed, mode, per, {}))
-        self._shown = f"{[*names]!r}, p={p}" + _shown(severity=severity, seed=seed)
+        self._shown = f"{[*names]!r}, p={p}" + _shown(severity, seed, mode, per, {})
 
     def __repr__(self) -> str:
         return f"RandomCorruption({self._shown})"
 
 
-def _shown(**arguments: Any) -> str:
+def _shown(severity: Any, seed: Any, mode: str, per: str, fixed: dict[str, Any]) -> str:
+    """The arguments that are not the default."""
+    usual = {"severity": None, "seed": None, "mode": "paper", "per": "image"}
+    given = {"severity": severity, "seed": seed, "mode": mode, "per": per} | fixed
     return "".join(
-        f", {key}={value!r}" for key, value in arguments.items() if value is not None
+        f", {key}={value!r}" for key, value in given.items() if value != usual.get(key)
     )
 
 

@@ -100,7 +100,7 @@ def move_mask(mask: Tensor, origins: Origins) -> Tensor:
     column = torch.from_numpy(origins.x_px.astype(np.int64).clip(0, width - 1))
     moved = mask[..., row.to(mask.device), column.to(mask.device)]
     outside = torch.from_numpy(~origins.inside).to(mask.device)
-    return moved.masked_fill_(outside, 0)
+    return torch.where(outside, torch.zeros((), dtype=mask.dtype, device=mask.device), moved)
 
 
 def move_boxes(boxes: NDArray[np.float64], origins: Origins) -> NDArray[np.float64]:
