@@ -110,11 +110,32 @@ def test_every_k_epochs_on_a_stated_subset_kept(tmp_path: Path) -> None:
         ({"benchmark": "imagenet-nok"}, "unknown benchmark"),
         ({"corruptions": ["fogg"]}, "fogg"),
         ({"data": "/no/such/folder"}, "/no/such/folder"),
+        ({"settings": {"seed": 1}}, "settings: is a dict"),
     ],
 )
 def test_errors_before_the_training(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         RobustnessMonitor(**{"data": (IMAGES, LABELS), **options})
+
+
+@pytest.mark.parametrize("epoch", [0, -1, 1.5, "1"])
+def test_epochs_count_from_1(epoch: Any) -> None:
+    with pytest.raises(InputError, match="epoch: "):
+        monitor()(network(), epoch)
+
+
+def test_settings_without_a_device_leave_that_of_the_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used: list[Settings] = []
+
+    def evaluate(*arguments: Any, settings: Settings, **options: Any) -> Any:
+        used.append(settings)
+        return noctule.evaluate(*arguments, settings=settings, **options)
+
+    monkeypatch.setattr("noctule.callbacks.monitor.evaluate", evaluate)
+    monitor(settings=Settings(batch_size=4))(network(), 1)
+    assert (used[0].device, used[0].batch_size) == ("cpu", 4)
 
 
 def test_a_network_of_other_classes() -> None:
@@ -187,17 +208,19 @@ def test_the_trainer_of_hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyP
     torch.manual_seed(0)
     model = transformers.ViTForImageClassification(config)
     arguments = transformers.TrainingArguments(
-        output_dir=str(tmp_path), num_train_epochs=2, per_device_train_batch_size=4,
+        output_dir=str(tmp_path), max_steps=4, per_device_train_batch_size=4,
         report_to=["tensorboard"], use_cpu=True, disable_tqdm=True, save_strategy="no",
     )  # fmt: skip
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
     trainer = transformers.Trainer(model=model, args=arguments, train_dataset=Images())
-    trainer.add_callback(
-        RobustnessTrainerCallback(trainer, (IMAGES, LABELS), preprocessing=NORMALISED, **PART)
+    callback = RobustnessTrainerCallback(
+        trainer, (IMAGES, LABELS), preprocessing=NORMALISED, out=tmp_path / "runs", **PART
     )
+    trainer.add_callback(callback)
     trainer.train()
     logged = [row for row in trainer.state.log_history if "robustness/mean_error" in row]
-    assert [round(row["epoch"]) for row in logged] == [1, 2]
+    assert [round(row["epoch"], 2) for row in logged] == [1, 1.33]
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"epoch-1", "epoch-2"}
     wanted = monitor()(model, 1)["robustness/mean_error"]
     assert logged[-1]["robustness/mean_error"] == pytest.approx(wanted)
     json.dumps(logged)  # plain numbers

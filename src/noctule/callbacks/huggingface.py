@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from transformers import (
@@ -46,6 +47,7 @@ class RobustnessTrainerCallback(TrainerCallback):
         if not state.is_world_process_zero:
             return
         network = self.trainer.accelerator.unwrap_model(self.trainer.model)
-        scores = self.monitor(network, round(state.epoch or 0))
+        # An epoch that `max_steps` cuts short counts as one.
+        scores = self.monitor(network, math.ceil((state.epoch or 1) - 1e-6))
         if scores:
             self.trainer.log(scores)

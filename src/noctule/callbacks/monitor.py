@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from noctule.benchmarks.parts import Names, Selection
 from noctule.data import Dataset, open_dataset
 from noctule.data.subset import limited
 from noctule.evaluation.loop import evaluate
-from noctule.evaluation.settings import Settings
+from noctule.evaluation.settings import Settings, checked_settings
 from noctule.models import Preprocessing, load_classifier
 from noctule.sampling import random_state_kept
 
@@ -41,7 +42,7 @@ class RobustnessMonitor:
         out: Folder for the runs, `epoch-1` and so on; by default they are temporary. Runs in it
             are not evaluated again.
         prefix: Start of the names in the logs.
-        settings: Device, seed and so on; by default, the device is the network's.
+        settings: Batch size, seed and so on; the device is the network's unless it is set.
 
     Raises:
         InputError: An argument cannot be used; see its message. The data and the benchmark are
@@ -81,7 +82,9 @@ class RobustnessMonitor:
         self.preprocessing = preprocessing
         self.out = None if out is None else path_like(out, "out")
         self.prefix = prefix
-        self.settings = settings
+        # A network in training may fail sanity checks, which `Settings` asks for.
+        settings = Settings(self_check=False) if settings is None else settings
+        self.settings = checked_settings(settings)
 
     def __call__(self, model: nn.Module, epoch: int) -> dict[str, float]:
         """Evaluate the network, if it is due after this epoch.
@@ -95,8 +98,10 @@ class RobustnessMonitor:
             two evaluations.
 
         Raises:
-            InputError: The network and the data do not fit together.
+            InputError: The network and the data do not fit together, or `epoch` is not a whole
+                number from 1.
         """
+        epoch = whole_number(epoch, "epoch", low=1)
         if epoch % self.every_epochs:
             return {}
         classifier = load_classifier(model, preprocessing=self.preprocessing)
@@ -106,13 +111,14 @@ class RobustnessMonitor:
                 self.data,
                 self.benchmark,
                 out=(self.out or Path(temporary)) / f"epoch-{epoch}",
-                settings=self.settings or _settings_for(model),
+                settings=self._settings_for(model),
             )
         scores = evaluation.scores.metrics()
         return {f"{self.prefix}{name}": value for name, value in scores.items()}
 
-
-def _settings_for(model: nn.Module) -> Settings:
-    """On the device of the network; the checks of the data were made before the training."""
-    parameter = next(model.parameters(), None)
-    return Settings(device=None if parameter is None else parameter.device, self_check=False)
+    def _settings_for(self, model: nn.Module) -> Settings:
+        """On the device of the network."""
+        parameter = next(model.parameters(), None)
+        if self.settings.device is not None or parameter is None:
+            return self.settings
+        return replace(self.settings, device=parameter.device)
