@@ -55,7 +55,7 @@ def assert_robust(
 
     Args:
         model, data, benchmark, corruptions, severities, skip, settings: See `noctule.evaluate`.
-        max_mean_error: Largest mean error over the corruptions, a fraction in (0, 1]. It is
+        max_mean_error: Largest mean error over the corruptions, a fraction in [0, 1]. It is
             missed if the whole interval of the mean error lies above it: for a model at the
             limit, with a probability of (1 − confidence) / 2 or less.
         no_worse_than: A finished run on the same data under the same conditions, or its folder.

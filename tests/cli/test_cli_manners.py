@@ -342,6 +342,8 @@ def test_a_new_file_replaces_nothing(cli: Cli, tmp_path: Path, kind: str) -> Non
         tmp_path / "mine.toml": "exists already",
         tmp_path / "mine.txt": f"Use {tmp_path / 'mine.toml'}",
         tmp_path / "file" / "mine.toml": "cannot be written",
+        Path("/"): f"Use /my-{kind}.toml",
+        Path(): f"Use my-{kind}.toml",
     }.items():
         status, _, err = cli(kind, "new", path)
         assert (status, words in err) == (2, True), err

@@ -114,6 +114,37 @@ def test_options_of_one_model_are_refused(
     assert not Path("runs").exists()
 
 
+def test_a_number_of_models_at_once_needs_models(noctule_cli: Any, folder: Path) -> None:
+    status, _, err = noctule_cli(
+        "evaluate", "test_cli:Channels", folder, "--models-at-once", "2", "--dry-run"
+    )
+    assert status == 2
+    assert "Add --models" in err
+
+
+@pytest.mark.parametrize("option", [("--reference", "nowhere"), ("--out", "zoo.toml/runs")])
+def test_what_concerns_all_models_stops_before_one_is_loaded(
+    option: tuple[str, str], noctule_cli: Any, folder: Path
+) -> None:
+    Path("zoo.toml").write_text(ZOO)
+    status, _, err = noctule_cli("evaluate", "--models", "zoo.toml", folder, *OPTIONS, *option)
+    assert status == 2
+    assert option[1].partition("/")[0] in err
+    assert "models failed" not in err
+
+
+def test_stored_images_need_no_data(noctule_cli: Any, tmp_path: Path) -> None:
+    benchmark = Benchmark(name="b", title="B", source="tests", corruptions=("hue",))
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 24, 24, 3), dtype=np.uint8)
+    export(benchmark, (pixels, np.arange(8) % 2), tmp_path / "set", processes=1)
+    Path("zoo.toml").write_text('[models.good]\nmodel = "test_cli:Channels"\n')
+    status, out, err = noctule_cli(
+        "evaluate", "--models", "zoo.toml", "--stored", tmp_path / "set", "--no-self-check",
+        "--device", "cpu", "--out", "zoo",
+    )  # fmt: skip
+    assert (status, "zoo/good" in out) == (0, True), err
+
+
 def test_a_missing_file_is_named(noctule_cli: Any, folder: Path) -> None:
     status, _, err = noctule_cli("evaluate", "--models", "zoo.toml", folder)
     assert status == 2

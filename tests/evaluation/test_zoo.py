@@ -165,6 +165,8 @@ def test_names_are_checked_before_anything_is_run(tmp_path: Path) -> None:
         (("A", "a"), "same run folder"),
         (("...",), "not a name"),
         (("x" * 201,), "not a name"),
+        ((1,), "not a name"),
+        ((), "there is no model"),
     ):
         with pytest.raises(InputError, match=message):
             evaluate_many(

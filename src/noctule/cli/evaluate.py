@@ -75,7 +75,7 @@ SCORES = (
 
 @app.command(cls=Command, epilog=SCORES)
 def evaluate(
-    model: Annotated[str, arg("MODEL")] = "photo-patches",
+    model: Annotated[str | None, arg("MODEL", default="photo-patches")] = None,
     data: Annotated[str | None, arg("DATA", default="photo-patches")] = None,
     benchmark: Annotated[
         str | None,
@@ -181,7 +181,7 @@ def evaluate(
     numbers = None if severities is None else parse_numbers("--severities", severities, int)
     selection = Selection(corruptions, numbers, skip or None)
     loading = model_options(
-        model,
+        model or "photo-patches",
         weights=weights,
         weights_key=weights_key,
         model_args=model_args,
@@ -208,13 +208,18 @@ def evaluate(
         "class_map": class_map,
         "cache": cache,
     }
-    network = (model, loading, name, outputs)
+    network = (model or "photo-patches", loading, name, outputs)
     preprocessing = (resize, crop, interpolation, image_mode, mean, std)
     if models is not None:
+        of_one = (model, *network[1:], *preprocessing)
         Many(models, models_at_once, devices, part, rank, out, reference, format).evaluate(
-            images, corrupted, (*network, *preprocessing), settings, dry_run=dry_run
+            images, corrupted, of_one, settings, dry_run=dry_run
         )
         return
+    if models_at_once is not None:
+        raise InputError(
+            "there is one model", where="--models-at-once", remedy="Add --models, or omit it."
+        )
     reopen = functools.partial(
         _source,
         images=images,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
@@ -34,21 +35,25 @@ def new(path: NewFileArgument) -> None:
     Args:
         path: File to write, a .toml that does not exist yet.
     """
-    remark = f"Use it with: noctule evaluate MODEL DATA --benchmark {path} --dry-run"
+    remark = "Use it with: noctule evaluate MODEL DATA --benchmark {} --dry-run"
     write_template("benchmark", path, remark)
 
 
 def write_template(kind: Literal["benchmark", "study"], path: Path, remark: str) -> None:
     """Write a file to start from, with its name in it.
 
+    Args:
+        kind: What it describes.
+        path: The file.
+        remark: What to do with it, with {} for the path.
+
     Raises:
         InputError: The path is not a .toml, or exists already.
         OutputError: The file cannot be written.
     """
     if path.suffix != ".toml":
-        raise InputError(
-            "is not a .toml file", where=path, remedy=f"Use {path.with_suffix('.toml')}."
-        )
+        better = path.parent / f"{path.stem or f'my-{kind}'}.toml"
+        raise InputError("is not a .toml file", where=path, remedy=f"Use {better}.")
     template = files("noctule.cli") / "templates" / f"{kind}.toml"
     text = template.read_text(encoding="utf-8")
     name = "".join(one if one.isalnum() and one.isascii() else "-" for one in path.stem)
@@ -60,4 +65,9 @@ def write_template(kind: Literal["benchmark", "study"], path: Path, remark: str)
             file.write(text.replace(f"my-{kind}", name))
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", where=path) from error
-    echo(f"{path}", "Edit it: it says what each key means.", remark, data={"file": path})
+    echo(
+        f"{path}",
+        "Edit it: it says what each key means.",
+        remark.format(shlex.quote(str(path))),
+        data={"file": path},
+    )

@@ -156,7 +156,7 @@ def new(path: NewFileArgument) -> None:
     Args:
         path: File to write, a .toml that does not exist yet.
     """
-    write_template("study", path, f"Run it with: noctule study run {path} --dry-run")
+    write_template("study", path, "Run it with: noctule study run {} --dry-run")
 
 
 @study_app.command(cls=Command)

@@ -132,15 +132,15 @@ def check_names(names: Iterable[str], where: object) -> None:
     """Check that names of models can be names of run folders.
 
     Raises:
-        InputError: A name has neither letters nor digits, is too long, or two differ only in
-            other characters or in case.
+        InputError: There is none; one has neither letters nor digits, or is too long; or two
+            differ only in other characters or in case.
     """
     folders: dict[str, str] = {}
     for name in names:
-        folder = folder_name(name)
+        folder = folder_name(name) if isinstance(name, str) else ""
         if not folder or len(name) > MAX_NAME:
             raise InputError(
-                f"'{name:.80}' is not a name for a model",
+                f"{name!r:.80} is not a name for a model",
                 where=where,
                 remedy=f"Use letters and digits, at most {MAX_NAME} characters.",
             )
@@ -151,6 +151,8 @@ def check_names(names: Iterable[str], where: object) -> None:
                 remedy="Rename one of them.",
             )
         folders[folder.lower()] = name
+    if not folders:
+        raise InputError("there is no model", where=where, remedy="Name at least one.")
 
 
 def folder_name(name: str) -> str:
@@ -263,7 +265,7 @@ def run_models(
     """
     if models_at_once is not None:
         models_at_once = whole_number(models_at_once, "models_at_once", low=1, high=MAX_MODELS)
-    folder = None if out is None else run_path(out, "out")
+    folder = _checked_folder(out)
     zoo = _ZooRun(folder, shard, models_at_once or len(models), reference, progress)
     for members in zoo.plan(models).values():
         while members:
@@ -300,7 +302,7 @@ def plan_models(
     reference: str | AnyPath | None,
 ) -> tuple[list[PlannedRun], dict[str, Exception]]:
     """As `run_models`, but everything is only checked, and nothing is written."""
-    folder = None if out is None else run_path(out, "out")
+    folder = _checked_folder(out)
     zoo = _ZooRun(folder, WHOLE, 1, reference, None)
     plans = []
     for stream, members in enumerate(zoo.plan(models).values(), start=1):
@@ -318,6 +320,15 @@ def plan_models(
     return plans, zoo.errors
 
 
+def _checked_folder(out: str | AnyPath | None) -> AnyPath | None:
+    """The folder of the run folders, before any model is loaded."""
+    if out is None:
+        return None
+    folder = run_path(out, "out")
+    refuse_unwritable(folder)
+    return folder
+
+
 class _ZooRun:
     """A run of many models, and what has become of each."""
 
@@ -330,7 +341,12 @@ class _ZooRun:
         progress: Progress | None,
     ) -> None:
         self.out, self.shard, self.models_at_once = out, shard, models_at_once
-        self.reference, self.progress = reference, progress
+        self.progress = progress
+        self.reference = None
+        if reference is not None:  # one that is no run is no fault of a model
+            self.reference = (
+                reference if isinstance(reference, RunStore) else RunStore.open(reference)
+            )
         self.folders: dict[str, AnyPath] = {}
         self.errors: dict[str, Exception] = {}
         self._before = self._planned = 0
