@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -22,7 +23,16 @@ from noctule.evaluation import lockstep
 from noctule.store import RunStore, leases
 from noctule.store.status import run_status
 from noctule.store.writers import failures_of, writers_of
-from object_store import BUCKET, DENIED, FULL, NO_CONDITIONS, ObjectStore, Refusal, object_store
+from object_store import (
+    BUCKET,
+    BUSY,
+    DENIED,
+    FULL,
+    NO_CONDITIONS,
+    ObjectStore,
+    Refusal,
+    object_store,
+)
 from sharing_runs import quick_leases, remote_rows, rows, start, wait_until
 from stripes import Stripes
 
@@ -128,6 +138,25 @@ def test_a_slice_cut_short_is_named_and_computed_again(
     fs.rm_file(name)
     sharing_runs.run(address)
     assert remote_rows(address) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_store_that_is_slow_and_asks_for_patience(
+    store: ObjectStore, undisturbed: dict[str, bytes]
+) -> None:
+    """Each request takes its time, and every third is to be made again."""
+    address, requests = f"s3://{BUCKET}/slow", itertools.count()
+
+    def refuse(method: str, path: str) -> Refusal | None:
+        time.sleep(0.1)
+        return BUSY if next(requests) % 3 == 2 and method == "PUT" else None
+
+    store.refuse = refuse
+    sharing_runs.run(address)
+    store.refuse = lambda method, path: None
+    assert next(requests) > 20
+    assert remote_rows(address) == undisturbed
+    assert failures_of(run_path(address, "run")) == []
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ class Refusal(NamedTuple):
 
 DENIED = Refusal("403 Forbidden", "AccessDenied", "Access Denied")
 NO_CONDITIONS = Refusal("501 Not Implemented", "NotImplemented", "A header is not implemented")
+BUSY = Refusal("503 Slow Down", "SlowDown", "Reduce your request rate")
 FULL = Refusal("507 Insufficient Storage", "XMinioStorageFull", "The drive is full")
 
 
