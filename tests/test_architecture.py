@@ -13,7 +13,8 @@ import noctule
 
 PACKAGE = Path(noctule.__file__).parent
 ROOMS = [
-    "_version", "errors", "remote", "arguments", "input_files", "plugins", "registry", "extras",
+    "_version", "cache_folder", "errors", "remote", "arguments", "input_files", "plugins",
+    "registry", "extras",
     "display",
     "processes",
     "csv_files", "config",

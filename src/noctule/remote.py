@@ -36,6 +36,7 @@ REMEDY = (
 )
 # Path has removed slashes.
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/{1,3}([^/].*)", re.DOTALL)
+_PART_BYTES = 1 << 24
 _AT_ONCE = 32  # objects that are fetched together
 # What an object's time is called, by the store.
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
@@ -187,6 +188,34 @@ class RemotePath:
         with _failures(self):
             found = self._fs.find(self.key)
         return sorted(name.lstrip("/").removeprefix(f"{self.key}/") for name in found)
+
+    def sizes_below(self) -> dict[str, int]:
+        """Sizes in bytes of all objects below, by their names in order; see `names_below`."""
+        with _failures(self):
+            found = self._fs.find(self.key, detail=True)
+        sizes = {
+            name.lstrip("/").removeprefix(f"{self.key}/"): int(info["size"] or 0)
+            for name, info in found.items()
+        }
+        # A program that shows folders may have put an object for each.
+        return {name: sizes[name] for name in sorted(sizes) if name and not name.endswith("/")}
+
+    def version(self) -> str:
+        """A text that changes with the content; FileNotFoundError if there is no object."""
+        with _failures(self):
+            return str(self._fs.ukey(self.key))
+
+    def copy_to(self, file: Path) -> None:
+        """Copy the object to a file, part by part; OSError if the disk is full."""
+        with _failures(self):
+            stream = self._fs.open(self.key, "rb")
+        with stream, file.open("wb") as target:
+            while True:
+                with _failures(self):
+                    data = stream.read(_PART_BYTES)
+                if not data:
+                    return
+                target.write(data)
 
     def read_bytes(self) -> bytes:
         """The object; FileNotFoundError if there is none."""

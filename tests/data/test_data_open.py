@@ -88,7 +88,7 @@ def test_home_folder(tmp_path, monkeypatch):
 
 def test_forms_are_told():
     specs = [form.spec for form in dataset_forms()]
-    assert len(set(specs)) == len(specs) == 13
+    assert len(set(specs)) == len(specs) == 14
     assert all(form.description for form in dataset_forms())
 
 
@@ -101,13 +101,3 @@ def test_importing_the_room_is_light():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize(
-    "address", ["s3://bucket/images", "gs://b/x.tar", "https://a.org/x.zip"]
-)
-def test_addresses_are_refused(address: str) -> None:
-    with pytest.raises(InputError, match="is an address"):
-        open_dataset(address)
-    with pytest.raises(InputError, match="is an address"):
-        open_dataset(Path(address))

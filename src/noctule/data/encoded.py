@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from noctule.data.dataset import WHITE, Dataset
 from noctule.data.files import SPLIT_NAMES, LeftOut, is_hidden, is_image_name
 from noctule.errors import InputError, UnreadableImageError, shown, unknown_name
+from noctule.remote import AnyPath, RemoteError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -51,10 +52,11 @@ class EncodedDataset(Dataset):
 
         Raises:
             OSError, ValueError: It cannot be read.
+            RemoteError: The store that holds it fails.
         """
 
     @abstractmethod
-    def file(self, index: int) -> Path:
+    def file(self, index: int) -> AnyPath:
         """The file that holds image `index`."""
 
     def read(self, index: int) -> Image.Image:
@@ -67,6 +69,8 @@ class EncodedDataset(Dataset):
             raise UnreadableImageError(image_id, reason, where=where)
         try:
             data = self.encoded(index)
+        except RemoteError:  # of the store, not of the image
+            raise
         except Exception as error:  # decompressors raise any exception for damaged files
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise UnreadableImageError(image_id, reason, where=where) from error
@@ -129,7 +133,7 @@ class ClassFolders(NamedTuple):
 
 
 def in_class_folders(
-    names: Sequence[str], split: str | None, left_out: LeftOut, where: Path
+    names: Sequence[str], split: str | None, left_out: LeftOut, where: object
 ) -> ClassFolders:
     """The classes of an archive's images by their folders, as `noctule.data.sources.folder`.
 
@@ -161,6 +165,22 @@ def in_class_folders(
             where=where,
             remedy=f"Choose one of them: '{where}?split={sorted(tops)[-1]}'.",
         )
+    return class_folders(paths, left_out, where)
+
+
+def class_folders(
+    paths: dict[int, list[str]], left_out: LeftOut, where: object
+) -> ClassFolders:
+    """Images by their class folders, as `noctule.data.sources.folder`.
+
+    Args:
+        paths: Parts of each image's path, by its index; those without a folder are removed.
+        left_out: Receives the images that lie beside the class folders.
+        where: Where they are, for messages.
+
+    Raises:
+        InputError: There are no class folders.
+    """
     for index in [index for index, path in paths.items() if len(path) == 1]:
         left_out.add_loose("/".join(paths.pop(index)))
     if not paths:
@@ -168,7 +188,7 @@ def in_class_folders(
             "contains no images in class folders"
             + (f"; left out: {left_out}" * bool(left_out)),
             where=where,
-            remedy="Use an archive with one folder of images per class.",
+            remedy="Put the images of each class into a folder of its own.",
         )
     class_names = sorted({path[0] for path in paths.values()})
     label_of = {name: label for label, name in enumerate(class_names)}

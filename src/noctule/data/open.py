@@ -18,6 +18,7 @@ from noctule.data.registry import (
     DataSource,
     check_options,
     dataset_forms,
+    has_labels,
     parse_options,
     source_of,
 )
@@ -65,7 +66,7 @@ def open_dataset(
     if isinstance(spec, str | Path):
         dataset = _open(_request(spec, labels_file))
     elif labels_file is not None:
-        raise _has_labels("this dataset", labels_file)
+        raise has_labels("this dataset", labels_file)
     else:
         dataset = spec if isinstance(spec, Dataset) else _open_object(spec)
     if background is not None:
@@ -116,7 +117,7 @@ def _request(spec: str | Path, labels_file: Path | None) -> DataRequest:
 def _open(request: DataRequest) -> Dataset:
     source = _source(request)
     if request.labels_file is not None and not source.takes_labels:
-        raise _has_labels(request.text or str(request.path), request.labels_file)
+        raise has_labels(request.text or str(request.path), request.labels_file)
     if source.opens_paths:
         check_options(request.options, source.options, request.path)
     dataset = source.open(request)
@@ -131,7 +132,7 @@ def _open(request: DataRequest) -> Dataset:
         labels_file = str(request.labels_file.absolute())
         dataset.source = {**dataset.source, "labels_file": labels_file}
     if dataset.left_out:
-        message = f"{request.path}: left out: {dataset.left_out}"
+        message = f"{request.text or request.path}: left out: {dataset.left_out}"
         warnings.warn(message, NoctuleWarning, stacklevel=3)
     return dataset
 
@@ -183,14 +184,6 @@ def _on_background(dataset: Dataset, background: str) -> Dataset:
     if dataset.source is not None:
         dataset.source = {**dataset.source, "background": colour}
     return dataset
-
-
-def _has_labels(dataset: str, labels_file: Path) -> InputError:
-    return InputError(
-        f"{dataset} has labels of its own",
-        where=labels_file,
-        remedy="Use a labels file with a flat folder or an array file only.",
-    )
 
 
 def _no_such_dataset(path: Path) -> InputError:

@@ -138,6 +138,15 @@ def check_options(options: Mapping[str, str], known: tuple[str, ...], where: obj
             raise unknown_name("option", name, known, where=where)
 
 
+def has_labels(dataset: str, labels_file: Path) -> InputError:
+    """The error for a labels file of a dataset that needs none."""
+    return InputError(
+        f"{dataset} has labels of its own",
+        where=labels_file,
+        remedy="Use a labels file with a flat folder or an array file only.",
+    )
+
+
 def dataset_forms() -> tuple[DatasetForm, ...]:
     """The forms of dataset names, for lists and help.
 

@@ -19,7 +19,6 @@ fused operations, so that they give the same bytes on every machine.
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import hashlib
 import inspect
@@ -42,6 +41,7 @@ from numba.core import compiler, serialize
 from numba.core.registry import cpu_target
 from numpy.typing import NDArray
 
+from noctule.cache_folder import VARIABLE, cache_folder
 from noctule.corruptions.draws import NoiseField
 from noctule.corruptions.loops.fingerprint import describe
 from noctule.corruptions.registry import CORRUPTIONS
@@ -50,9 +50,8 @@ from noctule.errors import NoctuleWarning, OutputError
 F = TypeVar("F", bound=Callable[..., Any])
 Table = Callable[..., NDArray[Any]]
 
-DIRECTORY_VARIABLE = "NOCTULE_CACHE_DIR"
 NOTICE_AFTER_S = 1.0
-_REMEDY = f"Set {DIRECTORY_VARIABLE} to a directory that can be written to."
+_REMEDY = f"Set {VARIABLE} to a directory that can be written to."
 # "numpy" divides by zero without an exception, whose test would stop vectorisation.
 _OPTIONS: Any = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
@@ -343,24 +342,10 @@ def _digest(data: bytes) -> bytes:
 def code_directory() -> Path:
     """The directory of compiled code for these versions of the compiler and this machine.
 
-    It lies in the directory that the environment variable NOCTULE_CACHE_DIR names, or in the
-    user's cache directory.
-
     Raises:
-        OSError: There is neither.
+        OSError: There is no directory for it.
     """
-    root = os.environ.get(DIRECTORY_VARIABLE)
-    return (Path(root) if root else _user_cache() / "noctule") / f"loops-{_version_key()}"
-
-
-def _user_cache() -> Path:
-    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if named.is_absolute() and sys.platform != "darwin":
-        return named
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111 (Path.home raises RuntimeError)
-    if not home.is_absolute():  # neither HOME nor an entry in the list of users
-        raise FileNotFoundError(errno.ENOENT, "There is no home directory", str(home))
-    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    return cache_folder() / f"loops-{_version_key()}"
 
 
 @functools.cache

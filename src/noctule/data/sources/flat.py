@@ -91,6 +91,22 @@ def open_flat(folder: Path, labels_file: Path) -> FileDataset:
     """
     left_out = LeftOut()
     names = _image_names(folder, labels_file, left_out)
+    class_names, labels = labels_of(names, labels_file, folder)
+    return FileDataset(
+        base_name(folder),
+        class_names,
+        folder,
+        names,
+        labels,
+        domain=imagenet.domain_of(names, class_names, labels),
+        left_out=str(left_out),
+    )
+
+
+def labels_of(
+    names: Sequence[str], labels_file: Path, folder: object
+) -> tuple[list[str], list[int]]:
+    """Class names, and the class index of each image of a flat folder; see `open_flat`."""
     if not names:
         raise InputError(
             "this folder contains no images for the labels file",
@@ -103,16 +119,7 @@ def open_flat(folder: Path, labels_file: Path) -> FileDataset:
         label_of = _join_by_number(names, lines, labels_file)
     else:
         label_of = _join_by_name(names, keys, lines, labels_file)
-    class_names, labels = _classes(names, label_of, lines, labels_file)
-    return FileDataset(
-        base_name(folder),
-        class_names,
-        folder,
-        names,
-        labels,
-        domain=imagenet.domain_of(names, class_names, labels),
-        left_out=str(left_out),
-    )
+    return _classes(names, label_of, lines, labels_file)
 
 
 def _image_names(folder: Path, labels_file: Path, left_out: LeftOut) -> list[str]:

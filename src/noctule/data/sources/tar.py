@@ -239,7 +239,7 @@ def _shards(path: Path) -> list[Path]:
         names = [entry.name for entry in listing(path) if not is_hidden(entry.name)]
         shards = [path / name for name in names if name.lower().endswith(".tar")]
     else:
-        shards = [Path(text) for text in _expanded(str(path))]
+        shards = [Path(text) for text in expanded(str(path))]
     for shard in shards:
         if shard.name.lower().endswith(_COMPRESSED):
             raise InputError(
@@ -253,10 +253,10 @@ def _shards(path: Path) -> list[Path]:
     return shards
 
 
-def _expanded(text: str) -> list[str]:
+def expanded(text: str) -> list[str]:
     """All names of a range.
 
-    >>> _expanded("a-{08..10}.tar")
+    >>> expanded("a-{08..10}.tar")
     ['a-08.tar', 'a-09.tar', 'a-10.tar']
     """
     pieces = _BRACES.split(text)
