@@ -159,6 +159,17 @@ def test_what_is_printed_in_the_same_process_is_not_in_the_json(
     assert err == "printed\n"
 
 
+@pytest.mark.parametrize("json_option", ["", "--json"])
+@pytest.mark.parametrize(("stdout", "status"), [(">&-", 0), (">/dev/full", 2)])
+def test_a_stdout_that_takes_nothing_is_no_bug(
+    json_option: str, stdout: str, status: int
+) -> None:
+    script = f"{sys.executable} -m noctule list benchmarks {json_option} {stdout}"
+    done = subprocess.run(["sh", "-c", script], stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_json_of_what_fails(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     status, out, err = cli("metrics", "nowhere", "--json")
     remedy = "Pass the folder that `noctule evaluate MODEL DATA` printed."

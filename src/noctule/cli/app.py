@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -47,6 +49,9 @@ def main() -> None:
     of the operating system, such as a folder without read permission, are reported in the same
     way.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by `>&-`
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # the terminal's encoding may lack characters
             stream.reconfigure(errors="backslashreplace")
@@ -55,7 +60,11 @@ def main() -> None:
         warnings.simplefilter("default", NoctuleWarning)
         warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
         status = _status()
-    finish(status)
+    try:
+        finish(status)
+    except OSError as error:  # stdout is full, or nobody reads it
+        echo_error(f"the result cannot be printed: {error.strerror}")
+        status = EXIT_USER_ERROR
     sys.exit(status)
 
 

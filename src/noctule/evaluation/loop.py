@@ -100,7 +100,6 @@ def evaluate(
         InputError: An argument cannot be used; see its message.
         OutputError: The run folder cannot be written; finished slices are kept.
     """
-    end_if_unguarded()
     source = live_images(
         model,
         data,
@@ -126,6 +125,7 @@ def live_images(
     settings: Settings | None = None,
 ) -> LiveImages:
     """The images for a model, opened; arguments and errors are those of `evaluate`."""
+    end_if_unguarded()
     settings = checked_settings(settings)
     classifier, dataset = load_classifier(model).named(name), open_dataset(data)
     if not isinstance(benchmark, Benchmark):
