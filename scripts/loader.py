@@ -9,11 +9,11 @@ torchvision resizes PIL images, as its reference scripts do, or tensors, which i
 `noctule.corrupt` is called with one image, and with a corruption and severity that depend on
 the image's index:
 
-    none      not at all
-    cropped   with 3 × 224 × 224
-    decoded   with 3 × 375 × 500, before resizing
+    none                not at all
+    NAME, cropped       with 3 × 224 × 224 and a corruption of this benchmark
+    all, decoded        with 3 × 375 × 500, before resizing, and any corruption
 
-The three take turns; each round starts new workers, whose first epoch does not count: in it,
+They take turns; each round starts new workers, whose first epoch does not count: in it,
 they load the compiled code of all corruptions. The median of the rounds counts. Exits with 1 if
 corruptions of cropped images cost more than 10 % of the images per second.
 """
@@ -26,8 +26,9 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 from torch import Tensor
@@ -35,20 +36,28 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as F
 
 import noctule
+from noctule.benchmarks import load_benchmark
 from timing import add_quick, markdown, sample_images, shown
 
 JPEG_SIZE = (500, 375)
 BATCH = 32
 LARGEST_LOSS = 0.1
-SIDES = ("none", "cropped", "decoded")
+BENCHMARKS = ("imagenet-noc", "imagenet-c", "imagenet-c-bar")
+
+
+class Side(NamedTuple):
+    """Which corruptions, and where: "none", "cropped" or "decoded"."""
+
+    names: Sequence[str]
+    where: str
 
 
 class Photos(Dataset[Tensor]):
     """Files that are decoded, cropped and perhaps corrupted."""
 
-    def __init__(self, paths: list[Path], corrupted: str, options: argparse.Namespace) -> None:
-        self.paths, self.corrupted, self.backend = paths, corrupted, options.backend
-        pairs = [(name, severity) for name in options.only for severity in range(1, 6)]
+    def __init__(self, paths: list[Path], side: Side, options: argparse.Namespace) -> None:
+        self.paths, self.corrupted, self.backend = paths, side.where, options.backend
+        pairs = [(name, severity) for name in side.names for severity in range(1, 6)]
         self.choices = random.Random(0).choices(pairs, k=options.images)
 
     def __len__(self) -> int:
@@ -76,23 +85,37 @@ class Photos(Dataset[Tensor]):
 def main() -> None:
     """Time all sides, print a table and say whether the target is met."""
     options = parse_arguments()
-    rates: dict[str, list[float]] = {side: [] for side in SIDES}
+    sides = sides_of(options)
+    rates: dict[str, list[float]] = {name: [] for name in sides}
     with tempfile.TemporaryDirectory() as folder:
         paths = make_jpegs(Path(folder))
         for number in range(options.rounds):
-            for side in SIDES[:: 1 if number % 2 == 0 else -1]:
-                photos = Photos(paths, side, options)
-                rates[side].append(images_per_s(photos, options.workers))
+            for name in list(sides)[:: 1 if number % 2 == 0 else -1]:
+                photos = Photos(paths, sides[name], options)
+                rates[name].append(images_per_s(photos, options.workers))
     median = {side: statistics.median(values) for side, values in rates.items()}
     rows = [["corrupted", "images/s", "lost"]]
     for side, rate in median.items():
         rows.append([side, shown(rate), f"{100 * (1 - rate / median['none']):.1f} %"])
     print(markdown(rows))
-    met = median["cropped"] >= (1 - LARGEST_LOSS) * median["none"]
-    print(
-        f"target: at most {100 * LARGEST_LOSS:g} % lost, cropped: {'met' if met else 'missed'}"
-    )
-    sys.exit(0 if met or options.quick else 1)
+    least = (1 - LARGEST_LOSS) * median["none"]
+    missed = [name for name in median if name.endswith("cropped") and median[name] < least]
+    verdict = f"missed: {', '.join(missed)}" if missed else "met"
+    print(f"target: at most {100 * LARGEST_LOSS:g} % lost of cropped images: {verdict}")
+    sys.exit(0 if not missed or options.quick else 1)
+
+
+def sides_of(options: argparse.Namespace) -> dict[str, Side]:
+    """The sides by their names."""
+    everything = options.only or list(noctule.CORRUPTIONS)
+    sides = {"none": Side(everything, "none")}
+    if not options.only:
+        for name in BENCHMARKS:
+            sides[f"{name}, cropped"] = Side(load_benchmark(name).corruptions, "cropped")
+    return sides | {
+        "all, cropped": Side(everything, "cropped"),
+        "all, decoded": Side(everything, "decoded"),
+    }
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -103,7 +126,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--backend", choices=("pil", "tensor"), default="pil")
-    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME")
     add_quick(parser)
     options = parser.parse_args()
     if options.quick:

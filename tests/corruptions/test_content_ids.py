@@ -48,6 +48,17 @@ def test_a_hash_by_hand() -> None:
     assert content_ids(image) == [f"1x16x16:{found}"]
 
 
+@pytest.mark.parametrize("size", [(16, 16), (37, 37), (224, 224), (1100, 1300)])
+def test_tensors_and_the_compiled_loop_give_one_hash(size: tuple[int, int]) -> None:
+    """Of one block, of blocks with a rest, and of blocks of blocks."""
+    from noctule.corruptions.content import _content_hash
+
+    images = sample_images(2, *size)
+    found = [f"{high:08x}{low:08x}" for high, low in _content_hash(images).tolist()]
+    assert [one.partition(":")[2] for one in content_ids(images)] == found
+    assert len(set(found)) == 2
+
+
 def test_the_hash_is_the_same_everywhere() -> None:
     """In any layout, alignment and batch; and recorded, so that no version changes it."""
     images = sample_images(3, 33, 47)

@@ -83,7 +83,7 @@ def object_store() -> Iterator[ObjectStore]:
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         patch.setenv("AWS_MAX_ATTEMPTS", "1")
         fsspec.filesystem("s3").clear_instance_cache()
-        fsspec.filesystem("s3").mkdir(BUCKET)
+        fsspec.filesystem("s3").makedirs(BUCKET, exist_ok=True)  # from an earlier server
         yield store
         fsspec.filesystem("s3").clear_instance_cache()
     store.stop()
