@@ -540,3 +540,14 @@ def test_a_kill_between_a_hash_and_its_slice_leaves_a_missing_slice(
     subprocess.run(
         ["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=tmp_path / "whole", check=True
     )
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o755])
+@pytest.mark.parametrize("name", ["notes.txt", "notes.txt/run"])
+def test_a_file_is_no_folder_for_a_run(mode: int, name: str, tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.touch()
+    file.chmod(mode)
+    with pytest.raises(OutputError, match=r"notes\.txt: is not a folder"):
+        disk.refuse_unwritable(tmp_path / name)
+    disk.refuse_unwritable(tmp_path / "new" / "run")

@@ -49,13 +49,20 @@ def refuse_unwritable(folder: AnyPath) -> None:
     Of a store it is only known whether it can be read.
 
     Raises:
-        OutputError: It, or the nearest folder above it that exists, cannot be written.
+        OutputError: It, or the nearest folder above it that exists, cannot be written, or is a
+            file.
         RemoteError: The store cannot be reached, or refuses.
     """
     if isinstance(folder, RemotePath):
         folder.exists()
         return
     existing = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if not existing.is_dir():
+        raise OutputError(
+            "is not a folder",
+            where=existing,
+            remedy="Use a folder, or a new name, for the run.",
+        )
     if not os.access(existing, os.W_OK | os.X_OK):
         raise OutputError("cannot be written: Permission denied", where=existing)
 
