@@ -15,7 +15,7 @@ import torch
 import transformers
 from accelerate import Accelerator
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -196,10 +196,9 @@ class Images(torch.utils.data.Dataset[dict[str, Any]]):
         return {"pixel_values": BATCH[index], "labels": int(LABELS[index])}
 
 
-@pytest.mark.filterwarnings("ignore")  # of transformers
-def test_the_trainer_of_hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+def train_with_hugging_face(
+    folder: Path, *, report_to: str, max_steps: int
+) -> transformers.Trainer:
     config = transformers.ViTConfig(
         hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
         image_size=32, patch_size=8,
@@ -208,20 +207,28 @@ def test_the_trainer_of_hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyP
     torch.manual_seed(0)
     model = transformers.ViTForImageClassification(config)
     arguments = transformers.TrainingArguments(
-        output_dir=str(tmp_path), max_steps=4, per_device_train_batch_size=4,
-        report_to=["tensorboard"], use_cpu=True, disable_tqdm=True, save_strategy="no",
+        output_dir=str(folder), max_steps=max_steps, per_device_train_batch_size=4,
+        report_to=[report_to], use_cpu=True, disable_tqdm=True, save_strategy="no",
     )  # fmt: skip
-    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
     trainer = transformers.Trainer(model=model, args=arguments, train_dataset=Images())
     callback = RobustnessTrainerCallback(
-        trainer, (IMAGES, LABELS), preprocessing=NORMALISED, out=tmp_path / "runs", **PART
+        trainer, (IMAGES, LABELS), preprocessing=NORMALISED, out=folder / "runs", **PART
     )
     trainer.add_callback(callback)
     trainer.train()
+    return trainer
+
+
+@pytest.mark.filterwarnings("ignore")  # of transformers
+def test_the_trainer_of_hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
+    trainer = train_with_hugging_face(tmp_path, report_to="tensorboard", max_steps=4)
     logged = [row for row in trainer.state.log_history if "robustness/mean_error" in row]
     assert [round(row["epoch"], 2) for row in logged] == [1, 1.33]
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"epoch-1", "epoch-2"}
-    wanted = monitor()(model, 1)["robustness/mean_error"]
+    wanted = monitor()(trainer.model, 1)["robustness/mean_error"]
     assert logged[-1]["robustness/mean_error"] == pytest.approx(wanted)
     json.dumps(logged)  # plain numbers
     (events,) = {path.parent for path in tmp_path.rglob("events.out.tfevents*")}
@@ -256,3 +263,39 @@ def test_a_loop_with_accelerate_logs_to_weights_and_biases(
     assert run.summary["robustness/mean_error"] == pytest.approx(wanted)
     accelerator.end_training()
     assert [*tmp_path.rglob("*.wandb")]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of MLflow, Lightning and transformers
+@pytest.mark.parametrize("how", ["own loop", "Lightning", "Hugging Face"])
+def test_scores_go_to_mlflow(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow
+
+    address = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    mlflow.set_tracking_uri(address)
+    mlflow.set_experiment("robustness")
+    if how == "own loop":
+        model: Any = network()
+        with mlflow.start_run():
+            for epoch in (1, 2):
+                mlflow.log_metrics(monitor()(model, epoch), step=epoch)
+    elif how == "Lightning":
+        model = Module()
+        trainer = pl.Trainer(
+            max_epochs=2, accelerator="cpu",
+            logger=MLFlowLogger("robustness", tracking_uri=address),
+            callbacks=[RobustnessCallback((IMAGES, LABELS), preprocessing=NORMALISED, **PART)],
+            enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+        )  # fmt: skip
+        trainer.fit(model, loader())
+    else:
+        model = train_with_hugging_face(tmp_path, report_to="mlflow", max_steps=6).model
+    (run,) = mlflow.search_runs(experiment_names=["robustness"], output_format="list")
+    history = mlflow.MlflowClient(address).get_metric_history(
+        run.info.run_id, "robustness/mean_error"
+    )
+    assert len(history) == 2
+    wanted = monitor()(model, 1)["robustness/mean_error"]
+    assert history[-1].value == pytest.approx(wanted)
