@@ -30,7 +30,7 @@ from noctule.remote import STORES, RemotePath, address_of, read_all
 _LOCAL: Final = ("file", "local")
 _IN_FOLDERS: Final = (".tar", ".parquet", ".arrow")
 _LISTS: Final = (".csv", ".tsv")
-# Images that are read in order are fetched so many at a time, to wait for the store only once.
+# Images that are read in order are fetched this many at a time: one wait for the store.
 AHEAD: Final = 32
 MAX_AHEAD_BYTES: Final = 1 << 26
 
@@ -41,8 +41,8 @@ class RemoteDataset(EncodedDataset):
     Args:
         root: The address.
         names: Names of the images below it.
-        ids: Ids of the images; by default their names.
         sizes: Size of each object in bytes.
+        left_out: Description of the objects that are not used.
     """
 
     def __init__(
